@@ -1,0 +1,3 @@
+"""Reinforced multimodal distillation for knowledge graph completion."""
+
+__version__ = '0.1.0'

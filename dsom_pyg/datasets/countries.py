@@ -1,0 +1,151 @@
+"""The bundled graph of countries."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from dsom_pyg.datasets.reading import (
+    DatasetError,
+    error_at,
+    index_names,
+    read_labeled_triples,
+    read_lines,
+    read_table,
+    unknown_name,
+)
+from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
+from dsom_pyg.graph import make_data
+
+PACKAGE = 'dsom_pyg.datasets.countries_data'
+TABLES = (
+    'entities.tsv',
+    'relations.tsv',
+    'train.tsv',
+    'val.tsv',
+    'test.tsv',
+    'texts.tsv',
+    'images.tsv',
+)
+
+
+class Countries(MultimodalDataset):
+    r"""A small real graph that comes with the library: territories, cities,
+    currencies, languages, regions, with flags as images and short texts.
+
+    It needs no download, neither for its files nor for the default
+    encoders. Sources and licences are stated in ``SOURCES.md`` beside its
+    files.
+
+    Args:
+        root: Folder for the processed files; with :obj:`None` a folder of
+            the user's cache. (default: :obj:`None`)
+        image_encoder: Maps image paths to features; ``'default'`` is
+            ``ImageStatistics()``, :obj:`None` is no image features.
+            (default: :obj:`'default'`)
+        text_encoder: Maps texts to features; ``'default'`` is
+            ``TfidfText(out_channels=128)``, :obj:`None` is no text features.
+            (default: :obj:`'default'`)
+        transform: See :class:`MultimodalDataset`. (default: :obj:`None`)
+        pre_transform: See :class:`MultimodalDataset`.
+            (default: :obj:`None`)
+        force_reload: See :class:`MultimodalDataset`.
+            (default: :obj:`False`)
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        image_encoder: Encoder | Literal['default'] | None = 'default',
+        text_encoder: Encoder | Literal['default'] | None = 'default',
+        transform: Callable[..., Any] | None = None,
+        pre_transform: Callable[..., Any] | None = None,
+        force_reload: bool = False,
+    ) -> None:
+        if isinstance(image_encoder, str):
+            image_encoder = ImageStatistics()
+        if isinstance(text_encoder, str):
+            text_encoder = TfidfText(out_channels=128)
+        self._folder = data_folder()
+        super().__init__(
+            cache_folder() / 'Countries' if root is None else root,
+            image_encoder,
+            text_encoder,
+            transform,
+            pre_transform,
+            force_reload,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        files = [self._folder / name for name in TABLES]
+        files += sorted((self._folder / 'images').glob('*'))
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.name.encode())
+            digest.update(file.read_bytes() if file.is_file() else b'')
+        return {**super().identity(), 'files': digest.hexdigest()}
+
+    @property
+    def entity_kinds(self) -> list[str]:
+        r"""What each entity is: a territory, a city, a currency, ..."""
+        kinds: list[str] = self._meta['extra']['kinds']
+        return kinds
+
+    def read(self) -> RawGraph:
+        folder = self._folder
+        rows = read_table(folder / 'entities.tsv', 2)
+        names = [name for name, _ in rows]
+        ids = index_names(folder / 'entities.tsv', names)
+        relations = read_lines(folder / 'relations.tsv')
+        relation_ids = index_names(folder / 'relations.tsv', relations)
+        train, val, test = (
+            read_labeled_triples(folder / f'{split}.tsv', ids, relation_ids)
+            for split in ('train', 'val', 'test')
+        )
+        images = read_items(folder / 'images.tsv', ids)
+        return RawGraph(
+            make_data(len(names), len(relations), train, val, test),
+            names,
+            relations,
+            read_items(folder / 'texts.tsv', ids),
+            [[folder / image for image in each] for each in images],
+            extra={'kinds': [kind for _, kind in rows]},
+        )
+
+
+def read_items(path: Path, entity_ids: dict[str, int]) -> list[list[str]]:
+    r"""The texts or files of each entity, from rows of entity and item."""
+    items: list[list[str]] = [[] for _ in entity_ids]
+    for number, (name, item) in enumerate(read_table(path, 2), 1):
+        if name not in entity_ids:
+            message = unknown_name(name, entity_ids, 'entity')
+            raise error_at(path, number, message)
+        items[entity_ids[name]].append(item)
+    return items
+
+
+def data_folder() -> Path:
+    r"""Where the files of :class:`Countries` lie."""
+    # An installed wheel carries them as a package, a checkout beside this
+    # one.
+    spec = find_spec(PACKAGE)
+    found = spec.submodule_search_locations if spec else None
+    places = [Path(place) for place in found or []]
+    places.append(Path(__file__).parents[2] / 'datasets' / 'Countries')
+    for place in places:
+        if (place / 'entities.tsv').is_file():
+            return place
+    raise DatasetError(
+        'the files of the Countries graph are missing; looked in '
+        + ', '.join(f"'{place}'" for place in places)
+        + '. Install dsom_pyg again'
+    )
+
+
+def cache_folder() -> Path:
+    r"""``$XDG_CACHE_HOME/dsom_pyg``, or ``~/.cache/dsom_pyg``."""
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    return Path(base or '~/.cache').expanduser() / 'dsom_pyg'

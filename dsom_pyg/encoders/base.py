@@ -1,0 +1,29 @@
+"""What an encoder is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Encoder(Protocol):
+    r"""Turns texts, or images given as paths, into frozen features.
+
+    Any callable with these attributes will do. The name must change with
+    everything that changes the output, since features are stored under it.
+
+    Attributes:
+        name: Identifies the encoder and its settings.
+        out_channels: d, the width of a feature.
+    """
+
+    name: str
+    out_channels: int
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        r"""Encode items.
+
+        Shapes:
+            - **output:** :math:`(n, d)`, float32, finite
+        """

@@ -1,0 +1,132 @@
+"""Encoders that need no pretrained weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+IMAGE_FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+MAX_PIXELS = 50_000_000
+
+
+class TfidfText:
+    r"""TF-IDF over words and word pairs, reduced by a truncated SVD.
+
+    The vocabulary is fitted on the texts given in one call: features of two
+    calls do not live in the same space. With fewer texts or words than
+    :obj:`out_channels`, the remaining columns are zero.
+
+    Args:
+        out_channels: d. (default: :obj:`128`)
+        min_count: Texts in which a word must occur. (default: :obj:`2`)
+        seed: Of the randomised SVD. (default: :obj:`0`)
+    """
+
+    def __init__(
+        self, out_channels: int = 128, min_count: int = 2, seed: int = 0
+    ) -> None:
+        self.out_channels, self.min_count = out_channels, min_count
+        self.seed = seed
+        self.name = f'tfidf-svd-d{out_channels}-min{min_count}-seed{seed}'
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        texts = [str(item) for item in items]
+        out = torch.zeros(len(texts), self.out_channels)
+        vectorizer = TfidfVectorizer(
+            min_df=min(self.min_count, max(1, len(texts))),
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+        )
+        try:
+            matrix = vectorizer.fit_transform(texts)
+        except ValueError:  # no word occurs often enough
+            return out
+        width = min(self.out_channels, min(matrix.shape) - 1)
+        if width < 1:
+            return out
+        svd = TruncatedSVD(width, random_state=self.seed)
+        reduced = torch.from_numpy(svd.fit_transform(matrix)).float()
+        norm = reduced.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        out[:, :width] = reduced / norm
+        return out
+
+
+class ImageStatistics:
+    r"""Colours, their layout, and edges of an image: a small fixed vector.
+
+    A joint histogram of 4 levels each of red, green and blue (64), the mean
+    colour of a 4 x 4 grid (48), and a histogram of 8 edge directions in each
+    cell of a 2 x 2 grid (32), each block with unit norm. Transparent parts
+    count as mid-grey.
+
+    Args:
+        size: Side to which images are resized. (default: :obj:`32`)
+
+    Raises:
+        OSError: A file is not a readable image; the message names it.
+    """
+
+    out_channels = 144
+
+    def __init__(self, size: int = 32) -> None:
+        if size < 8 or size % 4:
+            raise ValueError(f'size must be a multiple of 4 >= 8, got {size}')
+        self.size = size
+        self.name = f'image-statistics-s{size}'
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        rows = [self._encode(Path(item)) for item in items]
+        if not rows:
+            return torch.empty(0, self.out_channels)
+        return torch.from_numpy(np.stack(rows)).float()
+
+    def _encode(self, path: Path) -> np.ndarray:
+        rgb = self._load(path)
+        levels = np.minimum((rgb * 4).astype(int), 3)
+        code = (levels[..., 0] * 4 + levels[..., 1]) * 4 + levels[..., 2]
+        colours = np.bincount(code.ravel(), minlength=64).astype(float)
+        cell = self.size // 4
+        grid = rgb.reshape(4, cell, 4, cell, 3).mean(axis=(1, 3)).ravel()
+        blocks = [np.sqrt(colours), grid - 0.5, self._edges(rgb.mean(axis=2))]
+        return np.concatenate(
+            [b / max(float(np.linalg.norm(b)), 1e-12) for b in blocks]
+        )
+
+    def _edges(self, grey: np.ndarray) -> np.ndarray:
+        dy, dx = np.gradient(grey)
+        strength = np.hypot(dx, dy)
+        bins = ((np.arctan2(dy, dx) + np.pi) / (2 * np.pi) * 8).astype(int) % 8
+        half = self.size // 2
+        parts = []
+        for rows in (slice(None, half), slice(half, None)):
+            for columns in (slice(None, half), slice(half, None)):
+                at = (rows, columns)
+                parts.append(
+                    np.bincount(
+                        bins[at].ravel(), strength[at].ravel(), minlength=8
+                    )
+                )
+        return np.concatenate(parts)
+
+    def _load(self, path: Path) -> np.ndarray:
+        # A list of formats and a cap: a file's name proves nothing, and
+        # rarely used decoders have been attacked before.
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise OSError(
+                    f'{path}: {image.width} x {image.height} pixels, more '
+                    f'than {MAX_PIXELS} are not read'
+                )
+            rgba = image.convert('RGBA').resize(
+                (self.size, self.size), Image.Resampling.BILINEAR
+            )
+        pixels = np.asarray(rgba, dtype=np.float64) / 255
+        alpha = pixels[..., 3:]
+        mixed: np.ndarray = pixels[..., :3] * alpha + 0.5 * (1 - alpha)
+        return mixed

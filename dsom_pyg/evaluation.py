@@ -1,0 +1,225 @@
+"""Filtered ranking and prediction: one path for every scorer."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.graph import (
+    Pairs,
+    QueryIndex,
+    Triples,
+    add_reciprocals,
+    concat,
+    fingerprint,
+    get_split,
+    known_triples,
+    num_entities,
+    num_relations,
+    relation_categories,
+)
+from dsom_pyg.metrics import RankingResult, count_rivals
+
+
+class Scorer(Protocol):
+    r"""Anything that scores all entities as tails of queries: a score
+    function, or :class:`~dsom_pyg.nn.CombinedTeachers`."""
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        r"""Scores ``[B, E]``, or those of a part of the entities."""
+
+
+@torch.no_grad()
+def evaluate(
+    scorer: Scorer,
+    data: HeteroData,
+    split: str = 'test',
+    filter_splits: Sequence[str] = ('train', 'val', 'test'),
+    batch_size: int = 500,
+    max_memory: int | None = None,
+    device: torch.device | str = 'cpu',
+) -> RankingResult:
+    r"""Filtered rank of every target among all entities, both sides.
+
+    Each distinct query is scored once, in float32. Other true tails of a
+    query are no rivals; the target's score is read from the same row as
+    theirs.
+
+    Args:
+        scorer: A module that scores tails.
+        data: The graph.
+        split: Whose triples are ranked. (default: ``'test'``)
+        filter_splits: Whose triples are known to be true. All three include
+            the further known triples that a dataset may bring.
+            (default: all)
+        batch_size: Queries at a time. (default: :obj:`500`)
+        max_memory: Bytes that score matrices may take. Fewer queries are
+            taken at a time, and when that is not enough, the entities come
+            in chunks, with equal ranks. (default: no limit)
+        device: Where to rank. (default: ``'cpu'``)
+
+    Raises:
+        FloatingPointError: A score is NaN or infinite.
+        ValueError: The split has no triples.
+    """
+    size, rels = num_entities(data), num_relations(data)
+    targets = get_split(data, split)
+    if not targets.edge_type.numel():
+        raise ValueError(f"split '{split}' has no triples to rank")
+    everything = set(filter_splits) == {'train', 'val', 'test'}
+    true = (
+        known_triples(data)
+        if everything
+        else concat(*(get_split(data, name) for name in filter_splits))
+    )
+    asked = QueryIndex(add_reciprocals(targets, rels)).to(device)
+    # The targets themselves are never rivals, whatever the filter holds.
+    known = QueryIndex(add_reciprocals(concat(true, targets), rels)).to(device)
+    batch_size, chunk = plan_memory(size, batch_size, max_memory)
+    was_training = isinstance(scorer, nn.Module) and scorer.training
+    if isinstance(scorer, nn.Module):
+        scorer.to(device).eval()
+    parts = []
+    for position in torch.arange(len(asked), device=device).split(batch_size):
+        parts.append(_rank_batch(scorer, asked, known, position, size, chunk))
+    if was_training and isinstance(scorer, nn.Module):
+        scorer.train()
+    head, rel, tail, above, equal = (
+        torch.cat(column).cpu() for column in zip(*parts, strict=True)
+    )
+    return RankingResult(
+        head,
+        rel,
+        tail,
+        above,
+        equal,
+        num_relations=rels,
+        categories=relation_categories(get_split(data, 'train'), rels),
+        protocol={
+            'split': split,
+            'filter': '+'.join(filter_splits),
+            'candidates': 'all entities',
+            'sides': 'head and tail',
+            'ties': 'realistic unless stated',
+            'distinct_targets': len(head),
+            'fingerprint': fingerprint(data),
+        },
+    )
+
+
+def plan_memory(
+    num_entities: int, batch_size: int, max_memory: int | None
+) -> tuple[int, int]:
+    r"""Queries at a time and entities at a time that fit a memory limit.
+
+    Three float32 matrices of that size are alive at once (scores, rows of
+    targets, the comparison buffer), with some slack for a fourth.
+    """
+    if max_memory is None:
+        return batch_size, num_entities
+    cells = max_memory // 16
+    if cells < 1:
+        raise ValueError(f'max_memory of {max_memory} bytes is too small')
+    if cells >= num_entities:
+        return min(batch_size, cells // num_entities), num_entities
+    return 1, cells
+
+
+def _rank_batch(
+    scorer: Scorer,
+    asked: QueryIndex,
+    known: QueryIndex,
+    position: Tensor,
+    size: int,
+    chunk: int,
+) -> tuple[Tensor, ...]:
+    head, rel = asked.head[position], asked.rel[position]
+    pairs, true = asked.rows(position), known.lookup(head, rel)
+    parts = [
+        slice(start, min(start + chunk, size))
+        for start in range(0, size, chunk)
+    ]
+    target_scores = torch.empty(pairs.row.numel(), device=head.device)
+    scores = torch.empty(0)
+    for part in parts:
+        scores = _finite_scores(scorer, head, rel, part)
+        inside = (pairs.tail >= part.start) & (pairs.tail < part.stop)
+        target_scores[inside] = scores[
+            pairs.row[inside], pairs.tail[inside] - part.start
+        ]
+    above = torch.zeros_like(pairs.tail)
+    equal = torch.zeros_like(pairs.tail)
+    for part in parts:
+        if len(parts) > 1:
+            scores = _finite_scores(scorer, head, rel, part)
+        inside = (true.tail >= part.start) & (true.tail < part.stop)
+        rivals = count_rivals(
+            scores,
+            pairs,
+            Pairs(true.row[inside], true.tail[inside] - part.start),
+            target_scores,
+        )
+        above, equal = above + rivals[0], equal + rivals[1]
+    return head[pairs.row], rel[pairs.row], pairs.tail, above, equal
+
+
+def _finite_scores(
+    scorer: Scorer, head: Tensor, rel: Tensor, part: slice
+) -> Tensor:
+    scores = scorer.score_tails(head, rel, part)
+    low, high = scores.aminmax()  # NaN wins both
+    if not (low.isfinite() and high.isfinite()):
+        row = int((~scores.isfinite()).nonzero()[0, 0])
+        raise FloatingPointError(
+            f'non-finite score for query (head {int(head[row])}, relation '
+            f'{int(rel[row])}); a ranking with NaN would look perfect'
+        )
+    return scores
+
+
+@torch.no_grad()
+def predict_tails(
+    scorer: Scorer,
+    head_index: Tensor,
+    rel_type: Tensor,
+    k: int = 10,
+    exclude: Triples | None = None,
+    num_relations: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""The best :obj:`k` tails of each query.
+
+    A head query :math:`(?, r, t)` is asked as :math:`(t, r + R, ?)`.
+
+    Args:
+        scorer: A module that scores tails.
+        head_index: Heads.
+        rel_type: Relations in :math:`0..2R - 1`.
+        k: How many. (default: :obj:`10`)
+        exclude: Known triples to leave out, so that only new answers
+            remain; needs :obj:`num_relations`. (default: none)
+        num_relations: R.
+
+    Shapes:
+        - **head_index, rel_type:** :math:`(B)`
+        - **scores, tails:** :math:`(B, k)`, best first; a query with fewer
+          than k candidates is padded with score -inf and tail -1
+    """
+    scores = scorer.score_tails(head_index, rel_type)
+    if not scores.isfinite().all():
+        raise FloatingPointError('the model gave a non-finite score')
+    if exclude is not None:
+        if num_relations is None:
+            raise ValueError('exclude needs num_relations')
+        index = QueryIndex(add_reciprocals(exclude, num_relations))
+        known = index.to(scores.device).lookup(head_index, rel_type)
+        scores[known.row, known.tail] = -torch.inf
+    best, tails = scores.topk(min(k, scores.size(1)), dim=1)
+    return best, tails.masked_fill(best == -torch.inf, -1)

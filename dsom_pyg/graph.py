@@ -1,0 +1,418 @@
+"""The graph as tensors: splits, reciprocal relations, the query index.
+
+Letters used in shapes: T triples, E entities, R relations, B queries,
+K (query, tail) pairs, d feature channels.
+"""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.utils import scatter
+
+EDGE = ('entity', 'relation', 'entity')
+SPLITS = ('train', 'val', 'test')
+# The edge type that ties a feature node to its entity, by modality. Any other
+# modality is linked by ``(modality, *, 'entity')``.
+RELATION_OF_MODALITY = {'image': 'depicts', 'text': 'describes'}
+CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
+
+
+class Triples(NamedTuple):
+    r"""A set of triples.
+
+    Shapes:
+        - **edge_index:** :math:`(2, T)`, heads and tails
+        - **edge_type:** :math:`(T)`
+    """
+
+    edge_index: Tensor
+    edge_type: Tensor
+
+    @property
+    def head(self) -> Tensor:
+        return self.edge_index[0]
+
+    @property
+    def tail(self) -> Tensor:
+        return self.edge_index[1]
+
+    def __repr__(self) -> str:
+        return f'Triples({self.edge_type.numel()})'
+
+    def to(self, device: torch.device | str) -> 'Triples':
+        return Triples(self.edge_index.to(device), self.edge_type.to(device))
+
+    def select(self, index: Tensor) -> 'Triples':
+        r"""The triples at :obj:`index` (a mask or positions)."""
+        return Triples(self.edge_index[:, index], self.edge_type[index])
+
+
+def concat(*parts: Triples) -> Triples:
+    r"""Several sets of triples one after the other."""
+    return Triples(
+        torch.cat([part.edge_index for part in parts], dim=1),
+        torch.cat([part.edge_type for part in parts]),
+    )
+
+
+def make_data(
+    num_entities: int,
+    num_relations: int,
+    train: Triples,
+    val: Triples | None = None,
+    test: Triples | None = None,
+) -> HeteroData:
+    r"""A :class:`HeteroData` of triples, without modalities.
+
+    Raises:
+        ValueError: An id is out of range, or shapes do not fit.
+    """
+    data = HeteroData()
+    data['entity'].num_nodes = num_entities
+    store = data[EDGE]
+    store.num_relations = num_relations
+    empty = Triples(
+        torch.empty(2, 0, dtype=torch.long), torch.empty(0, dtype=torch.long)
+    )
+    for name, part in zip(SPLITS, (train, val, test), strict=True):
+        part = empty if part is None else part
+        _check_range(name, part, num_entities, num_relations)
+        set_split(data, name, part)
+    return data
+
+
+def _check_range(name: str, part: Triples, entities: int, rels: int) -> None:
+    edge_index, edge_type = part
+    if edge_index.dim() != 2 or edge_index.size(0) != 2:
+        raise ValueError(
+            f"edge_index of split '{name}' must have shape [2, T], "
+            f'got {list(edge_index.shape)}'
+        )
+    if edge_type.shape != edge_index.shape[1:]:
+        raise ValueError(
+            f"split '{name}' has {edge_index.size(1)} edges but "
+            f'{edge_type.numel()} edge types'
+        )
+    for ids, limit, what in (
+        (edge_index, entities, 'entity'),
+        (edge_type, rels, 'relation'),
+    ):
+        bad = (ids < 0) | (ids >= limit)
+        if bad.any():
+            at = int(bad.nonzero()[0, -1])
+            raise ValueError(
+                f"{what} id {int(ids[bad][0])} in triple {at} of split "
+                f"'{name}' is outside 0..{limit - 1}"
+            )
+
+
+def get_split(data: HeteroData, split: str) -> Triples:
+    r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split '{split}', use one of {SPLITS}")
+    prefix = '' if split == 'train' else f'{split}_'
+    store = data[EDGE]
+    return Triples(store[f'{prefix}edge_index'], store[f'{prefix}edge_type'])
+
+
+def set_split(data: HeteroData, split: str, part: Triples) -> None:
+    r"""Store :obj:`part` as ``'train'``, ``'val'`` or ``'test'``."""
+    prefix = '' if split == 'train' else f'{split}_'
+    data[EDGE][f'{prefix}edge_index'] = part.edge_index
+    data[EDGE][f'{prefix}edge_type'] = part.edge_type
+
+
+def known_triples(data: HeteroData) -> Triples:
+    r"""All true triples: train, val, test, and further ones for filtering.
+
+    A dataset may keep facts that belong to no split in
+    ``filter_edge_index`` and ``filter_edge_type``.
+    """
+    parts = [get_split(data, split) for split in SPLITS]
+    store = data[EDGE]
+    if 'filter_edge_index' in store:
+        parts.append(Triples(store.filter_edge_index, store.filter_edge_type))
+    return concat(*parts)
+
+
+def num_entities(data: HeteroData) -> int:
+    r"""E."""
+    return int(data['entity'].num_nodes)
+
+
+def num_relations(data: HeteroData) -> int:
+    r"""R, without reciprocals."""
+    return int(data[EDGE].num_relations)
+
+
+def add_reciprocals(triples: Triples, num_relations: int) -> Triples:
+    r"""Append :math:`(t, r + R, h)` for every :math:`(h, r, t)`.
+
+    The only place where reciprocal relations are made.
+
+    Shapes:
+        - **input:** :math:`T` triples, **output:** :math:`2T` triples
+    """
+    return Triples(
+        torch.cat([triples.edge_index, triples.edge_index.flip(0)], dim=1),
+        torch.cat([triples.edge_type, triples.edge_type + num_relations]),
+    )
+
+
+def hold_out(
+    data: HeteroData, ratio: float, seed: int = 0
+) -> tuple[HeteroData, Triples]:
+    r"""Take a random part of train away.
+
+    Triples whose removal would leave an entity or a relation without any
+    training triple stay in train, so the part can be a little smaller than
+    asked.
+
+    Args:
+        data: The graph; not changed.
+        ratio: Share of the training triples, in (0, 1).
+        seed: Of the draw.
+
+    Returns:
+        A shallow copy of :obj:`data` with the smaller train split, and the
+        triples taken.
+    """
+    if not 0 < ratio < 1:
+        raise ValueError(f'ratio must lie in (0, 1), got {ratio}')
+    train = get_split(data, 'train')
+    count = train.edge_type.numel()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(count, generator=generator)
+    # Walking through `order`, the first triple of every entity and of every
+    # relation is kept: what remains may be removed.
+    keep = torch.zeros(count, dtype=torch.bool)
+    for ids, size in (
+        (train.head, num_entities(data)),
+        (train.tail, num_entities(data)),
+        (train.edge_type, num_relations(data)),
+    ):
+        position = torch.arange(count)
+        first = scatter(
+            position, ids[order], dim_size=size, reduce='min'
+        )
+        seen = scatter(torch.ones(count), ids, dim_size=size) > 0
+        keep[order[first[seen]]] = True
+    free = order[~keep[order]]
+    taken = free[: max(1, round(ratio * count))]
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[taken] = True
+    smaller = copy.copy(data)
+    set_split(smaller, 'train', train.select(~mask))
+    return smaller, train.select(mask)
+
+
+def merge_val(data: HeteroData) -> HeteroData:
+    r"""A shallow copy whose train split holds train and validation.
+
+    The last step of a clean protocol: select on validation, then refit on
+    everything but test.
+    """
+    merged = copy.copy(data)
+    train, val = get_split(data, 'train'), get_split(data, 'val')
+    set_split(merged, 'train', concat(train, val))
+    nothing = torch.zeros(val.edge_type.numel(), dtype=torch.bool)
+    set_split(merged, 'val', val.select(nothing))
+    return merged
+
+
+def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
+    r"""Mean feature of each entity over its items of a modality.
+
+    Args:
+        data: A graph with a node type :obj:`modality` that has ``x`` and one
+            edge type from it to ``'entity'``.
+        modality: ``'image'``, ``'text'`` or any other such node type.
+
+    Shapes:
+        - **x:** :math:`(E, d)`, zero where the modality is absent
+        - **present:** :math:`(E)`, bool
+
+    Raises:
+        ValueError: The modality or its edges are missing, or a feature is
+            not finite.
+    """
+    if modality not in data.node_types or 'x' not in data[modality]:
+        have = [name for name in data.node_types if name != 'entity']
+        raise ValueError(
+            f"the graph has no features of modality '{modality}' "
+            f'(it has {have}); give the dataset an encoder'
+        )
+    edges = [
+        edge
+        for edge in data.edge_types
+        if edge[0] == modality and edge[2] == 'entity'
+    ]
+    if len(edges) != 1:
+        raise ValueError(
+            f"need exactly one edge type from '{modality}' to 'entity', "
+            f'got {edges}'
+        )
+    item, entity = data[edges[0]].edge_index
+    x = data[modality].x
+    finite = x.isfinite().all(dim=1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"row {row} of the features of modality '{modality}' has a "
+            f'non-finite value'
+        )
+    size = num_entities(data)
+    pooled = scatter(x[item], entity, dim_size=size, reduce='mean')
+    count = scatter(torch.ones_like(entity), entity, dim_size=size)
+    return pooled, count > 0
+
+
+def modalities(data: HeteroData) -> list[str]:
+    r"""The modalities with features, in the order of their node types."""
+    return [
+        name
+        for name in data.node_types
+        if name != 'entity' and 'x' in data[name]
+    ]
+
+
+def relation_categories(triples: Triples, num_relations: int) -> Tensor:
+    r"""Category of each relation: 1-1, 1-N, N-1 or N-N.
+
+    A side counts as N when a query has more than 1.5 answers on average
+    (`Bordes et al. <https://papers.nips.cc/paper/5071>`_, 2013).
+
+    Shapes:
+        - **output:** :math:`(R)`, positions in :data:`CATEGORIES`; a
+          relation without triples gets 0
+    """
+    both = add_reciprocals(triples, num_relations)
+    index = QueryIndex(both)
+    size = 2 * num_relations
+    queries = scatter(torch.ones_like(index.rel), index.rel, dim_size=size)
+    pairs = scatter(index.ptr.diff(), index.rel, dim_size=size)
+    many = pairs > 1.5 * queries
+    return 2 * many[num_relations:].long() + many[:num_relations].long()
+
+
+def fingerprint(data: HeteroData) -> str:
+    r"""SHA-256 over sizes, the triples of all splits and those kept for
+    filtering, order included. Features are not part of it."""
+    digest = hashlib.sha256()
+    digest.update(f'{num_entities(data)} {num_relations(data)}'.encode())
+    parts = {split: get_split(data, split) for split in SPLITS}
+    parts['known'] = known_triples(data)
+    for name, part in parts.items():
+        for tensor in part:
+            digest.update(f'{name} {tensor.numel()}'.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    r"""(query, tail) pairs of a batch.
+
+    Shapes:
+        - **row:** :math:`(K)`, position of the query in the batch,
+          ascending
+        - **tail:** :math:`(K)`
+    """
+
+    row: Tensor
+    tail: Tensor
+
+    def count(self, num_rows: int) -> Tensor:
+        r"""Number of tails of every query, ``[B]``."""
+        return scatter(
+            torch.ones_like(self.row), self.row, dim_size=num_rows
+        )
+
+
+class QueryIndex:
+    r"""The tails of every query :math:`(h, r)` in compressed rows.
+
+    One structure serves as N(h, r), built from training triples, and as the
+    evaluation filter, built from all known ones. Duplicate triples count
+    once. It is immutable; a query it does not know has no tails.
+
+    Args:
+        triples: Triples, reciprocals included if they are wanted.
+
+    Attributes:
+        head, rel: The Q distinct queries, ``[Q]``, sorted by (head, rel).
+        ptr: ``[Q + 1]``; the tails of query q are
+            ``tail[ptr[q]:ptr[q + 1]]``, sorted.
+        tail: ``[T']``.
+    """
+
+    def __init__(self, triples: Triples) -> None:
+        head, tail, rel = triples.head, triples.tail, triples.edge_type
+        self._num_rels = int(rel.max()) + 1 if rel.numel() else 1
+        num_tails = int(tail.max()) + 1 if rel.numel() else 1
+        # One 63-bit key a triple: sorted, distinct, and decoded again.
+        code = (head * self._num_rels + rel) * num_tails + tail
+        code = torch.unique(code)
+        self.tail = code % num_tails
+        self._key, counts = (code // num_tails).unique_consecutive(
+            return_counts=True
+        )
+        self.head = self._key // self._num_rels
+        self.rel = self._key % self._num_rels
+        self.ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.head.numel()} queries, '
+            f'{self.tail.numel()} tails)'
+        )
+
+    def __len__(self) -> int:
+        return self.head.numel()
+
+    def to(self, device: torch.device | str) -> 'QueryIndex':
+        r"""A copy on another device."""
+        copy = object.__new__(QueryIndex)
+        for name, value in vars(self).items():
+            moved = value.to(device) if isinstance(value, Tensor) else value
+            setattr(copy, name, moved)
+        return copy
+
+    def rows(self, position: Tensor) -> Pairs:
+        r"""Tails of the queries at :obj:`position` in this index.
+
+        Shapes:
+            - **position:** :math:`(B)`, in 0..Q-1
+        """
+        start = self.ptr[position]
+        return self._gather(start, self.ptr[position + 1] - start)
+
+    def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
+        r"""Tails of queries, none for a query that is not in the index.
+
+        Shapes:
+            - **head:** :math:`(B)`
+            - **rel:** :math:`(B)`
+        """
+        key = head * self._num_rels + rel
+        position = torch.searchsorted(self._key, key)
+        position = position.clamp(max=max(len(self) - 1, 0))
+        if len(self) == 0:
+            empty = head.new_empty(0)
+            return Pairs(empty, empty)
+        known = (self._key[position] == key) & (rel < self._num_rels)
+        start = self.ptr[position]
+        count = (self.ptr[position + 1] - start) * known
+        return self._gather(start, count)
+
+    def _gather(self, start: Tensor, count: Tensor) -> Pairs:
+        row = torch.arange(start.numel(), device=start.device)
+        row = row.repeat_interleave(count)
+        begin = count.cumsum(0) - count
+        offset = torch.arange(row.numel(), device=row.device) - begin[row]
+        return Pairs(row, self.tail[start[row] + offset])

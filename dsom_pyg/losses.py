@@ -1,0 +1,472 @@
+r"""Losses as pure functions of logits.
+
+Letters: B queries, E entities, M teachers, A actions (subsets of teachers),
+K (query, tail) pairs, D complex dimension. Everything is computed from
+log-softmax values in the floating type of the inputs, never from
+probabilities that can underflow.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from dsom_pyg.graph import Pairs
+
+NEG_INF = -math.inf
+
+
+# Elements of a block of rows that stays in a CPU's cache.
+_BLOCK = 2**20
+
+
+def row_blocks(num_rows: int, width: int, device: torch.device) -> list[slice]:
+    r"""Slices of rows to walk through a wide matrix in cache-sized blocks.
+
+    Losses over all entities are bound by memory on a CPU: every temporary
+    of the full size costs a trip to main memory and fresh pages. A GPU gets
+    a single block, so that nothing waits for the host.
+    """
+    step = num_rows
+    if device.type == 'cpu':
+        step = max(1, _BLOCK // max(1, width))
+    return [
+        slice(start, min(start + step, num_rows))
+        for start in range(0, num_rows, max(1, step))
+    ]
+
+
+def logsumexp(logits: Tensor) -> Tensor:
+    r"""Row-wise log-sum-exp of a wide matrix, without gradient.
+
+    Shapes:
+        - **logits:** :math:`(B, E)`
+        - **output:** :math:`(B)`
+    """
+    blocks = row_blocks(*logits.shape, logits.device)
+    parts = [logits[block].logsumexp(dim=1) for block in blocks]
+    return torch.cat(parts) if parts else logits.new_empty(0)
+
+
+class _QueryCrossEntropy(torch.autograd.Function):
+    # The gradient of a cross-entropy over [B, E] is softmax minus one-hot.
+    # Autograd's own graph for it (logsumexp, gather, add) walks through the
+    # large matrix several times more often than this does.
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, row: Tensor, tail: Tensor) -> Tensor:
+        log_z = logsumexp(logits)
+        ctx.save_for_backward(logits, log_z, row, tail)
+        return (log_z[row] - logits[row, tail]).sum()
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor, None, None]:
+        logits, log_z, row, tail = ctx.saved_tensors
+        count = scatter(
+            torch.ones_like(log_z[row]), row, dim_size=logits.size(0)
+        )
+        weight = (count * grad)[:, None]
+        out = torch.empty_like(logits)
+        for block in row_blocks(*logits.shape, logits.device):
+            part = torch.sub(
+                logits[block], log_z[block, None], out=out[block]
+            )
+            part.exp_().mul_(weight[block])
+        one = -grad.expand(row.numel()).to(out.dtype)
+        out.index_put_((row, tail), one, accumulate=True)
+        return out, None, None
+
+
+def query_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
+    r"""Cross-entropy over all entities, mean over (query, tail) pairs.
+
+    With :math:`n_q` tails of query q among the targets (Eq. 1 of the paper,
+    grouped by query):
+
+    .. math::
+        \mathcal{L} = \frac{1}{K} \Big( \sum_q n_q \log \sum_e e^{F_q[e]}
+        - \sum_{(q, t)} F_q[t] \Big)
+
+    Args:
+        logits: Scores of all entities for each query.
+        targets: The tails of each query.
+
+    Shapes:
+        - **logits:** :math:`(B, E)`
+        - **targets:** :math:`(K)` pairs
+        - **output:** scalar
+    """
+    if targets.row.numel() == 0:
+        raise ValueError('query_cross_entropy needs at least one target')
+    total: Tensor = _QueryCrossEntropy.apply(logits, targets.row, targets.tail)
+    return total / targets.row.numel()
+
+
+def n3(
+    rows: Tensor, weight: Tensor | None = None, complex_rows: bool = True
+) -> Tensor:
+    r"""Sum of the cubed complex moduli of factor rows.
+
+    The nuclear 3-norm regulariser of `Lacroix et al.
+    <https://arxiv.org/abs/1806.07297>`_ for one factor. It is smooth at 0:
+    computed as :math:`(re^2 + im^2)^{3/2}`.
+
+    Args:
+        rows: Rows [real | imaginary].
+        weight: How often each row counts. (default: once)
+        complex_rows: Whether rows are [real | imaginary]; real rows
+            contribute :math:`|x|^3` a coordinate. (default: :obj:`True`)
+
+    Shapes:
+        - **rows:** :math:`(N, 2D)`
+        - **weight:** :math:`(N)`
+        - **output:** scalar
+    """
+    square = rows.square()
+    if complex_rows:
+        real, imag = square.chunk(2, dim=-1)
+        square = real + imag
+    # x * sqrt(x) has an infinite gradient term at 0, pow(1.5) has not.
+    cubed = square.pow(1.5).sum(dim=-1)
+    return (cubed if weight is None else cubed * weight).sum()
+
+
+def kd(logits_tea: Tensor, logits_stu: Tensor, tau: float = 1.0) -> Tensor:
+    r"""Vanilla distillation, Eq. 2: KL(teacher || student), mean over rows.
+
+    Args:
+        logits_tea: Teacher logits; no gradient flows into them.
+        logits_stu: Student logits.
+        tau: Temperature. (default: :obj:`1.0`)
+
+    Shapes:
+        - **logits_tea, logits_stu:** :math:`(B, E)`
+        - **output:** scalar
+    """
+    log_t = (logits_tea.detach() / tau).log_softmax(dim=-1)
+    log_s = (logits_stu / tau).log_softmax(dim=-1)
+    return (log_t.exp() * (log_t - log_s)).sum(dim=-1).mean()
+
+
+class Decoupled(NamedTuple):
+    r"""The two parts of a decoupled distillation loss, one value a query.
+
+    Shapes:
+        - **neighbor:** :math:`(B)`, binary KL of neighbors against the rest
+        - **outside:** :math:`(B)`, KL among the non-neighbors
+    """
+
+    neighbor: Tensor
+    outside: Tensor
+
+
+class _OutsideKL(torch.autograd.Function):
+    r"""KL of two distributions renormalised outside the neighbors.
+
+    Returns the KL and both log-sum-exps outside, so that the walk through
+    the matrices is shared with the binary part. Nothing of their size is
+    kept for the backward pass: recomputing a block in cache is cheaper than
+    fetching it again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        tea: Tensor,
+        stu: Tensor,
+        row: Tensor,
+        tail: Tensor,
+        tau: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        blocks = row_blocks(*stu.shape, stu.device)
+        lows = torch.tensor([b.start for b in blocks] + [stu.size(0)])
+        edges = [0, row.numel()]
+        if len(blocks) > 1:
+            edges = torch.searchsorted(row, lows).tolist()
+        parts = []
+        for i, block in enumerate(blocks):
+            inside = slice(edges[i], edges[i + 1])
+            at = (row[inside] - block.start, tail[inside])
+            parts.append(_outside_kl(tea[block], stu[block], at, tau))
+        kl, lse_t, lse_s = (
+            torch.cat(part) for part in zip(*parts, strict=True)
+        )
+        ctx.save_for_backward(tea, stu, row, tail, lse_t, lse_s)
+        ctx.tau = tau
+        ctx.mark_non_differentiable(lse_t)
+        return kl, lse_t, lse_s
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, grad_kl: Tensor, _: Tensor, grad_lse: Tensor
+    ) -> tuple[None, Tensor, None, None, None]:
+        tea, stu, row, tail, lse_t, lse_s = ctx.saved_tensors
+        tau = ctx.tau
+        weight_t = (-grad_kl / tau)[:, None]
+        weight_s = ((grad_kl + grad_lse) / tau)[:, None]
+        lse_t, lse_s = _finite(lse_t)[:, None], _finite(lse_s)[:, None]
+        out = torch.empty_like(stu)
+        # Neighbors may score far above lse of the rest: exp would overflow.
+        for block in row_blocks(*stu.shape, stu.device):
+            part = torch.div(stu[block], tau, out=out[block])
+            part.sub_(lse_s[block]).clamp_(max=0.0).exp_()
+            p_t = (tea[block] / tau).sub_(lse_t[block]).clamp_(max=0.0).exp_()
+            part.mul_(weight_s[block]).addcmul_(p_t, weight_t[block])
+        zero = torch.zeros((), dtype=out.dtype, device=out.device)
+        out.index_put_((row, tail), zero)
+        return None, out, None, None, None
+
+
+def _outside_kl(
+    tea: Tensor, stu: Tensor, at: tuple[Tensor, Tensor], tau: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    minus_inf = torch.tensor(NEG_INF, dtype=tea.dtype, device=tea.device)
+    t, s = tea / tau, stu / tau
+    diff = t - s
+    lse_s = s.index_put_(at, minus_inf).logsumexp(dim=1)
+    # Where nobody is outside, both sides are empty and the KL is 0.
+    top = _finite(t.index_put_(at, minus_inf).amax(dim=1))
+    weight = t.sub_(top[:, None]).exp_()
+    total = weight.sum(dim=1)
+    lse_t = total.log() + top
+    kl = diff.mul_(weight).sum(dim=1) / total.clamp(min=1e-30)
+    kl = kl - (_finite(lse_t) - _finite(lse_s))
+    return kl, lse_t, lse_s
+
+
+def _finite(x: Tensor) -> Tensor:
+    return x.masked_fill(x == NEG_INF, 0.0)
+
+
+def _segment_logsumexp(value: Tensor, row: Tensor, num_rows: int) -> Tensor:
+    # -inf for a row without entries.
+    top = scatter(value.detach(), row, dim_size=num_rows, reduce='max')
+    total = scatter((value - top[row]).exp(), row, dim_size=num_rows)
+    empty = total == 0
+    log = total.masked_fill(empty, 1.0).log() + top
+    return log.masked_fill(empty, NEG_INF)
+
+
+def _log_binary(
+    lse_in: Tensor, lse_out: Tensor, log_count: Tensor, form: str
+) -> tuple[Tensor, Tensor]:
+    # (log p_N, log(1 - p_N)) from log-sum-exps, no probability involved.
+    lse = torch.logaddexp(lse_in, lse_out)
+    log_in, log_out = lse_in - lse, lse_out - lse
+    if form == 'sum':
+        return log_in, log_out
+    # p_N = mean: 1 - p_N = (1 - 1/n) + (1 - sum p) / n.
+    share = torch.log1p(-(-log_count).exp().clamp(max=1.0))
+    return log_in - log_count, torch.logaddexp(share, log_out - log_count)
+
+
+def _binary_kl(tea: tuple[Tensor, Tensor], stu: tuple[Tensor, Tensor]) -> Tensor:
+    out = torch.zeros_like(tea[0])
+    for log_t, log_s in zip(tea, stu, strict=True):
+        # 0 log 0 = 0; the double `where` keeps NaN out of the gradient.
+        some = log_t > NEG_INF
+        term = log_t.exp() * (
+            log_t.masked_fill(~some, 0.0) - log_s.masked_fill(~some, 0.0)
+        )
+        out = out + term.masked_fill(~some, 0.0)
+    return out
+
+
+def decoupled_parts(
+    logits_tea: Tensor,
+    logits_stu: Tensor,
+    neighbors: Pairs,
+    tau: float = 4.0,
+    form: str = 'mean',
+) -> Decoupled:
+    r"""The two parts of neighbor-decoupled distillation, Eq. 11 and 12.
+
+    With :math:`P = \mathrm{softmax}(F / \tau)`, neighbors N of a query and
+    :math:`\bar p = \frac{1}{|N|} \sum_{n \in N} p_n`:
+
+    .. math::
+        \mathcal{L}_{NEKD} &= KL([\bar p, 1 - \bar p]^{tea} \,\|\,
+        [\bar p, 1 - \bar p]^{stu}) \\
+        \mathcal{L}_{NNKD} &= KL(\tilde P^{tea} \,\|\, \tilde P^{stu}),
+        \quad \tilde p_e = p_e / \sum_{e' \notin N} p_{e'}
+
+    A query without neighbors has a neighbor part of 0, and its outside part
+    is plain distillation.
+
+    Args:
+        logits_tea: Teacher logits; no gradient flows into them.
+        logits_stu: Student logits.
+        neighbors: N of each query, distinct tails.
+        tau: Temperature. (default: :obj:`4.0`)
+        form: ``'mean'`` as the paper writes it, or ``'sum'``, with which
+            KD = neighbor part + (1 - p_N) outside + p_N within holds.
+            (default: ``'mean'``)
+
+    Shapes:
+        - **logits_tea, logits_stu:** :math:`(B, E)`
+        - **neighbors:** :math:`(K)` pairs
+    """
+    if form not in ('mean', 'sum'):
+        raise ValueError(f"form must be 'mean' or 'sum', got '{form}'")
+    tea, rows = logits_tea.detach(), logits_stu.size(0)
+    row, tail = neighbors.row, neighbors.tail
+    outside, out_tea, out_stu = _OutsideKL.apply(
+        tea, logits_stu, row, tail, tau
+    )
+    log_count = neighbors.count(rows).to(tea.dtype).log()
+    tea_in = _segment_logsumexp(tea[row, tail] / tau, row, rows)
+    stu_in = _segment_logsumexp(logits_stu[row, tail] / tau, row, rows)
+    some = log_count > NEG_INF
+    log_count = log_count.masked_fill(~some, 0.0)
+    # Rows without neighbors leave before any 0 * inf can arise.
+    binary = _binary_kl(
+        _log_binary(tea_in[some], out_tea[some], log_count[some], form),
+        _log_binary(stu_in[some], out_stu[some], log_count[some], form),
+    )
+    neighbor = torch.zeros_like(outside).masked_scatter(some, binary)
+    return Decoupled(neighbor, outside)
+
+
+def neighbor_decoupled_kd(
+    logits_tea: Tensor,
+    logits_stu: Tensor,
+    neighbors: Pairs,
+    tau: float = 4.0,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    form: str = 'mean',
+) -> Tensor:
+    r"""Eq. 12: :math:`\alpha \mathcal{L}_{NEKD} + \beta \mathcal{L}_{NNKD}`,
+    one value a query. See :func:`decoupled_parts`.
+
+    Shapes:
+        - **logits_tea, logits_stu:** :math:`(B, E)`
+        - **output:** :math:`(B)`
+    """
+    parts = decoupled_parts(logits_tea, logits_stu, neighbors, tau, form)
+    return alpha * parts.neighbor + beta * parts.outside
+
+
+def decoupled_kd(
+    logits_tea: Tensor,
+    logits_stu: Tensor,
+    target: Tensor,
+    tau: float = 4.0,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+) -> Tensor:
+    r"""Decoupled distillation of `Zhao et al.
+    <https://arxiv.org/abs/2203.08679>`_ (2022): N holds the target alone.
+
+    Shapes:
+        - **logits_tea, logits_stu:** :math:`(B, E)`
+        - **target:** :math:`(B)`
+        - **output:** :math:`(B)`
+    """
+    row = torch.arange(target.numel(), device=target.device)
+    return neighbor_decoupled_kd(
+        logits_tea, logits_stu, Pairs(row, target), tau, alpha, beta
+    )
+
+
+def target_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
+    r"""Cross-entropy of every (query, tail) pair, without gradient.
+
+    Shapes:
+        - **logits:** :math:`(B, E)`
+        - **output:** :math:`(K)`
+    """
+    logits = logits.detach()
+    log_z = logsumexp(logits)
+    return log_z[targets.row] - logits[targets.row, targets.tail]
+
+
+def reward(
+    ce_action: Tensor, ce_reference: Tensor, penalty: float = -10.0
+) -> Tensor:
+    r"""Eq. 8: 1 where the action's cross-entropy is lower, else -10.
+
+    Shapes:
+        - **ce_action, ce_reference:** :math:`(K)`
+        - **output:** :math:`(K)`
+    """
+    better = ce_action < ce_reference
+    return torch.where(better, 1.0, penalty).to(ce_action.dtype)
+
+
+def paper_advantage(
+    ce_action: Tensor, ce_all: Tensor, ce_student: Tensor | None
+) -> Tensor:
+    r""":math:`\delta = R - \hat R` of Eq. 8-10: -11, 0 or 11.
+
+    Action and baseline (all teachers) are each rewarded against the student.
+
+    Shapes:
+        - **ce_action, ce_all, ce_student, output:** :math:`(K)`
+    """
+    if ce_student is None:
+        raise ValueError(
+            'the reward of Eq. 8 compares with a student; without one use '
+            'mean_advantage'
+        )
+    return reward(ce_action, ce_student) - reward(ce_all, ce_student)
+
+
+def mean_advantage(
+    ce_action: Tensor, ce_all: Tensor, ce_student: Tensor | None
+) -> Tensor:
+    r"""Eq. 8 with the mean of all teachers in the student's place.
+
+    :math:`\delta` is 11 where the action beats the mean, -11 where the mean
+    beats the action, 0 where they tie: usable on held-out triples, where no
+    fair student exists.
+
+    Shapes:
+        - **ce_action, ce_all, output:** :math:`(K)`
+    """
+    return reward(ce_action, ce_all) - reward(ce_all, ce_action)
+
+
+def gain_advantage(
+    ce_action: Tensor, ce_all: Tensor, ce_student: Tensor | None
+) -> Tensor:
+    r"""How many nats the action gains over the mean of all teachers.
+
+    Not in the paper. Clamped to [-5, 5], so that single triples cannot
+    outweigh a batch.
+
+    Shapes:
+        - **ce_action, ce_all, output:** :math:`(K)`
+    """
+    return (ce_all - ce_action).clamp(-5.0, 5.0)
+
+
+def reinforce(log_prob: Tensor, advantage: Tensor) -> Tensor:
+    r"""Eq. 10: :math:`- \mathrm{mean}(\delta \log \pi(a | s))`.
+
+    Args:
+        log_prob: Log-probability of the sampled action.
+        advantage: :math:`\delta = R - \hat R`; carries no gradient.
+
+    Shapes:
+        - **log_prob, advantage:** :math:`(K)`
+        - **output:** scalar
+    """
+    return -(advantage.detach() * log_prob).mean()
+
+
+def expected_reinforce(log_policy: Tensor, advantage: Tensor) -> Tensor:
+    r"""The mean of Eq. 10 over all actions, without sampling variance.
+
+    Its gradient is the expectation of that of :func:`reinforce`.
+
+    Shapes:
+        - **log_policy:** :math:`(K, A)`
+        - **advantage:** :math:`(K, A)`
+        - **output:** scalar
+    """
+    policy = log_policy.exp()
+    return -(policy * advantage.detach()).sum(dim=1).mean()

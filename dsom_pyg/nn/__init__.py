@@ -1,0 +1,34 @@
+"""Modules: entity matrices, score functions, teachers, combiners."""
+
+from dsom_pyg.nn.combiners import (
+    Combination,
+    CombinedTeachers,
+    Combiner,
+    MeanCombiner,
+    ReinforcedCombiner,
+    combine,
+)
+from dsom_pyg.nn.ensemble import TeacherBatch, TeacherEnsemble
+from dsom_pyg.nn.entity import (
+    EntityEmbedding,
+    EntityModule,
+    FeatureProjection,
+)
+from dsom_pyg.nn.score import ComplEx, DistMult, ScoreFunction
+
+__all__ = [
+    'Combination',
+    'CombinedTeachers',
+    'Combiner',
+    'ComplEx',
+    'DistMult',
+    'EntityEmbedding',
+    'EntityModule',
+    'FeatureProjection',
+    'MeanCombiner',
+    'ReinforcedCombiner',
+    'ScoreFunction',
+    'TeacherBatch',
+    'TeacherEnsemble',
+    'combine',
+]

@@ -1,0 +1,182 @@
+"""Several teachers side by side."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.nn.entity import EntityEmbedding, FeatureProjection
+from dsom_pyg.nn.score import ComplEx, ScoreFunction
+
+
+class TeacherEnsemble(nn.Module):
+    r"""Teachers of M modalities; nothing is shared between them (Eq. 3).
+
+    Args:
+        teachers: A score function for each modality, all over the same
+            entities and relations.
+    """
+
+    def __init__(self, teachers: Mapping[str, ScoreFunction]) -> None:
+        super().__init__()
+        sizes = {(t.num_entities, t.num_relations) for t in teachers.values()}
+        if len(sizes) != 1:
+            raise ValueError(
+                'need one or more teachers over the same entities and '
+                f'relations, got sizes (E, R) {sorted(sizes)}'
+            )
+        self.teachers = nn.ModuleDict(teachers)
+
+    @classmethod
+    def from_features(
+        cls,
+        features: Mapping[str, tuple[Tensor, Tensor]],
+        num_entities: int,
+        num_relations: int,
+        hidden_channels: int,
+        score: type[ScoreFunction] = ComplEx,
+    ) -> 'TeacherEnsemble':
+        r"""A structure teacher and one teacher for each feature modality.
+
+        Args:
+            features: For each modality its pooled features and which
+                entities have them, as
+                :func:`~dsom_pyg.graph.pool_features` gives them.
+            num_entities: E.
+            num_relations: R.
+            hidden_channels: D.
+            score: Score function class. (default:
+                :class:`~dsom_pyg.nn.ComplEx`)
+        """
+        free = EntityEmbedding(num_entities, hidden_channels)
+        teachers = {'structure': score(free, num_relations)}
+        for name, (x, present) in features.items():
+            projected = FeatureProjection(x, present, hidden_channels)
+            teachers[name] = score(projected, num_relations)
+        return cls(teachers)
+
+    @property
+    def modalities(self) -> list[str]:
+        r"""Names of the teachers, in the order of the axis M."""
+        return list(self.teachers)
+
+    def __len__(self) -> int:
+        return len(self.teachers)
+
+    def __getitem__(self, modality: str) -> ScoreFunction:
+        teacher = self.teachers[modality]
+        assert isinstance(teacher, ScoreFunction)
+        return teacher
+
+    def __iter__(self) -> Iterator[ScoreFunction]:
+        return (self[modality] for modality in self.teachers)
+
+    def forward(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        r"""Logits of all teachers.
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **output:** :math:`(B, M, E)`
+        """
+        each = self.each(head_index, rel_type, entities, precision)
+        # Stored teacher by teacher, so that stacking copies whole matrices.
+        return torch.stack(each).transpose(0, 1)
+
+    def each(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> list[Tensor]:
+        r"""Logits of each teacher, M times ``[B, E]``, without the copy
+        that stacking costs."""
+        return [
+            teacher.score_tails(head_index, rel_type, entities, precision)
+            for teacher in self
+        ]
+
+    def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
+        r"""Query vectors of all teachers side by side, ``[B, M * 2D]``."""
+        return torch.cat(
+            [teacher.query_vectors(head_index, rel_type) for teacher in self],
+            dim=-1,
+        )
+
+    def available(self, head_index: Tensor) -> Tensor:
+        r"""Which teachers know the head: its modality is present.
+
+        Shapes:
+            - **head_index:** :math:`(B)`
+            - **output:** :math:`(B, M)`, bool
+        """
+        columns = []
+        for teacher in self:
+            entities = teacher.entities
+            if isinstance(entities, FeatureProjection):
+                columns.append(entities.present[head_index])
+            else:
+                columns.append(torch.ones_like(head_index, dtype=torch.bool))
+        return torch.stack(columns, dim=1)
+
+
+class TeacherBatch:
+    r"""What frozen teachers say on a batch of queries, computed on demand.
+
+    A combiner that decides from query vectors or availability alone never
+    pays for the logits, and one that is evaluated on a part of the entities
+    never holds all of them.
+
+    Args:
+        ensemble: The teachers.
+        head: Heads.
+        rel: Relations in :math:`0..2R - 1`.
+        precision: Of the matrix products. (default: ``'fp32'``)
+
+    Shapes:
+        - **head, rel:** :math:`(B)`
+    """
+
+    def __init__(
+        self,
+        ensemble: TeacherEnsemble,
+        head: Tensor,
+        rel: Tensor,
+        precision: str = 'fp32',
+    ) -> None:
+        self.ensemble, self.head, self.rel = ensemble, head, rel
+        self.precision = precision
+
+    def __len__(self) -> int:
+        return self.head.numel()
+
+    @cached_property
+    def each(self) -> list[Tensor]:
+        r"""Logits of each teacher, M times ``[B, E]``, without gradient."""
+        with torch.no_grad():
+            return self.ensemble.each(
+                self.head, self.rel, precision=self.precision
+            )
+
+    @cached_property
+    def logits(self) -> Tensor:
+        r"""Logits ``[B, M, E]``, without gradient."""
+        return torch.stack(self.each).transpose(0, 1)
+
+    @cached_property
+    def queries(self) -> Tensor:
+        r"""Query vectors ``[B, M * 2D]``, without gradient."""
+        with torch.no_grad():
+            return self.ensemble.query_vectors(self.head, self.rel)
+
+    @cached_property
+    def available(self) -> Tensor:
+        r"""``[B, M]``, bool."""
+        return self.ensemble.available(self.head)

@@ -1,0 +1,159 @@
+"""Entity modules: where the entity vectors of a model come from."""
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.precision import matmul
+
+
+class EntityModule(nn.Module):
+    r"""Base class: a module whose output is the entity matrix.
+
+    A subclass gives :meth:`forward`; :meth:`rows` and :meth:`scores` may be
+    overridden where there is a cheaper way than through the whole matrix.
+
+    Args:
+        num_entities: E.
+        hidden_channels: D; rows are :math:`2D` wide.
+    """
+
+    def __init__(self, num_entities: int, hidden_channels: int) -> None:
+        super().__init__()
+        if num_entities < 1 or hidden_channels < 1:
+            raise ValueError(
+                'num_entities and hidden_channels must be positive, got '
+                f'{num_entities} and {hidden_channels}'
+            )
+        self.num_entities = num_entities
+        self.hidden_channels = hidden_channels
+
+    def forward(self) -> Tensor:
+        r"""The entity matrix, ``[E, 2D]``."""
+        raise NotImplementedError
+
+    def rows(self, index: Tensor) -> Tensor:
+        r"""Rows of the matrix.
+
+        Shapes:
+            - **index:** :math:`(N)`
+            - **output:** :math:`(N, 2D)`
+        """
+        return self()[index]
+
+    def scores(
+        self,
+        query: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        r"""Dot products of query vectors with entity rows.
+
+        Args:
+            query: Query vectors.
+            entities: Which entities. (default: all)
+            precision: See :func:`~dsom_pyg.precision.matmul`.
+
+        Shapes:
+            - **query:** :math:`(B, 2D)`
+            - **output:** :math:`(B, E)`
+        """
+        return matmul(query, self()[entities].t(), precision)
+
+    def reset_parameters(self) -> None:
+        r"""Draw all parameters anew."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_entities}, '
+            f'hidden_channels={self.hidden_channels})'
+        )
+
+
+class EntityEmbedding(EntityModule):
+    r"""A free table, one trainable row an entity (structure modality).
+
+    Args:
+        num_entities: E.
+        hidden_channels: D.
+        scale: Standard deviation of the initial values.
+            (default: :obj:`1e-3`)
+    """
+
+    def __init__(
+        self, num_entities: int, hidden_channels: int, scale: float = 1e-3
+    ) -> None:
+        super().__init__(num_entities, hidden_channels)
+        self.scale = scale
+        self.weight = nn.Parameter(
+            torch.empty(num_entities, 2 * hidden_channels)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.scale)
+
+    def forward(self) -> Tensor:
+        return self.weight
+
+
+class FeatureProjection(EntityModule):
+    r"""Frozen features times a trainable matrix, without bias (Eq. 3).
+
+    An entity without the modality has a zero row, hence score 0 as a tail
+    and constant logits as a head: :obj:`present` tells.
+
+    Args:
+        x: Features, zero rows where absent.
+        present: Which entities have the modality.
+        hidden_channels: D.
+
+    Shapes:
+        - **x:** :math:`(E, d)`
+        - **present:** :math:`(E)`, bool
+
+    The features are buffers that do not enter the state dict: they belong
+    to the dataset, the parameters to the model.
+    """
+
+    x: Tensor
+    present: Tensor
+
+    def __init__(
+        self, x: Tensor, present: Tensor, hidden_channels: int
+    ) -> None:
+        if x.dim() != 2 or present.shape != x.shape[:1]:
+            raise ValueError(
+                'need x of shape [E, d] and present of shape [E], got '
+                f'{list(x.shape)} and {list(present.shape)}'
+            )
+        super().__init__(x.size(0), hidden_channels)
+        x = x.to(torch.get_default_dtype()) * present[:, None]
+        self.register_buffer('x', x, persistent=False)
+        self.register_buffer('present', present.clone(), persistent=False)
+        self.weight = nn.Parameter(torch.empty(x.size(1), 2 * hidden_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self) -> Tensor:
+        return self.x @ self.weight
+
+    def rows(self, index: Tensor) -> Tensor:
+        return self.x[index] @ self.weight
+
+    def scores(
+        self,
+        query: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        # q (X W)^T = (q W^T) X^T: products with the frozen X need no
+        # gradient of it, and X is often narrower than 2D, so that this way
+        # costs about a third. Only for very wide features it does not pay.
+        d, width = self.weight.shape
+        if d <= 2 * width:
+            query = query @ self.weight.t()
+            return matmul(query, self.x[entities].t(), precision)
+        return super().scores(query, entities, precision)

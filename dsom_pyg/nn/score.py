@@ -1,0 +1,176 @@
+"""Score functions: knowledge graph embedding models over an entity module.
+
+Teachers and student are the same class; only the entity module differs.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.nn.entity import EntityModule
+
+
+class Factors(NamedTuple):
+    r"""The rows that a regulariser acts on.
+
+    Shapes:
+        - **head, rel:** :math:`(B, 2D)`
+        - **tail:** :math:`(K, 2D)`
+    """
+
+    head: Tensor
+    rel: Tensor
+    tail: Tensor
+
+
+class ScoreFunction(nn.Module):
+    r"""Base class of bilinear models: a query vector times an entity matrix.
+
+    A subclass gives :meth:`query`. A model that is not a dot product
+    overrides :meth:`forward` and :meth:`score_tails` as well.
+
+    Args:
+        entities: Gives the entity matrix ``[E, 2D]``.
+        num_relations: R; the relation table has :math:`2R` rows, row
+            :math:`r + R` belongs to the reciprocal of r.
+        scale: Standard deviation of the initial relation rows.
+            (default: :obj:`1e-3`)
+    """
+
+    complex_rows = True
+    r"""Whether rows are [real | imaginary], for the N3 regulariser."""
+
+    def __init__(
+        self,
+        entities: EntityModule,
+        num_relations: int,
+        scale: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if num_relations < 1:
+            raise ValueError(
+                f'num_relations must be positive, got {num_relations}'
+            )
+        self.entities = entities
+        self.num_relations = num_relations
+        self.scale = scale
+        self.relations = nn.Parameter(
+            torch.empty(2 * num_relations, 2 * entities.hidden_channels)
+        )
+        nn.init.normal_(self.relations, std=scale)
+
+    @property
+    def num_entities(self) -> int:
+        return self.entities.num_entities
+
+    @property
+    def hidden_channels(self) -> int:
+        return self.entities.hidden_channels
+
+    def reset_parameters(self) -> None:
+        r"""Draw all parameters anew."""
+        self.entities.reset_parameters()
+        nn.init.normal_(self.relations, std=self.scale)
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        r"""Vectors whose dot product with an entity row is the score.
+
+        Args:
+            head: Rows of the head entities.
+            rel: Rows of the relation table.
+
+        Shapes:
+            - **head, rel, output:** :math:`(B, 2D)`
+        """
+        raise NotImplementedError
+
+    def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
+        r"""Query vectors by id, ``[B, 2D]``."""
+        rel = self.relations[rel_type]
+        return self.query(self.entities.rows(head_index), rel)
+
+    def forward(
+        self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
+    ) -> Tensor:
+        r"""Scores of triples.
+
+        Shapes:
+            - **head_index, rel_type, tail_index, output:** :math:`(B)`
+        """
+        query = self.query_vectors(head_index, rel_type)
+        return (query * self.entities.rows(tail_index)).sum(dim=-1)
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        r"""Scores of every entity as the tail of each query.
+
+        Args:
+            head_index: Heads.
+            rel_type: Relations in :math:`0..2R - 1`.
+            entities: A part of the entities. (default: all)
+            precision: Of the matrix product. (default: ``'fp32'``)
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **output:** :math:`(B, E)`
+        """
+        query = self.query_vectors(head_index, rel_type)
+        return self.entities.scores(query, entities, precision)
+
+    def logits_and_factors(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        tail_index: Tensor,
+        precision: str = 'fp32',
+    ) -> tuple[Tensor, Factors]:
+        r"""Logits of queries and the rows to regularise, in one pass.
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **tail_index:** :math:`(K)`, tails of these queries
+            - **logits:** :math:`(B, E)`
+        """
+        # One gather for heads and tails: its gradient is a dense [E, 2D].
+        rows = self.entities.rows(torch.cat([head_index, tail_index]))
+        head, tail = rows.split([head_index.numel(), tail_index.numel()])
+        rel = self.relations[rel_type]
+        query = self.query(head, rel)
+        logits = self.entities.scores(query, precision=precision)
+        return logits, Factors(head, rel, tail)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.entities!r}, '
+            f'num_relations={self.num_relations})'
+        )
+
+
+class ComplEx(ScoreFunction):
+    r"""`ComplEx <https://arxiv.org/abs/1606.06357>`_ (Trouillon et al.):
+    :math:`\mathrm{Re}\langle h, r, \bar t \rangle`, rows [real | imaginary].
+    """
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        h_re, h_im = head.chunk(2, dim=-1)
+        r_re, r_im = rel.chunk(2, dim=-1)
+        return torch.cat(
+            [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=-1
+        )
+
+
+class DistMult(ScoreFunction):
+    r"""`DistMult <https://arxiv.org/abs/1412.6575>`_ (Yang et al.):
+    :math:`\langle h, r, t \rangle` over all :math:`2D` real coordinates.
+    """
+
+    complex_rows = False
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        return head * rel

@@ -1,0 +1,122 @@
+"""Checkpoints: safetensors with a JSON header, written atomically."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import dsom_pyg
+
+FORMAT = 'dsom_pyg-1'
+
+
+def save_checkpoint(
+    path: str | Path,
+    modules: Mapping[str, nn.Module],
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    r"""Write the parameters of modules and what they belong to.
+
+    The file appears at its path only when whole; an earlier one stays until
+    then.
+
+    Args:
+        path: Where to, ``*.safetensors``.
+        modules: By name.
+        meta: Anything JSON can hold: configuration, data fingerprint,
+            ``entity_names``, ``relation_names``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f'{name}/{key}': value.detach().cpu().contiguous().clone()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    header = {
+        'format': FORMAT,
+        'version': dsom_pyg.__version__,
+        'meta': json.dumps(dict(meta or {})),
+    }
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=path.name, suffix='.tmp'
+    )
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=header)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: str | Path,
+    modules: Mapping[str, nn.Module],
+    expect: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    r"""Read parameters back into modules.
+
+    Args:
+        path: Of the checkpoint.
+        modules: By the names they were saved under, of the same shapes.
+        expect: Entries the meta data must have, such as the fingerprint of
+            the graph at hand.
+
+    Returns:
+        The meta data.
+
+    Raises:
+        ValueError: The file is no checkpoint of this library, or belongs
+            to another graph or configuration; the keys are named. Nothing
+            has been loaded then.
+    """
+    meta = read_meta(path)
+    expect = expect or {}
+    differing = [key for key in expect if meta.get(key) != expect[key]]
+    if differing:
+        raise ValueError(
+            f'{path} does not fit: {", ".join(differing)} differ; expected '
+            f'{[expect[key] for key in differing]}, it has '
+            f'{[meta.get(key) for key in differing]}'
+        )
+    states: dict[str, dict[str, Tensor]] = {name: {} for name in modules}
+    with safe_open(str(path), framework='pt') as file:
+        for key in file.keys():  # noqa: SIM118
+            name, _, rest = key.partition('/')
+            if name in states:
+                states[name][rest] = file.get_tensor(key)
+    for name, module in modules.items():
+        own = {k: v.shape for k, v in module.state_dict().items()}
+        saved = {k: v.shape for k, v in states[name].items()}
+        if own != saved:
+            raise ValueError(
+                f"{path}: parameters of '{name}' do not fit, the module has "
+                f'{own}, the file {saved}'
+            )
+    for name, module in modules.items():
+        module.load_state_dict(states[name])
+    return meta
+
+
+def read_meta(path: str | Path) -> dict[str, Any]:
+    r"""The meta data of a checkpoint, without its parameters."""
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            header = file.metadata() or {}
+    except Exception as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f'{path} is not a whole checkpoint: {error}') from error
+    if header.get('format') != FORMAT:
+        raise ValueError(
+            f"{path} is not a checkpoint of this library: its format is "
+            f"{header.get('format')!r}, expected '{FORMAT}'"
+        )
+    meta: dict[str, Any] = json.loads(header['meta'])
+    return meta

@@ -1,0 +1,267 @@
+"""The training loop, and what every task of it gives."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from tqdm.auto import tqdm
+
+from dsom_pyg.evaluation import Scorer, evaluate
+from dsom_pyg.graph import (
+    QueryIndex,
+    add_reciprocals,
+    get_split,
+    num_relations,
+)
+from dsom_pyg.precision import PRECISIONS, default_precision
+from dsom_pyg.training.batches import QueryBatch, QueryLoader
+
+
+@dataclass(kw_only=True)
+class FitConfig:
+    r"""How to train.
+
+    Args:
+        epochs: Passes over the training queries. (default: :obj:`12`)
+        batch_size: Queries (or triples) in a batch. (default: :obj:`500`)
+        batch_by: ``'queries'`` or ``'triples'``, see
+            :class:`~dsom_pyg.training.QueryLoader`.
+        lr: Learning rate of Adagrad. (default: :obj:`0.1`)
+        precision: ``'bf16'`` or ``'fp32'`` matrix products.
+            (default: the faster one on this device)
+        eval_every: Epochs between two evaluations on the validation split;
+            the best state by filtered MRR there is kept. 0: no evaluation,
+            the last epoch is kept. (default: :obj:`0`)
+        patience: Evaluations without improvement before stopping early.
+            (default: :obj:`3`)
+        seed: Of batches and of sampled actions. (default: :obj:`0`)
+        device: Where to train. (default: ``'cpu'``)
+        progress: Show a progress bar. (default: only on a terminal)
+    """
+
+    epochs: int = 12
+    batch_size: int = 500
+    batch_by: str = 'queries'
+    lr: float = 0.1
+    precision: str | None = None
+    eval_every: int = 0
+    patience: int = 3
+    seed: int = 0
+    device: str = 'cpu'
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f'epochs must be positive, got {self.epochs}')
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f'precision must be one of {PRECISIONS}, '
+                f"got '{self.precision}'"
+            )
+
+    def resolved_precision(self) -> str:
+        r"""The precision that will be used."""
+        return self.precision or default_precision(torch.device(self.device))
+
+
+@dataclass
+class FitResult:
+    r"""What happened in training.
+
+    Attributes:
+        history: One dictionary an epoch: mean of every loss and metric of
+            the steps, ``seconds``, and ``val_mrr`` where evaluated.
+        best_epoch: The epoch whose state was kept, counted from 1.
+        selection: How it was chosen, in words.
+        config: All settings.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    selection: str = 'last epoch'
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        r"""Training time without evaluation."""
+        return sum(epoch['seconds'] for epoch in self.history)
+
+
+class Task(Protocol):
+    r"""What :func:`fit` trains."""
+
+    name: str
+
+    def modules(self) -> Iterable[nn.Module]:
+        r"""Modules that are trained."""
+
+    def scorer(self) -> Scorer:
+        r"""What is evaluated for early stopping."""
+
+    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        r"""Optimisers of all trained parameters."""
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        r"""Losses and metrics; the entry ``'loss'`` is minimised."""
+
+
+def adagrad(params: Iterable[nn.Parameter], lr: float) -> torch.optim.Adagrad:
+    r"""Adagrad in its fused form where there is one (on a CPU)."""
+    params = list(params)
+    fused = all(p.device.type == 'cpu' for p in params)
+    return torch.optim.Adagrad(params, lr=lr, fused=fused or None)
+
+
+def fit(
+    task: Task, data: HeteroData, config: FitConfig | None = None
+) -> FitResult:
+    r"""Train a task on the training split.
+
+    Only the training split is learned from, only the validation split is
+    used to choose; the test split is never read.
+
+    Args:
+        task: What to train.
+        data: The graph.
+        config: How. (default: :class:`FitConfig()`)
+
+    Raises:
+        FloatingPointError: A loss became NaN or infinite.
+        ValueError: :obj:`eval_every` is set but there are no validation
+            triples.
+    """
+    config = config or FitConfig()
+    device, precision = torch.device(config.device), config.resolved_precision()
+    for module in task.modules():
+        module.to(device)
+    loader = QueryLoader(
+        train_index(data).to(device),
+        config.batch_size,
+        config.batch_by,
+        config.seed,
+    )
+    keeper = _Keeper(task, data, config)
+    optimizers = task.optimizers(config.lr)
+    settings = {**asdict(config), 'precision': precision}
+    result = FitResult(config={**settings, 'task': task.name})
+    bar = tqdm(
+        range(1, config.epochs + 1),
+        desc=task.name,
+        disable=None if config.progress is None else not config.progress,
+    )
+    with torch.random.fork_rng(devices=_cuda_devices(device)):
+        torch.manual_seed(config.seed)
+        for epoch in bar:
+            record = _train_epoch(task, loader, optimizers, precision, epoch)
+            result.history.append(record)
+            stop = keeper.after(epoch, record)
+            bar.set_postfix({k: f'{v:.4g}' for k, v in record.items()})
+            if stop:
+                break
+    keeper.finish(result)
+    for module in task.modules():
+        module.eval()
+    return result
+
+
+def train_index(data: HeteroData) -> QueryIndex:
+    r"""N(h, r): tails of the training triples, reciprocals included."""
+    train = get_split(data, 'train')
+    return QueryIndex(add_reciprocals(train, num_relations(data)))
+
+
+def _cuda_devices(device: torch.device) -> list[int]:
+    if device.type != 'cuda':
+        return []
+    return [device.index or 0]
+
+
+def _train_epoch(
+    task: Task,
+    loader: QueryLoader,
+    optimizers: list[torch.optim.Optimizer],
+    precision: str,
+    epoch: int,
+) -> dict[str, float]:
+    for module in task.modules():
+        module.train()
+    start = time.perf_counter()
+    sums: dict[str, Tensor] = {}
+    for batch in loader:
+        terms = task.step(batch, precision)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        terms['loss'].backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+        # Summed where they are: reading them would wait for the device.
+        for name, value in terms.items():
+            value = value.detach()
+            sums[name] = sums[name] + value if name in sums else value
+    means = {name: float(value) / len(loader) for name, value in sums.items()}
+    record = {'epoch': float(epoch), **means}
+    record['seconds'] = time.perf_counter() - start
+    for name, mean in means.items():
+        if not torch.isfinite(torch.tensor(mean)):
+            raise FloatingPointError(
+                f"{task.name}: '{name}' is {mean} in epoch {epoch}; "
+                'lower the learning rate or check the features'
+            )
+    return record
+
+
+class _Keeper:
+    r"""Evaluates on the validation split and keeps the best state."""
+
+    def __init__(self, task: Task, data: HeteroData, config: FitConfig):
+        self.task, self.data, self.config = task, data, config
+        self.best_mrr, self.best_epoch, self.failed = -1.0, 0, 0
+        self.state: list[dict[str, Tensor]] = []
+        if config.eval_every and not get_split(data, 'val').edge_type.numel():
+            raise ValueError(
+                'eval_every needs validation triples; hold out a part of '
+                'train (dsom_pyg.graph.hold_out) or set eval_every=0'
+            )
+
+    def after(self, epoch: int, record: dict[str, float]) -> bool:
+        r"""Evaluate if it is time; whether to stop."""
+        every = self.config.eval_every
+        if not every or epoch % every:
+            return False
+        for module in self.task.modules():
+            module.eval()
+        # The filter leaves test out: it takes no part in any choice.
+        result = evaluate(
+            self.task.scorer(),
+            self.data,
+            split='val',
+            filter_splits=('train', 'val'),
+            device=self.config.device,
+        )
+        record['val_mrr'] = result.mrr()
+        if record['val_mrr'] > self.best_mrr:
+            self.best_mrr, self.best_epoch = record['val_mrr'], epoch
+            self.failed = 0
+            self.state = [
+                {k: v.detach().clone() for k, v in m.state_dict().items()}
+                for m in self.task.modules()
+            ]
+            return False
+        self.failed += 1
+        return self.failed >= self.config.patience
+
+    def finish(self, result: FitResult) -> None:
+        r"""Put the best state back."""
+        if not self.state:
+            result.best_epoch = len(result.history)
+            return
+        for module, state in zip(
+            self.task.modules(), self.state, strict=True
+        ):
+            module.load_state_dict(state)
+        result.best_epoch = self.best_epoch
+        result.selection = 'best filtered validation MRR'

@@ -1,0 +1,254 @@
+"""What can be trained: a model, teachers, a student, a policy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.evaluation import Scorer
+from dsom_pyg.losses import n3, neighbor_decoupled_kd, query_cross_entropy
+from dsom_pyg.nn import (
+    CombinedTeachers,
+    Combiner,
+    MeanCombiner,
+    ScoreFunction,
+    TeacherBatch,
+    TeacherEnsemble,
+)
+from dsom_pyg.training.batches import QueryBatch
+from dsom_pyg.training.fit import adagrad
+
+
+def model_step(
+    model: ScoreFunction, batch: QueryBatch, n3_weight: float, precision: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Logits ``[B, E]``, cross-entropy (Eq. 1) and N3 of a batch.
+
+    N3 counts head and relation rows once for each tail of their query, and
+    divides by the number of (query, tail) pairs, so that a batch of queries
+    equals the batch of its triples.
+    """
+    targets = batch.targets
+    logits, rows = model.logits_and_factors(
+        batch.head, batch.rel, targets.tail, precision
+    )
+    count = targets.count(len(batch)).to(logits.dtype)
+    is_complex = model.complex_rows
+    cubes = (
+        n3(rows.head, count, is_complex)
+        + n3(rows.rel, count, is_complex)
+        + n3(rows.tail, None, is_complex)
+    )
+    penalty = n3_weight * cubes / targets.row.numel()
+    return logits, query_cross_entropy(logits, targets), penalty
+
+
+class ModelTask:
+    r"""Train one score function: a teacher, or plain ComplEx-N3.
+
+    Args:
+        model: The model.
+        n3: Weight of the N3 regulariser. (default: :obj:`0.01`)
+        name: Shown in progress bars and results.
+    """
+
+    def __init__(
+        self, model: ScoreFunction, n3: float = 0.01, name: str = 'model'
+    ) -> None:
+        self.model, self.n3, self.name = model, n3, name
+
+    def modules(self) -> Iterable[nn.Module]:
+        return [self.model]
+
+    def scorer(self) -> Scorer:
+        return self.model
+
+    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        return [adagrad(self.model.parameters(), lr)]
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        _, ce, penalty = model_step(self.model, batch, self.n3, precision)
+        return {'loss': ce + penalty, 'ce': ce, 'n3': penalty}
+
+
+class TeachersTask:
+    r"""Train all teachers jointly: the sum of their losses (Eq. 3).
+
+    As nothing is shared, this equals training one by one with the same
+    batches; early stopping looks at the mean of their logits.
+
+    Args:
+        ensemble: The teachers.
+        n3: Weight of the N3 regulariser. (default: :obj:`0.01`)
+    """
+
+    name = 'teachers'
+
+    def __init__(self, ensemble: TeacherEnsemble, n3: float = 0.01) -> None:
+        self.ensemble, self.n3 = ensemble, n3
+
+    def modules(self) -> Iterable[nn.Module]:
+        return [self.ensemble]
+
+    def scorer(self) -> Scorer:
+        return CombinedTeachers(self.ensemble, MeanCombiner())
+
+    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        return [adagrad(self.ensemble.parameters(), lr)]
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        terms = {}
+        for modality in self.ensemble.modalities:
+            _, ce, penalty = model_step(
+                self.ensemble[modality], batch, self.n3, precision
+            )
+            terms[modality] = ce + penalty
+        return {'loss': torch.stack(list(terms.values())).sum(), **terms}
+
+
+@dataclass(kw_only=True)
+class DistillConfig:
+    r"""The objective of distillation, Eq. 4 and 11-12.
+
+    Args:
+        n3: Weight of the student's N3 regulariser. (default: :obj:`0.01`)
+        gamma: Weight of distillation. (default: :obj:`2.0`)
+        tau: Temperature. (default: :obj:`4.0`)
+        alpha: Weight of the neighbor part. (default: :obj:`1.0`)
+        beta: Weight of the non-neighbor part. (default: :obj:`1.0`)
+        form: ``'mean'`` or ``'sum'`` over neighbors, see
+            :func:`~dsom_pyg.losses.decoupled_parts`.
+        scale_tau: Multiply by :math:`\tau^2`, as Hinton et al. do; the
+            paper does not say. (default: :obj:`True`, see
+            ``results/README.md``)
+        combiner_lr: Learning rate of Adam for the combiner.
+            (default: :obj:`1e-3`)
+    """
+
+    n3: float = 0.01
+    gamma: float = 2.0
+    tau: float = 4.0
+    alpha: float = 1.0
+    beta: float = 1.0
+    form: str = 'mean'
+    scale_tau: bool = True
+    combiner_lr: float = 1e-3
+
+
+class DistillTask:
+    r"""Train a student and the policy that combines its teachers, Eq. 4.
+
+    Args:
+        student: A fresh, structure-only model.
+        ensemble: Trained teachers; frozen here.
+        combiner: How they are combined; trained along if it has parameters
+            that require gradients.
+        config: The objective. (default: :class:`DistillConfig()`)
+    """
+
+    name = 'student'
+
+    def __init__(
+        self,
+        student: ScoreFunction,
+        ensemble: TeacherEnsemble,
+        combiner: Combiner,
+        config: DistillConfig | None = None,
+    ) -> None:
+        self.student, self.combiner = student, combiner
+        self.ensemble = ensemble.requires_grad_(False).eval()
+        self.config = config or DistillConfig()
+
+    def modules(self) -> Iterable[nn.Module]:
+        # The teachers follow to the device but are never set to training.
+        self.ensemble.to(self.student.relations.device)
+        return [self.student, self.combiner]
+
+    def scorer(self) -> Scorer:
+        return self.student
+
+    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        self.ensemble.to(self.student.relations.device)
+        return [
+            adagrad(self.student.parameters(), lr),
+            *_adam(self.combiner, self.config.combiner_lr),
+        ]
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        c = self.config
+        # Algorithm 1: the student answers, ...
+        logits, ce, penalty = model_step(self.student, batch, c.n3, precision)
+        # ... the policy picks teachers by their logits and is rewarded
+        # against the student, ...
+        teachers = TeacherBatch(
+            self.ensemble, batch.head, batch.rel, precision
+        )
+        combined = self.combiner(teachers, batch.targets, logits.detach())
+        # ... and the student imitates their mean, for every triple alike.
+        ndkd = neighbor_decoupled_kd(
+            combined.logits,
+            logits,
+            batch.neighbors,
+            c.tau,
+            c.alpha,
+            c.beta,
+            c.form,
+        )
+        count = batch.targets.count(len(batch))
+        soft = (ndkd * count).sum() / count.sum()
+        if c.scale_tau:
+            soft = soft * c.tau**2
+        loss = ce + penalty + c.gamma * soft
+        terms = {'ce': ce, 'n3': penalty, 'ndkd': soft}
+        if combined.loss is not None:
+            loss = loss + combined.loss
+            terms['rc'] = combined.loss
+        return {'loss': loss, **terms, **combined.metrics}
+
+
+class PolicyTask:
+    r"""Train a combiner alone, without a student.
+
+    With teachers that never saw the triples of the data, the reward is
+    taken on held-out evidence. The combiner's advantage must not need a
+    student.
+
+    Args:
+        ensemble: Trained teachers; frozen here.
+        combiner: The policy.
+        lr: Learning rate of Adam. (default: :obj:`1e-3`)
+    """
+
+    name = 'policy'
+
+    def __init__(
+        self, ensemble: TeacherEnsemble, combiner: Combiner, lr: float = 1e-3
+    ) -> None:
+        self.ensemble = ensemble.requires_grad_(False).eval()
+        self.combiner, self.lr = combiner, lr
+
+    def modules(self) -> Iterable[nn.Module]:
+        return [self.combiner]
+
+    def scorer(self) -> Scorer:
+        return CombinedTeachers(self.ensemble, self.combiner)
+
+    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        return _adam(self.combiner, self.lr)
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        teachers = TeacherBatch(
+            self.ensemble, batch.head, batch.rel, precision
+        )
+        combined = self.combiner(teachers, batch.targets)
+        if combined.loss is None:
+            raise ValueError(
+                f'{type(self.combiner).__name__} has nothing to train'
+            )
+        return {'loss': combined.loss, **combined.metrics}
+
+
+def _adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+    params = [p for p in module.parameters() if p.requires_grad]
+    return [torch.optim.Adam(params, lr=lr)] if params else []

@@ -1,0 +1,94 @@
+"""A local web server and a small mirror, so that no test needs a network."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dsom_pyg.datasets.benchmark import Source
+
+
+@dataclass
+class Site:
+    address: str = ''
+    answers: dict[str, tuple[bytes, int, int]] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+
+    def answer(
+        self,
+        path: str,
+        body: bytes,
+        status: int = 200,
+        promised: int | None = None,
+    ) -> None:
+        length = len(body) if promised is None else promised
+        self.answers[path] = (body, status, length)
+
+
+class Server(ThreadingHTTPServer):
+    # A client that has seen enough hangs up, which is no error.
+    def handle_error(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def without_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('DSOM_PYG_MIRROR', raising=False)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    state = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.requests.append(self.path)
+            body, status, length = state.answers.get(
+                self.path, (b'no', 404, 2)
+            )
+            self.send_response(status)
+            self.send_header('Content-Length', str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = Server(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    state.address = f'http://127.0.0.1:{server.server_port}'
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+Publish = Callable[[Mapping[str, str | bytes]], dict[str, Source]]
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Put files into a mirror and tell their sources."""
+
+    def put(files: Mapping[str, str | bytes]) -> dict[str, Source]:
+        mirror = tmp_path / 'mirror'
+        monkeypatch.setenv('DSOM_PYG_MIRROR', str(mirror))
+        sources = {}
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            path = mirror / 'data.example' / 'x' / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            sources[name] = Source(
+                f'https://data.example/x/{name}',
+                hashlib.sha256(data).hexdigest(),
+                len(data),
+            )
+        return sources
+
+    return put

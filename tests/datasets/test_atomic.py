@@ -1,0 +1,36 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from dsom_pyg.datasets.atomic import whole_or_nothing
+
+
+def test_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / 'new' / 'a.txt'
+    with whole_or_nothing(path) as temporary:
+        temporary.write_text('whole')
+        assert temporary.parent == path.parent
+        assert not path.exists()
+    assert path.read_text() == 'whole'
+    assert os.listdir(path.parent) == ['a.txt']
+
+
+def test_failure_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with pytest.raises(KeyboardInterrupt), whole_or_nothing(path) as temporary:
+        temporary.write_text('ha')
+        raise KeyboardInterrupt
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_others_may_read_it(tmp_path: Path) -> None:
+    plain, path = tmp_path / 'plain', tmp_path / 'a.txt'
+    plain.touch()
+    with whole_or_nothing(path) as temporary:
+        temporary.touch()
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in (plain, path)}
+    assert len(modes) == 1

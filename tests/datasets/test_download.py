@@ -1,0 +1,136 @@
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsom_pyg.datasets.download import fetch
+from dsom_pyg.datasets.reading import DatasetError
+
+GOOD = b'what is published' * 1000
+SHA = hashlib.sha256(GOOD).hexdigest()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def test_good_file_appears_alone(site: Any, tmp_path: Path) -> None:
+    site.answer('/a.txt', GOOD)
+    path = tmp_path / 'raw' / 'a.txt'
+    fetch(f'{site.address}/a.txt', SHA, path, len(GOOD))
+    assert path.read_bytes() == GOOD
+    assert names(path.parent) == ['a.txt']
+
+
+def test_existing_file_is_verified_and_reused(
+    site: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / 'a.txt'
+    path.write_bytes(GOOD)
+    fetch(f'{site.address}/a.txt', SHA, path)
+    assert site.requests == []
+
+
+def test_existing_wrong_file_is_replaced(site: Any, tmp_path: Path) -> None:
+    site.answer('/a.txt', GOOD)
+    path = tmp_path / 'a.txt'
+    path.write_bytes(GOOD[:-1])
+    fetch(f'{site.address}/a.txt', SHA, path)
+    assert path.read_bytes() == GOOD
+    assert names(tmp_path) == ['a.txt']
+
+
+@pytest.mark.parametrize(
+    ('answer', 'words'),
+    [
+        ({'body': GOOD[:500], 'promised': len(GOOD)}, '500 bytes|broke off'),
+        ({'body': GOOD[:-1] + b'!'}, SHA),
+        ({'body': b'<html>log in</html>'}, SHA),
+        ({'body': b'<html>no</html>', 'status': 403}, '403'),
+        ({'body': GOOD * 500}, SHA),
+        ({'body': b''}, SHA),
+    ],
+    ids=['truncated', 'changed', 'proxy', 'forbidden', 'long', 'empty'],
+)
+def test_bad_download_never_appears(
+    site: Any, tmp_path: Path, answer: dict[str, Any], words: str
+) -> None:
+    path = tmp_path / 'raw' / 'a.txt'
+    url = f'{site.address}/a.txt'
+    site.answer('/a.txt', **answer)
+    with pytest.raises(DatasetError, match=words) as error:
+        fetch(url, SHA, path, len(GOOD))
+    assert url in str(error.value)
+    assert 'DSOM_PYG_MIRROR' in str(error.value)
+    assert names(path.parent) == []
+    # A later good answer repairs it.
+    site.answer('/a.txt', GOOD)
+    fetch(url, SHA, path, len(GOOD))
+    assert path.read_bytes() == GOOD
+
+
+def test_wrong_hash_tells_both(site: Any, tmp_path: Path) -> None:
+    other = b'other'
+    site.answer('/a.txt', other)
+    with pytest.raises(DatasetError) as error:
+        fetch(f'{site.address}/a.txt', SHA, tmp_path / 'a.txt', len(GOOD))
+    for word in (
+        SHA,
+        hashlib.sha256(other).hexdigest(),
+        f'{len(GOOD)} bytes',
+        '(5 bytes)',
+    ):
+        assert word in str(error.value)
+
+
+def test_no_more_than_the_size_is_kept(site: Any, tmp_path: Path) -> None:
+    site.answer('/a.txt', b'x' * 20_000_000)
+    with pytest.raises(DatasetError) as error:
+        fetch(f'{site.address}/a.txt', SHA, tmp_path / 'a.txt', 10)
+    assert '20000000' not in str(error.value)
+
+
+def test_no_server(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match='cannot download') as error:
+        fetch('http://127.0.0.1:9/a.txt', SHA, tmp_path / 'a.txt')
+    assert 'http://127.0.0.1:9/a.txt' in str(error.value)
+    assert names(tmp_path) == []
+
+
+def test_only_http(tmp_path: Path) -> None:
+    (tmp_path / 'secret').write_bytes(GOOD)
+    with pytest.raises(DatasetError, match='http'):
+        fetch(f'file://{tmp_path}/secret', SHA, tmp_path / 'a.txt')
+    assert names(tmp_path) == ['secret']
+
+
+def test_mirror_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = tmp_path / 'm' / 'data.example' / 'x' / 'a b.txt'
+    held.parent.mkdir(parents=True)
+    held.write_bytes(GOOD)
+    monkeypatch.setenv('DSOM_PYG_MIRROR', str(tmp_path / 'm'))
+    path = tmp_path / 'raw' / 'a.txt'
+    fetch('https://data.example/x/a%20b.txt', SHA, path)
+    assert path.read_bytes() == GOOD
+    with pytest.raises(DatasetError, match=r'no file .*data\.example.*c\.txt'):
+        fetch('https://data.example/x/c.txt', SHA, tmp_path / 'raw' / 'c')
+    assert names(path.parent) == ['a.txt']
+    # What a mirror holds is verified like any download.
+    held.write_bytes(GOOD[:-1])
+    with pytest.raises(DatasetError, match=SHA):
+        fetch('https://data.example/x/a%20b.txt', SHA, tmp_path / 'raw' / 'd')
+    assert names(path.parent) == ['a.txt']
+
+
+def test_mirror_address(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.answer('/m/data.example/x/a.txt', GOOD)
+    monkeypatch.setenv('DSOM_PYG_MIRROR', f'{site.address}/m/')
+    fetch('https://data.example/x/a.txt', SHA, tmp_path / 'a.txt')
+    assert (tmp_path / 'a.txt').read_bytes() == GOOD
+    assert site.requests == ['/m/data.example/x/a.txt']

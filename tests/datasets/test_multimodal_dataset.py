@@ -1,0 +1,266 @@
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.datasets import MultimodalDataset, store
+from dsom_pyg.datasets.base import RawGraph
+from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.graph import (
+    Triples,
+    fingerprint,
+    get_split,
+    make_data,
+    modalities,
+    pool_features,
+)
+
+
+class Lengths:
+    """Encodes an item as its length, and counts its calls."""
+
+    def __init__(self, name: str = 'lengths', factor: float = 1.0) -> None:
+        self.name = name
+        self.out_channels = 2
+        self.factor = factor
+        self.calls = 0
+
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        self.calls += 1
+        rows = [[len(str(item)), 1.0] for item in items]
+        return self.factor * torch.tensor(rows, dtype=torch.float64)
+
+
+class Returns:
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.name = 'returns'
+        self.out_channels = 2
+        self.make = make
+
+    def __call__(self, items: Sequence[Any]) -> Any:
+        return self.make(len(items))
+
+
+class Toy(MultimodalDataset):
+    reads = 0
+
+    def read(self) -> RawGraph:
+        type(self).reads += 1
+        train = Triples(torch.tensor([[0, 1], [1, 2]]), torch.tensor([0, 0]))
+        test = Triples(torch.tensor([[0], [2]]), torch.tensor([0]))
+        return RawGraph(
+            make_data(3, 1, train, None, test),
+            ['α', 'b', 'c'],
+            ['r'],
+            [['four', 'sixsix'], [], ['a']],
+            [[], [Path('b.png')], []],
+            described=[True, False, False],
+            extra={'kinds': [1, 2, 3]},
+        )
+
+
+def files(root: Path) -> list[str]:
+    return sorted(path.name for path in root.rglob('*') if path.is_file())
+
+
+@pytest.fixture(autouse=True)
+def count_reads() -> None:
+    Toy.reads = 0
+
+
+@pytest.mark.parametrize('reload', [False, True])
+def test_what_it_holds(tmp_path: Path, reload: bool) -> None:
+    if reload:
+        Toy(tmp_path, Lengths(), Lengths())
+    dataset = Toy(tmp_path, Lengths(), Lengths())
+    assert Toy.reads == 1
+    assert dataset.entity_names == ['α', 'b', 'c']
+    assert dataset.relation_names == ['r']
+    assert dataset.entity_texts == [['four', 'sixsix'], [], ['a']]
+    assert (dataset.num_entities, dataset.num_relations) == (3, 1)
+    assert dataset.coverage() == {
+        'image': 1 / 3,
+        'text': 2 / 3,
+        'description': 1 / 3,
+    }
+    data = dataset[0]
+    assert data['entity'].num_nodes == 3
+    assert get_split(data, 'train').edge_index.tolist() == [[0, 1], [1, 2]]
+    assert get_split(data, 'val').edge_index.shape == (2, 0)
+    assert get_split(data, 'test').edge_index.tolist() == [[0], [2]]
+    assert modalities(data) == ['image', 'text']
+    assert data['text'].x.tolist() == [[4, 1], [6, 1], [1, 1]]
+    assert data['text'].x.dtype == torch.float32
+    edge_index = data['text', 'describes', 'entity'].edge_index
+    assert edge_index.tolist() == [[0, 1, 2], [0, 0, 2]]
+    edge_index = data['image', 'depicts', 'entity'].edge_index
+    assert edge_index.tolist() == [[0], [1]]
+    pooled, present = pool_features(data, 'text')
+    assert pooled.tolist() == [[5, 1], [0, 0], [1, 1]]
+    assert present.tolist() == [True, False, True]
+
+
+def test_without_encoders_there_are_no_features(tmp_path: Path) -> None:
+    data = Toy(tmp_path)[0]
+    assert modalities(data) == []
+    assert data.node_types == ['entity']
+
+
+def test_stored_once_and_read_back(tmp_path: Path) -> None:
+    encoder = Lengths()
+    first = Toy(tmp_path, text_encoder=encoder)
+    again = Toy(str(tmp_path), text_encoder=encoder)
+    assert (Toy.reads, encoder.calls) == (1, 1)
+    assert fingerprint(first[0]) == fingerprint(again[0])
+    Toy(tmp_path, text_encoder=encoder, force_reload=True)
+    assert (Toy.reads, encoder.calls) == (2, 2)
+    assert len(files(tmp_path)) == 1
+
+
+def test_another_encoder_has_another_file(tmp_path: Path) -> None:
+    one = Toy(tmp_path, text_encoder=Lengths('one/a'))
+    two = Toy(tmp_path, text_encoder=Lengths('two', factor=2.0))
+    assert not torch.equal(one[0]['text'].x, two[0]['text'].x)
+    assert len(files(tmp_path)) == 2
+    assert any('text_one_a' in name for name in files(tmp_path))
+    # The same name at another modality, or at another width, is another one.
+    Toy(tmp_path, image_encoder=Lengths('two'))
+    wide = Lengths('two')
+    wide.out_channels = 3
+    with pytest.raises(DatasetError, match='shape'):
+        Toy(tmp_path, text_encoder=wide)
+    assert len(files(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda n: torch.zeros(n - 1, 2), r'\[3, 2\] for 3 text .* \[2, 2\]'),
+        (lambda n: torch.zeros(n, 3), r'\[3, 2\] .* got \[3, 3\]'),
+        (lambda n: torch.zeros(n), r'\[3, 2\] .* got \[3\]'),
+        (lambda n: [[0.0, 0.0]] * n, 'got list'),
+        (lambda n: torch.zeros(n, 2, dtype=torch.long), 'int64'),
+        (
+            lambda n: torch.tensor([[0, 0], [0, torch.nan], [0, 0]]),
+            "non-finite feature for text 1: 'sixsix'",
+        ),
+        (lambda n: torch.full((n, 2), torch.inf), 'non-finite .* text 0'),
+    ],
+)
+def test_bad_encoder_output(
+    tmp_path: Path, make: Callable[[int], Any], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=f"'returns'.*{message}"):
+        Toy(tmp_path, text_encoder=Returns(make))
+    assert files(tmp_path) == []
+
+
+def test_nothing_to_encode(tmp_path: Path) -> None:
+    class Bare(Toy):
+        def read(self) -> RawGraph:
+            raw = super().read()
+            raw.entity_images = [[], [], []]
+            return raw
+
+    with pytest.raises(DatasetError, match='pass image_encoder=None'):
+        Bare(tmp_path, image_encoder=Lengths())
+
+
+def test_names_must_fit_the_graph(tmp_path: Path) -> None:
+    class Short(Toy):
+        def read(self) -> RawGraph:
+            raw = super().read()
+            raw.entity_texts.pop()
+            return raw
+
+    with pytest.raises(DatasetError, match='entity_texts has 2 entries'):
+        Short(tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, name: str, metadata: object) -> None:
+        Path(name).write_bytes(b'half')
+        raise OSError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, 'save_file', full)
+        with pytest.raises(OSError, match='disk full'):
+            Toy(tmp_path)
+    assert files(tmp_path) == []
+    Toy(tmp_path)
+    assert len(files(tmp_path)) == 1
+
+
+@pytest.mark.parametrize('keep', [0, 100, -10])
+def test_damaged_file_says_what_to_do(tmp_path: Path, keep: int) -> None:
+    Toy(tmp_path)
+    (path,) = (tmp_path / 'processed').iterdir()
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DatasetError, match='force_reload=True'):
+        Toy(tmp_path)
+    assert Toy(tmp_path, force_reload=True).num_entities == 3
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ('a pickle was read',)
+
+
+def test_no_pickle_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / 'processed'
+    folder.mkdir()
+    for name in ('pre_transform.pt', 'pre_filter.pt', 'data.pt'):
+        (folder / name).write_bytes(pickle.dumps(Bomb()))
+    assert Toy(tmp_path).num_entities == 3
+    assert Toy(tmp_path).num_entities == 3
+
+
+def add_number(data: HeteroData) -> HeteroData:
+    data['entity'].number = torch.arange(3)
+    data['entity'].label = 'numbered'
+    data.note = 7
+    return data
+
+
+def test_pre_transform_is_stored_apart(tmp_path: Path) -> None:
+    Toy(tmp_path)
+    for _ in range(2):
+        data = Toy(tmp_path, pre_transform=add_number)[0]
+        assert data['entity'].number.tolist() == [0, 1, 2]
+        assert data['entity'].label == 'numbered'
+        assert data.note == 7
+    assert 'number' not in Toy(tmp_path)[0]['entity']
+    assert Toy.reads == 2
+
+
+def test_pre_transform_must_be_storable(tmp_path: Path) -> None:
+    def add_list(data: HeteroData) -> HeteroData:
+        data['entity'].names = ['a', 'b', 'c']
+        return data
+
+    with pytest.raises(DatasetError, match=r"'names' of entity.* list"):
+        Toy(tmp_path, pre_transform=add_list)
+    assert files(tmp_path) == []
+
+
+def test_transform_at_access(tmp_path: Path) -> None:
+    dataset = Toy(tmp_path, transform=add_number)
+    assert 'number' in dataset[0]['entity']
+    assert 'number' not in Toy(tmp_path)[0]['entity']
+
+
+def test_without_root_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset = Toy(None, text_encoder=Lengths(), pre_transform=add_number)
+    assert dataset[0]['entity'].label == 'numbered'
+    assert list(tmp_path.iterdir()) == []
