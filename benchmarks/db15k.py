@@ -53,7 +53,6 @@ from dsom_pyg.training import (
     FitResult,
     ModelTask,
     PolicyTask,
-    TeachersTask,
     fit,
 )
 from dsom_pyg.training.checkpoint import load_checkpoint, save_checkpoint

@@ -8,24 +8,22 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.graph import (
-    Pairs,
-    QueryIndex,
     Triples,
     add_reciprocals,
     concat,
-    fingerprint,
     get_split,
     known_triples,
     num_entities,
     num_relations,
-    relation_categories,
 )
-from dsom_pyg.metrics import RankingResult, count_rivals
+from dsom_pyg.metrics import RankingResult, count_rivals, relation_categories
+from dsom_pyg.query_index import Pairs, QueryIndex
 
 
 class Scorer(Protocol):
     r"""Anything that scores all entities as tails of queries: a score
-    function, or :class:`~dsom_pyg.nn.CombinedTeachers`."""
+    function, or :class:`~dsom_pyg.nn.CombinedTeachers`.
+    """
 
     def score_tails(
         self,
@@ -110,7 +108,6 @@ def evaluate(
             'sides': 'head and tail',
             'ties': 'realistic unless stated',
             'distinct_targets': len(head),
-            'fingerprint': fingerprint(data),
         },
     )
 
@@ -147,10 +144,11 @@ def _rank_batch(
         slice(start, min(start + chunk, size))
         for start in range(0, size, chunk)
     ]
-    target_scores = torch.empty(pairs.row.numel(), device=head.device)
-    scores = torch.empty(0)
+    scores = target_scores = torch.empty(0)
     for part in parts:
         scores = _finite_scores(scorer, head, rel, part)
+        if part.start == 0:
+            target_scores = scores.new_empty(pairs.row.numel())
         inside = (pairs.tail >= part.start) & (pairs.tail < part.stop)
         target_scores[inside] = scores[
             pairs.row[inside], pairs.tail[inside] - part.start

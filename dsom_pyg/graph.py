@@ -1,12 +1,11 @@
-"""The graph as tensors: splits, reciprocal relations, the query index.
+"""The graph as tensors: splits, reciprocal relations, features.
 
-Letters used in shapes: T triples, E entities, R relations, B queries,
-K (query, tail) pairs, d feature channels.
+Letters used in shapes: T triples, E entities, R relations, d feature
+channels.
 """
 
 import copy
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,7 +18,6 @@ SPLITS = ('train', 'val', 'test')
 # The edge type that ties a feature node to its entity, by modality. Any other
 # modality is linked by ``(modality, *, 'entity')``.
 RELATION_OF_MODALITY = {'image': 'depicts', 'text': 'describes'}
-CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
 
 
 class Triples(NamedTuple):
@@ -106,7 +104,7 @@ def _check_range(name: str, part: Triples, entities: int, rels: int) -> None:
         if bad.any():
             at = int(bad.nonzero()[0, -1])
             raise ValueError(
-                f"{what} id {int(ids[bad][0])} in triple {at} of split "
+                f'{what} id {int(ids[bad][0])} in triple {at} of split '
                 f"'{name}' is outside 0..{limit - 1}"
             )
 
@@ -197,9 +195,7 @@ def hold_out(
         (train.edge_type, num_relations(data)),
     ):
         position = torch.arange(count)
-        first = scatter(
-            position, ids[order], dim_size=size, reduce='min'
-        )
+        first = scatter(position, ids[order], dim_size=size, reduce='min')
         seen = scatter(torch.ones(count), ids, dim_size=size) > 0
         keep[order[first[seen]]] = True
     free = order[~keep[order]]
@@ -281,28 +277,10 @@ def modalities(data: HeteroData) -> list[str]:
     ]
 
 
-def relation_categories(triples: Triples, num_relations: int) -> Tensor:
-    r"""Category of each relation: 1-1, 1-N, N-1 or N-N.
-
-    A side counts as N when a query has more than 1.5 answers on average
-    (`Bordes et al. <https://papers.nips.cc/paper/5071>`_, 2013).
-
-    Shapes:
-        - **output:** :math:`(R)`, positions in :data:`CATEGORIES`; a
-          relation without triples gets 0
-    """
-    both = add_reciprocals(triples, num_relations)
-    index = QueryIndex(both)
-    size = 2 * num_relations
-    queries = scatter(torch.ones_like(index.rel), index.rel, dim_size=size)
-    pairs = scatter(index.ptr.diff(), index.rel, dim_size=size)
-    many = pairs > 1.5 * queries
-    return 2 * many[num_relations:].long() + many[:num_relations].long()
-
-
 def fingerprint(data: HeteroData) -> str:
     r"""SHA-256 over sizes, the triples of all splits and those kept for
-    filtering, order included. Features are not part of it."""
+    filtering, order included. Features are not part of it.
+    """
     digest = hashlib.sha256()
     digest.update(f'{num_entities(data)} {num_relations(data)}'.encode())
     parts = {split: get_split(data, split) for split in SPLITS}
@@ -312,107 +290,3 @@ def fingerprint(data: HeteroData) -> str:
             digest.update(f'{name} {tensor.numel()}'.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    r"""(query, tail) pairs of a batch.
-
-    Shapes:
-        - **row:** :math:`(K)`, position of the query in the batch,
-          ascending
-        - **tail:** :math:`(K)`
-    """
-
-    row: Tensor
-    tail: Tensor
-
-    def count(self, num_rows: int) -> Tensor:
-        r"""Number of tails of every query, ``[B]``."""
-        return scatter(
-            torch.ones_like(self.row), self.row, dim_size=num_rows
-        )
-
-
-class QueryIndex:
-    r"""The tails of every query :math:`(h, r)` in compressed rows.
-
-    One structure serves as N(h, r), built from training triples, and as the
-    evaluation filter, built from all known ones. Duplicate triples count
-    once. It is immutable; a query it does not know has no tails.
-
-    Args:
-        triples: Triples, reciprocals included if they are wanted.
-
-    Attributes:
-        head, rel: The Q distinct queries, ``[Q]``, sorted by (head, rel).
-        ptr: ``[Q + 1]``; the tails of query q are
-            ``tail[ptr[q]:ptr[q + 1]]``, sorted.
-        tail: ``[T']``.
-    """
-
-    def __init__(self, triples: Triples) -> None:
-        head, tail, rel = triples.head, triples.tail, triples.edge_type
-        self._num_rels = int(rel.max()) + 1 if rel.numel() else 1
-        num_tails = int(tail.max()) + 1 if rel.numel() else 1
-        # One 63-bit key a triple: sorted, distinct, and decoded again.
-        code = (head * self._num_rels + rel) * num_tails + tail
-        code = torch.unique(code)
-        self.tail = code % num_tails
-        self._key, counts = (code // num_tails).unique_consecutive(
-            return_counts=True
-        )
-        self.head = self._key // self._num_rels
-        self.rel = self._key % self._num_rels
-        self.ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.head.numel()} queries, '
-            f'{self.tail.numel()} tails)'
-        )
-
-    def __len__(self) -> int:
-        return self.head.numel()
-
-    def to(self, device: torch.device | str) -> 'QueryIndex':
-        r"""A copy on another device."""
-        copy = object.__new__(QueryIndex)
-        for name, value in vars(self).items():
-            moved = value.to(device) if isinstance(value, Tensor) else value
-            setattr(copy, name, moved)
-        return copy
-
-    def rows(self, position: Tensor) -> Pairs:
-        r"""Tails of the queries at :obj:`position` in this index.
-
-        Shapes:
-            - **position:** :math:`(B)`, in 0..Q-1
-        """
-        start = self.ptr[position]
-        return self._gather(start, self.ptr[position + 1] - start)
-
-    def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
-        r"""Tails of queries, none for a query that is not in the index.
-
-        Shapes:
-            - **head:** :math:`(B)`
-            - **rel:** :math:`(B)`
-        """
-        key = head * self._num_rels + rel
-        position = torch.searchsorted(self._key, key)
-        position = position.clamp(max=max(len(self) - 1, 0))
-        if len(self) == 0:
-            empty = head.new_empty(0)
-            return Pairs(empty, empty)
-        known = (self._key[position] == key) & (rel < self._num_rels)
-        start = self.ptr[position]
-        count = (self.ptr[position + 1] - start) * known
-        return self._gather(start, count)
-
-    def _gather(self, start: Tensor, count: Tensor) -> Pairs:
-        row = torch.arange(start.numel(), device=start.device)
-        row = row.repeat_interleave(count)
-        begin = count.cumsum(0) - count
-        offset = torch.arange(row.numel(), device=row.device) - begin[row]
-        return Pairs(row, self.tail[start[row] + offset])

@@ -1,14 +1,17 @@
 """Filtered ranks, tie rules, and what is reported of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 
-from dsom_pyg.graph import CATEGORIES, Pairs
+from dsom_pyg.graph import Triples, add_reciprocals
+from dsom_pyg.query_index import Pairs, QueryIndex
 
+CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
 TIES = ('realistic', 'optimistic', 'pessimistic')
 
 
@@ -47,6 +50,25 @@ def count_rivals(
     return above.long(), (reach - above).long()
 
 
+def relation_categories(triples: Triples, num_relations: int) -> Tensor:
+    r"""Category of each relation: 1-1, 1-N, N-1 or N-N.
+
+    A side counts as N when a query has more than 1.5 answers on average
+    (`Bordes et al. <https://papers.nips.cc/paper/5071>`_, 2013).
+
+    Shapes:
+        - **output:** :math:`(R)`, positions in :data:`CATEGORIES`; a
+          relation without triples gets 0
+    """
+    both = add_reciprocals(triples, num_relations)
+    index = QueryIndex(both)
+    size = 2 * num_relations
+    queries = scatter(torch.ones_like(index.rel), index.rel, dim_size=size)
+    pairs = scatter(index.ptr.diff(), index.rel, dim_size=size)
+    many = pairs > 1.5 * queries
+    return 2 * many[num_relations:].long() + many[:num_relations].long()
+
+
 @dataclass(frozen=True)
 class RankingResult:
     r"""Ranks of all targets of a split, and the protocol they follow.
@@ -63,7 +85,7 @@ class RankingResult:
         equal: Rivals with the same score.
         num_relations: R.
         categories: Of each relation, see
-            :func:`~dsom_pyg.graph.relation_categories`.
+            :func:`relation_categories`.
         protocol: Split, filter and the like, in words.
 
     Shapes:
@@ -120,12 +142,13 @@ class RankingResult:
 
     def select(self, mask: Tensor) -> 'RankingResult':
         r"""The targets where :obj:`mask` ``[K]`` holds."""
-        parts = (self.head, self.rel, self.tail, self.above, self.equal)
-        return RankingResult(
-            *(part[mask] for part in parts),
-            num_relations=self.num_relations,
-            categories=self.categories,
-            protocol=self.protocol,
+        return replace(
+            self,
+            head=self.head[mask],
+            rel=self.rel[mask],
+            tail=self.tail[mask],
+            above=self.above[mask],
+            equal=self.equal[mask],
         )
 
     def by_side(self) -> dict[str, 'RankingResult']:
@@ -136,11 +159,12 @@ class RankingResult:
     def by_relation(self) -> dict[int, 'RankingResult']:
         r"""Results of each relation, both sides together."""
         rel = self.rel % self.num_relations
-        return {int(r): self.select(rel == r) for r in rel.unique()}
+        return {int(r): self.select(rel == r) for r in torch.unique(rel)}
 
     def by_category(self) -> dict[str, 'RankingResult']:
         r"""Results of 1-1, 1-N, N-1 and N-N relations, where there are
-        any."""
+        any.
+        """
         category = self.categories[self.rel % self.num_relations]
         return {
             name: self.select(category == position)

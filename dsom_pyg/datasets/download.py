@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from dsom_pyg.datasets.atomic import whole_or_nothing
+from dsom_pyg.atomic import whole_or_nothing
 from dsom_pyg.datasets.reading import DatasetError
 
 MIRROR = 'DSOM_PYG_MIRROR'

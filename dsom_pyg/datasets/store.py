@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.datasets.atomic import whole_or_nothing
+from dsom_pyg.atomic import whole_or_nothing
 from dsom_pyg.datasets.reading import DatasetError
 
 JSON_KEY = 'dsom_pyg'

@@ -32,9 +32,16 @@ class SBERT:
     ) -> None:
         from sentence_transformers import SentenceTransformer
 
-        self.model = SentenceTransformer(
-            str(model), device=device, trust_remote_code=False
-        )
+        try:
+            self.model = SentenceTransformer(
+                str(model), device=device, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise OSError(
+                f"cannot load the sentence encoder '{model}': give a folder "
+                'of a sentence-transformers model, or a hub name that is '
+                f'cached or can be downloaded ({error})'
+            ) from error
         self.batch_size, self.progress = batch_size, progress
         channels = self.model.get_embedding_dimension()
         assert channels is not None

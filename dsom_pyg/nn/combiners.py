@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.graph import Pairs
 from dsom_pyg.losses import (
     expected_reinforce,
     paper_advantage,
@@ -16,6 +15,7 @@ from dsom_pyg.losses import (
     target_cross_entropy,
 )
 from dsom_pyg.nn.ensemble import TeacherBatch, TeacherEnsemble
+from dsom_pyg.query_index import Pairs
 
 Advantage = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -69,7 +69,7 @@ def combined_cross_entropy(
     log_z = torch.cat(
         [
             combine(weights[rows], [x[rows] for x in logits]).logsumexp(dim=1)
-            for rows in row_blocks(*logits[0].shape, weights.device)
+            for rows in row_blocks(logits[0])
         ]
     )
     at_target = torch.stack([x[row, tail] for x in logits], dim=1)
@@ -266,7 +266,9 @@ class ReinforcedCombiner(Combiner):
         r"""Readable names of the actions, such as ``'structure+text'``."""
         return [
             '+'.join(
-                name for name, used in zip(modalities, row, strict=True) if used
+                name
+                for name, used in zip(modalities, row, strict=True)
+                if used
             )
             for row in self.subsets.tolist()
         ]

@@ -97,7 +97,8 @@ class TeacherEnsemble(nn.Module):
         precision: str = 'fp32',
     ) -> list[Tensor]:
         r"""Logits of each teacher, M times ``[B, E]``, without the copy
-        that stacking costs."""
+        that stacking costs.
+        """
         return [
             teacher.score_tails(head_index, rel_type, entities, precision)
             for teacher in self

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsom_pyg.graph import Pairs, QueryIndex
+from dsom_pyg.query_index import Pairs, QueryIndex
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Checkpoints: safetensors with a JSON header, written atomically."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import dsom_pyg
+from dsom_pyg.atomic import whole_or_nothing
 
 FORMAT = 'dsom_pyg-1'
 
@@ -33,7 +32,6 @@ def save_checkpoint(
             ``entity_names``, ``relation_names``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         f'{name}/{key}': value.detach().cpu().contiguous().clone()
         for name, module in modules.items()
@@ -44,15 +42,8 @@ def save_checkpoint(
         'version': dsom_pyg.__version__,
         'meta': json.dumps(dict(meta or {})),
     }
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=path.name, suffix='.tmp'
-    )
-    os.close(handle)
-    try:
+    with whole_or_nothing(path) as temporary:
         save_file(tensors, temporary, metadata=header)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -112,10 +103,12 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f'{path} is not a whole checkpoint: {error}') from error
+        raise ValueError(
+            f'{path} is not a whole checkpoint: {error}'
+        ) from error
     if header.get('format') != FORMAT:
         raise ValueError(
-            f"{path} is not a checkpoint of this library: its format is "
+            f'{path} is not a checkpoint of this library: its format is '
             f"{header.get('format')!r}, expected '{FORMAT}'"
         )
     meta: dict[str, Any] = json.loads(header['meta'])

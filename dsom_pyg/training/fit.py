@@ -11,13 +11,9 @@ from torch_geometric.data import HeteroData
 from tqdm.auto import tqdm
 
 from dsom_pyg.evaluation import Scorer, evaluate
-from dsom_pyg.graph import (
-    QueryIndex,
-    add_reciprocals,
-    get_split,
-    num_relations,
-)
+from dsom_pyg.graph import add_reciprocals, get_split, num_relations
 from dsom_pyg.precision import PRECISIONS, default_precision
+from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.training.batches import QueryBatch, QueryLoader
 
 
@@ -135,7 +131,10 @@ def fit(
             triples.
     """
     config = config or FitConfig()
-    device, precision = torch.device(config.device), config.resolved_precision()
+    device, precision = (
+        torch.device(config.device),
+        config.resolved_precision(),
+    )
     for module in task.modules():
         module.to(device)
     loader = QueryLoader(
@@ -195,7 +194,7 @@ def _train_epoch(
         terms = task.step(batch, precision)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        terms['loss'].backward()  # type: ignore[no-untyped-call]
+        terms['loss'].backward()
         for optimizer in optimizers:
             optimizer.step()
         # Summed where they are: reading them would wait for the device.
@@ -259,9 +258,7 @@ class _Keeper:
         if not self.state:
             result.best_epoch = len(result.history)
             return
-        for module, state in zip(
-            self.task.modules(), self.state, strict=True
-        ):
+        for module, state in zip(self.task.modules(), self.state, strict=True):
             module.load_state_dict(state)
         result.best_epoch = self.best_epoch
         result.selection = 'best filtered validation MRR'

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dsom_pyg.datasets import Countries, countries
 from dsom_pyg.datasets.reading import DatasetError
-from dsom_pyg.graph import SPLITS, QueryIndex, get_split, pool_features
+from dsom_pyg.graph import SPLITS, get_split, pool_features
+from dsom_pyg.query_index import QueryIndex
 
 FILES = {
     'entities.tsv': 'Norway\tcountry\nOslo\tcity\nSweden\tcountry\n',

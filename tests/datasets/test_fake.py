@@ -6,12 +6,12 @@ import torch
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import (
     SPLITS,
-    QueryIndex,
     add_reciprocals,
     fingerprint,
     get_split,
     pool_features,
 )
+from dsom_pyg.query_index import QueryIndex
 
 
 @pytest.mark.parametrize('seed', [0, 1, 2])

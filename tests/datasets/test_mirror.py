@@ -15,7 +15,6 @@ from dsom_pyg.datasets import DB15K, MKG_W, MKG_Y, WN9, WN18, FB15k_237
 from dsom_pyg.graph import (
     EDGE,
     SPLITS,
-    QueryIndex,
     Triples,
     add_reciprocals,
     concat,
@@ -24,21 +23,13 @@ from dsom_pyg.graph import (
     known_triples,
     num_relations,
 )
+from dsom_pyg.query_index import QueryIndex
 
-
-def find_mirror() -> Path | None:
-    beside = Path(__file__).parents[3] / 'shared' / 'mirror'
-    for place in (os.environ.get('DSOM_PYG_MIRROR', ''), str(beside)):
-        if place and Path(place).is_dir():
-            return Path(place)
-    return None
-
-
-MIRROR = find_mirror()
+# Read at import: a fixture hides the variable from every test.
+_PLACE = os.environ.get('DSOM_PYG_MIRROR', '')
+MIRROR = Path(_PLACE) if _PLACE and Path(_PLACE).is_dir() else None
 pytestmark = pytest.mark.skipif(
-    MIRROR is None,
-    reason='no mirror: DSOM_PYG_MIRROR names no folder, and there is no '
-    'shared/mirror beside the checkout',
+    MIRROR is None, reason='no mirror: DSOM_PYG_MIRROR names no folder'
 )
 
 # Entities, relations, train, val, test, distinct training queries with

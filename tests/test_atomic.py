@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dsom_pyg.datasets.atomic import whole_or_nothing
+from dsom_pyg.atomic import whole_or_nothing
 
 
 def test_appears_at_the_end(tmp_path: Path) -> None:
@@ -20,9 +20,14 @@ def test_appears_at_the_end(tmp_path: Path) -> None:
 def test_failure_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / 'a.txt'
     path.write_text('old')
-    with pytest.raises(KeyboardInterrupt), whole_or_nothing(path) as temporary:
-        temporary.write_text('ha')
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with whole_or_nothing(path) as temporary:
+            temporary.write_text('ha')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_text() == 'old'
     assert os.listdir(tmp_path) == ['a.txt']
 

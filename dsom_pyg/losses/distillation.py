@@ -1,137 +1,17 @@
-r"""Losses as pure functions of logits.
-
-Letters: B queries, E entities, M teachers, A actions (subsets of teachers),
-K (query, tail) pairs, D complex dimension. Everything is computed from
-log-softmax values in the floating type of the inputs, never from
-probabilities that can underflow.
-"""
+"""Distillation: plain, decoupled, neighbor-decoupled."""
 
 import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 from torch_geometric.utils import scatter
 
-from dsom_pyg.graph import Pairs
+from dsom_pyg.losses.blocks import row_blocks
+from dsom_pyg.query_index import Pairs
 
 NEG_INF = -math.inf
-
-
-# Elements of a block of rows that stays in a CPU's cache.
-_BLOCK = 2**20
-
-
-def row_blocks(num_rows: int, width: int, device: torch.device) -> list[slice]:
-    r"""Slices of rows to walk through a wide matrix in cache-sized blocks.
-
-    Losses over all entities are bound by memory on a CPU: every temporary
-    of the full size costs a trip to main memory and fresh pages. A GPU gets
-    a single block, so that nothing waits for the host.
-    """
-    step = num_rows
-    if device.type == 'cpu':
-        step = max(1, _BLOCK // max(1, width))
-    return [
-        slice(start, min(start + step, num_rows))
-        for start in range(0, num_rows, max(1, step))
-    ]
-
-
-def logsumexp(logits: Tensor) -> Tensor:
-    r"""Row-wise log-sum-exp of a wide matrix, without gradient.
-
-    Shapes:
-        - **logits:** :math:`(B, E)`
-        - **output:** :math:`(B)`
-    """
-    blocks = row_blocks(*logits.shape, logits.device)
-    parts = [logits[block].logsumexp(dim=1) for block in blocks]
-    return torch.cat(parts) if parts else logits.new_empty(0)
-
-
-class _QueryCrossEntropy(torch.autograd.Function):
-    # The gradient of a cross-entropy over [B, E] is softmax minus one-hot.
-    # Autograd's own graph for it (logsumexp, gather, add) walks through the
-    # large matrix several times more often than this does.
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, row: Tensor, tail: Tensor) -> Tensor:
-        log_z = logsumexp(logits)
-        ctx.save_for_backward(logits, log_z, row, tail)
-        return (log_z[row] - logits[row, tail]).sum()
-
-    @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor, None, None]:
-        logits, log_z, row, tail = ctx.saved_tensors
-        count = scatter(
-            torch.ones_like(log_z[row]), row, dim_size=logits.size(0)
-        )
-        weight = (count * grad)[:, None]
-        out = torch.empty_like(logits)
-        for block in row_blocks(*logits.shape, logits.device):
-            part = torch.sub(
-                logits[block], log_z[block, None], out=out[block]
-            )
-            part.exp_().mul_(weight[block])
-        one = -grad.expand(row.numel()).to(out.dtype)
-        out.index_put_((row, tail), one, accumulate=True)
-        return out, None, None
-
-
-def query_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
-    r"""Cross-entropy over all entities, mean over (query, tail) pairs.
-
-    With :math:`n_q` tails of query q among the targets (Eq. 1 of the paper,
-    grouped by query):
-
-    .. math::
-        \mathcal{L} = \frac{1}{K} \Big( \sum_q n_q \log \sum_e e^{F_q[e]}
-        - \sum_{(q, t)} F_q[t] \Big)
-
-    Args:
-        logits: Scores of all entities for each query.
-        targets: The tails of each query.
-
-    Shapes:
-        - **logits:** :math:`(B, E)`
-        - **targets:** :math:`(K)` pairs
-        - **output:** scalar
-    """
-    if targets.row.numel() == 0:
-        raise ValueError('query_cross_entropy needs at least one target')
-    total: Tensor = _QueryCrossEntropy.apply(logits, targets.row, targets.tail)
-    return total / targets.row.numel()
-
-
-def n3(
-    rows: Tensor, weight: Tensor | None = None, complex_rows: bool = True
-) -> Tensor:
-    r"""Sum of the cubed complex moduli of factor rows.
-
-    The nuclear 3-norm regulariser of `Lacroix et al.
-    <https://arxiv.org/abs/1806.07297>`_ for one factor. It is smooth at 0:
-    computed as :math:`(re^2 + im^2)^{3/2}`.
-
-    Args:
-        rows: Rows [real | imaginary].
-        weight: How often each row counts. (default: once)
-        complex_rows: Whether rows are [real | imaginary]; real rows
-            contribute :math:`|x|^3` a coordinate. (default: :obj:`True`)
-
-    Shapes:
-        - **rows:** :math:`(N, 2D)`
-        - **weight:** :math:`(N)`
-        - **output:** scalar
-    """
-    square = rows.square()
-    if complex_rows:
-        real, imag = square.chunk(2, dim=-1)
-        square = real + imag
-    # x * sqrt(x) has an infinite gradient term at 0, pow(1.5) has not.
-    cubed = square.pow(1.5).sum(dim=-1)
-    return (cubed if weight is None else cubed * weight).sum()
 
 
 def kd(logits_tea: Tensor, logits_stu: Tensor, tau: float = 1.0) -> Tensor:
@@ -181,7 +61,7 @@ class _OutsideKL(torch.autograd.Function):
         tail: Tensor,
         tau: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        blocks = row_blocks(*stu.shape, stu.device)
+        blocks = row_blocks(stu)
         lows = torch.tensor([b.start for b in blocks] + [stu.size(0)])
         edges = [0, row.numel()]
         if len(blocks) > 1:
@@ -200,7 +80,7 @@ class _OutsideKL(torch.autograd.Function):
         return kl, lse_t, lse_s
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad_kl: Tensor, _: Tensor, grad_lse: Tensor
     ) -> tuple[None, Tensor, None, None, None]:
         tea, stu, row, tail, lse_t, lse_s = ctx.saved_tensors
@@ -210,7 +90,7 @@ class _OutsideKL(torch.autograd.Function):
         lse_t, lse_s = _finite(lse_t)[:, None], _finite(lse_s)[:, None]
         out = torch.empty_like(stu)
         # Neighbors may score far above lse of the rest: exp would overflow.
-        for block in row_blocks(*stu.shape, stu.device):
+        for block in row_blocks(stu):
             part = torch.div(stu[block], tau, out=out[block])
             part.sub_(lse_s[block]).clamp_(max=0.0).exp_()
             p_t = (tea[block] / tau).sub_(lse_t[block]).clamp_(max=0.0).exp_()
@@ -253,9 +133,10 @@ def _segment_logsumexp(value: Tensor, row: Tensor, num_rows: int) -> Tensor:
 def _log_binary(
     lse_in: Tensor, lse_out: Tensor, log_count: Tensor, form: str
 ) -> tuple[Tensor, Tensor]:
-    # (log p_N, log(1 - p_N)) from log-sum-exps, no probability involved.
-    lse = torch.logaddexp(lse_in, lse_out)
-    log_in, log_out = lse_in - lse, lse_out - lse
+    # (log p_N, log(1 - p_N)) from log-sum-exps, no probability involved:
+    # log sigmoid keeps the 1e-20 that log p_N is away from 0.
+    log_in = logsigmoid(lse_in - lse_out)
+    log_out = logsigmoid(lse_out - lse_in)
     if form == 'sum':
         return log_in, log_out
     # p_N = mean: 1 - p_N = (1 - 1/n) + (1 - sum p) / n.
@@ -263,7 +144,9 @@ def _log_binary(
     return log_in - log_count, torch.logaddexp(share, log_out - log_count)
 
 
-def _binary_kl(tea: tuple[Tensor, Tensor], stu: tuple[Tensor, Tensor]) -> Tensor:
+def _binary_kl(
+    tea: tuple[Tensor, Tensor], stu: tuple[Tensor, Tensor]
+) -> Tensor:
     out = torch.zeros_like(tea[0])
     for log_t, log_s in zip(tea, stu, strict=True):
         # 0 log 0 = 0; the double `where` keeps NaN out of the gradient.
@@ -370,103 +253,3 @@ def decoupled_kd(
     return neighbor_decoupled_kd(
         logits_tea, logits_stu, Pairs(row, target), tau, alpha, beta
     )
-
-
-def target_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
-    r"""Cross-entropy of every (query, tail) pair, without gradient.
-
-    Shapes:
-        - **logits:** :math:`(B, E)`
-        - **output:** :math:`(K)`
-    """
-    logits = logits.detach()
-    log_z = logsumexp(logits)
-    return log_z[targets.row] - logits[targets.row, targets.tail]
-
-
-def reward(
-    ce_action: Tensor, ce_reference: Tensor, penalty: float = -10.0
-) -> Tensor:
-    r"""Eq. 8: 1 where the action's cross-entropy is lower, else -10.
-
-    Shapes:
-        - **ce_action, ce_reference:** :math:`(K)`
-        - **output:** :math:`(K)`
-    """
-    better = ce_action < ce_reference
-    return torch.where(better, 1.0, penalty).to(ce_action.dtype)
-
-
-def paper_advantage(
-    ce_action: Tensor, ce_all: Tensor, ce_student: Tensor | None
-) -> Tensor:
-    r""":math:`\delta = R - \hat R` of Eq. 8-10: -11, 0 or 11.
-
-    Action and baseline (all teachers) are each rewarded against the student.
-
-    Shapes:
-        - **ce_action, ce_all, ce_student, output:** :math:`(K)`
-    """
-    if ce_student is None:
-        raise ValueError(
-            'the reward of Eq. 8 compares with a student; without one use '
-            'mean_advantage'
-        )
-    return reward(ce_action, ce_student) - reward(ce_all, ce_student)
-
-
-def mean_advantage(
-    ce_action: Tensor, ce_all: Tensor, ce_student: Tensor | None
-) -> Tensor:
-    r"""Eq. 8 with the mean of all teachers in the student's place.
-
-    :math:`\delta` is 11 where the action beats the mean, -11 where the mean
-    beats the action, 0 where they tie: usable on held-out triples, where no
-    fair student exists.
-
-    Shapes:
-        - **ce_action, ce_all, output:** :math:`(K)`
-    """
-    return reward(ce_action, ce_all) - reward(ce_all, ce_action)
-
-
-def gain_advantage(
-    ce_action: Tensor, ce_all: Tensor, ce_student: Tensor | None
-) -> Tensor:
-    r"""How many nats the action gains over the mean of all teachers.
-
-    Not in the paper. Clamped to [-5, 5], so that single triples cannot
-    outweigh a batch.
-
-    Shapes:
-        - **ce_action, ce_all, output:** :math:`(K)`
-    """
-    return (ce_all - ce_action).clamp(-5.0, 5.0)
-
-
-def reinforce(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    r"""Eq. 10: :math:`- \mathrm{mean}(\delta \log \pi(a | s))`.
-
-    Args:
-        log_prob: Log-probability of the sampled action.
-        advantage: :math:`\delta = R - \hat R`; carries no gradient.
-
-    Shapes:
-        - **log_prob, advantage:** :math:`(K)`
-        - **output:** scalar
-    """
-    return -(advantage.detach() * log_prob).mean()
-
-
-def expected_reinforce(log_policy: Tensor, advantage: Tensor) -> Tensor:
-    r"""The mean of Eq. 10 over all actions, without sampling variance.
-
-    Its gradient is the expectation of that of :func:`reinforce`.
-
-    Shapes:
-        - **log_policy:** :math:`(K, A)`
-        - **advantage:** :math:`(K, A)`
-        - **output:** scalar
-    """
-    policy = log_policy.exp()
-    return -(policy * advantage.detach()).sum(dim=1).mean()

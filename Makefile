@@ -1,0 +1,34 @@
+# make train: DSoM on the bundled graph. make test: lint, types, tests.
+# Both set up .venv first; the package index is all they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: train test lint clean
+
+train: $(VENV)/installed
+	$(BIN)/python examples/train_dsom.py
+
+test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip 'setuptools>=77' wheel ninja
+	$(BIN)/pip install --quiet --editable .
+	# Compiled against the torch just installed; takes some minutes.
+	$(BIN)/pip install --quiet --no-build-isolation 'torch-scatter>=2.1.2'
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,48 @@
+r"""Losses as pure functions of logits.
+
+Letters: B queries, E entities, M teachers, A actions (subsets of teachers),
+K (query, tail) pairs, D complex dimension. Everything is computed from
+log-softmax values in the floating type of the inputs, never from
+probabilities that can underflow.
+"""
+
+from dsom_pyg.losses.blocks import logsumexp, row_blocks
+from dsom_pyg.losses.distillation import (
+    Decoupled,
+    decoupled_kd,
+    decoupled_parts,
+    kd,
+    neighbor_decoupled_kd,
+)
+from dsom_pyg.losses.reinforce import (
+    expected_reinforce,
+    gain_advantage,
+    mean_advantage,
+    paper_advantage,
+    reinforce,
+    reward,
+)
+from dsom_pyg.losses.supervised import (
+    n3,
+    query_cross_entropy,
+    target_cross_entropy,
+)
+
+__all__ = [
+    'Decoupled',
+    'decoupled_kd',
+    'decoupled_parts',
+    'expected_reinforce',
+    'gain_advantage',
+    'kd',
+    'logsumexp',
+    'mean_advantage',
+    'n3',
+    'neighbor_decoupled_kd',
+    'paper_advantage',
+    'query_cross_entropy',
+    'reinforce',
+    'reward',
+    'row_blocks',
+    'target_cross_entropy',
+]

@@ -1,0 +1,102 @@
+"""Losses on known answers: query cross-entropy and N3."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from dsom_pyg.losses.blocks import logsumexp, row_blocks
+from dsom_pyg.query_index import Pairs
+
+
+class _QueryCrossEntropy(torch.autograd.Function):
+    # The gradient of a cross-entropy over [B, E] is softmax minus one-hot.
+    # Autograd's own graph for it (logsumexp, gather, add) walks through the
+    # large matrix several times more often than this does.
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, row: Tensor, tail: Tensor) -> Tensor:
+        log_z = logsumexp(logits)
+        ctx.save_for_backward(logits, log_z, row, tail)
+        return (log_z[row] - logits[row, tail]).sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        logits, log_z, row, tail = ctx.saved_tensors
+        count = scatter(
+            torch.ones_like(log_z[row]), row, dim_size=logits.size(0)
+        )
+        weight = (count * grad)[:, None]
+        out = torch.empty_like(logits)
+        for block in row_blocks(logits):
+            part = torch.sub(logits[block], log_z[block, None], out=out[block])
+            part.exp_().mul_(weight[block])
+        one = -grad.expand(row.numel()).to(out.dtype)
+        out.index_put_((row, tail), one, accumulate=True)
+        return out, None, None
+
+
+def query_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
+    r"""Cross-entropy over all entities, mean over (query, tail) pairs.
+
+    With :math:`n_q` tails of query q among the targets (Eq. 1 of the paper,
+    grouped by query):
+
+    .. math::
+        \mathcal{L} = \frac{1}{K} \Big( \sum_q n_q \log \sum_e e^{F_q[e]}
+        - \sum_{(q, t)} F_q[t] \Big)
+
+    Args:
+        logits: Scores of all entities for each query.
+        targets: The tails of each query.
+
+    Shapes:
+        - **logits:** :math:`(B, E)`
+        - **targets:** :math:`(K)` pairs
+        - **output:** scalar
+    """
+    if targets.row.numel() == 0:
+        raise ValueError('query_cross_entropy needs at least one target')
+    total: Tensor = _QueryCrossEntropy.apply(logits, targets.row, targets.tail)
+    return total / targets.row.numel()
+
+
+def n3(
+    rows: Tensor, weight: Tensor | None = None, complex_rows: bool = True
+) -> Tensor:
+    r"""Sum of the cubed complex moduli of factor rows.
+
+    The nuclear 3-norm regulariser of `Lacroix et al.
+    <https://arxiv.org/abs/1806.07297>`_ for one factor. It is smooth at 0:
+    computed as :math:`(re^2 + im^2)^{3/2}`.
+
+    Args:
+        rows: Rows [real | imaginary].
+        weight: How often each row counts. (default: once)
+        complex_rows: Whether rows are [real | imaginary]; real rows
+            contribute :math:`|x|^3` a coordinate. (default: :obj:`True`)
+
+    Shapes:
+        - **rows:** :math:`(N, 2D)`
+        - **weight:** :math:`(N)`
+        - **output:** scalar
+    """
+    square = rows.square()
+    if complex_rows:
+        real, imag = square.chunk(2, dim=-1)
+        square = real + imag
+    # x * sqrt(x) has an infinite gradient term at 0, pow(1.5) has not.
+    cubed = square.pow(1.5).sum(dim=-1)
+    return (cubed if weight is None else cubed * weight).sum()
+
+
+def target_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
+    r"""Cross-entropy of every (query, tail) pair, without gradient.
+
+    Shapes:
+        - **logits:** :math:`(B, E)`
+        - **output:** :math:`(K)`
+    """
+    logits = logits.detach()
+    log_z = logsumexp(logits)
+    return log_z[targets.row] - logits[targets.row, targets.tail]

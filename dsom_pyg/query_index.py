@@ -1,0 +1,115 @@
+"""The tails of every query, in compressed rows.
+
+Letters used in shapes: T triples, Q distinct queries, B queries of a batch,
+K (query, tail) pairs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from dsom_pyg.graph import Triples
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    r"""(query, tail) pairs of a batch.
+
+    Shapes:
+        - **row:** :math:`(K)`, position of the query in the batch,
+          ascending
+        - **tail:** :math:`(K)`
+    """
+
+    row: Tensor
+    tail: Tensor
+
+    def count(self, num_rows: int) -> Tensor:
+        r"""Number of tails of every query, ``[B]``."""
+        return scatter(torch.ones_like(self.row), self.row, dim_size=num_rows)
+
+
+class QueryIndex:
+    r"""The tails of every query :math:`(h, r)` in compressed rows.
+
+    One structure serves as N(h, r), built from training triples, and as the
+    evaluation filter, built from all known ones. Duplicate triples count
+    once. It is immutable; a query it does not know has no tails.
+
+    Args:
+        triples: Triples, reciprocals included if they are wanted.
+
+    Attributes:
+        head, rel: The Q distinct queries, ``[Q]``, sorted by (head, rel).
+        ptr: ``[Q + 1]``; the tails of query q are
+            ``tail[ptr[q]:ptr[q + 1]]``, sorted.
+        tail: ``[T']``.
+    """
+
+    def __init__(self, triples: Triples) -> None:
+        head, tail, rel = triples.head, triples.tail, triples.edge_type
+        self._num_rels = int(rel.max()) + 1 if rel.numel() else 1
+        num_tails = int(tail.max()) + 1 if rel.numel() else 1
+        # One 63-bit key a triple: sorted, distinct, and decoded again.
+        code = (head * self._num_rels + rel) * num_tails + tail
+        code = torch.unique(code)
+        self.tail = code % num_tails
+        self._key, counts = (code // num_tails).unique_consecutive(
+            return_counts=True
+        )
+        self.head = self._key // self._num_rels
+        self.rel = self._key % self._num_rels
+        self.ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.head.numel()} queries, '
+            f'{self.tail.numel()} tails)'
+        )
+
+    def __len__(self) -> int:
+        return self.head.numel()
+
+    def to(self, device: torch.device | str) -> 'QueryIndex':
+        r"""A copy on another device."""
+        copy = object.__new__(QueryIndex)
+        for name, value in vars(self).items():
+            moved = value.to(device) if isinstance(value, Tensor) else value
+            setattr(copy, name, moved)
+        return copy
+
+    def rows(self, position: Tensor) -> Pairs:
+        r"""Tails of the queries at :obj:`position` in this index.
+
+        Shapes:
+            - **position:** :math:`(B)`, in 0..Q-1
+        """
+        start = self.ptr[position]
+        return self._gather(start, self.ptr[position + 1] - start)
+
+    def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
+        r"""Tails of queries, none for a query that is not in the index.
+
+        Shapes:
+            - **head:** :math:`(B)`
+            - **rel:** :math:`(B)`
+        """
+        key = head * self._num_rels + rel
+        position = torch.searchsorted(self._key, key)
+        position = position.clamp(max=max(len(self) - 1, 0))
+        if len(self) == 0:
+            empty = head.new_empty(0)
+            return Pairs(empty, empty)
+        known = (self._key[position] == key) & (rel < self._num_rels)
+        start = self.ptr[position]
+        count = (self.ptr[position + 1] - start) * known
+        return self._gather(start, count)
+
+    def _gather(self, start: Tensor, count: Tensor) -> Pairs:
+        row = torch.arange(start.numel(), device=start.device)
+        row = row.repeat_interleave(count)
+        begin = count.cumsum(0) - count
+        offset = torch.arange(row.numel(), device=row.device) - begin[row]
+        return Pairs(row, self.tail[start[row] + offset])

@@ -1,0 +1,153 @@
+"""Train DSoM and what it is compared with, on one graph.
+
+    python examples/train_dsom.py                    # the bundled Countries
+    python examples/train_dsom.py --dataset DB15K --text-model MODEL
+
+Trains plain ComplEx-N3, the teachers, and two students (of the teachers'
+mean, and with the reinforced combiner) for every seed; prints MRR and Hits
+of all of them. The number of epochs of plain ComplEx-N3 and of both students
+is chosen on validation; test is read once, for the table.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch_geometric.data import HeteroData
+
+from dsom_pyg import datasets
+from dsom_pyg.encoders import SBERT
+from dsom_pyg.evaluation import Scorer, evaluate
+from dsom_pyg.graph import (
+    modalities,
+    num_entities,
+    num_relations,
+    pool_features,
+)
+from dsom_pyg.nn import (
+    CombinedTeachers,
+    Combiner,
+    ComplEx,
+    EntityEmbedding,
+    MeanCombiner,
+    ReinforcedCombiner,
+    TeacherEnsemble,
+)
+from dsom_pyg.training import (
+    DistillConfig,
+    DistillTask,
+    FitConfig,
+    ModelTask,
+    TeachersTask,
+    fit,
+)
+from dsom_pyg.training.checkpoint import save_checkpoint
+
+Scores = dict[str, dict[str, float]]
+
+
+def load(args: argparse.Namespace) -> datasets.MultimodalDataset:
+    """The dataset by its class name, with features where asked for."""
+    if args.dataset == 'Countries':
+        return datasets.Countries()
+    text = SBERT(args.text_model) if args.text_model else None
+    root = args.root or Path('datasets') / args.dataset
+    kind = getattr(datasets, args.dataset)
+    dataset: datasets.MultimodalDataset = kind(root, text_encoder=text)
+    return dataset
+
+
+def train(args: argparse.Namespace, data: HeteroData, seed: int) -> Scores:
+    """All models of one seed, with their test metrics."""
+    torch.manual_seed(seed)
+    sizes = num_entities(data), num_relations(data)
+    config = FitConfig(
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        eval_every=5,
+        seed=seed,
+        device=args.device,
+    )
+    scores: Scores = {}
+
+    def report(name: str, scorer: Scorer) -> None:
+        result = evaluate(scorer, data, device=args.device)
+        scores[name] = result.metrics()
+        print(f'  {name:26s} {result}', flush=True)
+
+    def fresh() -> ComplEx:
+        return ComplEx(EntityEmbedding(sizes[0], args.channels), sizes[1])
+
+    plain = fresh()
+    fit(ModelTask(plain, args.plain_n3, 'plain ComplEx-N3'), data, config)
+    report('plain ComplEx-N3', plain)
+
+    features = {name: pool_features(data, name) for name in modalities(data)}
+    teachers = TeacherEnsemble.from_features(features, *sizes, args.channels)
+    fit(TeachersTask(teachers, args.n3), data, config)
+    for name in teachers.modalities:
+        report(f'teacher: {name}', teachers[name])
+    mean = MeanCombiner(mask_missing=True)
+    report('mean of the teachers', CombinedTeachers(teachers, mean))
+
+    policy = ReinforcedCombiner.for_ensemble(teachers, mask_missing=True)
+    combiners: dict[str, Combiner] = {'mean': mean, 'reinforced': policy}
+    for name, combiner in combiners.items():
+        student = fresh()
+        objective = DistillConfig(n3=args.n3, gamma=args.gamma)
+        task = DistillTask(student, teachers, combiner, objective)
+        fit(task, data, config)
+        if name == 'reinforced':
+            report('combiner', CombinedTeachers(teachers, policy))
+        report(f'student: {name}', student)
+    if args.save:
+        save_checkpoint(args.save, {'student': student}, {'seed': seed})
+    return scores
+
+
+def main() -> None:
+    """Train every seed and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--dataset', default='Countries')
+    parser.add_argument('--root', type=Path)
+    parser.add_argument('--text-model', help='for SBERT, a name or a folder')
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--epochs', type=int, default=40)
+    parser.add_argument('--channels', type=int, default=128)
+    parser.add_argument('--batch-size', type=int, default=250)
+    parser.add_argument('--n3', type=float, default=0.01)
+    parser.add_argument('--plain-n3', type=float, default=0.05)
+    parser.add_argument('--gamma', type=float, default=2.0)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--save', type=Path, help='checkpoint of the student')
+    args = parser.parse_args()
+    dataset = load(args)
+    print(f'{args.dataset}: {dataset[0]}')
+    start = time.perf_counter()
+    runs = []
+    for seed in range(args.seeds):
+        print(f'seed {seed}')
+        runs.append(train(args, dataset[0], seed))
+    print(f'\n{args.dataset}, test, {args.seeds} seeds, mean (deviation)')
+    print(f'{"":28s}{"MRR":>14s}{"H@1":>8s}{"H@3":>8s}{"H@10":>8s}{"MR":>8s}')
+    for name in runs[0]:
+        mrr = [run[name]['mrr'] for run in runs]
+        spread = statistics.stdev(mrr) if len(mrr) > 1 else 0.0
+        cells = [
+            statistics.fmean(run[name][key] for run in runs)
+            for key in ('hits@1', 'hits@3', 'hits@10', 'mr')
+        ]
+        print(
+            f'{name:28s}{statistics.fmean(mrr):7.2f} ({spread:.2f})'
+            + ''.join(f'{cell:8.2f}' for cell in cells)
+        )
+    print(f'{time.perf_counter() - start:.0f} s')
+
+
+if __name__ == '__main__':
+    main()

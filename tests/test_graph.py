@@ -1,0 +1,227 @@
+from collections import defaultdict
+
+import pytest
+import torch
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.graph import (
+    EDGE,
+    Triples,
+    add_reciprocals,
+    fingerprint,
+    get_split,
+    hold_out,
+    known_triples,
+    make_data,
+    merge_val,
+    modalities,
+    pool_features,
+    set_split,
+)
+from dsom_pyg.metrics import CATEGORIES, relation_categories
+from dsom_pyg.query_index import Pairs, QueryIndex
+
+
+def triples(*rows: tuple[int, int, int]) -> Triples:
+    h, r, t = torch.tensor(rows).t()
+    return Triples(torch.stack([h, t]), r)
+
+
+def as_set(part: Triples) -> set[tuple[int, int, int]]:
+    return set(
+        zip(
+            part.head.tolist(),
+            part.edge_type.tolist(),
+            part.tail.tolist(),
+            strict=True,
+        )
+    )
+
+
+def random_triples(count: int, seed: int = 0) -> Triples:
+    generator = torch.Generator().manual_seed(seed)
+    return Triples(
+        torch.randint(30, (2, count), generator=generator),
+        torch.randint(5, (count,), generator=generator),
+    )
+
+
+def test_reciprocals() -> None:
+    both = add_reciprocals(triples((0, 1, 2), (3, 0, 4)), num_relations=5)
+    assert as_set(both) == {(0, 1, 2), (3, 0, 4), (2, 6, 0), (4, 5, 3)}
+
+
+def test_query_index_is_the_dictionary_of_tails() -> None:
+    part = random_triples(400)  # with duplicates
+    expected = defaultdict(set)
+    for h, r, t in as_set(part):
+        expected[h, r].add(t)
+    index = QueryIndex(part)
+    assert len(index) == len(expected)
+    assert index.tail.numel() == len(as_set(part))
+    head, rel = torch.cartesian_prod(torch.arange(30), torch.arange(7)).t()
+    found = index.lookup(head, rel)
+    for i, query in enumerate(zip(head.tolist(), rel.tolist(), strict=True)):
+        tails = found.tail[found.row == i].tolist()
+        assert tails == sorted(expected.get(query, set()))
+    assert found.row.tolist() == sorted(found.row.tolist())
+
+
+def test_query_index_by_position_and_count() -> None:
+    index = QueryIndex(random_triples(200))
+    position = torch.tensor([5, 0, 5])
+    rows = index.rows(position)
+    again = index.lookup(index.head[position], index.rel[position])
+    assert torch.equal(rows.row, again.row)
+    assert torch.equal(rows.tail, again.tail)
+    ptr = index.ptr
+    assert rows.count(3).tolist() == (
+        (ptr[position + 1] - ptr[position]).tolist()
+    )
+
+
+def test_empty_query_index() -> None:
+    none = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+    found = QueryIndex(none).lookup(torch.tensor([1]), torch.tensor([0]))
+    assert found.row.numel() == 0
+
+
+def test_neighbors_hold_no_val_or_test_triple() -> None:
+    data = FakeMMKG()[0]
+    train = as_set(add_reciprocals(get_split(data, 'train'), 4))
+    index = QueryIndex(add_reciprocals(get_split(data, 'train'), 4))
+    pairs = index.rows(torch.arange(len(index)))
+    rows = zip(
+        index.head[pairs.row].tolist(),
+        index.rel[pairs.row].tolist(),
+        pairs.tail.tolist(),
+        strict=True,
+    )
+    assert set(rows) == train
+
+
+def test_known_triples_hold_every_split_and_the_extra_ones() -> None:
+    data = make_data(
+        9, 2, triples((0, 0, 1)), triples((1, 0, 2)), triples((2, 1, 3))
+    )
+    extra = triples((7, 1, 8))
+    data[EDGE].filter_edge_index = extra.edge_index
+    data[EDGE].filter_edge_type = extra.edge_type
+    assert as_set(known_triples(data)) == {
+        (0, 0, 1),
+        (1, 0, 2),
+        (2, 1, 3),
+        (7, 1, 8),
+    }
+
+
+@pytest.mark.parametrize(
+    ('bad', 'message'),
+    [
+        (triples((0, 0, 9)), r"entity id 9 in triple 0 of split 'train'"),
+        (triples((0, 0, 1), (0, 2, 1)), r'relation id 2 in triple 1'),
+        (triples((0, -1, 1)), r'relation id -1'),
+        (
+            Triples(torch.zeros(3, 1).long(), torch.zeros(1).long()),
+            r'shape \[2, T\]',
+        ),
+        (
+            Triples(torch.zeros(2, 2).long(), torch.zeros(1).long()),
+            r'2 edges but 1 edge types',
+        ),
+    ],
+)
+def test_bad_triples_are_named(bad: Triples, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_data(9, 2, bad)
+
+
+def test_unknown_split() -> None:
+    with pytest.raises(ValueError, match="unknown split 'valid'"):
+        get_split(FakeMMKG()[0], 'valid')
+
+
+def test_hold_out_keeps_every_entity_and_relation_in_train() -> None:
+    data = FakeMMKG(60, 6, 400)[0]
+    before = get_split(data, 'train')
+    smaller, taken = hold_out(data, 0.2, seed=3)
+    after = get_split(smaller, 'train')
+    assert as_set(get_split(data, 'train')) == as_set(before)
+    assert as_set(after) | as_set(taken) == as_set(before)
+    assert not as_set(after) & as_set(taken)
+    assert taken.edge_type.numel() == round(0.2 * before.edge_type.numel())
+    for mine, theirs in (
+        (after.edge_index, before.edge_index),
+        (after.edge_type, before.edge_type),
+    ):
+        assert set(mine.flatten().tolist()) == set(theirs.flatten().tolist())
+    same, _ = hold_out(data, 0.2, seed=3)
+    other, _ = hold_out(data, 0.2, seed=4)
+    assert fingerprint(same) == fingerprint(smaller) != fingerprint(other)
+    with pytest.raises(ValueError, match='ratio'):
+        hold_out(data, 1.0)
+
+
+def test_hold_out_of_a_chain_takes_nothing_it_must_not() -> None:
+    # Every triple is the only one of its head.
+    data = make_data(4, 1, triples((0, 0, 1), (1, 0, 2), (2, 0, 3)))
+    smaller, _ = hold_out(data, 0.9)
+    kept = get_split(smaller, 'train')
+    assert set(kept.edge_index.flatten().tolist()) == {0, 1, 2, 3}
+
+
+def test_merge_val() -> None:
+    data = FakeMMKG()[0]
+    merged = merge_val(data)
+    both = as_set(get_split(data, 'train')) | as_set(get_split(data, 'val'))
+    assert as_set(get_split(merged, 'train')) == both
+    assert get_split(merged, 'val').edge_type.numel() == 0
+    assert get_split(data, 'val').edge_type.numel() > 0
+    assert as_set(known_triples(merged)) == as_set(known_triples(data))
+
+
+def test_features_are_means_over_items() -> None:
+    data = HeteroData()
+    data['entity'].num_nodes = 3
+    data['sound'].x = torch.tensor([[1.0, 0.0], [3.0, 4.0], [5.0, 5.0]])
+    data['sound', 'is_of', 'entity'].edge_index = torch.tensor(
+        [[0, 1, 2], [2, 2, 0]]
+    )
+    x, present = pool_features(data, 'sound')
+    assert x.tolist() == [[5.0, 5.0], [0.0, 0.0], [2.0, 2.0]]
+    assert present.tolist() == [True, False, True]
+    assert modalities(data) == ['sound']
+    with pytest.raises(ValueError, match=r"'image'.*\['sound'\]"):
+        pool_features(data, 'image')
+    data['sound'].x[1, 0] = float('nan')
+    with pytest.raises(ValueError, match='row 1'):
+        pool_features(data, 'sound')
+
+
+def test_relation_categories() -> None:
+    part = triples(
+        *((i, 0, i + 1) for i in range(3)),  # 1-1
+        *((0, 1, i) for i in range(1, 4)),  # one head, many tails
+        *((i, 2, 0) for i in range(1, 4)),  # many heads, one tail
+        *((i, 3, j) for i in range(2) for j in range(2, 4)),
+    )
+    names = [CATEGORIES[c] for c in relation_categories(part, 5)]
+    assert names == ['1-1', '1-N', 'N-1', 'N-N', '1-1']
+
+
+def test_fingerprint_sees_triples_and_filter() -> None:
+    data = FakeMMKG()[0]
+    before = fingerprint(data)
+    assert before == fingerprint(FakeMMKG()[0])
+    data[EDGE].filter_edge_index = torch.tensor([[0], [1]])
+    data[EDGE].filter_edge_type = torch.tensor([0])
+    assert fingerprint(data) != before
+    part = get_split(data, 'test')
+    set_split(data, 'test', Triples(part.edge_index.flip(0), part.edge_type))
+    assert fingerprint(data) != before
+
+
+def test_pairs_count_rows_without_tails() -> None:
+    pairs = Pairs(torch.tensor([0, 0, 2]), torch.tensor([4, 5, 6]))
+    assert pairs.count(4).tolist() == [2, 0, 1, 0]
