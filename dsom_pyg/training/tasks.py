@@ -1,6 +1,6 @@
 """What can be trained: a model, teachers, a student, a policy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -80,13 +80,28 @@ class TeachersTask:
 
     Args:
         ensemble: The teachers.
-        n3: Weight of the N3 regulariser. (default: :obj:`0.01`)
+        n3: Weight of the N3 regulariser, one for all or one for each
+            modality. (default: :obj:`0.01`)
+
+    Raises:
+        ValueError: :obj:`n3` names other modalities than the ensemble.
     """
 
     name = 'teachers'
 
-    def __init__(self, ensemble: TeacherEnsemble, n3: float = 0.01) -> None:
-        self.ensemble, self.n3 = ensemble, n3
+    def __init__(
+        self, ensemble: TeacherEnsemble, n3: float | Mapping[str, float] = 0.01
+    ) -> None:
+        names = ensemble.modalities
+        self.ensemble = ensemble
+        self.n3 = (
+            dict(n3) if isinstance(n3, Mapping) else dict.fromkeys(names, n3)
+        )
+        if set(self.n3) != set(names):
+            raise ValueError(
+                f'n3 has weights for {sorted(self.n3)}, the teachers are '
+                f'{sorted(names)}'
+            )
 
     def modules(self) -> Iterable[nn.Module]:
         return [self.ensemble]
@@ -101,7 +116,7 @@ class TeachersTask:
         terms = {}
         for modality in self.ensemble.modalities:
             _, ce, penalty = model_step(
-                self.ensemble[modality], batch, self.n3, precision
+                self.ensemble[modality], batch, self.n3[modality], precision
             )
             terms[modality] = ce + penalty
         return {'loss': torch.stack(list(terms.values())).sum(), **terms}

@@ -34,9 +34,11 @@ def test_train_dsom(
         'teacher: image',
         'teacher: text',
         'mean of the teachers',
-        'combiner',
-        'student: mean',
-        'student: reinforced',
+        'teachers by policy',
+        'teachers by policy, val reward',
+        'student of mean',
+        'student of policy',
+        'student of policy, val reward',
     ):
         assert re.search(rf'^{name} +\d+\.\d\d \(\d+\.\d\d\)', table, re.M)
     assert (tmp_path / 'student.safetensors').exists()

@@ -140,6 +140,18 @@ def test_joint_teachers_equal_separate_ones() -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_every_teacher_may_have_its_own_regulariser() -> None:
+    frozen = teachers()
+    task = TeachersTask(frozen, {'structure': 0.0, 'image': 1.0, 'text': 0.0})
+    (batch,) = QueryLoader(train_index(DATA), 10_000)
+    plain = TeachersTask(frozen, 0.0).step(batch, 'fp32')
+    mine = task.step(batch, 'fp32')
+    assert mine['text'].item() == plain['text'].item()
+    assert mine['image'].item() > plain['image'].item()
+    with pytest.raises(ValueError, match="'sound'"):
+        TeachersTask(frozen, {'sound': 0.1})
+
+
 def test_distillation_moves_the_student_towards_its_teachers() -> None:
     frozen, student = teachers(), model(1)
     fit(TeachersTask(frozen), DATA, FitConfig(epochs=3, batch_size=20))

@@ -1,0 +1,285 @@
+"""Seconds an epoch and ranking time on DB15K, as ratios in one run.
+
+    python benchmarks/speed.py --root datasets/DB15K --text-model MODEL
+
+Measures, one after the other on the same machine: the rate of large matrix
+products; a structure teacher's epoch here, in a plain fp32 loop over triples
+of the same mathematics, and in PyKEEN's LCWA loop; an epoch of the student
+with the mean and with the policy; and the filtered ranking of all test
+queries here and in PyKEEN's evaluator. Epochs are extrapolated from
+``--steps`` steps (median); nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from db15k import machine
+from pykeen.evaluation import RankBasedEvaluator
+from pykeen.losses import CrossEntropyLoss
+from pykeen.models import ComplEx as PyKEENComplEx
+from pykeen.training import LCWATrainingLoop
+from pykeen.triples import CoreTriplesFactory
+from torch.nn import functional as F
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.datasets import DB15K
+from dsom_pyg.encoders import SBERT
+from dsom_pyg.evaluation import evaluate
+from dsom_pyg.graph import (
+    add_reciprocals,
+    fingerprint,
+    get_split,
+    merge_val,
+    num_entities,
+    num_relations,
+    pool_features,
+)
+from dsom_pyg.nn import (
+    ComplEx,
+    EntityEmbedding,
+    MeanCombiner,
+    ReinforcedCombiner,
+    TeacherEnsemble,
+)
+from dsom_pyg.training import (
+    DistillTask,
+    FitConfig,
+    ModelTask,
+    QueryLoader,
+    Task,
+    train_index,
+)
+
+
+def median_seconds(step: Callable[[], Any], steps: int) -> float:
+    """Median time of a call, after one to warm up."""
+    times = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def product_rate(steps: int, channels: int, entities: int) -> dict[str, float]:
+    """GFLOP/s of matrix products of the size that scoring needs."""
+    rates = {}
+    for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
+        a = torch.randn(500, 2 * channels).to(dtype)
+        b = torch.randn(entities, 2 * channels).to(dtype)
+        g = torch.randn(500, entities).to(dtype)
+        flops = 2 * 500 * entities * 2 * channels
+        products: tuple[Callable[[], Any], ...] = (
+            lambda a=a, b=b: a @ b.t(),
+            lambda g=g, b=b: g @ b,
+            lambda g=g, a=a: g.t() @ a,
+        )
+        seconds = sum(median_seconds(product, steps) for product in products)
+        rates[name] = 3 * flops / seconds / 1e9
+    return rates
+
+
+def our_epoch(task: Task, data: HeteroData, steps: int) -> float:
+    """Seconds of an epoch of a task."""
+    precision = FitConfig().resolved_precision()
+    list(task.modules())
+    loader = QueryLoader(train_index(data), FitConfig().batch_size)
+    batches = iter(loader)
+    optimizers = task.optimizers(0.1)
+
+    def step() -> None:
+        terms = task.step(next(batches), precision)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        terms['loss'].backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return median_seconds(step, steps) * len(loader)
+
+
+def plain_epoch(data: HeteroData, channels: int, steps: int) -> float:
+    """The same mathematics, triple by triple, as autograd writes it."""
+    train = add_reciprocals(get_split(data, 'train'), num_relations(data))
+    scale = 1e-3
+    width = 2 * channels
+    entities = torch.randn(num_entities(data), width).mul_(scale)
+    relations = torch.randn(2 * num_relations(data), width).mul_(scale)
+    parameters = [entities.requires_grad_(), relations.requires_grad_()]
+    optimizer = torch.optim.Adagrad(parameters, lr=0.1)
+    order = iter(torch.randperm(train.edge_type.numel()).split(500))
+
+    def step() -> None:
+        part = train.select(next(order))
+        h, r = entities[part.head], relations[part.edge_type]
+        t = entities[part.tail]
+        h_re, h_im = h.chunk(2, dim=1)
+        r_re, r_im = r.chunk(2, dim=1)
+        query = torch.cat(
+            [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=1
+        )
+        loss = F.cross_entropy(query @ entities.t(), part.tail)
+        for rows in (h, r, t):
+            re, im = rows.chunk(2, dim=1)
+            cubes = (re.square() + im.square()).pow(1.5).sum()
+            loss = loss + 0.01 * cubes / len(rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return median_seconds(step, steps) * -(-train.edge_type.numel() // 500)
+
+
+def factory(data: HeteroData, split: str) -> CoreTriplesFactory:
+    """A split in PyKEEN's form."""
+    part = get_split(data, split)
+    columns = torch.stack([part.head, part.edge_type, part.tail], dim=1)
+    return CoreTriplesFactory(
+        columns,
+        num_entities=num_entities(data),
+        num_relations=num_relations(data),
+        create_inverse_triples=split == 'train',
+    )
+
+
+def pykeen_model(data: HeteroData, channels: int) -> PyKEENComplEx:
+    """ComplEx of the same size, with inverse relations."""
+    return PyKEENComplEx(
+        triples_factory=factory(data, 'train'),
+        embedding_dim=channels,
+        loss=CrossEntropyLoss(),
+        random_seed=0,
+    )
+
+
+def pykeen_epoch(data: HeteroData, channels: int) -> float:
+    """One epoch of PyKEEN's LCWA loop, measured whole."""
+    train = factory(data, 'train')
+    model = pykeen_model(data, channels)
+    loop = LCWATrainingLoop(
+        model=model,
+        triples_factory=train,
+        optimizer=torch.optim.Adagrad(model.parameters(), lr=0.1),
+    )
+    times = []
+    for _ in range(1):
+        start = time.perf_counter()
+        loop.train(
+            train,
+            num_epochs=1,
+            batch_size=500,
+            use_tqdm=False,
+            use_tqdm_batch=False,
+        )
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def pykeen_ranking(data: HeteroData, channels: int, batch: int) -> float:
+    """PyKEEN's filtered evaluation of test."""
+    model = pykeen_model(data, channels)
+    start = time.perf_counter()
+    RankBasedEvaluator(filtered=True).evaluate(
+        model,
+        factory(data, 'test').mapped_triples,
+        batch_size=batch,
+        additional_filter_triples=[
+            factory(data, 'train').mapped_triples,
+            factory(data, 'val').mapped_triples,
+        ],
+        use_tqdm=False,
+    )
+    return time.perf_counter() - start
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All times."""
+    encoder = SBERT(args.text_model)
+    data = merge_val(DB15K(args.root, text_encoder=encoder)[0])
+    sizes, d = (num_entities(data), num_relations(data)), args.hidden_channels
+    features = {'text': pool_features(data, 'text')}
+    teachers = TeacherEnsemble.from_features(features, *sizes, d)
+    rates = product_rate(args.steps, d, sizes[0])
+    seconds: dict[str, float] = {}
+
+    def note(name: str, value: float) -> None:
+        seconds[name] = value
+        print(f'{name:44s}{value:8.2f} s', flush=True)
+
+    model = ComplEx(EntityEmbedding(sizes[0], d), sizes[1])
+    for name in teachers.modalities:
+        task = ModelTask(teachers[name])
+        note(f'epoch, {name} teacher', our_epoch(task, data, args.steps))
+    note('epoch, plain fp32 loop', plain_epoch(data, d, args.steps))
+    note('epoch, PyKEEN LCWA', pykeen_epoch(data, d))
+    for name, combiner in (
+        ('mean', MeanCombiner()),
+        ('policy', ReinforcedCombiner.for_ensemble(teachers)),
+    ):
+        task = DistillTask(model, teachers, combiner.train())
+        note(f'epoch, student, {name}', our_epoch(task, data, args.steps))
+    ranking = median_seconds(lambda: evaluate(model, data), 2)
+    note('ranking, all test queries', ranking)
+    note('ranking, PyKEEN', pykeen_ranking(data, d, FitConfig().batch_size))
+    return {
+        'command': 'python benchmarks/speed.py --root datasets/DB15K '
+        '--text-model all-MiniLM-L6-v2',
+        'dataset': 'DB15K, all training triples',
+        'fingerprint': fingerprint(data),
+        'hidden_channels': d,
+        'machine': machine(),
+        'product_gflops': rates,
+        'seconds': seconds,
+        'ratios': ratios(seconds, rates, len(train_index(data)), sizes[0], d),
+    }
+
+
+def ratios(
+    seconds: dict[str, float],
+    rates: dict[str, float],
+    queries: int,
+    entities: int,
+    channels: int,
+) -> dict[str, float]:
+    """What the times mean."""
+    ours = seconds['epoch, structure teacher']
+    mean = seconds['epoch, student, mean']
+    # Scores, gradient of the queries, gradient of the entities.
+    gflop = 3 * 2 * queries * entities * 2 * channels / 1e9
+    best = rates[FitConfig().resolved_precision()]
+    return {
+        'plain loop / ours': seconds['epoch, plain fp32 loop'] / ours,
+        'PyKEEN LCWA / ours': seconds['epoch, PyKEEN LCWA'] / ours,
+        'PyKEEN ranking / ours': seconds['ranking, PyKEEN']
+        / seconds['ranking, all test queries'],
+        'policy / student epoch': seconds['epoch, student, policy'] / mean - 1,
+        'share of product rate, structure teacher': gflop / ours / best,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--root', default='datasets/DB15K')
+    parser.add_argument('--text-model', required=True)
+    parser.add_argument('--hidden-channels', type=int, default=256)
+    parser.add_argument('--steps', type=int, default=15)
+    parser.add_argument('--out', type=Path, default=Path('results/speed.json'))
+    args = parser.parse_args()
+    np.random.seed(0)
+    torch.manual_seed(0)
+    report = measure(args)
+    print(json.dumps(report['ratios'], indent=1))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
