@@ -89,7 +89,6 @@ def product_rate(steps: int, channels: int, entities: int) -> dict[str, float]:
 def our_epoch(task: Task, data: HeteroData, steps: int) -> float:
     """Seconds of an epoch of a task."""
     precision = FitConfig().resolved_precision()
-    list(task.modules())
     loader = QueryLoader(train_index(data), FitConfig().batch_size)
     batches = iter(loader)
     optimizers = task.optimizers(0.1)

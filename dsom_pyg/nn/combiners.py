@@ -314,7 +314,9 @@ class ReinforcedCombiner(Combiner):
             action = log_policy.argmax(dim=1)
             weights = self.action_weights(action)
             combined = combine(weights, batch.each)
-            return Combination(combined, weights, None, self._shares(action))
+            return Combination(
+                combined, weights, None, self._shares(action, batch)
+            )
         action = torch.multinomial(log_policy.detach().exp(), 1).squeeze(1)
         weights = self.action_weights(action)
         ce_student = None
@@ -332,16 +334,22 @@ class ReinforcedCombiner(Combiner):
             loss = self._exact_loss(
                 log_policy, batch, targets, ce_all, ce_student
             )
-        metrics = {'advantage': delta.mean(), **self._shares(action)}
+        metrics = {'advantage': delta.mean(), **self._shares(action, batch)}
         if ce_student is not None:
             metrics['reward'] = reward(ce_action, ce_student).mean()
         combined = combine(weights, batch.each)
         return Combination(combined, weights, loss, metrics)
 
-    def _shares(self, action: Tensor) -> dict[str, Tensor]:
+    def _shares(
+        self, action: Tensor, batch: TeacherBatch
+    ) -> dict[str, Tensor]:
         count = action.bincount(minlength=len(self.subsets))
-        share = count / max(1, action.numel())
-        return {f'share_{i}': value for i, value in enumerate(share)}
+        names = self.strategies(batch.ensemble.modalities)
+        shares = count / max(1, action.numel())
+        return {
+            f'share {name}': share
+            for name, share in zip(names, shares, strict=True)
+        }
 
     def _cross_entropy(
         self, action: int, batch: TeacherBatch, targets: Pairs

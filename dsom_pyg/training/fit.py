@@ -95,6 +95,9 @@ class Task(Protocol):
     def modules(self) -> Iterable[nn.Module]:
         r"""Modules that are trained."""
 
+    def frozen(self) -> Iterable[nn.Module]:
+        r"""Modules that take part but are not trained."""
+
     def scorer(self) -> Scorer:
         r"""What is evaluated for early stopping."""
 
@@ -135,7 +138,7 @@ def fit(
         torch.device(config.device),
         config.resolved_precision(),
     )
-    for module in task.modules():
+    for module in (*task.modules(), *task.frozen()):
         module.to(device)
     loader = QueryLoader(
         train_index(data).to(device),

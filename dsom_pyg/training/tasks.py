@@ -61,6 +61,9 @@ class ModelTask:
     def modules(self) -> Iterable[nn.Module]:
         return [self.model]
 
+    def frozen(self) -> Iterable[nn.Module]:
+        return []
+
     def scorer(self) -> Scorer:
         return self.model
 
@@ -105,6 +108,9 @@ class TeachersTask:
 
     def modules(self) -> Iterable[nn.Module]:
         return [self.ensemble]
+
+    def frozen(self) -> Iterable[nn.Module]:
+        return []
 
     def scorer(self) -> Scorer:
         return CombinedTeachers(self.ensemble, MeanCombiner())
@@ -176,15 +182,15 @@ class DistillTask:
         self.config = config or DistillConfig()
 
     def modules(self) -> Iterable[nn.Module]:
-        # The teachers follow to the device but are never set to training.
-        self.ensemble.to(self.student.relations.device)
         return [self.student, self.combiner]
+
+    def frozen(self) -> Iterable[nn.Module]:
+        return [self.ensemble]
 
     def scorer(self) -> Scorer:
         return self.student
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
-        self.ensemble.to(self.student.relations.device)
         return [
             adagrad(self.student.parameters(), lr),
             *_adam(self.combiner, self.config.combiner_lr),
@@ -245,6 +251,9 @@ class PolicyTask:
 
     def modules(self) -> Iterable[nn.Module]:
         return [self.combiner]
+
+    def frozen(self) -> Iterable[nn.Module]:
+        return [self.ensemble]
 
     def scorer(self) -> Scorer:
         return CombinedTeachers(self.ensemble, self.combiner)
