@@ -225,3 +225,19 @@ def test_fingerprint_sees_triples_and_filter() -> None:
 def test_pairs_count_rows_without_tails() -> None:
     pairs = Pairs(torch.tensor([0, 0, 2]), torch.tensor([4, 5, 6]))
     assert pairs.count(4).tolist() == [2, 0, 1, 0]
+
+
+def test_results_do_not_depend_on_torch_scatter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip('torch_scatter')
+    data, found = FakeMMKG()[0], []
+    for installed in (True, False):
+        monkeypatch.setattr(
+            'torch_geometric.typing.WITH_TORCH_SCATTER', installed
+        )
+        x, present = pool_features(data, 'image')
+        smaller, _ = hold_out(data, 0.2)
+        found.append((x, present, get_split(smaller, 'train').edge_index))
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
