@@ -3,10 +3,11 @@
     python benchmarks/db15k.py --root datasets/DB15K --text-model MODEL
 
 MODEL is a sentence-transformers name or folder; the committed figures use
-all-MiniLM-L6-v2. All settings are fixed beforehand (the defaults below), the
-last epoch is taken, and test is read once, for the table. Each stage
-writes its rows to ``--out`` when it is done and is skipped when its rows are
-there already; trained models lie in ``--models``.
+all-MiniLM-L6-v2. All settings are given beforehand (the defaults below),
+nothing is chosen here: the last epoch is taken, and test is read once, for
+the table. Each stage writes its rows to ``--out`` when it is done and is
+skipped when its rows are there already; trained models lie in ``--models``.
+Both belong to one protocol; another one is refused.
 """
 
 import argparse
@@ -71,10 +72,7 @@ class Bench:
         self.features = {'text': pool_features(self.data, 'text')}
         self.sizes = num_entities(self.data), num_relations(self.data)
         self.out = Path(args.out)
-        self.report: dict[str, Any] = {'rows': {}}
-        if self.out.exists():
-            self.report = json.loads(self.out.read_text())
-        self.report['protocol'] = {
+        protocol = {
             'command': 'python benchmarks/db15k.py --root datasets/DB15K '
             '--text-model all-MiniLM-L6-v2',
             'dataset': 'DB15K, all 79,222 training triples',
@@ -83,12 +81,23 @@ class Bench:
             'filter': 'train + val + test, known triples of the '
             'distributed validation split included',
             'ties': 'realistic',
-            'selection': 'none: fixed settings, last epoch',
+            'selection': 'none in this run: settings given, last epoch',
             'hidden_channels': args.hidden_channels,
             'seed': args.seed,
+            'fold_epochs': args.fold_epochs,
+            'policy_epochs': args.policy_epochs,
             'machine': machine(),
             'fit': asdict(self.config()),
         }
+        self.report: dict[str, Any] = {'protocol': protocol, 'rows': {}}
+        if self.out.exists():
+            self.report = json.loads(self.out.read_text())
+            if self.report['protocol'] != protocol:
+                raise SystemExit(
+                    f'{self.out} was measured under another protocol, choose '
+                    f'another --out and --models:\n{self.report["protocol"]}'
+                    f'\n{protocol}'
+                )
 
     def config(self, epochs: int | None = None) -> FitConfig:
         """Settings of every fit."""
@@ -158,10 +167,7 @@ class Bench:
     ) -> FitResult:
         """Train a module, or load it from an earlier run."""
         path = Path(self.args.models) / f'{name}.safetensors'
-        expect = {
-            'fingerprint': fingerprint(self.data),
-            'seed': self.args.seed,
-        }
+        expect = {'protocol': self.report['protocol']}
         if path.exists():
             meta = load_checkpoint(path, {name: module}, expect)
             return FitResult(**meta['result'])

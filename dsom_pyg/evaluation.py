@@ -1,6 +1,7 @@
 """Filtered ranking and prediction: one path for every scorer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -32,7 +33,9 @@ class Scorer(Protocol):
         entities: slice = slice(None),
         precision: str = 'fp32',
     ) -> Tensor:
-        r"""Scores ``[B, E]``, or those of a part of the entities."""
+        r"""Scores ``[B, E]``, or those of a part of the entities, in a
+        tensor that the caller may overwrite.
+        """
 
 
 @torch.no_grad()
@@ -43,7 +46,7 @@ def evaluate(
     filter_splits: Sequence[str] = ('train', 'val', 'test'),
     batch_size: int = 500,
     max_memory: int | None = None,
-    device: torch.device | str = 'cpu',
+    device: torch.device | str | None = None,
 ) -> RankingResult:
     r"""Filtered rank of every target among all entities, both sides.
 
@@ -61,8 +64,11 @@ def evaluate(
         batch_size: Queries at a time. (default: :obj:`500`)
         max_memory: Bytes that score matrices may take. Fewer queries are
             taken at a time, and when that is not enough, the entities come
-            in chunks, with equal ranks. (default: no limit)
-        device: Where to rank. (default: ``'cpu'``)
+            in chunks; ranks are equal, except that entities with equal rows
+            may fall apart in the last bit. A combination of teachers takes
+            as much again for each of them. (default: no limit)
+        device: Where to rank; the scorer is moved there.
+            (default: where the scorer is)
 
     Raises:
         FloatingPointError: A score is NaN or infinite.
@@ -78,18 +84,19 @@ def evaluate(
         if everything
         else concat(*(get_split(data, name) for name in filter_splits))
     )
+    device = _device_of(scorer) if device is None else device
     asked = QueryIndex(add_reciprocals(targets, rels)).to(device)
     # The targets themselves are never rivals, whatever the filter holds.
     known = QueryIndex(add_reciprocals(concat(true, targets), rels)).to(device)
     batch_size, chunk = plan_memory(size, batch_size, max_memory)
-    was_training = isinstance(scorer, nn.Module) and scorer.training
-    if isinstance(scorer, nn.Module):
-        scorer.to(device).eval()
     parts = []
-    for position in torch.arange(len(asked), device=device).split(batch_size):
-        parts.append(_rank_batch(scorer, asked, known, position, size, chunk))
-    if was_training and isinstance(scorer, nn.Module):
-        scorer.train()
+    with _evaluating(scorer, device):
+        for position in torch.arange(len(asked), device=device).split(
+            batch_size
+        ):
+            parts.append(
+                _rank_batch(scorer, asked, known, position, size, chunk)
+            )
     head, rel, tail, above, equal = (
         torch.cat(column).cpu() for column in zip(*parts, strict=True)
     )
@@ -112,6 +119,27 @@ def evaluate(
     )
 
 
+def _device_of(scorer: Scorer) -> torch.device:
+    parameters = scorer.parameters() if isinstance(scorer, nn.Module) else ()
+    return next((p.device for p in parameters), torch.device('cpu'))
+
+
+@contextmanager
+def _evaluating(scorer: Scorer, device: torch.device | str) -> Iterator[None]:
+    # Every module gets its own mode back: a wrapper made for evaluation is
+    # in training mode, what it wraps may be frozen.
+    if not isinstance(scorer, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in scorer.modules()]
+    scorer.to(device).eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def plan_memory(
     num_entities: int, batch_size: int, max_memory: int | None
 ) -> tuple[int, int]:
@@ -127,7 +155,8 @@ def plan_memory(
         raise ValueError(f'max_memory of {max_memory} bytes is too small')
     if cells >= num_entities:
         return min(batch_size, cells // num_entities), num_entities
-    return 1, cells
+    # Whole vector widths, so that the product rounds alike in every chunk.
+    return 1, cells // 64 * 64 if cells >= 64 else cells
 
 
 def _rank_batch(
@@ -207,10 +236,13 @@ def predict_tails(
 
     Shapes:
         - **head_index, rel_type:** :math:`(B)`
-        - **scores, tails:** :math:`(B, k)`, best first; a query with fewer
-          than k candidates is padded with score -inf and tail -1
+        - **scores, tails:** :math:`(B, \min(k, E))`, best first; a query
+          with fewer candidates is padded with score -inf and tail -1
     """
-    scores = scorer.score_tails(head_index, rel_type)
+    device = _device_of(scorer)
+    head_index, rel_type = head_index.to(device), rel_type.to(device)
+    with _evaluating(scorer, device):
+        scores = scorer.score_tails(head_index, rel_type)
     if not scores.isfinite().all():
         raise FloatingPointError('the model gave a non-finite score')
     if exclude is not None:

@@ -37,17 +37,20 @@ def count_rivals(
         -torch.inf, dtype=scores.dtype, device=scores.device
     )
     scores.index_put_((known.row, known.tail), minus_inf)
-    if pairs.row.numel() != scores.size(0) or not torch.equal(
-        pairs.row, torch.arange(scores.size(0), device=scores.device)
+    above, reach = [], []
+    # No more targets at a time than there are rows: some queries have many.
+    for part in torch.arange(pairs.row.numel(), device=scores.device).split(
+        max(1, scores.size(0))
     ):
-        scores = scores[pairs.row]
-    # Comparisons into a float buffer: summing booleans is several times
-    # slower on a CPU. Exact up to 2^24 columns.
-    buffer = torch.empty_like(scores, dtype=torch.float32)
-    limit = target_scores[:, None]
-    above = torch.gt(scores, limit, out=buffer).sum(dim=1)
-    reach = torch.ge(scores, limit, out=buffer).sum(dim=1)
-    return above.long(), (reach - above).long()
+        rivals = scores[pairs.row[part]]
+        limit = target_scores[part, None]
+        # Comparisons into a float buffer: summing booleans is several times
+        # slower on a CPU. Exact up to 2^24 columns.
+        buffer = torch.empty_like(rivals, dtype=torch.float32)
+        above.append(torch.gt(rivals, limit, out=buffer).sum(dim=1))
+        reach.append(torch.ge(rivals, limit, out=buffer).sum(dim=1))
+    better, least = torch.cat(above).long(), torch.cat(reach).long()
+    return better, least - better
 
 
 def relation_categories(triples: Triples, num_relations: int) -> Tensor:

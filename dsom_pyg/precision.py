@@ -9,12 +9,13 @@ PRECISIONS = ('fp32', 'bf16')
 def default_precision(device: torch.device) -> str:
     r"""The faster of ``'bf16'`` and ``'fp32'`` for matrix products.
 
-    A CUDA GPU has bfloat16 units; so have CPUs with AMX or AVX512-BF16
-    instructions. On every other CPU bfloat16 products are emulated, several
-    times slower than float32 ones.
+    CUDA GPUs since Ampere have bfloat16 units; so have CPUs with AMX or
+    AVX512-BF16 instructions. Elsewhere bfloat16 products are emulated,
+    several times slower than float32 ones.
     """
     if device.type == 'cuda':
-        return 'bf16'
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return 'bf16' if native else 'fp32'
     # Private in torch, hence the defensive look-up.
     probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
     for probe in probes:
@@ -31,7 +32,9 @@ def matmul(a: Tensor, b: Tensor, precision: str = 'fp32') -> Tensor:
         a: Left factor.
         b: Right factor.
         precision: ``'fp32'``, or ``'bf16'``: operands are rounded to
-            bfloat16, the result is returned in the operands' type.
+            bfloat16, sums are kept in float32, and the result is rounded
+            to bfloat16 once (8 significant bits) before it is returned in
+            the operands' type.
 
     Shapes:
         - **a:** :math:`(n, k)`

@@ -49,7 +49,9 @@ class QueryIndex:
     """
 
     def __init__(self, triples: Triples) -> None:
-        head, tail, rel = triples.head, triples.tail, triples.edge_type
+        # Keys of narrower integers would overflow.
+        head, tail = triples.head.long(), triples.tail.long()
+        rel = triples.edge_type.long()
         self._num_rels = int(rel.max()) + 1 if rel.numel() else 1
         num_tails = int(tail.max()) + 1 if rel.numel() else 1
         # One 63-bit key a triple: sorted, distinct, and decoded again.

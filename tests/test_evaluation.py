@@ -24,7 +24,13 @@ from dsom_pyg.metrics import (
     count_rivals,
     relation_categories,
 )
-from dsom_pyg.nn import ComplEx, EntityEmbedding
+from dsom_pyg.nn import (
+    CombinedTeachers,
+    ComplEx,
+    EntityEmbedding,
+    MeanCombiner,
+    TeacherEnsemble,
+)
 from dsom_pyg.query_index import Pairs
 
 
@@ -174,6 +180,42 @@ def test_batch_size_does_not_change_ranks() -> None:
         assert torch.equal(mine, expected)
 
 
+def test_chunks_keep_ties_of_equal_entities() -> None:
+    data = FakeMMKG(400, 4, 2000)[0]
+    torch.manual_seed(0)
+    table = EntityEmbedding(400, 25, scale=1.0)
+    with torch.no_grad():
+        table.weight[200:] = table.weight[:200]
+    model = ComplEx(table, 4, scale=1.0)
+    expected = evaluate(model, data)
+    assert (expected.equal > 0).any()
+    for entities in (64, 128, 320):
+        mine = evaluate(model, data, max_memory=16 * entities)
+        assert torch.equal(mine.above, expected.above)
+        assert torch.equal(mine.equal, expected.equal)
+
+
+def test_queries_with_many_targets_stay_in_memory() -> None:
+    # One query, 30 targets: the matrices have one row all the same.
+    shapes = []
+    real = torch.empty_like
+
+    def spy(x: Tensor, **words: object) -> Tensor:
+        shapes.append(x.shape)
+        return real(x, **words)  # type: ignore[arg-type]
+
+    pairs = Pairs(torch.zeros(30).long(), torch.arange(30))
+    scores = torch.randn(1, 40)
+    expected = [(scores[0, 30:] > s).sum().item() for s in scores[0, :30]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, 'empty_like', spy)
+        above, _ = count_rivals(
+            scores.clone(), pairs, pairs, scores[0, :30].clone()
+        )
+    assert above.tolist() == expected
+    assert {shape[0] for shape in shapes} == {1}
+
+
 @pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
 def test_non_finite_scores_raise(bad: float) -> None:
     data = FakeMMKG()[0]
@@ -221,10 +263,19 @@ def test_empty_split() -> None:
         evaluate(Table(torch.zeros(2, 2, 2)), data)
 
 
-def test_evaluation_keeps_the_training_mode() -> None:
-    model = ComplEx(EntityEmbedding(20, 4), 4).train()
-    evaluate(model, FakeMMKG()[0])
-    assert model.training
+def test_every_module_keeps_its_mode() -> None:
+    model = ComplEx(EntityEmbedding(20, 4), 4).eval()
+    frozen = TeacherEnsemble({'structure': model}).eval()
+    scorer = CombinedTeachers(frozen, MeanCombiner())
+    assert scorer.training
+    evaluate(scorer, FakeMMKG()[0])
+    assert scorer.training
+    assert not frozen.training
+    assert not model.training
+    model.relations.data.fill_(math.nan)
+    with pytest.raises(FloatingPointError):
+        evaluate(scorer, FakeMMKG()[0])
+    assert not model.training
 
 
 @pytest.mark.parametrize(
@@ -233,7 +284,8 @@ def test_evaluation_keeps_the_training_mode() -> None:
         (None, (500, 1000)),
         (16 * 1000 * 7, (7, 1000)),
         (16 * 1000, (1, 1000)),
-        (16 * 400, (1, 400)),
+        (16 * 400, (1, 384)),
+        (16 * 50, (1, 50)),
     ],
 )
 def test_memory_plan(memory: int | None, plan: tuple[int, int]) -> None:

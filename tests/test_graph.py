@@ -81,6 +81,14 @@ def test_query_index_by_position_and_count() -> None:
     )
 
 
+def test_narrow_integers_do_not_overflow() -> None:
+    wide = random_triples(200)
+    wide = Triples(wide.edge_index * 400, wide.edge_type * 100)
+    narrow = Triples(wide.edge_index.int(), wide.edge_type.int())
+    assert torch.equal(QueryIndex(narrow).tail, QueryIndex(wide).tail)
+    assert torch.equal(QueryIndex(narrow).head, QueryIndex(wide).head)
+
+
 def test_empty_query_index() -> None:
     none = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
     found = QueryIndex(none).lookup(torch.tensor([1]), torch.tensor([0]))

@@ -21,4 +21,7 @@ def test_default_follows_the_processor(
         monkeypatch.setattr(torch.cpu, name, lambda: units, raising=False)
     expected = 'bf16' if units else 'fp32'
     assert default_precision(torch.device('cpu')) == expected
-    assert default_precision(torch.device('cuda')) == 'bf16'
+    monkeypatch.setattr(
+        torch.cuda, 'is_bf16_supported', lambda including_emulation: units
+    )
+    assert default_precision(torch.device('cuda')) == expected

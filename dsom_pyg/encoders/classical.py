@@ -117,7 +117,11 @@ class ImageStatistics:
     def _load(self, path: Path) -> np.ndarray:
         # A list of formats and a cap: a file's name proves nothing, and
         # rarely used decoders have been attacked before.
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        try:
+            opened = Image.open(path, formats=IMAGE_FORMATS)
+        except Image.DecompressionBombError as error:
+            raise OSError(f'{path}: {error}') from error
+        with opened as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OSError(
                     f'{path}: {image.width} x {image.height} pixels, more '

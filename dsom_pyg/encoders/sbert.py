@@ -50,7 +50,8 @@ class SBERT:
         digest = hashlib.sha256()
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+            # float(): numpy knows no bfloat16
+            digest.update(value.detach().float().cpu().numpy().tobytes())
         self.name = f'sbert-{Path(model).name}-{digest.hexdigest()[:12]}'
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:

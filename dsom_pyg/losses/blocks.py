@@ -25,7 +25,7 @@ def row_blocks(matrix: Tensor) -> list[slice]:
 
 
 def logsumexp(logits: Tensor) -> Tensor:
-    r"""Row-wise log-sum-exp of a wide matrix, without gradient.
+    r"""Row-wise log-sum-exp of a wide matrix, block by block.
 
     Shapes:
         - **logits:** :math:`(B, E)`

@@ -1,8 +1,8 @@
 """Modules: entity matrices, score functions, teachers, combiners."""
 
+from dsom_pyg.nn.combined import CombinedTeachers
 from dsom_pyg.nn.combiners import (
     Combination,
-    CombinedTeachers,
     Combiner,
     MeanCombiner,
     ReinforcedCombiner,

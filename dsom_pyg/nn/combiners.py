@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from dsom_pyg.losses import (
     expected_reinforce,
@@ -76,6 +77,16 @@ def combined_cross_entropy(
     return log_z[row] - (weights[row] * at_target).sum(dim=1)
 
 
+def mean_weights(batch: TeacherBatch, mask_missing: bool) -> Tensor:
+    r"""Equal weights ``[B, M]``, of all teachers or of the available ones."""
+    mask = batch.available.float()
+    if not mask_missing:
+        mask = torch.ones_like(mask)
+    # Nobody available: better all than nothing.
+    mask = mask.masked_fill(mask.sum(dim=1, keepdim=True) == 0, 1.0)
+    return mask / mask.sum(dim=1, keepdim=True)
+
+
 class Combiner(nn.Module):
     r"""Base class. A subclass gives :meth:`weights`; one that learns also
     overrides :meth:`forward`.
@@ -118,12 +129,7 @@ class MeanCombiner(Combiner):
         self.mask_missing = mask_missing
 
     def weights(self, batch: TeacherBatch) -> Tensor:
-        mask = batch.available.float()
-        if not self.mask_missing:
-            mask = torch.ones_like(mask)
-        # Nobody available: better all than nothing.
-        mask = mask.masked_fill(mask.sum(dim=1, keepdim=True) == 0, 1.0)
-        return mask / mask.sum(dim=1, keepdim=True)
+        return mean_weights(batch, self.mask_missing)
 
 
 class ReinforcedCombiner(Combiner):
@@ -138,11 +144,13 @@ class ReinforcedCombiner(Combiner):
     teachers' logits, given in one of two forms:
 
     - ``'logits'``: the :math:`M E` numbers as they are.
-    - ``'queries'``: the teachers' query vectors q, :math:`2 D M` numbers.
-      Logits are linear in them, :math:`F^m = E^m q^m` with frozen
-      :math:`E^m`, so the first layer :math:`W_m F^m = (W_m E^m) q^m` can be
-      stored as :math:`V_m = W_m E^m`. Both forms describe the same functions
-      and, built by :meth:`for_ensemble`, start as the same function; the
+    - ``'queries'``: what they depend on. The logits of a teacher are
+      :math:`F^m = B^m c^m` with a frozen basis :math:`B^m` and coordinates
+      :math:`c^m` of the query (its query vector, or that projected onto the
+      features), so the first layer :math:`W_m F^m = (W_m B^m) c^m` can be
+      stored as :math:`V_m = W_m B^m`. Where the basis has full column rank,
+      both forms describe the same functions; built by
+      :meth:`for_ensemble`, they start from the same distribution, and the
       second costs a small fraction. Only the path of the optimiser differs.
 
     Args:
@@ -191,6 +199,11 @@ class ReinforcedCombiner(Combiner):
         bits = torch.arange(1, 2**num_teachers)[:, None]
         subsets = bits.bitwise_right_shift(torch.arange(num_teachers)) & 1
         self.register_buffer('subsets', subsets.bool(), persistent=False)
+        # On the host, so that naming an action never waits for a device.
+        self._members = [
+            [m for m in range(num_teachers) if action >> m & 1]
+            for action in range(1, 2**num_teachers)
+        ]
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hidden_channels),
             nn.ReLU(),
@@ -209,7 +222,7 @@ class ReinforcedCombiner(Combiner):
     ) -> 'ReinforcedCombiner':
         r"""A combiner of the right size for these (trained) teachers."""
         size = next(iter(ensemble)).num_entities * len(ensemble)
-        width = sum(2 * t.hidden_channels for t in ensemble)
+        width = sum(t.entities.basis().size(1) for t in ensemble)
         policy = cls(
             len(ensemble),
             width if state == 'queries' else size,
@@ -225,13 +238,13 @@ class ReinforcedCombiner(Combiner):
 
     @torch.no_grad()
     def _fold(self, ensemble: TeacherEnsemble, size: int) -> None:
-        # V_m = W_m E^m with W drawn as nn.Linear draws it over M * E inputs.
+        # V_m = W_m B^m with W drawn as nn.Linear draws it over M * E inputs.
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
         bound = size**-0.5
         blocks = []
         for teacher in ensemble:
-            matrix = teacher.entities()
+            matrix = teacher.entities.basis()
             shape = (first.out_features, matrix.size(0))
             w = torch.empty(shape, device=matrix.device)
             blocks.append(w.uniform_(-bound, bound) @ matrix)
@@ -242,35 +255,36 @@ class ReinforcedCombiner(Combiner):
     def transfer(self, old: TeacherEnsemble, new: TeacherEnsemble) -> None:
         r"""Carry a ``'queries'`` policy from some teachers to others.
 
-        The smallest W with :math:`W E_{old} = V` reads logits, which mean
+        The smallest W with :math:`W B_{old} = V` reads logits, which mean
         the same for any teachers over the same entities; folded into the new
-        teachers it is :math:`V E_{old}^+ E_{new}`.
+        teachers it is :math:`V B_{old}^+ B_{new}`. Teachers over the same
+        features share their basis, and nothing changes.
         """
         if self.state == 'logits':
             return
         first = self.mlp[0]
         assert isinstance(first, nn.Linear)
-        widths = [2 * t.hidden_channels for t in old]
+        bases = [t.entities.basis() for t in old]
+        widths = [basis.size(1) for basis in bases]
         blocks = []
-        for v, a, b in zip(
-            first.weight.split(widths, dim=1), old, new, strict=True
+        for v, a, teacher in zip(
+            first.weight.split(widths, dim=1), bases, new, strict=True
         ):
-            # gelsd: a projected matrix may have less than full rank.
-            bridge = torch.linalg.lstsq(
-                a.entities().cpu(), b.entities().cpu(), driver='gelsd'
-            ).solution
-            blocks.append(v @ bridge.to(v.device))
+            b = teacher.entities.basis()
+            if a.shape != b.shape or not torch.equal(a, b):
+                # gelsd: a basis may have less than full rank.
+                bridge = torch.linalg.lstsq(
+                    a.cpu(), b.cpu(), driver='gelsd'
+                ).solution
+                v = v @ bridge.to(v.device)
+            blocks.append(v)
         first.weight.copy_(torch.cat(blocks, dim=1))
 
     def strategies(self, modalities: list[str]) -> list[str]:
         r"""Readable names of the actions, such as ``'structure+text'``."""
         return [
-            '+'.join(
-                name
-                for name, used in zip(modalities, row, strict=True)
-                if used
-            )
-            for row in self.subsets.tolist()
+            '+'.join(modalities[m] for m in members)
+            for members in self._members
         ]
 
     def log_policy(self, batch: TeacherBatch) -> Tensor:
@@ -322,10 +336,11 @@ class ReinforcedCombiner(Combiner):
         ce_student = None
         if student_logits is not None:
             ce_student = target_cross_entropy(student_logits, targets)
-        # Both from the same function: where the action is "all teachers",
+        # Both from the same function: where the action is the baseline,
         # delta must be exactly 0.
         ce_action = combined_cross_entropy(weights, batch.each, targets)
-        ce_all = self._cross_entropy(len(self.subsets) - 1, batch, targets)
+        everyone = mean_weights(batch, self.mask_missing)
+        ce_all = combined_cross_entropy(everyone, batch.each, targets)
         delta = self.advantage(ce_action, ce_all, ce_student)
         if self.estimator == 'sampled':
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
@@ -343,7 +358,7 @@ class ReinforcedCombiner(Combiner):
     def _shares(
         self, action: Tensor, batch: TeacherBatch
     ) -> dict[str, Tensor]:
-        count = action.bincount(minlength=len(self.subsets))
+        count = one_hot(action, len(self.subsets)).sum(dim=0)
         names = self.strategies(batch.ensemble.modalities)
         shares = count / max(1, action.numel())
         return {
@@ -374,35 +389,3 @@ class ReinforcedCombiner(Combiner):
         log_policy = log_policy.masked_fill(~possible, -1e4)
         delta = torch.stack(columns, dim=1)
         return expected_reinforce(log_policy[targets.row], delta)
-
-
-class CombinedTeachers(nn.Module):
-    r"""The combination of teachers as a scorer of its own, for evaluation.
-
-    Args:
-        ensemble: The teachers.
-        combiner: How their logits become one row.
-    """
-
-    def __init__(self, ensemble: TeacherEnsemble, combiner: Combiner) -> None:
-        super().__init__()
-        self.ensemble = ensemble
-        self.combiner = combiner
-
-    @property
-    def num_entities(self) -> int:
-        r"""E."""
-        return next(iter(self.ensemble)).num_entities
-
-    def score_tails(
-        self,
-        head_index: Tensor,
-        rel_type: Tensor,
-        entities: slice = slice(None),
-        precision: str = 'fp32',
-    ) -> Tensor:
-        r"""Combined logits, ``[B, E]``; no target is involved."""
-        batch = TeacherBatch(self.ensemble, head_index, rel_type, precision)
-        weights = self.combiner.weights(batch)
-        logits = self.ensemble.each(head_index, rel_type, entities, precision)
-        return combine(weights, logits)

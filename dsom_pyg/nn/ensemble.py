@@ -49,6 +49,8 @@ class TeacherEnsemble(nn.Module):
             score: Score function class. (default:
                 :class:`~dsom_pyg.nn.ComplEx`)
         """
+        if 'structure' in features:
+            raise ValueError("the name 'structure' is taken by the graph")
         free = EntityEmbedding(num_entities, hidden_channels)
         teachers = {'structure': score(free, num_relations)}
         for name, (x, present) in features.items():
@@ -104,12 +106,23 @@ class TeacherEnsemble(nn.Module):
             for teacher in self
         ]
 
-    def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
-        r"""Query vectors of all teachers side by side, ``[B, M * 2D]``."""
-        return torch.cat(
-            [teacher.query_vectors(head_index, rel_type) for teacher in self],
-            dim=-1,
-        )
+    def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
+        r"""What the logits of each teacher depend on, side by side.
+
+        The logits of teacher m are its part of these, times ``basis()`` of
+        its entity module.
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **output:** :math:`(B, \sum_m k_m)`
+        """
+        parts = [
+            teacher.entities.coordinates(
+                teacher.query_vectors(head_index, rel_type)
+            )
+            for teacher in self
+        ]
+        return torch.cat(parts, dim=-1)
 
     def available(self, head_index: Tensor) -> Tensor:
         r"""Which teachers know the head: its modality is present.
@@ -120,11 +133,11 @@ class TeacherEnsemble(nn.Module):
         """
         columns = []
         for teacher in self:
-            entities = teacher.entities
-            if isinstance(entities, FeatureProjection):
-                columns.append(entities.present[head_index])
-            else:
+            mask = teacher.entities.available
+            if mask is None:
                 columns.append(torch.ones_like(head_index, dtype=torch.bool))
+            else:
+                columns.append(mask[head_index])
         return torch.stack(columns, dim=1)
 
 
@@ -173,9 +186,9 @@ class TeacherBatch:
 
     @cached_property
     def queries(self) -> Tensor:
-        r"""Query vectors ``[B, M * 2D]``, without gradient."""
+        r"""Coordinates of the queries, ``[B, sum k]``, without gradient."""
         with torch.no_grad():
-            return self.ensemble.query_vectors(self.head, self.rel)
+            return self.ensemble.coordinates(self.head, self.rel)
 
     @cached_property
     def available(self) -> Tensor:

@@ -27,6 +27,13 @@ class EntityModule(nn.Module):
         self.num_entities = num_entities
         self.hidden_channels = hidden_channels
 
+    @property
+    def available(self) -> Tensor | None:
+        r"""Which entities have the modality, ``[E]``, or :obj:`None` for
+        all of them.
+        """
+        return None
+
     def forward(self) -> Tensor:
         r"""The entity matrix, ``[E, 2D]``."""
         raise NotImplementedError
@@ -39,6 +46,20 @@ class EntityModule(nn.Module):
             - **output:** :math:`(N, 2D)`
         """
         return self()[index]
+
+    def coordinates(self, query: Tensor) -> Tensor:
+        r"""What of a query the scores depend on: :meth:`scores` is
+        ``coordinates(query) @ basis().t()``.
+
+        Shapes:
+            - **query:** :math:`(B, 2D)`
+            - **output:** :math:`(B, k)`
+        """
+        return query
+
+    def basis(self) -> Tensor:
+        r"""The matrix that coordinates are multiplied with, ``[E, k]``."""
+        return self()
 
     def scores(
         self,
@@ -57,7 +78,8 @@ class EntityModule(nn.Module):
             - **query:** :math:`(B, 2D)`
             - **output:** :math:`(B, E)`
         """
-        return matmul(query, self()[entities].t(), precision)
+        basis = self.basis()[entities]
+        return matmul(self.coordinates(query), basis.t(), precision)
 
     def reset_parameters(self) -> None:
         r"""Draw all parameters anew."""
@@ -128,11 +150,16 @@ class FeatureProjection(EntityModule):
                 f'{list(x.shape)} and {list(present.shape)}'
             )
         super().__init__(x.size(0), hidden_channels)
-        x = x.to(torch.get_default_dtype()) * present[:, None]
+        x = x.to(torch.get_default_dtype())
+        x = x.masked_fill(~present[:, None], 0.0)
         self.register_buffer('x', x, persistent=False)
         self.register_buffer('present', present.clone(), persistent=False)
         self.weight = nn.Parameter(torch.empty(x.size(1), 2 * hidden_channels))
         self.reset_parameters()
+
+    @property
+    def available(self) -> Tensor | None:
+        return self.present
 
     def reset_parameters(self) -> None:
         nn.init.xavier_uniform_(self.weight)
@@ -143,17 +170,15 @@ class FeatureProjection(EntityModule):
     def rows(self, index: Tensor) -> Tensor:
         return self.x[index] @ self.weight
 
-    def scores(
-        self,
-        query: Tensor,
-        entities: slice = slice(None),
-        precision: str = 'fp32',
-    ) -> Tensor:
-        # q (X W)^T = (q W^T) X^T: products with the frozen X need no
-        # gradient of it, and X is often narrower than 2D, so that this way
-        # costs about a third. Only for very wide features it does not pay.
-        d, width = self.weight.shape
-        if d <= 2 * width:
-            query = query @ self.weight.t()
-            return matmul(query, self.x[entities].t(), precision)
-        return super().scores(query, entities, precision)
+    # q (X W)^T = (q W^T) X^T: products with the frozen X need no gradient
+    # of it, and X is often narrower than 2D, so that this way costs about a
+    # third. Only for very wide features it does not pay.
+    @property
+    def _narrow(self) -> bool:
+        return self.weight.size(0) <= 2 * self.weight.size(1)
+
+    def coordinates(self, query: Tensor) -> Tensor:
+        return query @ self.weight.t() if self._narrow else query
+
+    def basis(self) -> Tensor:
+        return self.x if self._narrow else self()

@@ -29,9 +29,10 @@ class FitConfig:
         lr: Learning rate of Adagrad. (default: :obj:`0.1`)
         precision: ``'bf16'`` or ``'fp32'`` matrix products.
             (default: the faster one on this device)
-        eval_every: Epochs between two evaluations on the validation split;
-            the best state by filtered MRR there is kept. 0: no evaluation,
-            the last epoch is kept. (default: :obj:`0`)
+        eval_every: Epochs between two evaluations on the validation split
+            (the last epoch is evaluated too); the best state by filtered
+            MRR there is kept. 0: no evaluation, the last epoch is kept.
+            (default: :obj:`0`)
         patience: Evaluations without improvement before stopping early.
             (default: :obj:`3`)
         seed: Of batches and of sampled actions. (default: :obj:`0`)
@@ -73,7 +74,7 @@ class FitResult:
             the steps, ``seconds``, and ``val_mrr`` where evaluated.
         best_epoch: The epoch whose state was kept, counted from 1.
         selection: How it was chosen, in words.
-        config: All settings.
+        config: Settings of the loop and of the task's objective.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -100,6 +101,9 @@ class Task(Protocol):
 
     def scorer(self) -> Scorer:
         r"""What is evaluated for early stopping."""
+
+    def settings(self) -> dict[str, Any]:
+        r"""Settings of the objective, for the record."""
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
         r"""Optimisers of all trained parameters."""
@@ -148,8 +152,14 @@ def fit(
     )
     keeper = _Keeper(task, data, config)
     optimizers = task.optimizers(config.lr)
-    settings = {**asdict(config), 'precision': precision}
-    result = FitResult(config={**settings, 'task': task.name})
+    result = FitResult(
+        config={
+            'task': task.name,
+            **task.settings(),
+            **asdict(config),
+            'precision': precision,
+        }
+    )
     bar = tqdm(
         range(1, config.epochs + 1),
         desc=task.name,
@@ -232,7 +242,8 @@ class _Keeper:
     def after(self, epoch: int, record: dict[str, float]) -> bool:
         r"""Evaluate if it is time; whether to stop."""
         every = self.config.eval_every
-        if not every or epoch % every:
+        last = epoch == self.config.epochs
+        if not every or (epoch % every and not last):
             return False
         for module in self.task.modules():
             module.eval()

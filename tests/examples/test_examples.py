@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dsom_pyg.training.checkpoint import read_meta
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,7 +27,7 @@ def test_train_dsom(
         monkeypatch,
         'examples/train_dsom.py',
         *('--epochs', '1', '--channels', '8', '--seeds', '2'),
-        *('--save', str(tmp_path / 'student.safetensors')),
+        *('--save', str(tmp_path / 'saved')),
     )
     table = capsys.readouterr().out.split('\n\n')[-1]
     for name in (
@@ -41,7 +43,8 @@ def test_train_dsom(
         'student of policy, val reward',
     ):
         assert re.search(rf'^{name} +\d+\.\d\d \(\d+\.\d\d\)', table, re.M)
-    assert (tmp_path / 'student.safetensors').exists()
+    meta = read_meta(tmp_path / 'saved' / 'student-seed1.safetensors')
+    assert 'France' in meta['entity_names']
 
 
 def test_quick_start_of_the_readme(

@@ -94,8 +94,12 @@ def test_mean_of_nobody_is_the_mean_of_all() -> None:
     only = TeacherEnsemble({'image': teachers['image']})
     weights = MeanCombiner(mask_missing=True)(batch(only)).weights
     assert weights.flatten().tolist() == [1.0] * 4
-    policy = ReinforcedCombiner.for_ensemble(only, 8, mask_missing=True)
-    assert policy(batch(only)).weights.flatten().tolist() == [1.0] * 4
+    names = {'image': teachers['image'], 'again': teachers['image']}
+    both = TeacherEnsemble(names)
+    policy = ReinforcedCombiner.for_ensemble(both, 8, mask_missing=True)
+    assert policy.log_policy(batch(both)).isfinite().all()
+    expected = torch.full((4, 2), 0.5)
+    assert torch.equal(MeanCombiner(True)(batch(both)).weights, expected)
 
 
 def test_subsets_are_all_non_empty_ones() -> None:
@@ -118,7 +122,7 @@ def test_folded_policy_is_the_literal_one() -> None:
     literal = ReinforcedCombiner.for_ensemble(teachers, 16, state='logits')
     folded = ReinforcedCombiner.for_ensemble(teachers, 16, state='queries')
     w = literal.mlp[0].weight.view(16, 3, 20)
-    v = [w[:, m] @ t.entities() for m, t in enumerate(teachers)]
+    v = [w[:, m] @ t.entities.basis() for m, t in enumerate(teachers)]
     with torch.no_grad():
         folded.mlp[0].weight.copy_(torch.cat(v, dim=1))
         folded.mlp[0].bias.copy_(literal.mlp[0].bias)
@@ -131,7 +135,7 @@ def test_folded_policy_is_the_literal_one() -> None:
 def test_folded_policy_starts_with_the_literal_distribution() -> None:
     teachers = ensemble()
     first = ReinforcedCombiner.for_ensemble(teachers, 4096).mlp[0]
-    matrix = torch.cat([t.entities() for t in teachers], dim=1)
+    matrix = torch.cat([t.entities.basis() for t in teachers], dim=1)
     # Var(W E) = sum of squares of a column times a third of the bound's.
     expected = (matrix.square().sum(0) / (3 * 60)).sqrt()
     spread = first.weight.std(dim=0)
@@ -139,8 +143,11 @@ def test_folded_policy_starts_with_the_literal_distribution() -> None:
 
 
 def test_transfer_to_the_same_teachers_changes_nothing() -> None:
-    teachers = ensemble()
+    # d is 6 and 8, 2D is 8 or 20: narrow features too, and a policy that
+    # has moved away from where it was folded.
+    teachers = ensemble(channels=10)
     policy = ReinforcedCombiner.for_ensemble(teachers, 16)
+    torch.nn.init.normal_(policy.mlp[0].weight)
     before = policy.log_policy(batch(teachers))
     policy.transfer(teachers, teachers)
     torch.testing.assert_close(
@@ -192,6 +199,23 @@ def test_missing_modalities_are_masked(state: str, estimator: str) -> None:
         assert p.grad.isfinite().all()
 
 
+def test_the_baseline_is_the_mean_of_those_available() -> None:
+    teachers, seen = ensemble(), []
+
+    def spy(action: Tensor, everyone: Tensor, student: object) -> Tensor:
+        seen.append(everyone)
+        return mean_advantage(action, everyone, None)
+
+    policy = ReinforcedCombiner.for_ensemble(
+        teachers, 8, mask_missing=True, advantage=spy
+    )
+    said = batch(teachers)
+    policy(said, TARGETS)
+    weights = MeanCombiner(mask_missing=True).weights(said)
+    expected = combined_cross_entropy(weights, said.each, TARGETS)
+    assert torch.equal(seen[0], expected)
+
+
 def test_policy_gradient_is_unbiased() -> None:
     teachers = ensemble()
     said, stu = batch(teachers), torch.randn(4, 20)
@@ -202,13 +226,13 @@ def test_policy_gradient_is_unbiased() -> None:
     stu = said.logits.mean(dim=1) + 0.1 * stu
     exact(said, TARGETS, stu).loss.backward()
     torch.manual_seed(0)
-    rounds = 4000
+    rounds = 6000
     for _ in range(rounds):
         sampled(said, TARGETS, stu).loss.backward()
     expected = exact.mlp[2].bias.grad
     mean = sampled.mlp[2].bias.grad / rounds
-    assert expected.abs().max() > 0.1
-    torch.testing.assert_close(mean, expected, rtol=0.1, atol=0.15)
+    assert expected.abs().max() > 0.3
+    torch.testing.assert_close(mean, expected, rtol=0.1, atol=0.1)
 
 
 def test_reward_loss_by_hand() -> None:

@@ -116,7 +116,7 @@ def test_absent_features_do_not_matter() -> None:
     present = torch.arange(E) % 3 != 0
     x = torch.randn(E, 5)
     other = x.clone()
-    other[~present] = 99.0
+    other[~present] = float('nan')
     a, b = (
         FeatureProjection(x, present, D),
         FeatureProjection(other, present, D),
@@ -191,6 +191,12 @@ def test_an_own_entity_module_and_score_function() -> None:
         model.entities()[head] + model.relations[rel]
     ) @ model.entities().t()
     torch.testing.assert_close(model.score_tails(head, rel), expected)
+
+
+def test_structure_is_no_feature_modality() -> None:
+    features = {'structure': (torch.zeros(E, 2), torch.ones(E).bool())}
+    with pytest.raises(ValueError, match="'structure' is taken"):
+        TeacherEnsemble.from_features(features, E, R, D)
 
 
 def test_representation_and_errors() -> None:

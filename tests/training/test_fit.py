@@ -213,12 +213,22 @@ def test_a_policy_learns_without_a_student() -> None:
 
 
 def test_same_seed_same_result() -> None:
-    torch.manual_seed(123)
-    first, history = distill()
-    torch.manual_seed(456)  # the global state must not matter
-    second, again = distill()
-    assert history == again
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+    runs = []
+    for state in (123, 456):
+        frozen, student = teachers(), model(1)
+        policy = ReinforcedCombiner.for_ensemble(frozen, 16)
+        torch.manual_seed(state)  # the global state must not matter
+        task = DistillTask(student, frozen, policy)
+        result = fit(task, DATA, FitConfig(epochs=3, batch_size=20))
+        history = [
+            {k: v for k, v in epoch.items() if k != 'seconds'}
+            for epoch in result.history
+        ]
+        runs.append((history, [p.clone() for p in student.parameters()]))
+        assert result.config['gamma'] == 2.0
+        assert result.config['combiner'] == 'ReinforcedCombiner'
+    assert runs[0][0] == runs[1][0]
+    for a, b in zip(runs[0][1], runs[1][1], strict=True):
         assert torch.equal(a, b)
 
 
@@ -260,6 +270,12 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
     assert len(result.history) == min(40, best + 4)
     again = evaluate(net, DATA, 'val', filter_splits=('train', 'val'))
     assert again.mrr() == pytest.approx(seen[best])
+
+
+def test_the_last_epoch_is_evaluated_too() -> None:
+    config = FitConfig(epochs=3, batch_size=20, eval_every=2)
+    history = fit(ModelTask(model()), DATA, config).history
+    assert ['val_mrr' in epoch for epoch in history] == [False, True, True]
 
 
 def test_training_never_reads_test() -> None:
