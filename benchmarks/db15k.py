@@ -14,6 +14,7 @@ import argparse
 import json
 import platform
 import resource
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -142,6 +143,7 @@ class Bench:
         row: dict[str, Any] = {
             'test': ranking.metrics(),
             'rank_seconds': time.perf_counter() - start,
+            'commit': commit(),
             **more,
         }
         if result is not None:
@@ -175,6 +177,15 @@ class Bench:
         meta = {**expect, 'result': asdict(result)}
         save_checkpoint(path, {name: module}, meta)
         return result
+
+
+def commit() -> str:
+    """The commit of this checkout, if it is one."""
+    words = ['git', 'rev-parse', '--short', 'HEAD']
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return done.stdout.strip() or 'unknown'
 
 
 def machine() -> dict[str, Any]:
