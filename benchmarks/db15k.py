@@ -73,6 +73,7 @@ class Bench:
         self.features = {'text': pool_features(self.data, 'text')}
         self.sizes = num_entities(self.data), num_relations(self.data)
         self.out = Path(args.out)
+        self.commit = commit()
         protocol = {
             'command': 'python benchmarks/db15k.py --root datasets/DB15K '
             '--text-model all-MiniLM-L6-v2',
@@ -143,7 +144,7 @@ class Bench:
         row: dict[str, Any] = {
             'test': ranking.metrics(),
             'rank_seconds': time.perf_counter() - start,
-            'commit': commit(),
+            'commit': self.commit,
             **more,
         }
         if result is not None:

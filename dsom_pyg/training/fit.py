@@ -143,7 +143,7 @@ def fit(
         config.resolved_precision(),
     )
     for module in (*task.modules(), *task.frozen()):
-        module.to(device)
+        module.to(device).eval()
     loader = QueryLoader(
         train_index(data).to(device),
         config.batch_size,

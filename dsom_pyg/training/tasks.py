@@ -169,7 +169,7 @@ class DistillTask:
 
     Args:
         student: A fresh, structure-only model.
-        ensemble: Trained teachers; frozen here.
+        ensemble: Trained teachers; they stay as they are.
         combiner: How they are combined; trained along if it has parameters
             that require gradients.
         config: The objective. (default: :class:`DistillConfig()`)
@@ -185,7 +185,7 @@ class DistillTask:
         config: DistillConfig | None = None,
     ) -> None:
         self.student, self.combiner = student, combiner
-        self.ensemble = ensemble.requires_grad_(False).eval()
+        self.ensemble = ensemble
         self.config = config or DistillConfig()
 
     def modules(self) -> Iterable[nn.Module]:
@@ -249,7 +249,7 @@ class PolicyTask:
     student.
 
     Args:
-        ensemble: Trained teachers; frozen here.
+        ensemble: Trained teachers; they stay as they are.
         combiner: The policy.
         lr: Learning rate of Adam. (default: :obj:`1e-3`)
     """
@@ -259,7 +259,7 @@ class PolicyTask:
     def __init__(
         self, ensemble: TeacherEnsemble, combiner: Combiner, lr: float = 1e-3
     ) -> None:
-        self.ensemble = ensemble.requires_grad_(False).eval()
+        self.ensemble = ensemble
         self.combiner, self.lr = combiner, lr
 
     def modules(self) -> Iterable[nn.Module]:
