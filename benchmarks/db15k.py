@@ -303,8 +303,8 @@ def main() -> None:
     if not bench.done('mean: teachers at test time'):
         mean = CombinedTeachers(two, MeanCombiner())
         bench.record('mean: teachers at test time', mean, None)
-    compare(bench, two, '')
     plain(bench)
+    compare(bench, two, '')
     if bench.args.noise:
         bench.add_noise()
         three = teachers(bench, ['text', 'noise'])

@@ -6,6 +6,10 @@ from torch import Tensor, nn
 from dsom_pyg.precision import matmul
 
 
+# Feature values this much smaller than the largest count as 0.
+DEAD = 1e-12
+
+
 class EntityModule(nn.Module):
     r"""Base class: a module whose output is the entity matrix.
 
@@ -151,7 +155,10 @@ class FeatureProjection(EntityModule):
             )
         super().__init__(x.size(0), hidden_channels)
         x = x.to(torch.get_default_dtype())
+        # Some encoders have dead channels with values near 1e-37, whose
+        # products underflow: that says nothing, and is several times slower.
         x = x.masked_fill(~present[:, None], 0.0)
+        x = x.masked_fill(x.abs() < DEAD * x.abs().max(), 0.0)
         self.register_buffer('x', x, persistent=False)
         self.register_buffer('present', present.clone(), persistent=False)
         self.weight = nn.Parameter(torch.empty(x.size(1), 2 * hidden_channels))

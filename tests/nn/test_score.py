@@ -126,6 +126,14 @@ def test_absent_features_do_not_matter() -> None:
     assert list(a.state_dict()) == ['weight']
 
 
+def test_dead_channels_are_zero() -> None:
+    x = torch.randn(E, 3)
+    x[:, 1] = 1e-36
+    entities = FeatureProjection(x, torch.ones(E).bool(), D)
+    assert (entities.x[:, 1] == 0).all()
+    assert torch.equal(entities.x[:, 0], x[:, 0])
+
+
 def test_feature_scores_are_unscaled() -> None:
     # Twice the features: heads and tails count once each.
     a, b = projected(), projected()
