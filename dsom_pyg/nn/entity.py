@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from dsom_pyg.precision import matmul
 
-
 # Feature values this much smaller than the largest count as 0.
 DEAD = 1e-12
 
