@@ -158,27 +158,32 @@ def pykeen_model(data: HeteroData, channels: int) -> PyKEENComplEx:
     )
 
 
-def pykeen_epoch(data: HeteroData, channels: int) -> float:
-    """One epoch of PyKEEN's LCWA loop, measured whole."""
+def pykeen_epoch(data: HeteroData, channels: int, share: float) -> float:
+    """An epoch of PyKEEN's LCWA loop, extrapolated from a part of train."""
     train = factory(data, 'train')
     model = pykeen_model(data, channels)
+    count = round(share * train.num_triples)
+    chosen = torch.randperm(train.num_triples)[:count]
+    part = CoreTriplesFactory(
+        train.mapped_triples[chosen],
+        num_entities=train.num_entities,
+        num_relations=num_relations(data),
+        create_inverse_triples=True,
+    )
     loop = LCWATrainingLoop(
         model=model,
-        triples_factory=train,
+        triples_factory=part,
         optimizer=torch.optim.Adagrad(model.parameters(), lr=0.1),
     )
-    times = []
-    for _ in range(1):
-        start = time.perf_counter()
-        loop.train(
-            train,
-            num_epochs=1,
-            batch_size=500,
-            use_tqdm=False,
-            use_tqdm_batch=False,
-        )
-        times.append(time.perf_counter() - start)
-    return min(times)
+    start = time.perf_counter()
+    loop.train(
+        part,
+        num_epochs=1,
+        batch_size=500,
+        use_tqdm=False,
+        use_tqdm_batch=False,
+    )
+    return (time.perf_counter() - start) / share
 
 
 def pykeen_ranking(data: HeteroData, channels: int, batch: int) -> float:
@@ -217,7 +222,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         task = ModelTask(teachers[name])
         note(f'epoch, {name} teacher', our_epoch(task, data, args.steps))
     note('epoch, plain fp32 loop', plain_epoch(data, d, args.steps))
-    note('epoch, PyKEEN LCWA', pykeen_epoch(data, d))
+    share = args.pykeen_share
+    note('epoch, PyKEEN LCWA', pykeen_epoch(data, d, share))
     for name, combiner in (
         ('mean', MeanCombiner()),
         ('policy', ReinforcedCombiner.for_ensemble(teachers)),
@@ -270,6 +276,7 @@ def main() -> None:
     parser.add_argument('--text-model', required=True)
     parser.add_argument('--hidden-channels', type=int, default=256)
     parser.add_argument('--steps', type=int, default=15)
+    parser.add_argument('--pykeen-share', type=float, default=0.05)
     parser.add_argument('--out', type=Path, default=Path('results/speed.json'))
     args = parser.parse_args()
     np.random.seed(0)
