@@ -313,9 +313,6 @@ def main() -> None:
 
 def compare(bench: Bench, ensemble: TeacherEnsemble, prefix: str) -> None:
     """Students of the mean, of the paper's policy, of the held-out one."""
-    name = f'{prefix}mean'
-    if not bench.done(f'{name}: student'):
-        distill(bench, name, ensemble, MeanCombiner())
     name = f'{prefix}reinforced, as the paper writes it'
     if not bench.done(f'{name}: student'):
         torch.manual_seed(bench.args.seed + 2)
@@ -327,6 +324,9 @@ def compare(bench: Bench, ensemble: TeacherEnsemble, prefix: str) -> None:
         more: dict[str, Any] = {}
         policy = held_out_policy(bench, ensemble, more)
         distill(bench, name, ensemble, policy, **more)
+    name = f'{prefix}mean'
+    if not bench.done(f'{name}: student'):
+        distill(bench, name, ensemble, MeanCombiner())
 
 
 if __name__ == '__main__':
