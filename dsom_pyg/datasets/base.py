@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
+from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.datasets.store import load_graph, save_graph
 from dsom_pyg.encoders import Encoder
@@ -21,6 +22,17 @@ from dsom_pyg.encoders import Encoder
 # Raise it when the content of a processed file changes, so that files of an
 # older version are not read.
 FORMAT = 1
+
+
+class Origin(NamedTuple):
+    r"""Where the triples of a split stand.
+
+    Shapes:
+        - **lines:** :math:`(T)`, counted from 1
+    """
+
+    file: Path
+    lines: Tensor
 
 
 @dataclass
@@ -36,6 +48,9 @@ class RawGraph:
         described: Which entities have more text than their name, if the
             dataset can tell. (default: :obj:`None`)
         extra: Further facts that are stored with the graph, as JSON.
+        findings: What was noticed while reading.
+        origins: For each split as it was read, the file of its triples and
+            the line of each, for the audit.
     """
 
     data: HeteroData
@@ -45,6 +60,8 @@ class RawGraph:
     entity_images: list[list[Path]]
     described: list[bool] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    origins: dict[str, Origin] = field(default_factory=dict)
 
 
 class MultimodalDataset(InMemoryDataset):
