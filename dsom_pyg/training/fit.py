@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -11,10 +12,16 @@ from torch_geometric.data import HeteroData
 from tqdm.auto import tqdm
 
 from dsom_pyg.evaluation import Scorer, evaluate
-from dsom_pyg.graph import add_reciprocals, get_split, num_relations
+from dsom_pyg.graph import (
+    add_reciprocals,
+    fingerprint,
+    get_split,
+    num_relations,
+)
 from dsom_pyg.precision import PRECISIONS, default_precision
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.training.batches import QueryBatch, QueryLoader
+from dsom_pyg.training.resume import Progress, RunFile, digest
 
 
 @dataclass(kw_only=True)
@@ -120,7 +127,10 @@ def adagrad(params: Iterable[nn.Parameter], lr: float) -> torch.optim.Adagrad:
 
 
 def fit(
-    task: Task, data: HeteroData, config: FitConfig | None = None
+    task: Task,
+    data: HeteroData,
+    config: FitConfig | None = None,
+    checkpoint: str | Path | None = None,
 ) -> FitResult:
     r"""Train a task on the training split.
 
@@ -131,11 +141,16 @@ def fit(
         task: What to train.
         data: The graph.
         config: How. (default: :class:`FitConfig()`)
+        checkpoint: A file that is written after every epoch. If it is there
+            already, training goes on from it, and a run that had ended is
+            not repeated. On a CPU the outcome is bit for bit that of an
+            uninterrupted run. (default: :obj:`None`)
 
     Raises:
-        FloatingPointError: A loss became NaN or infinite.
+        FloatingPointError: A loss became NaN or infinite. The modules are
+            of no use then; :obj:`checkpoint` keeps the last good epoch.
         ValueError: :obj:`eval_every` is set but there are no validation
-            triples.
+            triples, or :obj:`checkpoint` belongs to another run.
     """
     config = config or FitConfig()
     device, precision = (
@@ -160,17 +175,19 @@ def fit(
             'precision': precision,
         }
     )
-    bar = tqdm(
-        range(1, config.epochs + 1),
-        desc=task.name,
-        disable=None if config.progress is None else not config.progress,
-    )
+    run = _Run(task, data, result, keeper, optimizers, loader, checkpoint)
     with torch.random.fork_rng(devices=_cuda_devices(device)):
         torch.manual_seed(config.seed)
+        bar = tqdm(
+            range(run.resume() + 1, config.epochs + 1),
+            desc=task.name,
+            disable=None if config.progress is None else not config.progress,
+        )
         for epoch in bar:
             record = _train_epoch(task, loader, optimizers, precision, epoch)
             result.history.append(record)
             stop = keeper.after(epoch, record)
+            run.save(stop)
             bar.set_postfix({k: f'{v:.4g}' for k, v in record.items()})
             if stop:
                 break
@@ -178,6 +195,91 @@ def fit(
     for module in task.modules():
         module.eval()
     return result
+
+
+class _Run:
+    r"""All that must be saved for training to go on."""
+
+    def __init__(
+        self,
+        task: Task,
+        data: HeteroData,
+        result: FitResult,
+        keeper: '_Keeper',
+        optimizers: list[torch.optim.Optimizer],
+        loader: QueryLoader,
+        path: str | Path | None,
+    ) -> None:
+        self.task, self.result, self.keeper = task, result, keeper
+        self.optimizers, self.loader = optimizers, loader
+        self.file = None
+        if path is not None:
+            identity = {
+                **result.config,
+                'graph': fingerprint(data),
+                'frozen modules': digest(task.frozen()),
+                'fixed features': digest(_buffers(task.modules())),
+            }
+            # Where and with what display makes no other run of it.
+            del identity['device'], identity['progress']
+            self.file = RunFile(path, identity)
+
+    def save(self, stopped: bool) -> None:
+        r"""Write the run after an epoch."""
+        if self.file is None:
+            return
+        k = self.keeper
+        progress = Progress(
+            self.result.history, k.best_mrr, k.best_epoch, k.failed, stopped
+        )
+        cuda = torch.cuda.is_available()
+        states = {
+            'modules': [m.state_dict() for m in self.task.modules()],
+            'best': k.state,
+            'optimizers': [o.state_dict()['state'] for o in self.optimizers],
+            'loader': self.loader.generator.get_state(),
+            'random': torch.get_rng_state(),
+            'cuda': torch.cuda.get_rng_state_all() if cuda else [],
+        }
+        self.file.save(progress, states)
+
+    def resume(self) -> int:
+        r"""Go back to where the file is; how many epochs are done."""
+        found = self.file.load() if self.file else None
+        if found is None:
+            return 0
+        progress, states = found
+        modules = list(self.task.modules())
+        for module, state in zip(modules, states['modules'], strict=True):
+            module.load_state_dict(state)
+        for optimizer, state in zip(
+            self.optimizers, states['optimizers'], strict=True
+        ):
+            groups = optimizer.state_dict()['param_groups']
+            optimizer.load_state_dict({'state': state, 'param_groups': groups})
+        self.loader.generator.set_state(states['loader'])
+        torch.set_rng_state(states['random'])
+        if states['cuda'] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(states['cuda'])
+        k = self.keeper
+        k.best_mrr, k.best_epoch = progress.best_mrr, progress.best_epoch
+        k.failed, k.state = progress.failed, states['best']
+        self.result.history += progress.history
+        if progress.stopped:
+            return int(self.result.config['epochs'])
+        return len(progress.history)
+
+
+def _buffers(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    # The buffers that no checkpoint holds, such as the features of a teacher.
+    holder = nn.Module()
+    for at, module in enumerate(modules):
+        stored = module.state_dict().keys()
+        for name, value in module.named_buffers():
+            if name not in stored:
+                name = f'{at}.{name}'.replace('.', '/')
+                holder.register_buffer(name, value)
+    return [holder]
 
 
 def train_index(data: HeteroData) -> QueryIndex:
