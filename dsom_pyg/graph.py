@@ -221,22 +221,7 @@ def merge_val(data: HeteroData) -> HeteroData:
     return merged
 
 
-def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
-    r"""Mean feature of each entity over its items of a modality.
-
-    Args:
-        data: A graph with a node type :obj:`modality` that has ``x`` and one
-            edge type from it to ``'entity'``.
-        modality: ``'image'``, ``'text'`` or any other such node type.
-
-    Shapes:
-        - **x:** :math:`(E, d)`, zero where the modality is absent
-        - **present:** :math:`(E)`, bool
-
-    Raises:
-        ValueError: The modality or its edges are missing, or a feature is
-            not finite.
-    """
+def _feature_edge(data: HeteroData, modality: str) -> tuple[str, str, str]:
     if modality not in data.node_types or 'x' not in data[modality]:
         have = [name for name in data.node_types if name != 'entity']
         raise ValueError(
@@ -253,7 +238,27 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
             f"need exactly one edge type from '{modality}' to 'entity', "
             f'got {edges}'
         )
-    item, entity = data[edges[0]].edge_index
+    edge: tuple[str, str, str] = edges[0]
+    return edge
+
+
+def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
+    r"""Mean feature of each entity over its items of a modality.
+
+    Args:
+        data: A graph with a node type :obj:`modality` that has ``x`` and one
+            edge type from it to ``'entity'``.
+        modality: ``'image'``, ``'text'`` or any other such node type.
+
+    Shapes:
+        - **x:** :math:`(E, d)`, zero where the modality is absent
+        - **present:** :math:`(E)`, bool
+
+    Raises:
+        ValueError: The modality or its edges are missing, or a feature is
+            not finite.
+    """
+    item, entity = data[_feature_edge(data, modality)].edge_index
     x = data[modality].x
     finite = x.isfinite().all(dim=1)
     if not finite.all():
@@ -275,6 +280,42 @@ def modalities(data: HeteroData) -> list[str]:
         for name in data.node_types
         if name != 'entity' and 'x' in data[name]
     ]
+
+
+def drop_modality(
+    data: HeteroData, modality: str, rate: float, seed: int = 0
+) -> HeteroData:
+    r"""Take a modality away from a random share of the entities that have it.
+
+    For runs with missing modalities (Zhao et al., Figure 4a). With one seed
+    the entities that lose it at a lower rate also lose it at a higher one.
+
+    Args:
+        data: The graph; not changed.
+        modality: ``'image'``, ``'text'`` or any other with features.
+        rate: Share of the entities, in [0, 1].
+        seed: Of the draw.
+
+    Returns:
+        A shallow copy of :obj:`data` without the items of those entities.
+
+    Raises:
+        ValueError: The modality is missing, or the rate is out of range.
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f'rate must lie in [0, 1], got {rate}')
+    edge = _feature_edge(data, modality)
+    item, entity = data[edge].edge_index
+    owners = entity.unique()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(owners.numel(), generator=generator)
+    lost = owners[order[: round(rate * owners.numel())].to(owners.device)]
+    keep = ~torch.isin(entity, lost)
+    smaller = copy.copy(data)
+    used, position = item[keep].unique(return_inverse=True)
+    smaller[modality].x = data[modality].x[used]
+    smaller[edge].edge_index = torch.stack([position, entity[keep]])
+    return smaller
 
 
 def fingerprint(data: HeteroData) -> str:

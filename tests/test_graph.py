@@ -9,6 +9,7 @@ from dsom_pyg.graph import (
     EDGE,
     Triples,
     add_reciprocals,
+    drop_modality,
     fingerprint,
     get_split,
     hold_out,
@@ -249,3 +250,29 @@ def test_results_do_not_depend_on_torch_scatter(
         found.append((x, present, get_split(smaller, 'train').edge_index))
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('modality', ['image', 'text'])
+def test_drop_modality(modality: str) -> None:
+    data = FakeMMKG(60, 4, 200)[0]
+    before, had = pool_features(data, modality)
+    edges = data[modality].x.size(0)
+    present = []
+    for rate in (0, 0.2, 0.5, 0.8, 1):
+        x, has = pool_features(drop_modality(data, modality, rate), modality)
+        assert has.sum() == had.sum() - round(rate * int(had.sum()))
+        # What is left is untouched, and a higher rate takes more away.
+        assert torch.equal(x[has], before[has])
+        assert not x[~has].any()
+        assert not present or (present[-1] | ~has).all()
+        present.append(has)
+    assert data[modality].x.size(0) == edges
+    other = drop_modality(data, modality, 0.5, seed=1)
+    assert not torch.equal(pool_features(other, modality)[1], present[2])
+    again = drop_modality(data, modality, 0.5)
+    assert torch.equal(pool_features(again, modality)[1], present[2])
+    assert again[modality].x.size(0) < edges
+    with pytest.raises(ValueError, match=r'\[0, 1\], got 2'):
+        drop_modality(data, modality, 2)
+    with pytest.raises(ValueError, match="modality 'sound'"):
+        drop_modality(data, 'sound', 0.5)
