@@ -12,9 +12,7 @@ Both belong to one protocol; another one is refused.
 
 import argparse
 import json
-import platform
 import resource
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from protocol import commit, machine
 from torch import nn
 from torch_geometric.data import HeteroData
 
@@ -178,31 +177,6 @@ class Bench:
         meta = {**expect, 'result': asdict(result)}
         save_checkpoint(path, {name: module}, meta)
         return result
-
-
-def commit() -> str:
-    """The commit of this checkout, if it is one."""
-    words = ['git', 'rev-parse', '--short', 'HEAD']
-    done = subprocess.run(
-        words, capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or 'unknown'
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                cpu = line.partition(':')[2].strip()
-    return {
-        'cpu': cpu,
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
-        'precision': FitConfig().resolved_precision(),
-    }
 
 
 def plain(bench: Bench) -> None:

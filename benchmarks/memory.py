@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import torch
-from db15k import machine
+from protocol import machine
 
 from dsom_pyg.datasets import WN18
 from dsom_pyg.evaluation import evaluate, plan_memory

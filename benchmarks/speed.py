@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from db15k import machine
+from protocol import machine
 from pykeen.evaluation import RankBasedEvaluator
 from pykeen.losses import CrossEntropyLoss
 from pykeen.models import ComplEx as PyKEENComplEx
