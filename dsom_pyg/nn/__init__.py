@@ -15,6 +15,7 @@ from dsom_pyg.nn.entity import (
     FeatureProjection,
 )
 from dsom_pyg.nn.score import ComplEx, DistMult, ScoreFunction
+from dsom_pyg.nn.weighting import WeightedCombiner
 
 __all__ = [
     'Combination',
@@ -31,4 +32,5 @@ __all__ = [
     'TeacherBatch',
     'TeacherEnsemble',
     'combine',
+    'WeightedCombiner',
 ]

@@ -27,7 +27,7 @@ class Combination:
 
     Shapes:
         - **logits:** :math:`(B, E)`, combined, without gradient
-        - **weights:** :math:`(B, M)`, of the teachers, rows sum to 1
+        - **weights:** :math:`(B, M)`, of the teachers
         - **loss:** scalar that trains the combiner, or :obj:`None`
         - **metrics:** name to a detached scalar tensor
     """

@@ -1,0 +1,113 @@
+"""Fitted weights against an optimiser that knows nothing of the library."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.graph import (
+    add_reciprocals,
+    drop_modality,
+    get_split,
+    modalities,
+    pool_features,
+)
+from dsom_pyg.nn import TeacherBatch, TeacherEnsemble, WeightedCombiner
+from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.training import FitConfig, PolicyTask, TeachersTask, fit
+
+DATA = FakeMMKG(30, 4, 200)[0]
+PAIRS = add_reciprocals(get_split(DATA, 'train'), 4)
+COUNTS = torch.bincount(PAIRS.edge_type, minlength=8)
+
+
+def teachers(data: HeteroData = DATA) -> TeacherEnsemble:
+    torch.manual_seed(0)
+    features = {name: pool_features(data, name) for name in modalities(data)}
+    ensemble = TeacherEnsemble.from_features(features, 30, 4, 8)
+    config = FitConfig(epochs=3, batch_size=50, progress=False)
+    fit(TeachersTask(ensemble), DATA, config)
+    return ensemble
+
+
+def objective(
+    flat: np.ndarray, logits: np.ndarray, by_relation: bool, shrinkage: float
+) -> float:
+    """Mean cross-entropy and prior over all pairs."""
+    offset = flat[3:].reshape(8, 3) if by_relation else np.zeros((8, 3))
+    weights = np.exp(flat[:3] + offset)[PAIRS.edge_type.numpy()]
+    rows = np.einsum('km,kme->ke', weights, logits)
+    top = rows.max(axis=1)
+    log_z = np.log(np.exp(rows - top[:, None]).sum(axis=1)) + top
+    at_target = rows[np.arange(len(rows)), PAIRS.tail.numpy()]
+    total = (log_z - at_target).sum() + shrinkage * (offset**2).sum()
+    return float(total / len(rows))
+
+
+@pytest.mark.parametrize(
+    ('by_relation', 'shrinkage'), [(False, 0.0), (True, 5.0), (True, 1e6)]
+)
+def test_the_fit_is_the_optimum(by_relation: bool, shrinkage: float) -> None:
+    ensemble = teachers()
+    batch = TeacherBatch(ensemble, PAIRS.head, PAIRS.edge_type)
+    logits = batch.logits.double().numpy()
+    combiner = WeightedCombiner(
+        3, COUNTS if by_relation else None, shrinkage=shrinkage
+    )
+    start = np.zeros(3 + 24 * by_relation)
+    start[:3] = np.log(1 / 3)
+    words = (logits, by_relation, shrinkage)
+    best = minimize(objective, start, words, method='L-BFGS-B').fun
+    before = objective(start, *words)
+    task = PolicyTask(ensemble, combiner, lr=0.05)
+    fit(task, DATA, FitConfig(epochs=400, batch_size=1000, progress=False))
+    parts = [p.detach().double().flatten() for p in combiner.parameters()]
+    reached = objective(torch.cat(parts).numpy(), *words)
+    assert before - best > 0.05
+    assert reached - best < 1e-3
+    if shrinkage == 1e6:
+        assert combiner.offset is not None
+        assert combiner.offset.abs().max() < 1e-3
+
+
+def test_the_loss_does_not_depend_on_the_batches() -> None:
+    combiner = WeightedCombiner(3, COUNTS).train()
+    with torch.no_grad():
+        combiner.offset.normal_()
+    ensemble, index = teachers(), QueryIndex(PAIRS)
+    total = 0.0
+    for part in torch.arange(len(index)).split(7):
+        targets = index.rows(part)
+        batch = TeacherBatch(ensemble, index.head[part], index.rel[part])
+        loss = combiner(batch, targets).loss.item()
+        total += loss * targets.row.numel()
+    flat = [p.detach().double().flatten() for p in combiner.parameters()]
+    batch = TeacherBatch(ensemble, PAIRS.head, PAIRS.edge_type)
+    logits = batch.logits.double().numpy()
+    expected = objective(torch.cat(flat).numpy(), logits, True, 10.0)
+    assert total / PAIRS.edge_type.numel() == pytest.approx(expected, rel=1e-5)
+
+
+def test_missing_modalities_get_no_weight() -> None:
+    data = drop_modality(DATA, 'text', 0.5)
+    head = torch.arange(30)
+    batch = TeacherBatch(teachers(data), head, torch.zeros_like(head))
+    combiner = WeightedCombiner(3, COUNTS, mask_missing=True)
+    weights = combiner.weights(batch)
+    _, present = pool_features(data, 'text')
+    column = batch.ensemble.modalities.index('text')
+    assert torch.equal(weights[:, column] > 0, present)
+    assert torch.equal(weights > 0, batch.available)
+    assert (WeightedCombiner(3).weights(batch) > 0).all()
+
+
+def test_it_starts_as_the_mean_and_is_frozen_outside_training() -> None:
+    head = torch.arange(5)
+    batch = TeacherBatch(teachers(), head, torch.zeros_like(head))
+    combiner = WeightedCombiner(3, COUNTS).eval()
+    out = combiner(batch)
+    assert out.loss is None
+    assert not out.logits.requires_grad
+    torch.testing.assert_close(out.logits, batch.logits.mean(dim=1))
