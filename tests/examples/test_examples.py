@@ -47,6 +47,38 @@ def test_train_dsom(
     assert 'France' in meta['entity_names']
 
 
+def test_numbers_as_a_further_modality(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    rows = [('France', 'population', '67'), ('Peru', 'population', '34')]
+    rows += [('Peru', 'area', '1.3e6'), ('Atlantis', 'area', '1')]
+    numbers = tmp_path / 'numbers.tsv'
+    numbers.write_text('\n'.join('\t'.join(row) for row in rows))
+    words = ['--epochs', '1', '--channels', '4', '--numbers', str(numbers)]
+    run(monkeypatch, 'examples/numeric_modality.py', *words)
+    without, with_numbers = capsys.readouterr().out.split('teachers: ')[1:]
+    assert without.startswith('structure, image, text;')
+    assert with_numbers.startswith('structure, image, text, number;')
+    assert re.search(r'^  number +MRR \d', with_numbers, re.M)
+
+
+def test_close_numbers_have_close_features() -> None:
+    script = runpy.run_path(str(ROOT / 'examples/numeric_modality.py'))
+    names = [str(i) for i in range(100)]
+    # Units and order of the rows do not matter, only ranks do.
+    rows = [(name, 'x', 1000.0 * int(name) ** 3) for name in names[:0:-1]]
+    ids = {name: i for i, name in enumerate(names)}
+    x, entity = script['numeric_features'](rows, ids)
+    assert entity.tolist() == list(range(1, 100))
+    likeness = (x @ x.t())[49]
+    assert likeness.argmax() == 49
+    assert (likeness[:49].diff() > -1e-3).all()
+    assert likeness[0] < 0.05 < 0.9 < likeness[48]
+
+
 def test_quick_start_of_the_readme(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
