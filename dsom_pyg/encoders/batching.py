@@ -1,0 +1,137 @@
+"""Items through a model, batch by batch."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+MAX_WORKERS = 8
+
+
+def check_batch_size(batch_size: int) -> int:
+    r"""A batch size, if it is one."""
+    if batch_size < 1:
+        raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+    return batch_size
+
+
+@torch.no_grad()
+def encode_texts(
+    items: Sequence[str] | Sequence[Path],
+    encode: Callable[[list[str]], Tensor],
+    out_channels: int,
+    batch_size: int,
+    progress: bool = False,
+) -> Tensor:
+    r"""Features of texts.
+
+    Texts of like length share a batch, so that little padding is computed;
+    the longest come first, so that memory runs out at once or never.
+
+    Args:
+        items: The texts.
+        encode: Maps some texts to features, on any device.
+        out_channels: d.
+        batch_size: Texts at a time.
+        progress: Show a progress bar. (default: :obj:`False`)
+
+    Shapes:
+        - **output:** :math:`(n, d)`, float32, on the CPU
+    """
+    texts = [str(item) for item in items]
+    out = torch.empty(len(texts), out_channels)
+    order = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
+    with tqdm(total=len(texts), unit='text', disable=not progress) as bar:
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            features = encode([texts[at] for at in part])
+            out[torch.tensor(part)] = features.float().cpu()
+            bar.update(len(part))
+    return out
+
+
+@torch.no_grad()
+def encode_images(
+    items: Sequence[str] | Sequence[Path],
+    prepare: Callable[[Path], Tensor],
+    encode: Callable[[Tensor], Tensor],
+    out_channels: int,
+    batch_size: int,
+    device: torch.device,
+    progress: bool = False,
+) -> Tensor:
+    r"""Features of image files.
+
+    Files are opened in a few threads. Only a batch or two of them are held
+    in memory, at the size that the model needs.
+
+    Args:
+        items: The files.
+        prepare: Maps a file to what the model needs, in any thread.
+        encode: Maps a stack of these, on :obj:`device`, to features.
+        out_channels: d.
+        batch_size: Images at a time.
+        device: Where the model is.
+        progress: Show a progress bar. (default: :obj:`False`)
+
+    Shapes:
+        - **output:** :math:`(n, d)`, float32, on the CPU
+    """
+    paths = [Path(item) for item in items]
+    out = torch.empty(len(paths), out_channels)
+    # While a GPU computes, the next batch is opened. On a CPU the model
+    # itself keeps all cores busy, and threads in between would make its
+    # threads wait for each other.
+    ahead = 0 if device.type == 'cpu' else 1
+    start = 0
+    with tqdm(total=len(paths), unit='image', disable=not progress) as bar:
+        for batch in prepared(paths, prepare, batch_size, ahead):
+            features = encode(batch.to(device))
+            out[start : start + len(batch)] = features.float().cpu()
+            start += len(batch)
+            bar.update(len(batch))
+    return out
+
+
+def prepared(
+    paths: Sequence[Path],
+    prepare: Callable[[Path], Tensor],
+    batch_size: int,
+    ahead: int,
+) -> Iterator[Tensor]:
+    r"""Batches of prepared files, in order.
+
+    Args:
+        paths: The files.
+        prepare: Maps a file to a tensor; all have the same shape.
+        batch_size: Files at a time.
+        ahead: Batches that are prepared while the caller is busy.
+    """
+    waiting: deque[list[Future[Tensor]]] = deque()
+
+    def take() -> Tensor:
+        return torch.stack([future.result() for future in waiting.popleft()])
+
+    pool = ThreadPoolExecutor(min(MAX_WORKERS, num_cores()))
+    try:
+        for start in range(0, len(paths), batch_size):
+            part = paths[start : start + batch_size]
+            waiting.append([pool.submit(prepare, path) for path in part])
+            if len(waiting) > ahead:
+                yield take()
+        while waiting:
+            yield take()
+    finally:  # an error need not wait for the rest
+        pool.shutdown(cancel_futures=True)
+
+
+def num_cores() -> int:
+    r"""Cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

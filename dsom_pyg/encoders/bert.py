@@ -1,0 +1,147 @@
+"""Text encoders through transformers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.encoders.batching import check_batch_size, encode_texts
+from dsom_pyg.encoders.hub import (
+    load_network,
+    load_transformers,
+    loading,
+    used_weights,
+)
+from dsom_pyg.encoders.identity import (
+    config_settings,
+    make_name,
+    settings_digest,
+    tokenizer_settings,
+    weights_digest,
+)
+
+Pooling = Literal['cls', 'mean', 'second_to_last']
+
+
+class BERT:
+    r"""`BERT <https://arxiv.org/abs/1810.04805>`_ features of texts, frozen.
+
+    The paper of DSoM uses this checkpoint and does not say how its tokens
+    are pooled; its predecessor `MoSE <https://arxiv.org/abs/2210.08821>`_
+    takes ``'second_to_last'``. Other encoders with a [CLS] token (RoBERTa,
+    DistilBERT, MPNet, ...) can be given as well.
+
+    Args:
+        model: A name on the Hugging Face hub, or a local folder.
+            (default: ``'bert-base-uncased'``)
+        pooling: ``'cls'`` is the last hidden state of the [CLS] token;
+            ``'mean'`` is the mean of the last hidden states of all tokens of
+            the text, [CLS] and [SEP] included, padding not;
+            ``'second_to_last'`` is the same mean in the layer before the
+            last. The checkpoint's pooler is never used.
+            (default: ``'cls'``)
+        max_length: Tokens after which a text is cut; :obj:`None` for as many
+            as the model can take. (default: :obj:`None`)
+        batch_size: Texts at a time. (default: :obj:`64`)
+        device: Where to encode. (default: ``'cpu'``)
+        progress: Show a progress bar. (default: :obj:`False`)
+
+    Raises:
+        ImportError: transformers is not installed.
+        OSError: The model is neither a folder nor in the hub's cache, and
+            the hub cannot be reached; or the checkpoint is not whole.
+        ValueError: The tokenizer sets no [CLS] token and :obj:`pooling` asks
+            for it, or :obj:`max_length` is more than the model can take.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = 'bert-base-uncased',
+        pooling: Pooling = 'cls',
+        max_length: int | None = None,
+        batch_size: int = 64,
+        device: str = 'cpu',
+        progress: bool = False,
+    ) -> None:
+        if pooling not in get_args(Pooling):
+            raise ValueError(
+                f'pooling must be one of {get_args(Pooling)}, got {pooling!r}'
+            )
+        self.pooling, self.progress = pooling, progress
+        self.batch_size = check_batch_size(batch_size)
+        transformers = load_transformers()
+        with loading('text', model, 'a folder of a BERT-like model'):
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(
+                str(model), trust_remote_code=False
+            )
+            self.model: Any = load_network(transformers, model)
+        self.tokenizer.padding_side = 'right'  # so that [CLS] comes first
+        self.max_length = self._limit(max_length)
+        self._check_cls(model)
+        settings = settings_digest(
+            tokenizer_settings(self.tokenizer),
+            config_settings(self.model.config),
+            [pooling, self.max_length],
+        )
+        weights = weights_digest(used_weights(self.model))
+        self.name = make_name('bert', model, pooling, weights, settings)
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        with torch.no_grad():
+            self.out_channels = self._encode(['a']).size(1)
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        return encode_texts(
+            items,
+            self._encode,
+            self.out_channels,
+            self.batch_size,
+            self.progress,
+        )
+
+    def _encode(self, texts: list[str]) -> Tensor:
+        words = self.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=True,
+            return_tensors='pt',
+        ).to(self.device)
+        earlier = self.pooling == 'second_to_last'
+        out = self.model(**words, output_hidden_states=earlier)
+        hidden: Tensor = (
+            out.hidden_states[-2] if earlier else out.last_hidden_state
+        )
+        if self.pooling == 'cls':
+            return hidden[:, 0]
+        real = words['attention_mask'][..., None].to(hidden.dtype)
+        return (hidden * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+
+    def _limit(self, max_length: int | None) -> int:
+        # A tokenizer may know no limit, and then names a huge one.
+        limit = int(min(self.tokenizer.model_max_length, 1_000_000))
+        embeddings = getattr(self.model, 'embeddings', None)
+        positions = getattr(embeddings, 'position_embeddings', None)
+        if isinstance(positions, torch.nn.Embedding):
+            # RoBERTa and its kin count positions from behind the padding's.
+            padding = positions.padding_idx
+            before = 0 if padding is None else padding + 1
+            limit = min(limit, positions.num_embeddings - before)
+        if max_length is None:
+            return limit
+        if not 1 <= max_length <= limit:
+            raise ValueError(
+                f'max_length must be between 1 and {limit}, got {max_length}'
+            )
+        return max_length
+
+    def _check_cls(self, model: str | Path) -> None:
+        first = self.tokenizer('a')['input_ids'][0]
+        if self.pooling == 'cls' and first != self.tokenizer.cls_token_id:
+            raise ValueError(
+                f"the tokenizer of '{model}' sets no [CLS] token before a "
+                "text, choose pooling='mean'"
+            )

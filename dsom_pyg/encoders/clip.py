@@ -1,0 +1,191 @@
+"""Image and text encoders through open_clip."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dsom_pyg.encoders.batching import (
+    check_batch_size,
+    encode_images,
+    encode_texts,
+)
+from dsom_pyg.encoders.hub import load_library, loading
+from dsom_pyg.encoders.identity import (
+    make_name,
+    module_settings,
+    settings_digest,
+    tokenizer_settings,
+    weights_digest,
+)
+from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
+
+Tower = Literal['image', 'text']
+
+
+class CLIP:
+    r"""`CLIP <https://arxiv.org/abs/2103.00020>`_ features of images or of
+    texts, frozen, from one tower of an open_clip model.
+
+    Two encoders with the same weights, one for each tower, put images and
+    texts into one space.
+
+    Args:
+        architecture: A model name of open_clip; or ``'hf-hub:org/name'``, or
+            a folder with an ``open_clip_config.json``, which both bring
+            their own weights. (default: ``'ViT-B-32'``)
+        pretrained: A tag of open_clip, or a checkpoint file; not used where
+            :obj:`architecture` brings its weights.
+            (default: ``'laion2b_s34b_b79k'``)
+        tower: ``'image'`` or ``'text'``. (default: ``'image'``)
+        normalize: Scale features to unit norm. (default: :obj:`True`)
+        batch_size: Items at a time. (default: :obj:`32`)
+        device: Where to encode. (default: ``'cpu'``)
+        progress: Show a progress bar. (default: :obj:`False`)
+
+    Raises:
+        ImportError: open_clip is not installed.
+        OSError: The weights are neither a file nor in the hub's cache, and
+            the hub cannot be reached; or they do not fit.
+        ValueError: There are no weights: they would be random.
+        UnreadableImage: On a call, an image cannot be read.
+
+    .. note::
+        The activation is the one that the weights of a tag were trained
+        with, QuickGELU for ``'openai'``. A file does not tell: give an
+        architecture such as ``'ViT-B-32-quickgelu'``.
+    """
+
+    def __init__(
+        self,
+        architecture: str | Path = 'ViT-B-32',
+        pretrained: str | Path | None = 'laion2b_s34b_b79k',
+        tower: Tower = 'image',
+        normalize: bool = True,
+        batch_size: int = 32,
+        device: str = 'cpu',
+        progress: bool = False,
+    ) -> None:
+        if tower not in get_args(Tower):
+            raise ValueError(
+                f'tower must be one of {get_args(Tower)}, got {tower!r}'
+            )
+        self.tower, self.normalize = tower, normalize
+        self.batch_size = check_batch_size(batch_size)
+        self.progress = progress
+        source, weights = _source(architecture, pretrained)
+        open_clip = load_library('open_clip', 'open-clip-torch')
+        place = 'a model of open_clip with a tag or a checkpoint file'
+        with loading(
+            'CLIP', ', '.join(filter(None, (source, weights))), place
+        ):
+            model, self.preprocess = open_clip.create_model_from_pretrained(
+                source,
+                weights,
+                force_quick_gelu=_quick_gelu(open_clip, source, weights),
+                weights_only=True,
+            )
+            if tower == 'text':
+                self.tokenizer = open_clip.get_tokenizer(source)
+        self.model: Any = model.float().eval().requires_grad_(False)
+        self.name = self._name(source)
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        with torch.no_grad():
+            self.out_channels = self._probe().size(1)
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        if self.tower == 'text':
+            return encode_texts(
+                items,
+                self._encode_texts,
+                self.out_channels,
+                self.batch_size,
+                self.progress,
+            )
+        return encode_images(
+            items,
+            lambda path: self.preprocess(open_image(path)),
+            self._encode_images,
+            self.out_channels,
+            self.batch_size,
+            self.device,
+            self.progress,
+        )
+
+    def _encode_images(self, pixels: Tensor) -> Tensor:
+        x: Tensor = self.model.encode_image(pixels, normalize=self.normalize)
+        return x
+
+    def _encode_texts(self, texts: list[str]) -> Tensor:
+        words = self.tokenizer(texts).to(self.device)
+        x: Tensor = self.model.encode_text(words, normalize=self.normalize)
+        return x
+
+    def _probe(self) -> Tensor:
+        if self.tower == 'text':
+            return self._encode_texts(['a'])
+        pixels = self.preprocess(Image.new('RGB', (64, 64)))
+        return self._encode_images(pixels[None].to(self.device))
+
+    def _name(self, source: str) -> str:
+        # Buffers that are in no checkpoint hold the attention mask.
+        tensors = dict(self.model.named_parameters())
+        weights = weights_digest(tensors | dict(self.model.named_buffers()))
+        steps = (
+            _tokenizer_settings(self.tokenizer)
+            if self.tower == 'text'
+            else [repr(self.preprocess), IMAGE_VERSION, WHITE]
+        )
+        settings = settings_digest(
+            steps, module_settings(self.model), self.normalize
+        )
+        what = self.tower if self.normalize else f'{self.tower}-raw'
+        return make_name('clip', source, what, weights, settings)
+
+
+def _source(
+    architecture: str | Path, pretrained: str | Path | None
+) -> tuple[str, str | None]:
+    # What open_clip is to be told: a model and, if need be, its weights.
+    text = str(architecture)
+    if (Path(text) / 'open_clip_config.json').is_file():
+        return f'local-dir:{text}', None
+    if text.startswith(('hf-hub:', 'local-dir:')):
+        return text, None
+    if not pretrained:
+        raise ValueError(
+            'CLIP without pretrained weights would give random features; '
+            f'give a tag or a checkpoint file, got pretrained={pretrained!r}'
+        )
+    # 'ViT-B/32' is another spelling of 'ViT-B-32'.
+    return text.replace('/', '-'), str(pretrained)
+
+
+def _quick_gelu(open_clip: Any, source: str, weights: str | None) -> bool:
+    if weights is None:
+        return False
+    tag = open_clip.get_pretrained_cfg(source, weights)
+    return bool(tag.get('quick_gelu', False))
+
+
+def _tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
+    inner = getattr(tokenizer, 'tokenizer', None)
+    words = tokenizer.encoder if inner is None else tokenizer_settings(inner)
+    return {
+        'class': type(tokenizer).__name__,
+        'words': words,
+        **{
+            key: getattr(tokenizer, key, None)
+            for key in (
+                'context_length',
+                'clean_fn',
+                'reduction_fn',
+                'strip_sep_token',
+                'tokenizer_mode',
+            )
+        },
+    }

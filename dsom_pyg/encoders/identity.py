@@ -1,0 +1,129 @@
+"""Names of encoders, which change with everything that changes a feature."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+# Where a model came from and what it is not used for.
+_IRRELEVANT = {
+    '_name_or_path',
+    '_commit_hash',
+    'architectures',
+    'dtype',
+    'id2label',
+    'label2id',
+    'name_or_path',
+    'problem_type',
+    'torch_dtype',
+    'transformers_version',
+}
+
+
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    r"""SHA-256 of tensors and their names, whatever their order.
+
+    The weights themselves identify a model: a folder's name says nothing
+    about them.
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(tensors.items()):
+        digest.update(key.encode())
+        # float(): numpy knows no bfloat16
+        array = value.detach().float().cpu().contiguous().numpy()
+        digest.update(array.reshape(-1).data)
+    return digest.hexdigest()
+
+
+def settings_digest(*settings: Any) -> str:
+    r"""SHA-256 of settings that JSON can hold; other values count by their
+    text, without addresses.
+    """
+    text = json.dumps(settings, sort_keys=True, default=_text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_name(
+    kind: str, model: str | Path, what: str, weights: str, settings: str
+) -> str:
+    r"""The name of an encoder.
+
+    Args:
+        kind: Of encoder.
+        model: The folder or hub name; its last part is used.
+        what: Pooling, or tower, or nothing.
+        weights: From :func:`weights_digest`.
+        settings: From :func:`settings_digest`.
+    """
+    path = Path(model)
+    short = path.resolve().name if path.is_dir() else path.name
+    words = (kind, short, what, weights[:12], settings[:8])
+    return '-'.join(word for word in words if word)
+
+
+def config_settings(config: Any) -> dict[str, Any]:
+    r"""What a configuration of transformers says about the output."""
+    entries: dict[str, Any] = config.to_dict()
+    kept = {k: v for k, v in entries.items() if k not in _IRRELEVANT}
+    return {'class': type(config).__name__, **kept}
+
+
+def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
+    r"""What a tokenizer of transformers does to a text."""
+    backend = getattr(tokenizer, 'backend_tokenizer', None)
+    if backend is None:  # written in Python
+        options = tokenizer.init_kwargs
+        rules: Any = {
+            'vocabulary': tokenizer.get_vocab(),
+            'options': {
+                key: value
+                for key, value in options.items()
+                if isinstance(value, bool | int | float) and 'local' not in key
+            },
+        }
+    else:
+        rules = json.loads(backend.to_str())
+        # What the last call left behind.
+        rules.pop('padding', None)
+        rules.pop('truncation', None)
+    return {
+        'class': type(tokenizer).__name__,
+        'rules': rules,
+        'special': tokenizer.special_tokens_map,
+        'inputs': tokenizer.model_input_names,
+        'padding': tokenizer.padding_side,
+        'truncation': tokenizer.truncation_side,
+    }
+
+
+def module_settings(module: nn.Module) -> list[Any]:
+    r"""Classes and plain attributes of a module and all its parts.
+
+    For models whose configuration cannot be asked for: it tells apart what
+    the weights do not, such as activations and the number of heads.
+    """
+    return [
+        (
+            name,
+            type(part).__name__,
+            {
+                key: value
+                for key, value in vars(part).items()
+                if isinstance(value, bool | int | float | str | tuple)
+                and not key.startswith('_')
+                and key != 'training'
+            },
+        )
+        for name, part in module.named_modules()
+    ]
+
+
+def _text(value: object) -> Any:
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    name = getattr(value, '__qualname__', None)
+    return str(name) if name else re.sub(r' at 0x[0-9a-f]+', '', str(value))

@@ -1,0 +1,143 @@
+"""Opening image files that nobody has checked."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+# A list of formats and caps: a file's name proves nothing, and rarely used
+# decoders have been attacked before.
+IMAGE_FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+MAX_PIXELS = 50_000_000
+# A line of pixels is no picture, and an encoder that scales its short side
+# to 224 pixels would blow it up beyond all memory.
+MAX_ASPECT = 200
+# Raise it when the pixels of any image change: the names of encoders hold it.
+IMAGE_VERSION = 1
+
+WHITE = (255, 255, 255)
+
+# What undoes each EXIF orientation.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImage(OSError):  # noqa: N818
+    r"""An image file that cannot be used.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f'{path}: {reason}')
+        self.path, self.reason = Path(path), reason
+
+    # Exceptions are pickled on their way out of another process.
+    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
+        return type(self), (self.path, self.reason)
+
+
+def open_image(
+    path: str | Path, background: tuple[int, int, int] = WHITE
+) -> Image.Image:
+    r"""Open an image file as 8-bit RGB, the right way up.
+
+    The first frame of an animation is taken, transparent parts show the
+    :obj:`background`, the EXIF orientation is applied, and 16-bit greyscale
+    is scaled to 8 bits. Sizes are checked before any pixel is decoded.
+
+    Args:
+        path: A PNG, JPEG, WEBP, GIF or BMP file, whatever its name.
+        background: Red, green and blue behind transparent parts.
+            (default: white)
+
+    Raises:
+        UnreadableImage: The file is missing, empty, truncated or no image of
+            these formats, has more than 50 million pixels, or has one side
+            more than 200 times as long as the other.
+    """
+    path = Path(path)
+    try:
+        # Opening a pipe would wait for ever.
+        if not path.is_file():
+            reason = 'not a file' if path.exists() else 'no such file'
+            raise UnreadableImage(path, reason)
+        if not path.stat().st_size:
+            raise UnreadableImage(path, 'the file is empty')
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            _check_size(path, image.width, image.height)
+            image.load()
+            upright = UPRIGHT.get(_orientation(image))
+            rgb = _to_rgb(image, background)
+    except UnreadableImage:
+        raise
+    # Decoders raise whatever their format's code happens to raise on bytes
+    # that nobody expected: SyntaxError, struct.error, KeyError, ...
+    except Exception as error:
+        raise UnreadableImage(path, _reason(error)) from error
+    # Whoever reads the orientation later must not turn the image again.
+    rgb.info.clear()
+    return rgb if upright is None else rgb.transpose(upright)
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    size = f'{width} x {height} pixels'
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(
+            path, f'{size}, more than {MAX_PIXELS} are not read'
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImage(
+            path,
+            f'{size}, one side is more than {MAX_ASPECT} times the other',
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    # Broken metadata is common and says nothing about the pixels.
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _to_rgb(
+    image: Image.Image, background: tuple[int, int, int]
+) -> Image.Image:
+    if image.mode.startswith('I'):
+        image = _to_8_bits(image)
+    if not image.has_transparency_data:
+        return image.convert('RGB')
+    rgba = image.convert('RGBA')
+    canvas = Image.new('RGB', rgba.size, background)
+    canvas.paste(rgba, mask=rgba.getchannel('A'))
+    return canvas
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips at 255 instead of scaling.
+    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    clear = image.info.get('transparency')
+    if clear is not None:
+        opaque = np.where(values == clear, 0, 255).astype(np.uint8)
+        grey.putalpha(Image.fromarray(opaque))
+    return grey
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f'no image of the formats {", ".join(IMAGE_FORMATS)}'
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

@@ -1,0 +1,142 @@
+"""Image encoders through transformers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dsom_pyg.encoders.batching import check_batch_size, encode_images
+from dsom_pyg.encoders.hub import (
+    load_network,
+    load_transformers,
+    loading,
+    used_weights,
+)
+from dsom_pyg.encoders.identity import (
+    config_settings,
+    make_name,
+    settings_digest,
+    weights_digest,
+)
+from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
+
+Pooling = Literal['cls', 'mean', 'second_to_last']
+
+
+class ViT:
+    r"""`Vision transformer <https://arxiv.org/abs/2010.11929>`_ features of
+    images, frozen.
+
+    Images are opened by :func:`~dsom_pyg.encoders.open_image` and prepared
+    as the checkpoint's own image processor does it. The paper of DSoM uses
+    this checkpoint and does not say how its tokens are pooled. Other vision
+    transformers (DeiT, DINOv2, BEiT, ...) can be given as well; of a model
+    with two towers the one for images is taken.
+
+    Args:
+        model: A name on the Hugging Face hub, or a local folder.
+            (default: ``'google/vit-base-patch16-224'``)
+        pooling: ``'cls'`` is the last hidden state of the [CLS] token;
+            ``'mean'`` is the mean of the last hidden states of all patches,
+            without [CLS] and other extra tokens; ``'second_to_last'`` is the
+            same mean in the layer before the last. The checkpoint's pooler
+            is never used. (default: ``'cls'``)
+        batch_size: Images at a time. (default: :obj:`32`)
+        device: Where to encode. (default: ``'cpu'``)
+        progress: Show a progress bar. (default: :obj:`False`)
+
+    Raises:
+        ImportError: transformers is not installed.
+        OSError: The model is neither a folder nor in the hub's cache, and
+            the hub cannot be reached; or the checkpoint is not whole.
+        ValueError: The model is no vision transformer, or it has no [CLS]
+            token and :obj:`pooling` asks for it.
+        UnreadableImage: On a call, an image cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = 'google/vit-base-patch16-224',
+        pooling: Pooling = 'cls',
+        batch_size: int = 32,
+        device: str = 'cpu',
+        progress: bool = False,
+    ) -> None:
+        if pooling not in get_args(Pooling):
+            raise ValueError(
+                f'pooling must be one of {get_args(Pooling)}, got {pooling!r}'
+            )
+        self.pooling, self.progress = pooling, progress
+        self.batch_size = check_batch_size(batch_size)
+        transformers = load_transformers()
+        with loading('image', model, 'a folder of a vision transformer'):
+            self.processor = transformers.AutoImageProcessor.from_pretrained(
+                str(model), trust_remote_code=False
+            )
+            network = load_network(transformers, model)
+        self.model = getattr(network, 'vision_model', network)
+        self._check_model(model)
+        settings = settings_digest(
+            type(self.processor).__name__,
+            self.processor.to_dict(),
+            config_settings(self.model.config),
+            [pooling, IMAGE_VERSION, WHITE],
+        )
+        weights = weights_digest(used_weights(self.model))
+        self.name = make_name('vit', model, pooling, weights, settings)
+        self.device = torch.device(device)
+        self.model.to(self.device)
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        return encode_images(
+            items,
+            lambda path: self._pixels(open_image(path)),
+            self._pool,
+            self.out_channels,
+            self.batch_size,
+            self.device,
+            self.progress,
+        )
+
+    def _pixels(self, image: Image.Image) -> Tensor:
+        pixels: Tensor = self.processor(image, return_tensors='pt')[
+            'pixel_values'
+        ][0]
+        return pixels
+
+    def _pool(self, pixels: Tensor) -> Tensor:
+        earlier = self.pooling == 'second_to_last'
+        out = self.model(pixel_values=pixels, output_hidden_states=earlier)
+        hidden: Tensor = (
+            out.hidden_states[-2] if earlier else out.last_hidden_state
+        )
+        if self.pooling == 'cls':
+            return hidden[:, 0]
+        return hidden[:, self._num_extra :].mean(dim=1)
+
+    @torch.no_grad()
+    def _check_model(self, model: str | Path) -> None:
+        # One grey image says more than a configuration: how many tokens are
+        # no patches, and how wide a feature is.
+        config = self.model.config
+        if getattr(config, 'mask_ratio', 0):
+            raise ValueError(
+                f"'{model}' hides random patches, its features are random too"
+            )
+        side = getattr(config, 'patch_size', None)
+        pixels = self._pixels(Image.new('RGB', (64, 64), (128, 128, 128)))
+        tokens = self.model(pixel_values=pixels[None]).last_hidden_state
+        if side is None or tokens.dim() != 3:
+            raise ValueError(f"'{model}' is no vision transformer")
+        height, width = (side, side) if isinstance(side, int) else side
+        patches = (pixels.size(1) // height) * (pixels.size(2) // width)
+        # Negative where patches are merged on the way.
+        self._num_extra = max(tokens.size(1) - patches, 0)
+        if self.pooling == 'cls' and not self._num_extra:
+            raise ValueError(
+                f"'{model}' has no [CLS] token, choose pooling='mean'"
+            )
+        self.out_channels = self._pool(pixels[None]).size(1)

@@ -1,0 +1,97 @@
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsom_pyg.encoders.batching import encode_images, encode_texts, prepared
+
+PATHS = [Path(str(number)) for number in range(23)]
+CPU = torch.device('cpu')
+
+
+def number(path: Path) -> Tensor:
+    # The first ones take longest, so threads overtake each other.
+    time.sleep(0.02 if int(path.name) % 5 == 0 else 0)
+    return torch.full((2,), float(path.name))
+
+
+@pytest.mark.parametrize('ahead', [0, 1, 3])
+@pytest.mark.parametrize('size', [1, 4, 23, 50])
+def test_order_is_kept(size: int, ahead: int) -> None:
+    batches = list(prepared(PATHS, number, size, ahead))
+    assert [len(batch) for batch in batches[:-1]] == [size] * (22 // size)
+    assert torch.cat(batches)[:, 0].tolist() == list(range(23))
+
+
+@pytest.mark.parametrize('ahead', [0, 1])
+def test_few_images_are_held_at_a_time(ahead: int) -> None:
+    lock, started = threading.Lock(), 0
+
+    def prepare(path: Path) -> Tensor:
+        nonlocal started
+        with lock:
+            started += 1
+        return number(path)
+
+    taken = 0
+    for batch in prepared(PATHS, prepare, 4, ahead):
+        taken += len(batch)
+        time.sleep(0.05)  # the model runs
+        assert started <= taken + 4 * ahead
+        if ahead and taken < 16:  # and the next batch is there meanwhile
+            assert started > taken
+
+
+def test_threads_are_used() -> None:
+    threads = set()
+
+    def prepare(path: Path) -> Tensor:
+        threads.add(threading.current_thread())
+        return number(path)
+
+    encode_images(PATHS, prepare, lambda x: x, 2, 8, CPU)
+    assert threads
+    assert threading.main_thread() not in threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_error_stops_the_rest() -> None:
+    seen = []
+
+    def prepare(path: Path) -> Tensor:
+        seen.append(path)
+        if path.name == '3':
+            raise OSError('bad 3')
+        return number(path)
+
+    with pytest.raises(OSError, match='bad 3'):
+        encode_images(PATHS, prepare, lambda x: x, 2, 4, CPU)
+    assert len(seen) <= 4
+
+
+def test_texts_of_like_length_share_a_batch() -> None:
+    texts = ['a' * size for size in (3, 9, 1, 8, 2, 9, 0)]
+    batches = []
+
+    def encode(part: list[str]) -> Tensor:
+        batches.append([len(text) for text in part])
+        return torch.tensor([[float(len(text))] for text in part]).double()
+
+    x = encode_texts(texts, encode, 1, 3)
+    assert batches == [[9, 9, 8], [3, 2, 1], [0]]
+    assert x.dtype == torch.float32
+    assert x[:, 0].tolist() == [3, 9, 1, 8, 2, 9, 0]
+
+
+def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    encode_images(PATHS, number, lambda x: x, 2, 8, CPU)
+    encode_texts(['a'], lambda part: torch.zeros(1, 1), 1, 1)
+    assert not capsys.readouterr().err
+    encode_images(PATHS, number, lambda x: x, 2, 8, CPU, progress=True)
+    encode_texts(['a'], lambda part: torch.zeros(1, 1), 1, 1, progress=True)
+    bars = capsys.readouterr().err
+    assert '23/23' in bars
+    assert '1/1' in bars

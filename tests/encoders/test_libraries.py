@@ -1,0 +1,105 @@
+"""Big libraries: imported late, missed with advice, offline when cached."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dsom_pyg.encoders import BERT, CLIP, SBERT, ViT
+
+
+@pytest.mark.parametrize(
+    ('make', 'module', 'install'),
+    [
+        (ViT, 'transformers', 'dsom_pyg[encoders]'),
+        (BERT, 'transformers', 'dsom_pyg[encoders]'),
+        (CLIP, 'open_clip', 'open-clip-torch'),
+        (SBERT, 'sentence_transformers', 'sentence-transformers'),
+    ],
+)
+def test_a_missing_library(
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[], object],
+    module: str,
+    install: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError) as caught:
+        make()
+    assert f"needs the package '{module}'" in str(caught.value)
+    assert f'pip install "{install}"' in str(caught.value)
+
+
+def cache(root: Path, name: str, folder: Path) -> None:
+    """Lay a model out as the hub's cache does."""
+    place = root / f'models--{name.replace("/", "--")}'
+    revision = '0123456789abcdef0123456789abcdef01234567'
+    shutil.copytree(folder, place / 'snapshots' / revision)
+    (place / 'refs').mkdir()
+    (place / 'refs' / 'main').write_text(revision)
+
+
+SCRIPT = """
+import socket, sys
+
+def refuse(*args, **kwargs):
+    raise AssertionError('reached for the network')
+
+socket.socket.connect = socket.create_connection = refuse
+from dsom_pyg.encoders import BERT, CLIP, SBERT, ViT
+
+big = {'transformers', 'open_clip', 'sentence_transformers', 'sklearn'}
+print(big & sys.modules.keys())
+for encoder in (
+    ViT('someone/tiny-vit'),
+    BERT('someone/tiny-bert'),
+    CLIP('hf-hub:someone/tiny-clip'),
+    CLIP('hf-hub:someone/tiny-clip', tower='text'),
+    SBERT('someone/tiny-sbert'),
+):
+    print(encoder.name)
+print(big - sys.modules.keys())
+try:
+    ViT('someone/not-cached')
+except OSError as error:
+    print(error)
+"""
+
+
+def test_imported_late_and_offline_from_the_cache(
+    tmp_path: Path,
+    vit_folder: Path,
+    bert_folder: Path,
+    clip_folder: Path,
+    sbert_folder: Path,
+) -> None:
+    for folder in (vit_folder, bert_folder, clip_folder, sbert_folder):
+        cache(tmp_path, f'someone/{folder.name}', folder)
+    done = subprocess.run(
+        [sys.executable, '-c', SCRIPT],
+        env={
+            **os.environ,
+            'HF_HUB_OFFLINE': '1',
+            'HF_HUB_CACHE': str(tmp_path),
+        },
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    early, *names, late, failure = done.stdout.splitlines()
+    assert early == 'set()'
+    # The names tell that these are the same weights and settings.
+    assert names == [
+        ViT(vit_folder).name,
+        BERT(bert_folder).name,
+        CLIP(clip_folder).name,
+        CLIP(clip_folder, tower='text').name,
+        SBERT(sbert_folder).name,
+    ]
+    assert late in ('set()', "{'sklearn'}")
+    assert "cannot load the image encoder 'someone/not-cached'" in failure
