@@ -5,6 +5,7 @@ from dsom_pyg.datasets.countries import Countries
 from dsom_pyg.datasets.db15k import DB15K
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.datasets.fb15k_237 import FB15k_237
+from dsom_pyg.datasets.feature_files import read_features, save_features
 from dsom_pyg.datasets.mkg_w import MKG_W
 from dsom_pyg.datasets.mkg_y import MKG_Y
 from dsom_pyg.datasets.wn9 import WN9
@@ -20,4 +21,6 @@ __all__ = [
     'WN9',
     'Countries',
     'FakeMMKG',
+    'read_features',
+    'save_features',
 ]

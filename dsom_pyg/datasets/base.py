@@ -3,17 +3,19 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
+from dsom_pyg.datasets.encoding import file_digest
+from dsom_pyg.datasets.feature_files import align, read_features
+from dsom_pyg.datasets.features import add_features, coverage_of, set_features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.datasets.store import load_graph, save_graph
@@ -21,7 +23,7 @@ from dsom_pyg.encoders import Encoder
 
 # Raise it when the content of a processed file changes, so that files of an
 # older version are not read.
-FORMAT = 1
+FORMAT = 2
 
 
 class Origin(NamedTuple):
@@ -51,6 +53,8 @@ class RawGraph:
         findings: What was noticed while reading.
         origins: For each split as it was read, the file of its triples and
             the line of each, for the audit.
+        aliases: Further names by which files may call each entity, such as
+            its id. (default: none)
     """
 
     data: HeteroData
@@ -62,6 +66,7 @@ class RawGraph:
     extra: dict[str, Any] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     origins: dict[str, Origin] = field(default_factory=dict)
+    aliases: list[list[str]] | None = None
 
 
 class MultimodalDataset(InMemoryDataset):
@@ -74,7 +79,10 @@ class MultimodalDataset(InMemoryDataset):
 
     A dataset of one's own overrides :meth:`read`, and :meth:`identity` if
     it has options. Processed graphs are stored as safetensors with a JSON
-    header; a pickle is never read.
+    header; a pickle is never read. What an encoder gave for an item is
+    kept under ``<root>/features``, so that only what is new or changed is
+    encoded, and an interrupted run goes on. An image that cannot be read is
+    a missing one and a line in :attr:`findings`.
 
     Args:
         root: Folder for raw and processed files; with :obj:`None` nothing is
@@ -88,8 +96,12 @@ class MultimodalDataset(InMemoryDataset):
             (default: :obj:`None`)
         pre_transform: Applied once, before the graph is stored. It is told
             apart from another one by its ``repr``. (default: :obj:`None`)
-        force_reload: Process again even if a processed file exists.
-            (default: :obj:`False`)
+        force_reload: Process and encode again even if a processed file and
+            cached features exist. (default: :obj:`False`)
+        features: Files with the features of a modality, read by
+            :func:`~dsom_pyg.datasets.read_features`, in the place of an
+            encoder; any name of a modality will do.
+            (default: :obj:`None`)
 
     Shapes:
         - **data['text'].x:** :math:`(n, d)`, one row for each text
@@ -109,8 +121,19 @@ class MultimodalDataset(InMemoryDataset):
         transform: Callable[..., Any] | None = None,
         pre_transform: Callable[..., Any] | None = None,
         force_reload: bool = False,
+        features: Mapping[str, str | Path] | None = None,
     ) -> None:
         self._encoders = {'image': image_encoder, 'text': text_encoder}
+        self._feature_files = {
+            modality: Path(path).expanduser()
+            for modality, path in (features or {}).items()
+        }
+        for modality in self._feature_files:
+            if self._encoders.get(modality) is not None:
+                raise ValueError(
+                    f"modality '{modality}' has an encoder and a feature "
+                    f'file; give one of them'
+                )
         self._in_memory = root is None
         super().__init__(
             None if root is None else str(Path(root).expanduser()),
@@ -140,12 +163,17 @@ class MultimodalDataset(InMemoryDataset):
             else [encoder.name, encoder.out_channels]
             for modality, encoder in self._encoders.items()
         }
+        files = {
+            modality: [path.name, file_digest(path)]
+            for modality, path in self._feature_files.items()
+        }
         # The address of a function says nothing about what it does.
         step = re.sub(r' at 0x[0-9a-f]+', '', repr(self.pre_transform))
         return {
             'dataset': type(self).__name__,
             'format': FORMAT,
             'pre_transform': step,
+            'features': files,
             **names,
         }
 
@@ -199,10 +227,30 @@ class MultimodalDataset(InMemoryDataset):
             'image': raw.entity_images,
             'text': raw.entity_texts,
         }
+        coverage = {name: _share(lists) for name, lists in items.items()}
         for modality, encoder in self._encoders.items():
             if encoder is not None:
-                add_features(data, modality, items[modality], encoder)
-        coverage = {name: _share(lists) for name, lists in items.items()}
+                add_features(
+                    data,
+                    modality,
+                    items[modality],
+                    encoder,
+                    None if self._in_memory else Path(self.root) / 'features',
+                    self.force_reload,
+                    raw.findings,
+                )
+                coverage[modality] = coverage_of(data, modality)
+        names = raw.entity_names
+        aliases = [
+            [name, *(raw.aliases[index] if raw.aliases else ())]
+            for index, name in enumerate(names)
+        ]
+        for modality, path in self._feature_files.items():
+            table = read_features(path)
+            x, entity, findings = align(table, aliases, str(path))
+            raw.findings.extend(findings)
+            set_features(data, modality, x, entity)
+            coverage[modality] = coverage_of(data, modality)
         if raw.described is not None:
             coverage['description'] = _share(raw.described)
         if self.pre_transform is not None:
@@ -213,6 +261,7 @@ class MultimodalDataset(InMemoryDataset):
             'entity_texts': raw.entity_texts,
             'coverage': coverage,
             'extra': raw.extra,
+            'findings': raw.findings.to_json(),
         }
         return data, meta
 
@@ -262,67 +311,20 @@ class MultimodalDataset(InMemoryDataset):
         r"""R, without reciprocals."""
         return len(self._meta['relation_names'])
 
+    @property
+    def findings(self) -> Findings:
+        r"""What was noticed while reading and encoding."""
+        return Findings.from_json(self._meta['findings'])
+
     def coverage(self) -> dict[str, float]:
         r"""Share of the entities that have an item of each modality.
 
-        It speaks of the raw items, with or without an encoder. Where a
-        dataset can tell a description from a mere name, ``'description'`` is
-        a further entry.
+        Without an encoder it speaks of the raw items, else of those that
+        could be encoded. Where a dataset can tell a description from a mere
+        name, ``'description'`` is a further entry.
         """
         return dict(self._meta['coverage'])
 
 
 def _share(values: Sequence[object]) -> float:
     return sum(map(bool, values)) / max(len(values), 1)
-
-
-def add_features(
-    data: HeteroData,
-    modality: str,
-    items: Sequence[Sequence[str]] | Sequence[Sequence[Path]],
-    encoder: Encoder,
-) -> None:
-    r"""Encode the items of all entities into a node type and its edges.
-
-    Args:
-        data: The graph; gets ``data[modality].x`` and the edges from
-            :obj:`modality` to ``'entity'``.
-        modality: ``'image'`` or ``'text'``.
-        items: The texts or image paths of each entity.
-        encoder: Is called once, with all items.
-
-    Raises:
-        DatasetError: There is no item at all, or the output has a wrong
-            shape or type or is not finite.
-    """
-    flat: list[Any] = [item for group in items for item in group]
-    if not flat:
-        raise DatasetError(
-            f"no entity has any {modality}, so encoder '{encoder.name}' has "
-            f'nothing to encode; pass {modality}_encoder=None'
-        )
-    x = encoder(flat)
-    want = [len(flat), encoder.out_channels]
-    if not isinstance(x, Tensor) or list(x.shape) != want:
-        got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise DatasetError(
-            f"encoder '{encoder.name}' must return a tensor of shape {want} "
-            f'for {len(flat)} {modality} items, got {got}'
-        )
-    if not x.is_floating_point():
-        raise DatasetError(
-            f"encoder '{encoder.name}' must return floats, got {x.dtype}"
-        )
-    finite = x.isfinite().all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        raise DatasetError(
-            f"encoder '{encoder.name}' returned a non-finite feature for "
-            f"{modality} {row}: '{flat[row]}'"
-        )
-    entity = torch.tensor(
-        [index for index, group in enumerate(items) for _ in group]
-    )
-    data[modality].x = x.detach().float().cpu()
-    edge = (modality, graph.RELATION_OF_MODALITY[modality], 'entity')
-    data[edge].edge_index = torch.stack([torch.arange(len(flat)), entity])

@@ -1,23 +1,27 @@
 """What the public benchmarks share: sources, id files, image folders."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
+import torch
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from dsom_pyg.datasets.base import MultimodalDataset, Origin, RawGraph
 from dsom_pyg.datasets.download import fetch
+from dsom_pyg.datasets.feature_files import READERS
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.image_files import find_images, list_images
 from dsom_pyg.datasets.reading import (
     DatasetError,
     read_id_triples,
     read_ids,
     unique_names,
 )
-from dsom_pyg.graph import Triples, make_data
+from dsom_pyg.encoders import Encoder
+from dsom_pyg.graph import SPLITS, Triples, make_data
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 FILES = ('train2id.txt', 'valid2id.txt', 'test2id.txt')
 NATIVE = (
     'https://raw.githubusercontent.com/zjukg/NATIVE/'
@@ -64,15 +68,60 @@ class Texts(NamedTuple):
 class Benchmark(MultimodalDataset):
     r"""A public benchmark, downloaded from where it is published.
 
-    Its images may not be redistributed. Where they are to be used, they
-    belong under ``<root>/images/<folder>/``, one folder for each entity
-    (each dataset says how it is named) with any number of ``.jpg``,
-    ``.jpeg``, ``.png`` or ``.webp`` files.
+    Its images may not be redistributed; each dataset says where people get
+    them. They are taken from a folder that holds, for each entity, a folder
+    with any number of files or one file, named after the entity's name, its
+    id, or its index in the image list that the benchmark publishes.
 
     A subclass lists its :attr:`sources` and says what entities are called.
+
+    Args:
+        root: Folder for raw and processed files.
+        image_encoder: See :class:`MultimodalDataset`.
+            (default: :obj:`None`)
+        text_encoder: See :class:`MultimodalDataset`. (default: :obj:`None`)
+        transform: See :class:`MultimodalDataset`. (default: :obj:`None`)
+        pre_transform: See :class:`MultimodalDataset`.
+            (default: :obj:`None`)
+        force_reload: See :class:`MultimodalDataset`.
+            (default: :obj:`False`)
+        images: A folder of images, or a file of image features that
+            :func:`~dsom_pyg.datasets.read_features` can read.
+            (default: the folder ``<root>/images``)
+        features: See :class:`MultimodalDataset`. (default: :obj:`None`)
     """
 
     sources: ClassVar[Mapping[str, Source]] = {}
+
+    def __init__(
+        self,
+        root: str | Path,
+        image_encoder: Encoder | None = None,
+        text_encoder: Encoder | None = None,
+        transform: Callable[..., Any] | None = None,
+        pre_transform: Callable[..., Any] | None = None,
+        force_reload: bool = False,
+        images: str | Path | None = None,
+        features: Mapping[str, str | Path] | None = None,
+    ) -> None:
+        self._images = None if images is None else Path(images).expanduser()
+        if self._images and self._images.suffix.lower() in READERS:
+            features = {**(features or {}), 'image': self._images}
+            self._images = None
+        elif self._images and not self._images.is_dir():
+            raise DatasetError(
+                f"images='{images}' is neither a folder nor a file of "
+                f'features ({", ".join(READERS)})'
+            )
+        super().__init__(
+            root,
+            image_encoder,
+            text_encoder,
+            transform,
+            pre_transform,
+            force_reload,
+            features,
+        )
 
     @property
     def raw_file_names(self) -> list[str]:
@@ -81,12 +130,8 @@ class Benchmark(MultimodalDataset):
     def identity(self) -> dict[str, Any]:
         hashes = {name: self.sources[name].sha256 for name in self.sources}
         identity = {**super().identity(), 'sources': hashes}
-        if self._encoders['image'] is not None:
-            root = self._image_root
-            identity['images'] = [
-                [str(path.relative_to(root)), path.stat().st_size]
-                for path in _image_files(root, '**/*')
-            ]
+        if self._wants_images:
+            identity['images'] = list_images(self._image_root)
         return identity
 
     def download(self) -> None:
@@ -96,13 +141,19 @@ class Benchmark(MultimodalDataset):
     def read(self) -> RawGraph:
         entities, relations, splits = self._read_ids()
         names, texts, described = self._read_texts(entities)
+        names = unique_names(names, entities)
+        aliases = self._aliases(entities)
+        images, findings = self._find_images(names, aliases)
         return RawGraph(
             self._make_data(len(entities), len(relations), splits),
-            unique_names(names, entities),
+            names,
             self._name_relations(relations),
             texts,
-            self._find_images(entities),
+            images,
             described,
+            findings=findings,
+            origins=self._origins(splits),
+            aliases=aliases,
         )
 
     def _read_ids(self) -> IdGraph:
@@ -110,7 +161,7 @@ class Benchmark(MultimodalDataset):
         relations = read_ids(self._raw('relation2id.txt'))
         train, val, test = (
             read_id_triples(self._raw(name), len(entities), len(relations))
-            for name in FILES
+            for name in self._files
         )
         return IdGraph(entities, relations, (train, val, test))
 
@@ -125,38 +176,54 @@ class Benchmark(MultimodalDataset):
     def _name_relations(self, keys: list[str]) -> list[str]:
         return keys
 
-    def _image_folders(self, keys: list[str]) -> list[str]:
-        # The folder of each entity's images.
-        return keys
+    def _aliases(self, keys: list[str]) -> list[list[str]]:
+        # What files may call each entity, apart from its name.
+        return [[key] for key in keys]
+
+    # The files of the splits, and the line of their first triple: by default
+    # the number of triples stands above them.
+    _files: ClassVar[tuple[str, str, str]] = FILES
+    _first_line: ClassVar[int] = 2
+
+    def _origins(self, splits: tuple[Triples, ...]) -> dict[str, Origin]:
+        return {
+            split: Origin(
+                self._raw(name),
+                torch.arange(part.edge_type.numel()) + self._first_line,
+            )
+            for split, name, part in zip(
+                SPLITS, self._files, splits, strict=True
+            )
+        }
 
     def _raw(self, name: str) -> Path:
         return Path(self.raw_dir) / name
 
     @property
     def _image_root(self) -> Path:
-        return Path(self.root) / 'images'
+        return self._images or Path(self.root) / 'images'
 
-    def _find_images(self, keys: list[str]) -> list[list[Path]]:
+    @property
+    def _wants_images(self) -> bool:
+        return self._images is not None or self._encoders['image'] is not None
+
+    def _find_images(
+        self, names: list[str], aliases: list[list[str]]
+    ) -> tuple[list[list[Path]], Findings]:
+        if not self._wants_images:
+            return [[] for _ in names], Findings()
         root = self._image_root
-        if self._encoders['image'] is None:
-            return [[] for _ in keys]
-        folders = self._image_folders(keys)
-        images = [
-            _image_files(root / folder) if folder else [] for folder in folders
-        ]
+        called = [[n, *a] for n, a in zip(names, aliases, strict=True)]
+        images, findings = find_images(root, called)
         if not any(images):
-            example = next(filter(None, folders), '')
+            example = next(a[-1] for a in aliases if a)
             raise DatasetError(
                 f"{type(self).__name__} comes without images, and '{root}' "
-                f'holds none: put them into one folder for each entity, '
-                f"such as '{root / example}', or pass image_encoder=None"
+                f'holds none of its entities: put them into one folder for '
+                f"each, such as '{root / example}', or pass "
+                f'image_encoder=None'
             )
-        return images
-
-
-def _image_files(root: Path, pattern: str = '*') -> list[Path]:
-    files = sorted(root.glob(pattern))
-    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        return images, findings
 
 
 def local_name(uri: str) -> str:
@@ -166,8 +233,12 @@ def local_name(uri: str) -> str:
 
 def dbpedia_title(uri: str) -> str:
     r"""The readable title of a DBpedia resource; it may hold slashes."""
-    title = uri.removeprefix('http://dbpedia.org/resource/')
-    return unquote(title).replace('_', ' ').strip()
+    return unquote(local_title(uri)).replace('_', ' ').strip()
+
+
+def local_title(uri: str) -> str:
+    r"""The title of a DBpedia resource as its URI spells it."""
+    return uri.removeprefix('http://dbpedia.org/resource/')
 
 
 def name_and_description(name: str, description: str | None) -> str:

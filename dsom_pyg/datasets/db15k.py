@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from dsom_pyg.datasets.base import Origin
 from dsom_pyg.datasets.benchmark import (
     IMF,
     MMKB,
@@ -19,6 +20,7 @@ from dsom_pyg.datasets.benchmark import (
     Texts,
     dbpedia_title,
     local_name,
+    local_title,
     name_and_description,
 )
 from dsom_pyg.datasets.reading import read_table, unique_names
@@ -66,6 +68,9 @@ class DB15K(Benchmark):
             (default: :obj:`None`)
         force_reload: See :class:`MultimodalDataset`.
             (default: :obj:`False`)
+        images: A folder of images or a file of image features, see
+            :class:`Benchmark`. (default: ``<root>/images``)
+        features: See :class:`MultimodalDataset`. (default: :obj:`None`)
 
     Raises:
         ValueError: The split is unknown.
@@ -123,6 +128,8 @@ class DB15K(Benchmark):
         transform: Callable[..., Any] | None = None,
         pre_transform: Callable[..., Any] | None = None,
         force_reload: bool = False,
+        images: str | Path | None = None,
+        features: Mapping[str, str | Path] | None = None,
     ) -> None:
         if split not in ('clean', 'distributed'):
             raise ValueError(
@@ -145,6 +152,8 @@ class DB15K(Benchmark):
             transform,
             pre_transform,
             force_reload,
+            images,
+            features,
         )
 
     def identity(self) -> dict[str, Any]:
@@ -184,9 +193,17 @@ class DB15K(Benchmark):
         uris = [key.strip('<>') for key in keys]
         return unique_names([local_name(uri) for uri in uris], uris)
 
-    def _image_folders(self, keys: list[str]) -> list[str]:
-        folders = dict(read_table(self._raw('DB15K_ImageIndex.txt'), 2))
-        return [folders.get(key, '') for key in keys]
+    def _aliases(self, keys: list[str]) -> list[list[str]]:
+        index = dict(read_table(self._raw('DB15K_ImageIndex.txt'), 2))
+        uris = [key.strip('<>') for key in keys]
+        return [
+            [key, uri, local_title(uri), *filter(None, [index.get(key)])]
+            for key, uri in zip(keys, uris, strict=True)
+        ]
+
+    def _origins(self, splits: tuple[Triples, ...]) -> dict[str, Origin]:
+        # A clean split is drawn anew: its triples have no lines.
+        return super()._origins(splits) if self.split == 'distributed' else {}
 
 
 def only_in(

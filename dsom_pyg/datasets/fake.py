@@ -17,6 +17,7 @@ Triple = tuple[int, int, int]
 class _RandomFeatures:
     def __init__(self, out_channels: int, seed: int) -> None:
         self.name = 'random'
+        self.corpus_dependent = True
         self.out_channels = out_channels
         self.seed = seed
 

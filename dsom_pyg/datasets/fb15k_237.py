@@ -80,6 +80,6 @@ class FB15k_237(Benchmark):
             described.append(bool(label and about))
         return Texts(names, texts, described)
 
-    def _image_folders(self, keys: list[str]) -> list[str]:
-        folders = dict(read_table(self._raw('FB15K_ImageIndex.txt'), 2))
-        return [folders.get(key, '') for key in keys]
+    def _aliases(self, keys: list[str]) -> list[list[str]]:
+        index = dict(read_table(self._raw('FB15K_ImageIndex.txt'), 2))
+        return [[key, *filter(None, [index.get(key)])] for key in keys]

@@ -87,5 +87,5 @@ class MKG_W(Benchmark):
         names = {int(index): name for index, name, _ in rows}
         return [names[index] for index in range(len(keys))]
 
-    def _image_folders(self, keys: list[str]) -> list[str]:
-        return [local_name(key) for key in keys]
+    def _aliases(self, keys: list[str]) -> list[list[str]]:
+        return [[key, local_name(key)] for key in keys]

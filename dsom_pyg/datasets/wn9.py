@@ -49,8 +49,11 @@ class WN9(Benchmark):
         ),
     }
 
+    _files = ('train', 'valid', 'test')
+    _first_line = 1
+
     def _read_ids(self) -> IdGraph:
-        paths = [self._raw(name) for name in ('train', 'valid', 'test')]
+        paths = [self._raw(name) for name in self._files]
         rows = [row for path in paths for row in read_table(path, 3)]
         entities = sorted({name for row in rows for name in row[::2]})
         relations = sorted({row[1] for row in rows})

@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -58,12 +59,16 @@ def small(
     return type(base.__name__, (base,), {'sources': publish(files)})
 
 
-class Count:
-    name = 'count'
+class Size:
+    name = 'size'
     out_channels = 1
 
-    def __call__(self, items: Sequence[object]) -> Tensor:
-        return torch.arange(1.0, len(items) + 1)[:, None]
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        sizes = [
+            len(item) if isinstance(item, str) else item.stat().st_size
+            for item in items
+        ]
+        return torch.tensor(sizes)[:, None].float()
 
 
 def triples(data: Any, split: str) -> list[list[int]]:
@@ -132,19 +137,82 @@ def test_images_from_a_folder(
 ) -> None:
     cls = small(DB15K, publish, db15k_files())
     with pytest.raises(DatasetError, match=r'DBIMG1.*image_encoder=None'):
-        cls(tmp_path, image_encoder=Count())
-    for name in ('DBIMG2/b.JPG', 'DBIMG2/a.png', 'DBIMG1/x.txt', 'y.png'):
+        cls(tmp_path, image_encoder=Size())
+    for size, name in enumerate(
+        ('DBIMG2/b.JPG', 'DBIMG2/a.png', 'DBIMG1/x.txt', 'y.png'), 1
+    ):
         path = tmp_path / 'images' / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    dataset = cls(tmp_path, image_encoder=Count())
+        path.write_bytes(b'.' * size)
+    dataset = cls(tmp_path, image_encoder=Size())
     assert dataset.coverage()['image'] == 0.2
     pooled, present = pool_features(dataset[0], 'image')
     assert present.tolist() == [False, False, False, True, False]
     assert pooled[3].item() == 1.5
     # One more image is another graph.
     (tmp_path / 'images' / 'DBIMG1' / 'x.png').touch()
-    assert cls(tmp_path, image_encoder=Count()).coverage()['image'] == 0.4
+    assert cls(tmp_path, image_encoder=Size()).coverage()['image'] == 0.4
+    counts = dataset.findings.counts
+    assert counts == {'image of no entity': 1, 'not an image': 1}
+
+
+def test_images_by_name_id_or_index(
+    publish: Callable[..., Any], tmp_path: Path
+) -> None:
+    cls = small(DB15K, publish, db15k_files())
+    folder = tmp_path / 'photos'
+    for size, name in enumerate(
+        ('DBIMG1.png', 'AC_DC/a.jpg', 'Café.webp', 'Oslo/1.gif', 'Ålesund.png')
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b'.' * size)
+    dataset = cls(tmp_path / 'root', image_encoder=Size(), images=folder)
+    x, present = pool_features(dataset[0], 'image')
+    assert present.all()
+    assert x.flatten().tolist() == [0, 1, 2, 3, 4]
+    # Without an encoder the folder is still reported on.
+    without = cls(tmp_path / 'root', images=folder)
+    assert without.coverage()['image'] == 1
+    assert without[0].node_types == ['entity']
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ['Moscow, Idaho', 'AC/DC', 'Oslo'],
+        ['DBIMG1', 'AC/DC', 'DBIMG2'],
+        [f'{DBPEDIA}Moscow,_Idaho', f'<{DBPEDIA}AC/DC>', 'Oslo'],
+    ],
+)
+def test_images_as_a_feature_file(
+    publish: Callable[..., Any], tmp_path: Path, names: list[str]
+) -> None:
+    cls = small(DB15K, publish, db15k_files())
+    path = tmp_path / 'vit.npz'
+    np.savez(path, x=np.arange(6.0).reshape(3, 2) + 1, names=names)
+    data = cls(tmp_path, images=path)[0]
+    x, present = pool_features(data, 'image')
+    assert present.tolist() == [True, True, False, True, False]
+    assert x[present].tolist() == [[1, 2], [3, 4], [5, 6]]
+    with pytest.raises(ValueError, match="'image' has an encoder and a"):
+        cls(tmp_path, images=path, image_encoder=Size())
+    with pytest.raises(DatasetError, match='neither a folder nor a file'):
+        cls(tmp_path, images=tmp_path / 'nothing')
+
+
+def test_origins_point_at_the_lines(
+    publish: Callable[..., Any], tmp_path: Path
+) -> None:
+    cls = small(DB15K, publish, db15k_files())
+    with pytest.warns(UserWarning, match='leaks'):
+        raw = cls(tmp_path, split='distributed').read()
+    assert raw.origins.keys() == {'train', 'val', 'test'}
+    for split, (file, lines) in raw.origins.items():
+        rows = file.read_text().split('\n')
+        for line, triple in zip(lines, triples(raw.data, split), strict=True):
+            head, tail, rel = rows[line - 1].split()
+            assert triple == [int(head), int(tail), int(rel)]
+    assert cls(tmp_path).read().origins == {}
 
 
 def test_mkg_w(publish: Callable[..., Any], tmp_path: Path) -> None:
@@ -172,11 +240,11 @@ def test_mkg_w(publish: Callable[..., Any], tmp_path: Path) -> None:
 def test_mkg_y(publish: Callable[..., Any], tmp_path: Path) -> None:
     keys = ['Libreville', 'Lupin_III_(film)', 'A']
     files = id_files(keys, ['wasBornIn', 'playsFor'])
-    dataset = small(MKG_Y, publish, files)(tmp_path, text_encoder=Count())
+    dataset = small(MKG_Y, publish, files)(tmp_path, text_encoder=Size())
     assert dataset.entity_names == ['Libreville', 'Lupin III (film)', 'A']
     assert dataset.entity_texts[1] == ['Lupin III (film)']
     assert dataset.relation_names == ['wasBornIn', 'playsFor']
-    assert dataset[0]['text'].x.flatten().tolist() == [1, 2, 3]
+    assert dataset[0]['text'].x.flatten().tolist() == [10, 16, 1]
     assert triples(dataset[0], 'train') == [[0, 1, 0], [1, 0, 1]]
     assert triples(dataset[0], 'val') == [[0, 2, 0]]
     assert triples(dataset[0], 'test') == [[2, 0, 1]]
@@ -195,7 +263,7 @@ def test_fb15k_237(publish: Callable[..., Any], tmp_path: Path) -> None:
     image = tmp_path / 'images' / 'FBIMG1' / 'a.png'
     image.parent.mkdir(parents=True)
     image.touch()
-    dataset = small(FB15k_237, publish, files)(tmp_path, Count(), Count())
+    dataset = small(FB15k_237, publish, files)(tmp_path, Size(), Size())
     assert dataset.entity_names == ['Oslo (/m/a)', 'Oslo (/m/b)', '/m/c']
     assert dataset.entity_texts == [['Oslo: city'], ['Oslo'], []]
     assert dataset.relation_names == ['/l/contains', '/p/contains']

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.datasets import MultimodalDataset, store
+from dsom_pyg.datasets import MultimodalDataset, save_features, store
 from dsom_pyg.datasets.base import RawGraph
 from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import (
     Triples,
     fingerprint,
@@ -51,6 +53,9 @@ class Toy(MultimodalDataset):
 
     def read(self) -> RawGraph:
         type(self).reads += 1
+        image = Path('b.png') if self._in_memory else Path(self.root, 'b.png')
+        if not self._in_memory:
+            image.write_bytes(b'an image')
         train = Triples(torch.tensor([[0, 1], [1, 2]]), torch.tensor([0, 0]))
         test = Triples(torch.tensor([[0], [2]]), torch.tensor([0]))
         return RawGraph(
@@ -58,14 +63,20 @@ class Toy(MultimodalDataset):
             ['α', 'b', 'c'],
             ['r'],
             [['four', 'sixsix'], [], ['a']],
-            [[], [Path('b.png')], []],
+            [[], [image], []],
             described=[True, False, False],
             extra={'kinds': [1, 2, 3]},
         )
 
 
 def files(root: Path) -> list[str]:
-    return sorted(path.name for path in root.rglob('*') if path.is_file())
+    """The processed files, and whatever does not belong there."""
+    found = (path for path in root.rglob('*') if path.is_file())
+    return sorted(
+        path.name
+        for path in found
+        if 'features' not in path.parts and path.name != 'b.png'
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +111,7 @@ def test_what_it_holds(tmp_path: Path, reload: bool) -> None:
     assert edge_index.tolist() == [[0, 1, 2], [0, 0, 2]]
     edge_index = data['image', 'depicts', 'entity'].edge_index
     assert edge_index.tolist() == [[0], [1]]
+    assert len(dataset.findings) == 0
     pooled, present = pool_features(data, 'text')
     assert pooled.tolist() == [[5, 1], [0, 0], [1, 1]]
     assert present.tolist() == [True, False, True]
@@ -140,16 +152,16 @@ def test_another_encoder_has_another_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda n: torch.zeros(n - 1, 2), r'\[3, 2\] for 3 text .* \[2, 2\]'),
+        (lambda n: torch.zeros(n - 1, 2), r'\[3, 2\] for 3 items.* \[2, 2\]'),
         (lambda n: torch.zeros(n, 3), r'\[3, 2\] .* got \[3, 3\]'),
         (lambda n: torch.zeros(n), r'\[3, 2\] .* got \[3\]'),
         (lambda n: [[0.0, 0.0]] * n, 'got list'),
         (lambda n: torch.zeros(n, 2, dtype=torch.long), 'int64'),
         (
             lambda n: torch.tensor([[0, 0], [0, torch.nan], [0, 0]]),
-            "non-finite feature for text 1: 'sixsix'",
+            "non-finite feature for 'sixsix'",
         ),
-        (lambda n: torch.full((n, 2), torch.inf), 'non-finite .* text 0'),
+        (lambda n: torch.full((n, 2), torch.inf), "non-finite .* 'four'"),
     ],
 )
 def test_bad_encoder_output(
@@ -169,6 +181,64 @@ def test_nothing_to_encode(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match='pass image_encoder=None'):
         Bare(tmp_path, image_encoder=Lengths())
+
+
+class Opens(Lengths):
+    """An encoder that needs real images."""
+
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        for item in items:
+            open_image(item)
+        return super().__call__(items)
+
+
+@pytest.mark.parametrize('reload', [False, True])
+def test_an_unreadable_image_is_a_missing_one(
+    tmp_path: Path, reload: bool
+) -> None:
+    class Photos(Toy):
+        def read(self) -> RawGraph:
+            raw = super().read()
+            good = Path(self.root) / 'good.png'
+            Image.new('RGB', (4, 4)).save(good)
+            bad = raw.entity_images[1][0]
+            raw.entity_images = [[bad], [bad, good], []]
+            return raw
+
+    with pytest.warns(UserWarning, match='2 of 3 images cannot be read'):
+        dataset = Photos(tmp_path, image_encoder=Opens())
+    if reload:
+        dataset = Photos(tmp_path, image_encoder=Opens())
+    edge_index = dataset[0]['image', 'depicts', 'entity'].edge_index
+    assert edge_index.tolist() == [[0], [1]]
+    assert dataset.coverage()['image'] == 1 / 3
+    assert dataset.findings.counts == {'unreadable image': 2}
+    for finding in dataset.findings:
+        assert finding.file == str(tmp_path / 'b.png')
+
+    class Broken(Toy):
+        pass
+
+    with pytest.raises(DatasetError, match=r'no image can be read.*b\.png'):
+        Broken(tmp_path, image_encoder=Opens())
+
+
+def test_features_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / 'audio.safetensors'
+    save_features(path, torch.tensor([[1.0, 2], [3, 4]]), ['c', 'α'])
+    dataset = Toy(tmp_path, features={'audio': path})
+    data = dataset[0]
+    assert modalities(data) == ['audio']
+    x, present = pool_features(data, 'audio')
+    assert x.tolist() == [[3, 4], [0, 0], [1, 2]]
+    assert present.tolist() == [True, False, True]
+    assert dataset.coverage()['audio'] == 2 / 3
+    # Other features at the same path make another graph.
+    save_features(path, torch.tensor([[5.0]]), ['b'])
+    x, _ = pool_features(Toy(tmp_path, features={'audio': path})[0], 'audio')
+    assert x.tolist() == [[0], [5], [0]]
+    with pytest.raises(ValueError, match="'text' has an encoder and a"):
+        Toy(tmp_path, text_encoder=Lengths(), features={'text': path})
 
 
 def test_names_must_fit_the_graph(tmp_path: Path) -> None:

@@ -1,0 +1,300 @@
+"""Feature files that people already hold, read without running code."""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dsom_pyg.atomic import whole_or_nothing
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.reading import DatasetError, read_lines
+from dsom_pyg.datasets.spelling import spellings
+
+# What the two arrays of a file may be called.
+MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')
+NAME_KEYS = ('names', 'name', 'ids', 'id', 'keys', 'entities', 'entity_names')
+
+
+class FeatureTable(NamedTuple):
+    r"""Features as a file holds them.
+
+    Attributes:
+        names: Whose each row is; several rows may share a name. With
+            :obj:`None` the file does not say.
+
+    Shapes:
+        - **x:** :math:`(n, d)`, float32
+    """
+
+    x: Tensor
+    names: list[str] | None
+
+
+def read_features(path: str | Path) -> FeatureTable:
+    r"""Read ``.safetensors``, ``.npy``, ``.npz``, ``.h5``, ``.pt``, ``.pth``.
+
+    A file holds either one matrix ``[n, d]`` (for instance under ``'x'``),
+    with or without names (for instance under ``'names'``), or one vector
+    ``[d]`` or matrix ``[k, d]`` under the name of each entity. Names may
+    also stand in a text file beside it, one a line: ``features.names.txt``
+    for ``features.npy``.
+
+    Nothing that can run code is loaded: ``.npy`` without objects, ``.pt``
+    with ``weights_only``; ``.pkl`` is refused.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DatasetError: The file is missing, damaged, of an unknown kind, or
+            needs code to be read.
+        ImportError: ``h5py`` is needed and missing.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in READERS:
+        raise DatasetError(
+            f"cannot read features from '{path}': use one of "
+            f'{", ".join(READERS)}; a pickle can run code and is not read'
+        )
+    if not path.is_file():
+        raise DatasetError(f"the feature file '{path}' is missing")
+    table = _to_table(path, READERS[path.suffix.lower()](path))
+    beside = path.with_name(f'{path.stem}.names.txt')
+    if table.names is None and beside.exists():
+        table = FeatureTable(table.x, read_lines(beside))
+    if table.names is not None and len(table.names) != len(table.x):
+        raise DatasetError(
+            f'{path}: {len(table.x)} rows, but {len(table.names)} names'
+        )
+    finite = table.x.isfinite().all(dim=1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        name = f' ({table.names[row]!r})' if table.names else ''
+        raise DatasetError(
+            f'{path}: row {row}{name} has a value that is not finite'
+        )
+    return table
+
+
+def save_features(
+    path: str | Path, x: Tensor, names: Sequence[str] | None = None
+) -> None:
+    r"""Write features as ``.safetensors``, for :func:`read_features`.
+
+    Args:
+        path: Where to.
+        x: The features.
+        names: Whose each row is. (default: :obj:`None`)
+
+    Shapes:
+        - **x:** :math:`(n, d)`
+    """
+    metadata = {} if names is None else {'names': json.dumps(list(names))}
+    with whole_or_nothing(Path(path)) as temporary:
+        save_file({'x': x.contiguous()}, temporary, metadata)
+
+
+def align(
+    table: FeatureTable, aliases: Sequence[Sequence[str]], what: str
+) -> tuple[Tensor, Tensor, Findings]:
+    r"""Give every row to its entity.
+
+    Rows that are zero throughout stand for a missing feature, as is the
+    habit in such files, and are left out.
+
+    Args:
+        table: The features.
+        aliases: What each entity may be called: its name, its id, ...
+        what: Where the features come from, for messages.
+
+    Returns:
+        The features, their entities, and what was noticed.
+
+    Shapes:
+        - **x:** :math:`(n, d)`
+        - **entity:** :math:`(n)`
+
+    Raises:
+        DatasetError: There are no names and not as many rows as entities,
+            or no name is an entity.
+    """
+    findings = Findings()
+    x = table.x
+    if table.names is None:
+        if len(x) != len(aliases):
+            raise DatasetError(
+                f'{what}: {len(x)} rows without names for {len(aliases)} '
+                f'entities; add the names (see read_features)'
+            )
+        warnings.warn(
+            f'{what} does not name its rows, so they are taken in the order '
+            f'of the entity ids',
+            UserWarning,
+            stacklevel=2,
+        )
+        entity = torch.arange(len(x))
+    else:
+        entity = _entities(table.names, aliases, what, findings)
+    empty = (x == 0).all(dim=1) & (entity >= 0)
+    if empty.any():
+        for row in empty.nonzero().flatten().tolist():
+            findings.add('feature of zeros only', f'row {row}', what)
+    keep = (entity >= 0) & ~empty
+    return x[keep], entity[keep], findings
+
+
+def _entities(
+    names: Sequence[str],
+    aliases: Sequence[Sequence[str]],
+    what: str,
+    findings: Findings,
+) -> Tensor:
+    # Exact names win over their other spellings, earlier aliases over later.
+    ids: dict[str, int] = {}
+    for exact in (True, False):
+        for index, group in enumerate(aliases):
+            for alias in group:
+                for word in [alias] if exact else spellings(alias):
+                    ids.setdefault(word, index)
+    found = [ids.get(name, -1) for name in names]
+    if -1 in found:
+        strange = [n for n, i in zip(names, found, strict=True) if i < 0]
+        if len(strange) == len(names):
+            raise DatasetError(
+                f'{what}: none of its names is an entity; it has '
+                f'{strange[0]!r}, the graph {aliases[0][0]!r}'
+            )
+        for name in strange:
+            findings.add('feature of no entity', repr(name), what)
+    return torch.tensor(found, dtype=torch.long)
+
+
+def _to_table(path: Path, content: Any) -> FeatureTable:
+    names = None
+    if isinstance(content, Mapping):
+        arrays = {str(key): value for key, value in content.items()}
+        matrix = next((key for key in MATRIX_KEYS if key in arrays), None)
+        if matrix is None and len(arrays) == 1:
+            (matrix,) = arrays
+        label = next((key for key in NAME_KEYS if key in arrays), None)
+        if matrix is None:
+            return _stack(path, arrays)
+        content = arrays[matrix]
+        if label is not None:
+            names = [_word(value) for value in arrays[label]]
+    x = _matrix(path, content)
+    if x.dim() != 2:
+        raise DatasetError(
+            f'{path}: expected a matrix [n, d], got {list(x.shape)}'
+        )
+    return FeatureTable(x, names)
+
+
+def _stack(path: Path, arrays: Mapping[str, Any]) -> FeatureTable:
+    # One entry for each entity.
+    parts: list[Tensor] = []
+    names: list[str] = []
+    for name, value in arrays.items():
+        x = _matrix(path, value)
+        x = x[None] if x.dim() == 1 else x
+        if x.dim() != 2 or (parts and x.size(1) != parts[0].size(1)):
+            want = f'[{parts[0].size(1)}]' if parts else '[d] or [k, d]'
+            raise DatasetError(
+                f'{path}: {name!r} has shape {list(x.shape)}, expected {want}'
+            )
+        parts.append(x)
+        names += [name] * len(x)
+    if not parts:
+        raise DatasetError(f'{path} holds no features')
+    return FeatureTable(torch.cat(parts), names)
+
+
+def _matrix(path: Path, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach().float().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DatasetError(
+            f'{path}: holds a {type(value).__name__} where numbers are '
+            f'expected ({error})'
+        ) from error
+
+
+def _word(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            names = (file.metadata() or {}).get('names')
+    except SafetensorError as error:
+        raise DatasetError(f'{path} is damaged: {error}') from error
+    return (
+        content if names is None else {**content, 'names': json.loads(names)}
+    )
+
+
+def _read_numpy(path: Path) -> Any:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            return {key: content[key] for key in content.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise DatasetError(
+            f'{path} cannot be read without running code, or is damaged '
+            f'({error}); save plain numbers: np.save(path, x.astype("f4"))'
+        ) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        reason = str(error).partition('\n')[0]
+        raise DatasetError(
+            f'{path} cannot be read without running code, or is damaged '
+            f'({reason}); where you trust it, load it yourself and write it '
+            f'with dsom_pyg.datasets.save_features'
+        ) from error
+
+
+def _read_hdf5(path: Path) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            f'{path} needs h5py: pip install "dsom_pyg[h5]"'
+        ) from error
+    content: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            content[name] = item[()]
+
+    try:
+        with h5py.File(path, 'r') as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise DatasetError(f'{path} is damaged: {error}') from error
+    return content
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    '.safetensors': _read_safetensors,
+    '.npy': _read_numpy,
+    '.npz': _read_numpy,
+    '.h5': _read_hdf5,
+    '.hdf5': _read_hdf5,
+    '.pt': _read_torch,
+    '.pth': _read_torch,
+}

@@ -1,0 +1,103 @@
+"""Features in a graph: node types of their own, tied to entities."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from dsom_pyg import graph
+from dsom_pyg.datasets.encoding import encode_items
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.encoders import Encoder
+
+
+def coverage_of(data: HeteroData, modality: str) -> float:
+    r"""Share of the entities that have a feature of a modality."""
+    entities = data[feature_edge(modality)].edge_index[1].unique().numel()
+    return entities / max(graph.num_entities(data), 1)
+
+
+def feature_edge(modality: str) -> tuple[str, str, str]:
+    r"""The edge type that ties the items of a modality to entities."""
+    relation = graph.RELATION_OF_MODALITY.get(modality, 'describes')
+    return modality, relation, 'entity'
+
+
+def set_features(
+    data: HeteroData, modality: str, x: Tensor, entity: Tensor
+) -> None:
+    r"""Add a node type of features and its edges to the entities.
+
+    Args:
+        data: The graph.
+        modality: Name of the node type; any but ``'entity'``.
+        x: Features of items.
+        entity: The entity of each item.
+
+    Shapes:
+        - **x:** :math:`(n, d)`
+        - **entity:** :math:`(n)`
+    """
+    data[modality].x = x
+    edge_index = torch.stack([torch.arange(len(x)), entity])
+    data[feature_edge(modality)].edge_index = edge_index
+
+
+def add_features(
+    data: HeteroData,
+    modality: str,
+    items: Sequence[Sequence[str]] | Sequence[Sequence[Path]],
+    encoder: Encoder,
+    cache: Path | None = None,
+    refresh: bool = False,
+    findings: Findings | None = None,
+) -> None:
+    r"""Encode the items of all entities into a node type and its edges.
+
+    Args:
+        data: The graph; gets ``data[modality].x`` and the edges from
+            :obj:`modality` to ``'entity'``.
+        modality: ``'image'`` or ``'text'``.
+        items: The texts or image paths of each entity.
+        encoder: What encodes them.
+        cache: Folder of cached features. (default: :obj:`None`)
+        refresh: Encode again what is cached. (default: :obj:`False`)
+        findings: Gets a line for every item that cannot be read.
+            (default: :obj:`None`)
+
+    Raises:
+        DatasetError: There is no item at all, none can be read, or the
+            output has a wrong shape or type or is not finite.
+    """
+    flat: list[Any] = [item for group in items for item in group]
+    if not flat:
+        raise DatasetError(
+            f"no entity has any {modality}, so encoder '{encoder.name}' has "
+            f'nothing to encode; pass {modality}_encoder=None'
+        )
+    x, position, failures = encode_items(encoder, flat, cache, refresh)
+    if not len(x):
+        raise DatasetError(
+            f'no {modality} can be read; the first one: '
+            f'{next(iter(failures.values()))}'
+        )
+    if failures:
+        warnings.warn(
+            f'{len(failures)} of {len(flat)} {modality}s cannot be read and '
+            f'count as missing; they are listed in the findings of the '
+            f'dataset',
+            UserWarning,
+            stacklevel=2,
+        )
+    for at, why in failures.items():
+        if findings is not None:
+            findings.add(f'unreadable {modality}', why, flat[at])
+    entity = torch.tensor(
+        [index for index, group in enumerate(items) for _ in group]
+    )
+    set_features(data, modality, x, entity[position])

@@ -1,0 +1,188 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dsom_pyg.datasets.encoding import encode_items
+from dsom_pyg.datasets.reading import DatasetError
+
+
+class Bytes:
+    """A feature that tells what the item holds, and a record of the calls."""
+
+    def __init__(self, name: str = 'bytes', corpus: bool = False) -> None:
+        self.name, self.out_channels = name, 2
+        self.corpus_dependent = corpus
+        self.seen: list[list[Any]] = []
+
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        self.seen.append(list(items))
+        rows = []
+        for item in items:
+            if isinstance(item, Path):
+                with Image.open(item) as image:
+                    content = image.tobytes()
+            else:
+                content = item.encode()
+            rows.append([float(len(content)), float(sum(content))])
+        return torch.tensor(rows)
+
+    @property
+    def encoded(self) -> list[Any]:
+        return [item for call in self.seen for item in call]
+
+
+def image(path: Path, value: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4), value, np.uint8)).save(path)
+    return path
+
+
+def test_only_new_content_is_encoded(tmp_path: Path) -> None:
+    images = [image(tmp_path / f'{i}.png', i) for i in range(30)]
+    cache = tmp_path / 'cache'
+    first = Bytes()
+    before = encode_items(first, images, cache, chunk=7)
+    assert [len(call) for call in first.seen] == [7, 7, 7, 7, 2]
+    assert before.x[:, 1].tolist() == [16 * i for i in range(30)]
+    for i in range(10):
+        image(images[i], 100 + i)
+    second = Bytes()
+    after = encode_items(second, images, cache)
+    assert second.encoded == images[:10]
+    assert after.x[:10, 1].tolist() == [16 * (100 + i) for i in range(10)]
+    assert torch.equal(after.x[10:], before.x[10:])
+    # Neither order nor place matters, only what an item holds.
+    moved = [path.rename(tmp_path / f'm{path.name}') for path in images[::-1]]
+    third = Bytes()
+    assert torch.equal(encode_items(third, moved, cache).x.flip(0), after.x)
+    assert third.seen == []
+
+
+def test_an_interrupted_encoding_goes_on(tmp_path: Path) -> None:
+    texts = [f'text {i}' for i in range(10)]
+
+    class Dies(Bytes):
+        def __call__(self, items: Sequence[Any]) -> Tensor:
+            if len(self.seen) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(items)
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_items(Dies(), texts, tmp_path, chunk=3)
+    again = Bytes()
+    x = encode_items(again, texts, tmp_path, chunk=3).x
+    assert again.encoded == texts[6:]
+    assert torch.equal(x, Bytes()(texts))
+    # The pieces are merged at the end.
+    (folder,) = tmp_path.iterdir()
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_another_encoder_shares_nothing(tmp_path: Path) -> None:
+    encode_items(Bytes('one'), ['a'], tmp_path)
+    for other in (Bytes('two'), Bytes('one ')):
+        encode_items(other, ['a'], tmp_path)
+        assert other.encoded == ['a']
+    wide = Bytes('one')
+    wide.out_channels = 3
+    with pytest.raises(DatasetError, match='shape'):
+        encode_items(wide, ['a'], tmp_path)
+
+
+def test_refresh_encodes_again_and_replaces(tmp_path: Path) -> None:
+    class Double(Bytes):
+        def __call__(self, items: Sequence[Any]) -> Tensor:
+            return 2 * super().__call__(items)
+
+    old = encode_items(Bytes(), ['ab', 'c'], tmp_path).x
+    new = encode_items(Double(), ['ab', 'c'], tmp_path, refresh=True).x
+    assert torch.equal(new, 2 * old)
+    for _ in range(2):
+        later = Bytes()
+        x = encode_items(later, ['ab', 'c'], tmp_path).x
+        assert later.encoded == []
+        assert torch.equal(x, new)
+
+
+def test_equal_contents_once_and_texts_are_no_files(tmp_path: Path) -> None:
+    encoder = Bytes()
+    x = encode_items(encoder, ['a', 'b', 'a'], tmp_path).x
+    assert encoder.encoded == ['a', 'b']
+    assert torch.equal(x[0], x[2])
+    path = image(tmp_path / 'a.png', 7)
+    content = path.read_bytes().decode('latin-1')
+    encode_items(encoder, [content], tmp_path / 'cache')
+    encode_items(encoder, [path], tmp_path / 'cache')
+    assert encoder.encoded[2:] == [content, path]
+
+
+def test_a_damaged_file_is_encoded_again(tmp_path: Path) -> None:
+    encode_items(Bytes(), ['a', 'b'], tmp_path)
+    (file,) = tmp_path.rglob('*.safetensors')
+    file.write_bytes(file.read_bytes()[:-3])
+    encoder = Bytes()
+    assert torch.equal(
+        encode_items(encoder, ['a', 'b'], tmp_path).x, Bytes()(['a', 'b'])
+    )
+    assert encoder.encoded == ['a', 'b']
+    assert not file.exists()
+
+
+def test_all_at_once_where_items_depend_on_each_other(tmp_path: Path) -> None:
+    encoder = Bytes(corpus=True)
+    encode_items(encoder, ['a', 'b', 'a'], tmp_path, chunk=1)
+    assert encoder.seen == [['a', 'b', 'a']]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('corpus', [False, True])
+def test_unreadable_images_are_left_out(tmp_path: Path, corpus: bool) -> None:
+    good = image(tmp_path / 'good.png', 3)
+    text = tmp_path / 'text.jpg'
+    text.write_text('no image')
+    cut = image(tmp_path / 'cut.png', 9)
+    cut.write_bytes(cut.read_bytes()[:40])
+    empty = tmp_path / 'empty.png'
+    empty.touch()
+    gone = tmp_path / 'gone.png'
+    items = [text, good, cut, empty, gone, good]
+    out = encode_items(Bytes(corpus=corpus), items, tmp_path / 'cache')
+    assert out.position.tolist() == [1, 5]
+    assert out.x.tolist() == [[16, 48], [16, 48]]
+    assert sorted(out.failures) == [0, 2, 3, 4]
+    for at, why in out.failures.items():
+        assert items[at].name in why
+
+
+def test_bad_images_cost_one_chunk_in_vain(tmp_path: Path) -> None:
+    items = [image(tmp_path / f'{i}.png', i) for i in range(12)]
+    for i in (1, 4, 8):
+        items[i].write_text(f'no image {i}')
+    encoder = Bytes()
+    out = encode_items(encoder, items, chunk=3)
+    assert sorted(out.failures) == [1, 4, 8]
+    assert out.x[:, 1].tolist() == [16 * i for i in out.position.tolist()]
+    # Only the first chunk was tried with a bad image in it.
+    assert [len(call) for call in encoder.seen] == [3, 2, 2, 2, 3]
+
+
+def test_an_error_that_is_no_image_stays(tmp_path: Path) -> None:
+    class Broken(Bytes):
+        def __call__(self, items: Sequence[Any]) -> Tensor:
+            raise RuntimeError('out of memory')
+
+    with pytest.raises(RuntimeError, match='out of memory'):
+        encode_items(Broken(), [image(tmp_path / 'a.png', 1)], tmp_path)
+
+
+def test_nothing_to_encode(tmp_path: Path) -> None:
+    out = encode_items(Bytes(), [], tmp_path)
+    assert out.x.shape == (0, 2)
+    assert out.position.tolist() == []
+    assert out.failures == {}
