@@ -51,7 +51,7 @@ def read_table(
                 path,
                 number,
                 f'expected {columns} columns separated by {separator!r}, '
-                f'got {len(row)}: {_short(line)}',
+                f'got {len(row)}: {shorten(line)}',
             )
         if not all(cell.strip() for cell in row):
             column = [bool(cell.strip()) for cell in row].index(False) + 1
@@ -66,7 +66,7 @@ def _counted(path: Path) -> Iterator[tuple[int, str]]:
     first = lines[0].strip() if lines else ''
     if not (first.isascii() and first.isdigit()):
         raise error_at(
-            path, 1, f'must hold the number of rows, got {_short(first)}'
+            path, 1, f'must hold the number of rows, got {shorten(first)}'
         )
     if int(first) != len(lines) - 1:
         raise error_at(
@@ -95,7 +95,7 @@ def read_ids(path: Path) -> list[str]:
         cells = line.rsplit(None, 1)
         if len(cells) != 2:
             raise error_at(
-                path, number, f'expected a name and an id: {_short(line)}'
+                path, number, f'expected a name and an id: {shorten(line)}'
             )
         name = cells[0].strip()
         index = _integer(path, number, cells[1], len(rows), 'id')
@@ -127,7 +127,7 @@ def read_id_triples(
                 path,
                 number,
                 'expected 3 columns (head tail relation), '
-                f'got {len(cells)}: {_short(line)}',
+                f'got {len(cells)}: {shorten(line)}',
             )
         rows.append(
             [
@@ -189,18 +189,27 @@ def index_names(path: Path, names: Sequence[str]) -> dict[str, int]:
 
 
 def unique_names(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    r"""Append the key to every name that several keys share."""
-    counts = Counter(names)
-    return [
-        f'{name} ({key})' if counts[name] > 1 else name
-        for name, key in zip(names, keys, strict=True)
-    ]
+    r"""Append the key to every name that several keys share.
+
+    Keys must be unique.
+    """
+    assert len(set(keys)) == len(keys)
+    out = list(names)
+    counts = Counter(out)
+    # Once is nearly always enough, but a name may look like the outcome.
+    while len(counts) < len(out):
+        out = [
+            f'{name} ({key})' if counts[name] > 1 else name
+            for name, key in zip(out, keys, strict=True)
+        ]
+        counts = Counter(out)
+    return out
 
 
 def _integer(path: Path, line: int, cell: str, limit: int, what: str) -> int:
     if not (cell.isascii() and cell.isdigit()):
         raise error_at(
-            path, line, f'{what} must be an integer, got {_short(cell)}'
+            path, line, f'{what} must be an integer, got {shorten(cell)}'
         )
     value = int(cell)
     if value >= limit:
@@ -215,5 +224,6 @@ def _to_triples(rows: list[list[int]]) -> Triples:
     return Triples(head_tail, table[:, 2].contiguous())
 
 
-def _short(text: str) -> str:
+def shorten(text: str) -> str:
+    r"""A quoted text that fits into a message."""
     return repr(text if len(text) <= 80 else f'{text[:77]}...')

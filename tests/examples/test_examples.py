@@ -47,6 +47,34 @@ def test_train_dsom(
     assert 'France' in meta['entity_names']
 
 
+def test_own_graph(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    rows = [
+        f'n{i}\tr{k % 2}\tn{(i + k) % 12}\n'
+        for i in range(12)
+        for k in (1, 2, 3, 4)
+    ]
+    (tmp_path / 'triples.tsv').write_text(''.join(rows))
+    (tmp_path / 'texts.tsv').write_text('n0\tthe first\nn1\tthe second\n')
+    words = (str(tmp_path), '--epochs', '1', '--channels', '8', '--query')
+    run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r1')
+    out = capsys.readouterr().out
+    assert 'problems: none' in out
+    assert len(re.findall(r'^ +-?\d+\.\d\d  n\d+$', out, re.M)) == 10
+    with pytest.raises(SystemExit, match="unknown relation 'r'; did you mean"):
+        run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r')
+    capsys.readouterr()
+    # A second run has nothing left to do, and says the same.
+    stamps = [path.stat().st_mtime_ns for path in tmp_path.rglob('runs/*')]
+    assert len(stamps) == 2
+    run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r1')
+    assert capsys.readouterr().out == out
+    assert stamps == [p.stat().st_mtime_ns for p in tmp_path.rglob('runs/*')]
+
+
 def test_numbers_as_a_further_modality(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -69,7 +69,7 @@ def without_time(result: FitResult) -> list[dict[str, float]]:
     ]
 
 
-class Killed(Exception):
+class Killed(Exception):  # noqa: N818
     pass
 
 

@@ -1,0 +1,183 @@
+"""What is wrong with a graph, or worth knowing: ``audit(dataset)``.
+
+    python -m dsom_pyg.datasets.audit FOLDER
+
+shows it for a folder laid out as :class:`~dsom_pyg.datasets.MKGFolder`
+describes, and changes nothing there.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from dsom_pyg.datasets.checks import Checks, Section
+from dsom_pyg.datasets.folder import find_files, read_labels
+from dsom_pyg.datasets.labels import number
+from dsom_pyg.datasets.reading import DatasetError
+
+
+@dataclass
+class AuditReport:
+    r"""What :func:`audit` found.
+
+    Args:
+        name: Of the dataset.
+        sections: By title.
+    """
+
+    name: str
+    sections: dict[str, Section]
+
+    @property
+    def problems(self) -> list[str]:
+        r"""All problems, in words."""
+        return [p for each in self.sections.values() for p in each.problems]
+
+    @property
+    def ok(self) -> bool:
+        r"""Whether there is no problem."""
+        return not self.problems
+
+    def __getitem__(self, title: str) -> dict[str, int | float]:
+        return self.sections[title].facts
+
+    def __str__(self) -> str:
+        lines = [self.name, '=' * len(self.name)]
+        for title, section in self.sections.items():
+            lines += ['', title]
+            # What there is none of would hide the rest.
+            facts = {k: v for k, v in section.facts.items() if v}
+            for key, value in facts.items():
+                text = f'{100 * value:.1f} %'
+                if not isinstance(value, float):
+                    text = f'{value:,}'
+                lines.append(f'  {key:<44}{text:>12}')
+            lines += [] if facts else ['  none']
+            lines += [f'  {_line(each)}' for each in section.relations]
+            lines += [f'  - {each}' for each in section.examples]
+        lines += ['', f'problems: {len(self.problems) or "none"}']
+        lines += [f'  - {each}' for each in self.problems]
+        return '\n'.join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        r"""The report as plain values."""
+        return {
+            'dataset': self.name,
+            'ok': self.ok,
+            'problems': self.problems,
+            'sections': {
+                title: asdict(section)
+                for title, section in self.sections.items()
+            },
+        }
+
+
+def _line(row: dict[str, Any]) -> str:
+    share = f'{row["pairs"]:,} pairs, {100 * row["share"]:.0f} %'
+    if row['kind'] == 'symmetric':
+        return f'{row["relation"]} is symmetric: {share}'
+    return (
+        f'{row["relation"]} is {row["kind"]} in {row["other"]}: {share} of '
+        f'its own, {100 * row["share_of_other"]:.0f} % of the other'
+    )
+
+
+def audit(
+    dataset: MultimodalDataset, images: bool = True, threshold: float = 0.8
+) -> AuditReport:
+    r"""Look for all that may make a graph, or scores on it, misleading.
+
+    The raw files are read again (and fetched first if they are not there),
+    so that every example has its file and line where the dataset knows them.
+
+    Args:
+        dataset: Any dataset of the library.
+        images: Open every image to see whether it can be read.
+            (default: :obj:`True`)
+        threshold: Share of the pairs of a relation that another one must
+            have, perhaps reversed, for the two to be listed.
+            (default: :obj:`0.8`)
+    """
+    dataset.download()
+    with warnings.catch_warnings():
+        # The report says it all.
+        warnings.simplefilter('ignore', UserWarning)
+        raw = dataset.read()
+    root = Path(dataset.root) if dataset.root else None
+    return audit_raw(raw, type(dataset).__name__, root, images, threshold)
+
+
+def audit_raw(
+    raw: RawGraph,
+    name: str,
+    root: Path | None = None,
+    images: bool = True,
+    threshold: float = 0.8,
+) -> AuditReport:
+    r"""As :func:`audit`, of what a dataset read.
+
+    Args:
+        raw: The graph.
+        name: How the report calls it.
+        root: Files are named relative to it. (default: :obj:`None`)
+        images: See :func:`audit`. (default: :obj:`True`)
+        threshold: See :func:`audit`. (default: :obj:`0.8`)
+    """
+    checks = Checks(raw, root, threshold)
+    sections: dict[str, Callable[[], Section]] = {
+        'sizes': checks.sizes,
+        'duplicates within a split': checks.duplicates,
+        'overlaps between splits': checks.overlaps,
+        'pairs known from train': checks.known_pairs,
+        'relations that repeat or reverse others': checks.relations,
+        'not in train': checks.unseen,
+        'self loops': checks.self_loops,
+        'structure': checks.structure,
+        'coverage': checks.coverage,
+    }
+    if images:
+        sections['images'] = checks.images
+    sections['noticed while reading'] = checks.reading
+    return AuditReport(
+        name, {title: check() for title, check in sections.items()}
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    r"""The command; 1 means problems, 2 that the folder cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog='python -m dsom_pyg.datasets.audit',
+        description='Check a folder with a graph; nothing is changed there.',
+    )
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--json', type=Path, help='write the report there')
+    parser.add_argument(
+        '--strict', action='store_true', help='exit with 1 on any problem'
+    )
+    parser.add_argument(
+        '--no-images', action='store_true', help='do not open the images'
+    )
+    args = parser.parse_args(arguments)
+    try:
+        raw = number(read_labels(args.folder, find_files(args.folder)))
+    except (DatasetError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    report = audit_raw(
+        raw, args.folder.resolve().name, args.folder, not args.no_images
+    )
+    print(report)
+    if args.json:
+        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        args.json.write_text(text + '\n', encoding='utf-8')
+    return int(args.strict and not report.ok)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

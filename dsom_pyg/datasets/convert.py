@@ -1,0 +1,240 @@
+"""Graphs of pandas and networkx as datasets, and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsom_pyg.datasets.base import MultimodalDataset
+from dsom_pyg.datasets.labels import Labels
+from dsom_pyg.datasets.own import LabeledGraph, OwnGraph
+from dsom_pyg.datasets.reading import DatasetError, shorten
+from dsom_pyg.datasets.tables import Item, Part, triple_columns
+from dsom_pyg.graph import SPLITS, get_split
+
+# Attributes of nodes that hold texts and images, one or a list.
+TEXTS = ('text', 'texts', 'description', 'descriptions')
+IMAGES = ('image', 'images')
+SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
+
+
+def from_pandas(
+    frame: Any,
+    texts: Any = None,
+    images: Any = None,
+    names: Any = None,
+    **options: Any,
+) -> LabeledGraph:
+    r"""A dataset from a pandas frame of triples.
+
+    Args:
+        frame: A :class:`pandas.DataFrame` with the columns head, relation
+            and tail, under these or similar names, or else as its first
+            three columns. A further column ``split`` (train, val, test)
+            gives the splits; without one they are drawn.
+        texts: The texts of entities: a mapping from an entity to a text or
+            a list of texts, a :class:`pandas.Series` indexed by entity, or a
+            frame with the columns entity and text. (default: none)
+        images: The image paths of entities, likewise. (default: none)
+        names: Readable names of entities, likewise. (default: none)
+        options: For :class:`LabeledGraph`: ``root``, ``image_encoder``,
+            ``text_encoder``, ``split``, ``seed`` and so on.
+
+    Raises:
+        DatasetError: A cell is missing or empty; the message names the row.
+    """
+    columns = [str(column) for column in frame.columns]
+    if len(columns) < 3:
+        raise DatasetError(
+            f'the frame needs the columns head, relation and tail, it has '
+            f'{columns}'
+        )
+    places = triple_columns(columns) or {'head': 0, 'rel': 1, 'tail': 2}
+    lower = [column.lower() for column in columns]
+    order = [places[key] for key in ('head', 'rel', 'tail')]
+    if 'split' in lower:
+        order.append(lower.index('split'))
+    rows = []
+    values = zip(*(frame.iloc[:, place] for place in order), strict=True)
+    for position, (index, cells) in enumerate(
+        zip(frame.index, values, strict=True)
+    ):
+        where = f'row {position} of the frame (index {index!r})'
+        row = [
+            _label(cell, f'{where}, column {columns[place]!r},')
+            for cell, place in zip(cells, order, strict=True)
+        ]
+        rows.append((row, where))
+    labels = _split_labels(rows, given='split' in lower)
+    labels.texts = _items(texts, 'text')
+    labels.images = _items(images, 'image')
+    labels.names = _items(names, 'name')
+    return LabeledGraph(labels, **options)
+
+
+def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
+    r"""A dataset from a directed networkx graph.
+
+    An edge has its relation as attribute ``relation`` or as key, and may
+    have an attribute ``split`` (train, val, test); without one the splits
+    are drawn. A node may have the attributes ``text`` or ``description``,
+    ``image`` or ``images`` (one or a list) and ``name``. Nodes without edges
+    are entities too.
+
+    Args:
+        graph: A :class:`networkx.MultiDiGraph` or
+            :class:`networkx.DiGraph`.
+        options: For :class:`LabeledGraph`: ``root``, ``image_encoder``,
+            ``text_encoder``, ``split``, ``seed`` and so on.
+
+    Raises:
+        DatasetError: An edge has no relation, two nodes have one name, or
+            some edges have a split and others none.
+        ValueError: The graph is not directed.
+    """
+    if not graph.is_directed():
+        raise ValueError(
+            'a knowledge graph is directed; give a networkx.MultiDiGraph'
+        )
+    called = {node: _label(node, f'node {node!r}') for node in graph}
+    if len(set(called.values())) < len(called):
+        raise DatasetError('two nodes of the graph have the same name as text')
+    given = any('split' in a for *_, a in graph.edges(data=True))
+    keyed = graph.is_multigraph()
+    edges = graph.edges(keys=True, data=True) if keyed else graph.edges.data()
+    rows = []
+    for head, tail, *key, attributes in edges:
+        where = f'the edge from {head!r} to {tail!r}'
+        rel = attributes.get('relation')
+        # The keys that networkx makes up are integers.
+        if rel is None and key and not isinstance(key[0], int):
+            rel = key[0]
+        if rel is None:
+            raise DatasetError(
+                f"{where} has no relation: give it an attribute 'relation' "
+                f'or a key'
+            )
+        cells = [called[head], _label(rel, where), called[tail]]
+        if given:
+            split = attributes.get('split')
+            cells.append(_label(split, f"'split' of {where}"))
+        rows.append((cells, where))
+    labels = _split_labels(rows, given)
+    labels.entities = list(called.values())
+    relations = graph.graph.get('relations', ())
+    labels.relations = [str(each).strip() for each in relations]
+    if isinstance(relations, Mapping):
+        labels.relation_names = {str(k): str(v) for k, v in relations.items()}
+    for node, attributes in graph.nodes(data=True):
+        entity = called[node]
+        for words, out in (
+            (TEXTS, labels.texts),
+            (IMAGES, labels.images),
+            (('name',), labels.names),
+        ):
+            for word in words:
+                out += _entity_items(entity, attributes.get(word), word)
+    return LabeledGraph(labels, **options)
+
+
+def to_networkx(dataset: MultimodalDataset) -> Any:
+    r"""A :class:`networkx.MultiDiGraph` of all splits of a dataset.
+
+    Nodes are the labels of entities, with the attributes ``name``, ``text``
+    and ``image`` (lists, where there are any; images where the dataset
+    knows their paths). Edges have the attributes ``relation`` and
+    ``split``; ``graph.graph['relations']`` maps the labels of relations to
+    their names, in the order of their ids. :func:`from_networkx` reads it
+    back. Facts that are kept for filtering only are left out.
+
+    Args:
+        dataset: Any dataset of the library.
+    """
+    import networkx as nx  # type: ignore[import-untyped, unused-ignore]
+
+    own = isinstance(dataset, OwnGraph)
+    keys = dataset.entity_keys if own else dataset.entity_names
+    relations = dataset.relation_keys if own else dataset.relation_names
+    images = dataset.entity_images if own else [[] for _ in keys]
+    names = dict(zip(relations, dataset.relation_names, strict=True))
+    graph = nx.MultiDiGraph(relations=names)
+    for key, name, texts, paths in zip(
+        keys, dataset.entity_names, dataset.entity_texts, images, strict=True
+    ):
+        graph.add_node(key, name=name)
+        if texts:
+            graph.nodes[key]['text'] = list(texts)
+        if paths:
+            graph.nodes[key]['image'] = [str(path) for path in paths]
+    for split in SPLITS:
+        part = get_split(dataset[0], split)
+        head, tail = part.edge_index.tolist()
+        for h, t, r in zip(head, tail, part.edge_type.tolist(), strict=True):
+            graph.add_edge(
+                keys[h], keys[t], relation=relations[r], split=split
+            )
+    return graph
+
+
+def _split_labels(
+    rows: Iterable[tuple[list[str], str]], given: bool
+) -> Labels:
+    # From head, relation, tail (and split), and where that stands.
+    if not given:
+        part = Part([(row[0], row[1], row[2]) for row, _ in rows])
+        return Labels({'train': part}, draw=('val', 'test'))
+    parts = {split: Part() for split in SPLITS}
+    for (head, rel, tail, word), where in rows:
+        split = SPLIT_WORDS.get(word.lower(), word.lower())
+        if split not in parts:
+            raise DatasetError(
+                f'{where}: unknown split {shorten(word)}, use one of {SPLITS}'
+            )
+        parts[split].rows.append((head, rel, tail))
+    return Labels(parts)
+
+
+def _items(values: Any, what: str) -> list[Item]:
+    if values is None:
+        return []
+    if hasattr(values, 'iloc') and hasattr(values, 'columns'):
+        pairs = zip(values.iloc[:, 0], values.iloc[:, 1], strict=True)
+    else:
+        pairs = values.items()
+    return [
+        item
+        for entity, value in pairs
+        for item in _entity_items(
+            _label(entity, f'an entity with {what}'), value, what
+        )
+    ]
+
+
+def _entity_items(entity: str, value: Any, what: str) -> list[Item]:
+    if isinstance(value, str | Path):
+        value = [value]
+    elif not isinstance(value, Sequence) and _is_missing(value):
+        return []
+    if not isinstance(value, Sequence) or not all(
+        isinstance(each, str | Path) for each in value
+    ):
+        raise DatasetError(
+            f'{what} of {shorten(entity)} must be a string or a list of '
+            f'strings, got {shorten(str(value))}'
+        )
+    found = [str(each).strip() for each in value]
+    return [Item((entity,), each) for each in found if each]
+
+
+def _label(value: Any, where: str) -> str:
+    label = '' if _is_missing(value) else str(value).strip()
+    if not label:
+        raise DatasetError(f'{where} is missing or empty; fill or drop it')
+    return label
+
+
+def _is_missing(value: Any) -> bool:
+    # None, NaN of any kind, pandas.NaT and pandas.NA.
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True

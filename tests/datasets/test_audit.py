@@ -1,0 +1,450 @@
+import json
+import os
+import random
+import re
+import warnings
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+import torch
+from PIL import Image
+
+from dsom_pyg.datasets import DB15K, WN9, FakeMMKG, leakage
+from dsom_pyg.datasets.audit import AuditReport, audit, audit_raw, main
+from dsom_pyg.datasets.base import Origin, RawGraph
+from dsom_pyg.datasets.folder import MKGFolder
+from dsom_pyg.graph import SPLITS, Triples, make_data
+
+_PLACE = os.environ.get('DSOM_PYG_MIRROR', '')
+MIRROR = _PLACE if _PLACE and Path(_PLACE).is_dir() else None
+
+Rows = list[tuple[int, int, int]]
+ENTITIES, RELATIONS = 13, 5
+
+
+def draw(seed: int) -> dict[str, Rows]:
+    """Splits with every fault there is, h, r, t."""
+    rng = random.Random(seed)
+
+    def row() -> tuple[int, int, int]:
+        # Entity 10 and relation 3 are rare.
+        head, tail = rng.choices(range(11), [5] * 10 + [1], k=2)
+        return head, rng.choice([0, 0, 1, 2, 2, 3][: rng.choice([5, 6])]), tail
+
+    train = [row() for _ in range(40)]
+    # Relation 1 is the reverse of relation 0, relation 2 is symmetric.
+    train += [(t, 1, h) for h, r, t in train if r == 0 and rng.random() < 0.9]
+    train += [(t, 2, h) for h, r, t in train if r == 2]
+    val = [row() for _ in range(8)] + rng.sample(train, 3)
+    test = [row() for _ in range(10)] + rng.sample(train, 2) + val[:2]
+    # Test alone has relation 4 and entity 11; entity 12 is nowhere.
+    test += [(11, 4, 0), (1, 0, 11)]
+    return {'train': train, 'val': val * 2, 'test': test}
+
+
+def triples(rows: Rows) -> Triples:
+    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
+    return Triples(table[:, [0, 2]].t().contiguous(), table[:, 1].contiguous())
+
+
+def raw_graph(rows: dict[str, Rows]) -> RawGraph:
+    parts = [triples(rows[split]) for split in SPLITS]
+    return RawGraph(
+        make_data(ENTITIES, RELATIONS, *parts),
+        [f'e{index}' for index in range(ENTITIES)],
+        [f'r{index}' for index in range(RELATIONS)],
+        [['text']] * 3 + [[]] * (ENTITIES - 3),
+        [[] for _ in range(ENTITIES)],
+        [True] + [False] * (ENTITIES - 1),
+        origins={
+            split: Origin(
+                Path(f'/data/{split}.tsv'), torch.arange(len(rows[split])) + 7
+            )
+            for split in SPLITS
+        },
+    )
+
+
+@pytest.fixture(params=range(4))
+def rows(request: pytest.FixtureRequest) -> dict[str, Rows]:
+    return draw(request.param)
+
+
+def report_of(rows: dict[str, Rows]) -> AuditReport:
+    return audit_raw(raw_graph(rows), 'random', Path('/data'))
+
+
+def test_duplicates_and_overlaps(rows: dict[str, Rows]) -> None:
+    report = report_of(rows)
+    sets = {split: set(rows[split]) for split in SPLITS}
+    assert report['duplicates within a split'] == {
+        split: len(rows[split]) - len(sets[split]) for split in SPLITS
+    }
+    val, test = sets['val'], sets['test']
+    train = sets['train']
+    assert report['overlaps between splits'] == {
+        'val in train, rows': sum(row in train for row in rows['val']),
+        'val in train, distinct': len(val & train),
+        'val in test, rows': sum(row in test for row in rows['val']),
+        'val in test, distinct': len(val & test),
+        'val, distinct': len(val),
+        'val in neither, distinct': len(val - train - test),
+        'test in train, rows': sum(row in train for row in rows['test']),
+        'test in train, distinct': len(test & train),
+        'test, distinct': len(test),
+        'test not in train, distinct': len(test - train),
+    }
+    text = ' '.join(report.problems)
+    assert f'{len(val & train)} of {len(val)} distinct val' in text
+    assert f'{len(test & train)} of {len(test)} distinct test' in text
+
+
+def test_pairs_known_from_train(rows: dict[str, Rows]) -> None:
+    facts = report_of(rows)['pairs known from train']
+    train = set(rows['train'])
+    pairs = {(h, t) for h, _, t in train}
+    for split in ('val', 'test'):
+        back = sum((t, h) in pairs for h, _, t in rows[split])
+        same = sum(
+            any((h, x, t) in train for x in range(RELATIONS) if x != r)
+            for h, r, t in rows[split]
+        )
+        assert facts[f'{split}, reversed in train'] == back
+        assert facts[f'{split}, in train under another relation'] == same
+        share = facts[f'{split}, reversed in train, share']
+        assert share == pytest.approx(back / len(rows[split]))
+        assert back
+        assert same
+
+
+@pytest.mark.parametrize('reverse', [True, False])
+@pytest.mark.parametrize('threshold', [0.3, 0.8])
+def test_relations_that_say_the_same(
+    rows: dict[str, Rows], reverse: bool, threshold: float
+) -> None:
+    pairs: list[set[tuple[int, int]]] = [set() for _ in range(RELATIONS)]
+    for head, rel, tail in rows['train']:
+        if head != tail:
+            pairs[rel].add((head, tail))
+    expected = []
+    for a, b in product(range(RELATIONS), repeat=2):
+        other = {(t, h) if reverse else (h, t) for h, t in pairs[b]}
+        shared = len(pairs[a] & other)
+        if (reverse or a != b) and shared >= 2 and pairs[a]:
+            share = shared / len(pairs[a])
+            if share >= threshold:
+                back = shared / len(pairs[b])
+                expected.append((a, b, shared, share, back))
+    found = leakage.relation_pairs(
+        triples(rows['train']), ENTITIES, RELATIONS, threshold, reverse, 2
+    )
+    assert sorted(found) == [pytest.approx(each) for each in sorted(expected)]
+    assert [each.shared for each in found] == sorted(
+        (each.shared for each in found), reverse=True
+    )
+    if reverse:
+        # By construction.
+        assert (2, 2) in {(each.first, each.second) for each in found}
+
+
+def test_relations_in_the_report() -> None:
+    ring = [(i, 0, (i + 1) % ENTITIES) for i in range(ENTITIES)]
+    # A part of the ring again, in two other relations, and a symmetric one.
+    rows = ring + [(t, 1, h) for h, _, t in ring[:6]]
+    rows += [(h, 3, t) for h, _, t in ring[:10]]
+    rows += [(0, 2, 5), (5, 2, 0), (0, 2, 6), (6, 2, 0), (1, 2, 8), (8, 2, 1)]
+    report = report_of({'train': rows, 'val': [], 'test': []})
+    section = report.sections['relations that repeat or reverse others']
+    assert section.facts == {'symmetric': 1, 'reversed': 2, 'repeated': 1}
+    told = [
+        (row['kind'], row['relation'], row['other'], row['pairs'])
+        for row in section.relations
+    ]
+    assert told == [
+        ('symmetric', 'r2', 'r2', 6),
+        ('reversed', 'r1', 'r0', 6),
+        ('reversed', 'r1', 'r3', 6),
+        ('repeated', 'r3', 'r0', 10),
+    ]
+    text = str(report)
+    assert '  r2 is symmetric: 6 pairs, 100 %\n' in text
+    line = 'r3 is repeated in r0: 10 pairs, 100 % of its own, 77 % of the oth'
+    assert line in text
+
+
+def test_what_train_lacks_and_self_loops(rows: dict[str, Rows]) -> None:
+    report = report_of(rows)
+    facts = report['not in train']
+    seen = {x for h, _, t in rows['train'] for x in (h, t)}
+    used = {r for _, r, _ in rows['train']}
+    for split in ('val', 'test'):
+        part = rows[split]
+        new = {x for h, _, t in part for x in (h, t)} - seen
+        assert facts[f'entities of {split}'] == len(new)
+        count = sum(bool({h, t} & new) for h, _, t in part)
+        assert facts[f'triples of {split} with such'] == count
+        lacking = {r for _, r, _ in part} - used
+        assert facts[f'relations of {split}'] == len(lacking)
+    assert report['self loops'] == {
+        split: sum(h == t for h, _, t in rows[split]) for split in SPLITS
+    }
+
+
+def test_structure(rows: dict[str, Rows]) -> None:
+    facts = report_of(rows)['structure']
+    everything = [row for split in SPLITS for row in rows[split]]
+    ends = {x for h, _, t in everything for x in (h, t)}
+    assert facts['entities in no triple'] == ENTITIES - len(ends)
+    # Union by repeated relabelling.
+    label = {x: x for h, _, t in rows['train'] for x in (h, t)}
+    for _ in label:
+        for h, _, t in rows['train']:
+            label[h] = label[t] = min(label[h], label[t])
+    sizes = Counter(label.values())
+    assert facts['connected parts of train'] == len(sizes)
+    assert facts['entities in the largest part'] == max(sizes.values())
+    kinds: Counter[str] = Counter()
+    for rel in {r for _, r, _ in rows['train']}:
+        pairs = {(h, t) for h, r, t in rows['train'] if r == rel}
+        heads = len({h for h, _ in pairs})
+        tails = len({t for _, t in pairs})
+        left = 'N' if len(pairs) / tails > 1.5 else '1'
+        kinds[f'{left}-{"N" if len(pairs) / heads > 1.5 else "1"}'] += 1
+    for name in ('1-1', '1-N', 'N-1', 'N-N'):
+        assert facts[f'{name} relations'] == kinds[name]
+
+
+def test_sizes_and_coverage(rows: dict[str, Rows]) -> None:
+    report = report_of(rows)
+    assert report['sizes'] == {
+        'entities': ENTITIES,
+        'relations': RELATIONS,
+        **{split: len(rows[split]) for split in SPLITS},
+    }
+    assert report['coverage'] == {
+        'texts': 3,
+        'entities with text': 3,
+        'share with text': 3 / 13,
+        'images': 0,
+        'entities with image': 0,
+        'share with image': 0.0,
+        'entities with a description': 1,
+    }
+
+
+def test_examples_name_file_and_line(rows: dict[str, Rows]) -> None:
+    report = report_of(rows)
+    section = report.sections['overlaps between splits']
+    leaks = [
+        at for at, row in enumerate(rows['val']) if row in set(rows['train'])
+    ]
+    first = section.examples[0]
+    head, rel, tail = rows['val'][leaks[0]]
+    there = rows['train'].index(rows['val'][leaks[0]]) + 7
+    assert (first.file, first.line) == ('val.tsv', leaks[0] + 7)
+    assert first.message == (
+        f'val in train: e{head} | r{rel} | e{tail}, also in train.tsv:{there}'
+    )
+    again = report.sections['duplicates within a split'].examples[-1]
+    assert again.file is not None
+    assert again.line is not None
+    part = rows[again.file.removesuffix('.tsv')]
+    assert part[again.line - 7] in part[: again.line - 7]
+
+
+def test_without_origins_there_are_no_places() -> None:
+    raw = raw_graph(draw(0))
+    raw.origins = {}
+    report = audit_raw(raw, 'random')
+    section = report.sections['overlaps between splits']
+    assert section.examples[0].file is None
+    assert 'also in' not in section.examples[0].message
+    assert report['overlaps between splits']['val in train, rows']
+
+
+def test_a_clean_graph_is_ok() -> None:
+    ring = [(i, i % 2, (i + 1) % ENTITIES) for i in range(ENTITIES)]
+    rows = {'train': ring, 'val': [(0, 0, 5)], 'test': [(1, 1, 7)]}
+    report = report_of(rows)
+    assert report.ok
+    assert report.problems == []
+    assert str(report).endswith('problems: none')
+    rows['test'] = []
+    assert report_of(rows).problems == ['split test is empty']
+
+
+def test_few_reversed_pairs_are_no_problem() -> None:
+    ring = [(i, i % 2, (i + 1) % ENTITIES) for i in range(ENTITIES)]
+    test = [(i, 0, (i + 2) % ENTITIES) for i in range(ENTITIES - 1)]
+    rows = {'train': ring, 'val': [(0, 0, 5)], 'test': [*test, (1, 0, 0)]}
+    assert report_of(rows).ok
+    rows['test'].append((2, 0, 1))
+    assert report_of(rows).problems == [
+        '2 of 14 test pairs are reversed in train'
+    ]
+
+
+def test_an_empty_graph() -> None:
+    report = report_of({'train': [], 'val': [], 'test': []})
+    assert report['structure']['connected parts of train'] == 0
+    assert report['structure']['entities in no triple'] == ENTITIES
+    assert len(report.problems) == 4
+    assert isinstance(str(report), str)
+
+
+def test_the_report_is_text_and_json(rows: dict[str, Rows]) -> None:
+    report = report_of(rows)
+    value = json.loads(json.dumps(report.to_json()))
+    assert value['dataset'] == 'random'
+    assert value['ok'] is False
+    assert value['problems'] == report.problems
+    facts = {
+        title: section['facts'] for title, section in value['sections'].items()
+    }
+    assert facts == {title: report[title] for title in report.sections}
+    assert len(json.dumps(value)) < 12_000
+    text = str(report)
+    assert f'problems: {len(report.problems)}' in text
+    assert all(title in text for title in report.sections)
+    assert re.search(r'^  share with text +23\.1 %$', text, re.M)
+    assert '/data/' not in text + json.dumps(value)
+
+
+def test_components_agree_with_networkx() -> None:
+    train = triples(draw(1)['train'])
+    graph = nx.DiGraph(train.edge_index.t().tolist())
+    wanted = sorted(map(len, nx.weakly_connected_components(graph)))[::-1]
+    assert leakage.component_sizes(train) == wanted
+
+
+def folder(root: Path, **files: str) -> Path:
+    for name, content in files.items():
+        path = root / name.replace('__', '.')
+        path.write_text(content, encoding='utf-8')
+    return root
+
+
+def test_unreadable_images(tmp_path: Path) -> None:
+    root = folder(tmp_path, train__tsv='a\tr\tb\nb\tr\tc\n')
+    (root / 'images').mkdir()
+    Image.new('RGB', (4, 4)).save(root / 'images' / 'a.png')
+    (root / 'images' / 'b.jpg').write_text('no image')
+    (root / 'images' / 'c.png').touch()
+    dataset = MKGFolder(root, split=(1, 0, 0))
+    report = audit(dataset)
+    assert report['images'] == {'image files': 3, 'unreadable': 2}
+    assert '2 images cannot be read' in report.problems
+    examples = report.sections['images'].examples
+    assert [each.file for each in examples] == ['images/b.jpg', 'images/c.png']
+    assert 'empty' in examples[1].message
+    assert 'images' not in audit(dataset, images=False).sections
+
+
+def test_what_reading_noticed(tmp_path: Path) -> None:
+    content = 'head\trelation\ttail\na\tr\tb\na\tr\tb\nb\tr\tb\nA\tr\tb\n'
+    root = folder(tmp_path, train__tsv=content, test__tsv='a\tr\tb\n')
+    with pytest.warns(UserWarning, match='also in train'):
+        dataset = MKGFolder(root, split=(0.9, 0, 0.1))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        report = audit(dataset)
+    assert report['noticed while reading'] == {
+        'header': 1,
+        'duplicate triple': 1,
+        'self loop': 1,
+        'case twins': 1,
+        'test triple also in train': 1,
+    }
+    assert report.problems == [
+        'split val is empty',
+        '1 of 1 distinct test triples are in train',
+        'duplicate triple: 1',
+        'case twins: 1',
+    ]
+    text = str(report)
+    assert '- train.tsv:3: dropped' in text
+    assert (
+        '- test.tsv:1: test in train: a | r | b, also in train.tsv:2' in text
+    )
+    assert str(tmp_path) not in text.replace(report.name, '')
+
+
+def test_every_dataset_can_be_audited() -> None:
+    report = audit(FakeMMKG(), images=False)
+    assert report.name == 'FakeMMKG'
+    assert report['not in train']['entities of test'] == 1
+    assert report['structure']['entities in the largest part'] == 19
+    assert report['coverage']['entities with image'] == 18
+
+
+def test_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ''.join(
+        f'n{i}\tr\tn{(i + k) % 9}\n' for i in range(9) for k in (1, 2)
+    )
+    root = tmp_path / 'mine'
+    root.mkdir()
+    folder(root, triples__tsv=rows)
+    before = sorted(root.rglob('*'))
+    assert main([str(root), '--strict', '--no-images']) == 0
+    text = capsys.readouterr().out
+    assert text.startswith('mine\n====\n')
+    assert 'problems: none' in text
+    assert sorted(root.rglob('*')) == before
+    folder(root, triples__tsv=rows + 'n0\tr\tn1\n')
+    out = tmp_path / 'report.json'
+    assert main([str(root), '--json', str(out)]) == 0
+    assert main([str(root), '--strict']) == 1
+    value = json.loads(out.read_text())
+    assert value['problems'] == ['duplicate triple: 1']
+    assert value['sections']['noticed while reading']['examples'][0] == {
+        'kind': 'duplicate triple',
+        'message': "dropped 'n0' | 'r' | 'n1', which stands in line 1",
+        'file': 'triples.tsv',
+        'line': 19,
+    }
+    capsys.readouterr()
+    folder(root, triples__tsv='a\tb\n')
+    assert main([str(root)]) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ''
+    assert seen.err.startswith('error: ')
+    assert 'triples.tsv:1: expected 3 columns' in seen.err
+
+
+@pytest.mark.skipif(
+    MIRROR is None, reason='no mirror: DSOM_PYG_MIRROR names no folder'
+)
+def test_golden_benchmarks(
+    tmp_path: Path, without_mirror: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('DSOM_PYG_MIRROR', str(MIRROR))
+    with pytest.warns(UserWarning, match='leaks'):
+        db15k: Any = DB15K(tmp_path / 'DB15K', split='distributed')
+    report = audit(db15k)
+    assert report['sizes']['val'] == 9904
+    facts = report['overlaps between splits']
+    assert facts['val, distinct'] == 7481
+    assert facts['val in train, distinct'] == 6584
+    assert facts['val in test, distinct'] == 824
+    assert facts['val in neither, distinct'] == 73
+    assert facts['test in train, distinct'] == 0
+    assert report['duplicates within a split'] == {
+        'train': 0,
+        'val': 9904 - 7481,
+        'test': 0,
+    }
+    assert report['not in train']['entities of test'] == 57
+    assert not report.ok
+    report = audit(WN9(tmp_path / 'WN9'))
+    assert report['sizes']['test'] == 1319
+    facts = report['pairs known from train']
+    assert facts['test, reversed in train'] == 1186
+    assert report.problems == [
+        '1,186 of 1,319 test pairs are reversed in train'
+    ]

@@ -1,0 +1,479 @@
+import json
+import os
+import re
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dsom_pyg.datasets.feature_files import save_features
+from dsom_pyg.datasets.folder import MKGFolder
+from dsom_pyg.datasets.labels import Labels, number
+from dsom_pyg.datasets.reading import DatasetError, unique_names
+from dsom_pyg.datasets.tables import Part
+from dsom_pyg.graph import SPLITS, get_split, pool_features
+
+Named = tuple[str, str, str]
+
+RING = ''.join(f'n{i}\tr{i % 2}\tn{(i + 1) % 10}\n' for i in range(10))
+CHORDS = ''.join(
+    f'n{i}\tr{(i + k) % 2}\tn{(i + k) % 10}\n'
+    for i in range(10)
+    for k in (2, 3, 4, 5)
+)
+
+
+class Names:
+    """Encodes an item by its length, and remembers the items."""
+
+    name = 'names'
+    out_channels = 1
+    corpus_dependent = True
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        self.items = [str(item) for item in items]
+        return torch.tensor([[float(len(item))] for item in self.items])
+
+
+class Fails(Names):
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        raise KeyboardInterrupt
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding='utf-8')
+    return root
+
+
+def named(dataset: MKGFolder, split: str) -> list[Named]:
+    part = get_split(dataset[0], split)
+    names, rels = dataset.entity_names, dataset.relation_names
+    return [
+        (names[h], rels[r], names[t])
+        for h, t, r in zip(
+            *part.edge_index.tolist(), part.edge_type.tolist(), strict=True
+        )
+    ]
+
+
+def rows(text: str) -> list[Named]:
+    cells = [line.split('\t') for line in text.splitlines()]
+    return [(head, rel, tail) for head, rel, tail in cells]
+
+
+def test_a_whole_folder(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            'train.csv': 'head,relation,tail\n/m/1,in,/m/2\n/m/3,in,/m/2\n',
+            'Valid.tsv': '/m/3\tin\t/m/1\n',
+            'test.txt': '/m/2\tin\t/m/3\n',
+            'names.tsv': '/m/1\tParis\n/m/2\tFrance\n/m/3\tParis\n/m/9\tX\n',
+            'descriptions.jsonl': '{"id": "/m/1", "text": ["a city", "old"]}\n'
+            '{"id": "/m/7", "text": "nobody"}\n',
+            'images/m.1/b.png': '',
+            'images/m.1/a.jpg': '',
+            'images/France.png': '',
+            'images/Spain.png': '',
+        },
+    )
+    images, texts = Names(), Names()
+    dataset = MKGFolder(root, images, texts)
+    assert dataset.entity_keys == ['/m/1', '/m/2', '/m/3']
+    assert dataset.entity_names == ['Paris (/m/1)', 'France', 'Paris (/m/3)']
+    assert dataset.relation_names == dataset.relation_keys == ['in']
+    assert dataset.entity_texts == [['a city', 'old'], [], []]
+    assert named(dataset, 'train') == [
+        ('Paris (/m/1)', 'in', 'France'),
+        ('Paris (/m/3)', 'in', 'France'),
+    ]
+    assert named(dataset, 'val') == [('Paris (/m/3)', 'in', 'Paris (/m/1)')]
+    assert named(dataset, 'test') == [('France', 'in', 'Paris (/m/3)')]
+    assert dataset.entity_images == [
+        [root / 'images/m.1/a.jpg', root / 'images/m.1/b.png'],
+        [root / 'images/France.png'],
+        [],
+    ]
+    assert images.items == [str(p) for g in dataset.entity_images for p in g]
+    assert texts.items == ['a city', 'old']
+    assert pool_features(dataset[0], 'text')[1].tolist() == [
+        True,
+        False,
+        False,
+    ]
+    assert dataset.coverage() == {'image': 2 / 3, 'text': 1 / 3}
+    assert dataset.findings.counts == {
+        'header': 1,
+        'name of an unknown entity': 1,
+        'text of an unknown entity': 1,
+        'image of no entity': 1,
+    }
+    again = MKGFolder(root, Names(), Names())
+    assert again.entity_images == dataset.entity_images
+    assert again.findings.counts == dataset.findings.counts
+
+
+def test_triples_are_all_it_needs(tmp_path: Path) -> None:
+    dataset = MKGFolder(write(tmp_path, {'triples.tsv': RING + CHORDS}))
+    sizes = [len(named(dataset, split)) for split in SPLITS]
+    assert sizes == [40, 5, 5]
+    everything = [each for split in SPLITS for each in named(dataset, split)]
+    assert sorted(everything) == sorted(rows(RING + CHORDS))
+    assert dataset.coverage() == {'image': 0, 'text': 0}
+    assert dataset.findings.counts == {}
+
+
+def test_origins_name_the_line_of_every_triple(tmp_path: Path) -> None:
+    content = 'head\trelation\ttail\n' + RING + '\n' + RING + CHORDS
+    root = write(tmp_path, {'triples.tsv': content})
+    dataset = MKGFolder(root)
+    origins = dataset.read().origins
+    lines = content.splitlines()
+    seen = []
+    for split in SPLITS:
+        assert origins[split].file == root / 'triples.tsv'
+        places = origins[split].lines.tolist()
+        told = [tuple(lines[place - 1].split('\t')) for place in places]
+        assert told == named(dataset, split)
+        seen += places
+    assert len(set(seen)) == 50
+    assert max(seen) > 30
+
+
+def test_draws_repeat_by_seed(tmp_path: Path) -> None:
+    root = write(tmp_path, {'triples.tsv': RING + CHORDS})
+    first = named(MKGFolder(root, seed=3), 'test')
+    assert named(MKGFolder(root, seed=3, force_reload=True), 'test') == first
+    assert named(MKGFolder(root, seed=4), 'test') != first
+    half = MKGFolder(root, split=(0.5, 0.3, 0.2), seed=3)
+    assert [len(named(half, split)) for split in SPLITS] == [25, 15, 10]
+    none = MKGFolder(root, split=(0.9, 0, 0.1), seed=3)
+    assert [len(named(none, split)) for split in SPLITS] == [45, 0, 5]
+    # The test split does not depend on that of validation.
+    assert named(none, 'test') == first
+    assert len(list((root / 'processed').iterdir())) == 4
+
+
+@pytest.mark.parametrize('missing', ['val', 'test'])
+def test_a_missing_split_is_drawn_and_the_given_one_kept(
+    tmp_path: Path, missing: str
+) -> None:
+    given = {'val': 'test', 'test': 'val'}[missing]
+    kept = 'n0\tr0\tn9\nn3\tr1\tn3\n'
+    root = write(tmp_path, {'train.tsv': RING + CHORDS, f'{given}.tsv': kept})
+    dataset = MKGFolder(root)
+    assert named(dataset, given) == rows(kept)
+    # A ninth of what is not given: 0.1 / (0.8 + 0.1).
+    assert len(named(dataset, missing)) == round(50 / 9)
+    assert dataset.findings.counts == {'self loop': 1}
+
+
+@pytest.mark.parametrize(
+    'split', [(1, 1, 1), (0, 0.5, 0.5), (1.1, -0.1, 0), (0.5, 0.5)]
+)
+def test_senseless_shares(tmp_path: Path, split: Any) -> None:
+    root = write(tmp_path, {'triples.tsv': RING})
+    with pytest.raises(ValueError, match='shares of train, val and test'):
+        MKGFolder(root, split=split)
+
+
+TRIPLES = st.lists(
+    st.tuples(
+        st.integers(0, 9).map(str),
+        st.integers(0, 3).map('r{}'.format),
+        st.integers(0, 9).map(str),
+    ),
+    min_size=1,
+    max_size=60,
+)
+SHARES = st.sampled_from([(0.8, 0.1, 0.1), (0.4, 0.3, 0.3), (0.9, 0, 0.1)])
+
+
+@given(TRIPLES, SHARES, st.integers(0, 3))
+def test_drawn_splits_are_covered_by_train(
+    triples: list[Named], shares: tuple[float, float, float], seed: int
+) -> None:
+    labels = Labels({'train': Part(triples)}, draw=('val', 'test'))
+    raw = number(labels, shares, seed)
+    parts = {split: get_split(raw.data, split) for split in SPLITS}
+    told = Counter(
+        (raw.entity_names[h], raw.relation_names[r], raw.entity_names[t])
+        for part in parts.values()
+        for h, t, r in zip(
+            *part.edge_index.tolist(), part.edge_type.tolist(), strict=True
+        )
+    )
+    # Each distinct triple is in one split.
+    assert told == Counter(set(triples))
+    train = parts['train']
+    for part in (parts['val'], parts['test']):
+        assert torch.isin(part.edge_index, train.edge_index).all()
+        assert torch.isin(part.edge_type, train.edge_type).all()
+    counts = raw.findings.counts
+    assert counts.get('duplicate triple', 0) == len(triples) - len(told)
+    for name, share in zip(('val', 'test'), shares[1:], strict=True):
+        wanted = round(share * len(told))
+        size = parts[name].edge_type.numel()
+        assert size <= wanted + 1
+        assert share or not size
+        # Fewer than asked for are never drawn in silence.
+        assert size >= wanted - 1 or counts['small split']
+
+
+def test_duplicates_and_self_loops_are_told_with_their_lines(
+    tmp_path: Path,
+) -> None:
+    content = 'a\tr\tb\na\tr\ta\na\tr\tb\nb\tr\ta\n a \tr\tb\n'
+    root = write(tmp_path, {'train.tsv': content, 'test.tsv': 'b\tr\ta\n'})
+    with pytest.warns(UserWarning, match='test triple also in train: 1 times'):
+        dataset = MKGFolder(root, split=(0.9, 0, 0.1))
+    assert named(dataset, 'train') == [
+        ('a', 'r', 'b'),
+        ('a', 'r', 'a'),
+        ('b', 'r', 'a'),
+    ]
+    # Given splits are kept as they are.
+    assert named(dataset, 'test') == [('b', 'r', 'a')]
+    findings = dataset.findings
+    assert findings.counts == {
+        'duplicate triple': 2,
+        'self loop': 1,
+        'test triple also in train': 1,
+    }
+    places = {(each.kind, each.line) for each in findings}
+    assert places == {
+        ('duplicate triple', 3),
+        ('duplicate triple', 5),
+        ('self loop', 2),
+        ('test triple also in train', 1),
+    }
+    text = str(findings)
+    train = root / 'train.tsv'
+    assert (
+        f"{train}:5: dropped 'a' | 'r' | 'b', which stands in line 1" in text
+    )
+    assert 'stands in train.tsv:4 too' in text
+
+
+def test_what_val_and_test_have_and_train_lacks(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            'train.tsv': 'a\tr\tb\n',
+            'val.tsv': 'a\tr\tb\na\tr\tc\nc\tr\ta\n',
+            'test.tsv': 'a\ts\tc\na\tr\tc\n',
+        },
+    )
+    with pytest.warns(UserWarning, match='also in'):
+        dataset = MKGFolder(root)
+    assert dataset.findings.counts == {
+        'val triple also in train': 1,
+        'val triple also in test': 1,
+        'entity of val not in train': 1,
+        'entity of test not in train': 1,
+        'relation of test not in train': 1,
+    }
+    lines = {each.kind: each.line for each in dataset.findings}
+    assert lines['entity of val not in train'] == 2
+    assert lines['val triple also in test'] == 2
+
+
+def test_clean_splits_warn_of_nothing(tmp_path: Path) -> None:
+    root = write(tmp_path, {'triples.tsv': RING + CHORDS})
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        MKGFolder(root)
+
+
+@pytest.mark.parametrize('first', ['NFC', 'NFD'])
+def test_unicode_twins_are_one_entity(tmp_path: Path, first: str) -> None:
+    second = {'NFC': 'NFD', 'NFD': 'NFC'}[first]
+    one, two = (unicodedata.normalize(f, 'Málaga') for f in (first, second))
+    content = f'{one}\tin\tb\n{one}\tin\tc\n{two}\tin\td\n{two}\tin\te\n'
+    root = write(
+        tmp_path, {'train.tsv': content, 'texts.tsv': f'{two}\ta city\n'}
+    )
+    dataset = MKGFolder(root, split=(1, 0, 0))
+    name = unicodedata.normalize('NFC', 'Málaga')
+    assert dataset.entity_names == [name, 'b', 'c', 'd', 'e']
+    assert dataset.entity_texts[0] == ['a city']
+    assert dataset.findings.counts == {'Unicode twins': 1}
+    assert [each.line for each in dataset.findings] == [3]
+
+
+def test_names_that_differ_by_case_stay_apart(tmp_path: Path) -> None:
+    content = 'Java\tis\tjava\nJAVA\tIs\tb\nstraße\tis\tSTRASSE\n'
+    root = write(tmp_path, {'train.tsv': content})
+    dataset = MKGFolder(root, split=(1, 0, 0))
+    assert dataset.num_entities == 6
+    assert dataset.findings.counts == {'case twins': 3}
+    text = str(dataset.findings)
+    assert "'Java', 'java', 'JAVA'" in text
+    assert 'relation names that differ by case only are kept apart' in text
+
+
+def test_readable_names(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            'train.tsv': 'http://x/a_b%C3%A9\thttp://x#r\thttp://y/a_b%C3%A9\n'
+            'Q1\tP1\tAC/DC\n',
+            'names.csv': 'id,name\nQ1,One\nQ1,Uno\nP1,first\n',
+            'texts.jsonl': '{"id": "AC/DC", "name": "The Band", "text": "x"}'
+            '\n{"id": "Q1", "title": "Eins", "text": "y"}\n',
+        },
+    )
+    dataset = MKGFolder(root, split=(1, 0, 0))
+    assert dataset.entity_names == [
+        'a bé (http://x/a_b%C3%A9)',
+        'a bé (http://y/a_b%C3%A9)',
+        'One',
+        'The Band',
+    ]
+    assert dataset.relation_names == ['r', 'first']
+    assert dataset.relation_keys == ['http://x#r', 'P1']
+    assert dataset.findings.counts == {'header': 1, 'second name': 2}
+
+
+@given(
+    st.dictionaries(
+        st.text('a ()', max_size=6), st.text('a ()', max_size=4), max_size=9
+    )
+)
+def test_names_become_unique(names: dict[str, str]) -> None:
+    out = unique_names(list(names.values()), list(names))
+    assert len(set(out)) == len(names)
+    for before, after in zip(names.values(), out, strict=True):
+        assert after.startswith(before)
+    if len(set(names.values())) == len(names):
+        assert out == list(names.values())
+
+
+def test_ntriples_with_names_and_texts(tmp_path: Path) -> None:
+    pytest.importorskip('rdflib')
+    label = '<http://www.w3.org/2000/01/rdf-schema#label>'
+    comment = '<http://www.w3.org/2000/01/rdf-schema#comment>'
+    root = write(
+        tmp_path,
+        {
+            'train.nt': '<http://x/A> <http://x/r> _:b .\n'
+            f'<http://x/A> {label} "Ay"@en .\n'
+            f'<http://x/r> {label} "relates to" .\n'
+            f'<http://x/A> {comment} "the first" .\n',
+            'test.nt': '_:b <http://x/r> <http://x/A> .\n',
+            'images/A.png': '',
+        },
+    )
+    dataset = MKGFolder(root, split=(0.9, 0, 0.1))
+    assert dataset.entity_keys == ['http://x/A', '_:b']
+    assert dataset.entity_names == ['Ay', '_:b']
+    assert dataset.relation_names == ['relates to']
+    assert dataset.entity_texts == [['the first'], []]
+    assert dataset.entity_images[0] == [root / 'images' / 'A.png']
+    assert named(dataset, 'test') == [('_:b', 'relates to', 'Ay')]
+
+
+@pytest.mark.parametrize(
+    ('files', 'message'),
+    [
+        ({'texts.tsv': 'a\tb\n'}, "no triples: put .* found only 'texts.tsv'"),
+        ({'val.tsv': 'a\tr\tb\n'}, "no triples: .*found only 'val.tsv'"),
+        ({'triples.md': ''}, 'no triples'),
+        ({'train.tsv': '', 'train.csv': ''}, "both 'train.csv' and 'train.ts"),
+        ({'triples.tsv': '', 'test.csv': ''}, "both 'test.csv' and 'tripl"),
+        ({'triples.tsv': '', 'val.csv': ''}, "both 'triples.tsv' and 'val"),
+        ({'val.tsv': '', 'valid.tsv': ''}, "both 'val.tsv' and 'valid.tsv'"),
+        ({'triples.tsv': ''}, 'triples.tsv: there is no training triple'),
+        ({'train.tsv': 'head\trelation\ttail\n'}, 'no training triple'),
+        ({'train.tsv': 'a\tr\tb\n', 'val.tsv': 'a\tr\n'}, 'val.tsv:1: exp'),
+        ({'train.tsv': 'a\tr\tb\n', 'names.tsv': 'a\n'}, 'names.tsv:1: exp'),
+    ],
+)
+def test_folders_that_cannot_be_read(
+    tmp_path: Path, files: dict[str, str], message: str
+) -> None:
+    write(tmp_path, files)
+    with pytest.raises(DatasetError, match=message):
+        MKGFolder(tmp_path)
+    assert not (tmp_path / 'processed').exists()
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no folder '.*none'"):
+        MKGFolder(tmp_path / 'none')
+    assert not (tmp_path / 'none').exists()
+
+
+def test_every_change_of_a_file_is_seen(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            'triples.tsv': RING,
+            'texts.tsv': 'n0\tone\n',
+            'names.tsv': 'n0\tzero\n',
+            'images/n1.png': 'pixels',
+        },
+    )
+    kept = {MKGFolder(root).processed_file_names[0]}
+    assert kept == {MKGFolder(root).processed_file_names[0]}
+    # Same size, same time: only the content tells.
+    stamp = (root / 'texts.tsv').stat().st_mtime_ns
+    write(root, {'texts.tsv': 'n0\ttwo\n'})
+    os.utime(root / 'texts.tsv', ns=(stamp, stamp))
+    assert MKGFolder(root).entity_texts[0] == ['two']
+    kept.add(MKGFolder(root).processed_file_names[0])
+    for name, content in (
+        ('names.tsv', 'n0\tnull\n'),
+        ('triples.tsv', RING + 'n0\tr0\tn5\n'),
+        ('images/n1.png', 'more pixels'),
+        ('images/n2.png', ''),
+    ):
+        write(root, {name: content})
+        kept.add(MKGFolder(root).processed_file_names[0])
+    assert len(kept) == 6
+    os.utime(root / 'images' / 'n1.png', ns=(5, 5))
+    assert MKGFolder(root).processed_file_names[0] not in kept
+    assert MKGFolder(root).entity_images[2] == [root / 'images' / 'n2.png']
+
+
+def test_an_interrupted_run_leaves_nothing_half_written(
+    tmp_path: Path,
+) -> None:
+    root = write(tmp_path, {'triples.tsv': RING, 'texts.tsv': 'n0\tone\n'})
+    before = sorted(root.rglob('*'))
+    with pytest.raises(KeyboardInterrupt):
+        MKGFolder(root, text_encoder=Fails())
+    files = [path for path in root.rglob('*') if path.is_file()]
+    assert sorted(files) == before
+    assert MKGFolder(root, text_encoder=Names()).num_entities == 10
+
+
+def test_features_stand_in_for_an_encoder(tmp_path: Path) -> None:
+    root = write(tmp_path, {'triples.tsv': RING, 'names.tsv': 'n3\tthree\n'})
+    file = tmp_path / 'sound.safetensors'
+    # By label, or by readable name.
+    save_features(file, torch.ones(2, 3), ['n1', 'three'])
+    dataset = MKGFolder(root, features={'sound': file})
+    _, present = pool_features(dataset[0], 'sound')
+    assert present.nonzero().flatten().tolist() == [1, 3]
+
+
+def test_the_findings_are_json(tmp_path: Path) -> None:
+    root = write(tmp_path, {'triples.tsv': RING + RING})
+    dataset = MKGFolder(root)
+    text = json.dumps(dataset.findings.to_json())
+    assert re.search('duplicate triple.*10', text)

@@ -1,0 +1,295 @@
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dsom_pyg.datasets import Countries, FakeMMKG, MultimodalDataset
+from dsom_pyg.datasets.convert import (
+    from_networkx,
+    from_pandas,
+    to_networkx,
+)
+from dsom_pyg.datasets.folder import MKGFolder
+from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.graph import EDGE, SPLITS, get_split, pool_features
+
+Named = tuple[str, str, str]
+
+
+class Lengths:
+    name = 'lengths'
+    out_channels = 1
+    corpus_dependent = True
+
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        return torch.tensor([[float(len(str(item)))] for item in items])
+
+
+def named(dataset: MultimodalDataset, split: str) -> list[Named]:
+    part = get_split(dataset[0], split)
+    names, rels = dataset.entity_names, dataset.relation_names
+    return [
+        (names[h], rels[r], names[t])
+        for h, t, r in zip(
+            *part.edge_index.tolist(), part.edge_type.tolist(), strict=True
+        )
+    ]
+
+
+def ids(dataset: MultimodalDataset, split: str) -> set[tuple[int, ...]]:
+    part = get_split(dataset[0], split)
+    table = torch.cat([part.edge_index, part.edge_type[None]]).t().tolist()
+    return {tuple(row) for row in table}
+
+
+def frame(rows: list[tuple[Any, ...]], columns: list[str]) -> Any:
+    return pytest.importorskip('pandas').DataFrame(rows, columns=columns)
+
+
+def test_a_frame(tmp_path: Path) -> None:
+    image = tmp_path / 'a.png'
+    dataset = from_pandas(
+        frame(
+            [(5, 'x', 'in', 'b '), (6, 'b', 'in', 'c'), (7, 'x', 'in', 'b')],
+            ['weight', 'Subject', 'predicate', 'object'],
+        ),
+        texts={'x': ['one', 'two'], 'c': 'three', 'b': None, 'z': 'four'},
+        images={'b': image, 'c': [image, 'c.png']},
+        names={'c': 'Cc'},
+        text_encoder=Lengths(),
+        split=(1, 0, 0),
+    )
+    assert dataset.entity_names == ['x', 'b', 'Cc']
+    assert dataset.entity_keys == ['x', 'b', 'c']
+    assert named(dataset, 'train') == [('x', 'in', 'b'), ('b', 'in', 'Cc')]
+    assert dataset.entity_texts == [['one', 'two'], [], ['three']]
+    assert dataset.entity_images == [[], [image], [image, Path('c.png')]]
+    assert pool_features(dataset[0], 'text')[0].tolist() == [[3], [0], [5]]
+    assert dataset.findings.counts == {
+        'duplicate triple': 1,
+        'text of an unknown entity': 1,
+    }
+
+
+def test_the_first_three_columns_and_a_split() -> None:
+    rows = [
+        ('a', 'r', 1, 'train'),
+        (1, 'r', 'a', 'TEST'),
+        ('a', 'r', 'a', 'valid'),
+    ]
+    dataset = from_pandas(frame(rows, ['A', 'B', 'C', 'split']))
+    assert [named(dataset, split) for split in SPLITS] == [
+        [('a', 'r', '1')],
+        [('a', 'r', 'a')],
+        [('1', 'r', 'a')],
+    ]
+    # What has a split column is not drawn from.
+    dataset = from_pandas(frame(rows[:1], ['A', 'B', 'C', 'Split']))
+    assert [len(named(dataset, split)) for split in SPLITS] == [1, 0, 0]
+
+
+def test_texts_as_series_and_frame() -> None:
+    pandas = pytest.importorskip('pandas')
+    triples = frame([('a', 'r', 'b'), ('b', 'r', 'a')], ['h', 'r', 't'])
+    series = pandas.Series(['one', 'two', None], index=['a', 'a', 'b'])
+    table = frame([('b', 'x.png'), ('a', None)], ['entity', 'image'])
+    dataset = from_pandas(triples, series, table, split=(1, 0, 0))
+    assert dataset.entity_texts == [['one', 'two'], []]
+    assert dataset.entity_images == [[], [Path('x.png')]]
+
+
+@pytest.mark.parametrize('cell', [None, float('nan'), '', '  ', 'NA'])
+def test_a_missing_cell_names_its_row(cell: Any) -> None:
+    pandas = pytest.importorskip('pandas')
+    if cell == 'NA':
+        cell = pandas.NA
+    rows = [('a', 'r', 'b'), ('a', cell, 'b')]
+    table = frame(rows, ['head', 'relation', 'tail'])
+    table.index = ['first', 'second']
+    want = r"row 1 of the frame \(index 'second'\), column 'relation',"
+    with pytest.raises(DatasetError, match=want):
+        from_pandas(table)
+
+
+@pytest.mark.parametrize(
+    ('rows', 'columns', 'options', 'message'),
+    [
+        ([('a', 'b')], ['head', 'tail'], {}, "it has .'head', 'tail'"),
+        ([], ['head', 'relation', 'tail'], {}, 'no training triple'),
+        (
+            [('a', 'r', 'b', 'training')],
+            ['head', 'relation', 'tail', 'split'],
+            {},
+            "row 0 .*unknown split 'training'",
+        ),
+        (
+            [('a', 'r', 'b')],
+            ['h', 'r', 't'],
+            {'texts': {'a': 5}},
+            "text of 'a' must be a string",
+        ),
+        (
+            [('a', 'r', 'b')],
+            ['h', 'r', 't'],
+            {'texts': {'a': ['x', 5]}},
+            "text of 'a' must be a string",
+        ),
+    ],
+)
+def test_frames_that_make_no_graph(
+    rows: list[Any],
+    columns: list[str],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        from_pandas(frame(rows, columns), **options)
+
+
+def test_a_root_stores_and_tells_contents_apart(tmp_path: Path) -> None:
+    triples = frame([('a', 'r', 'b')], ['h', 'r', 't'])
+    options: dict[str, Any] = {'root': tmp_path, 'text_encoder': Lengths()}
+    for text in ('one', 'two', 'one'):
+        dataset = from_pandas(triples, {'a': text}, **options)
+        assert dataset.entity_texts[0] == [text]
+    assert len(list((tmp_path / 'processed').iterdir())) == 2
+    assert dataset.entity_images == [[], []]
+    image = tmp_path / 'a.png'
+    for content in (None, b'1', b'22'):
+        if content:
+            image.write_bytes(content)
+        from_pandas(triples, images={'a': image}, root=tmp_path)
+    assert len(list((tmp_path / 'processed').iterdir())) == 5
+
+
+def test_a_networkx_graph() -> None:
+    graph = nx.MultiDiGraph()
+    graph.add_node('alone', text='nobody knows')
+    graph.add_edge('a', 'b', 'r')
+    graph.add_edge('a', 'b', 's')
+    graph.add_edge('b', 3, relation='r')
+    graph.nodes['a'].update(text=['x', 'y'], description='z', image='a.png')
+    graph.nodes[3].update(images=['1.png', Path('2.png')], name='three')
+    dataset = from_networkx(graph, split=(1, 0, 0))
+    assert dataset.entity_keys == ['alone', 'a', 'b', '3']
+    assert dataset.entity_names == ['alone', 'a', 'b', 'three']
+    assert named(dataset, 'train') == [
+        ('a', 'r', 'b'),
+        ('a', 's', 'b'),
+        ('b', 'r', 'three'),
+    ]
+    assert dataset.entity_texts == [['nobody knows'], ['x', 'y', 'z'], [], []]
+    assert dataset.entity_images[3] == [Path('1.png'), Path('2.png')]
+    plain = nx.DiGraph()
+    plain.add_edge('a', 'b', relation='r')
+    assert named(from_networkx(plain), 'train') == [('a', 'r', 'b')]
+
+
+def test_networkx_graphs_that_are_none() -> None:
+    graph = nx.MultiDiGraph()
+    graph.add_edge('a', 'b')
+    with pytest.raises(DatasetError, match="from 'a' to 'b' has no relation"):
+        from_networkx(graph)
+    graph['a']['b'][0]['relation'] = 0
+    assert from_networkx(graph).relation_names == ['0']
+    with pytest.raises(ValueError, match='directed'):
+        from_networkx(nx.MultiGraph())
+    graph = nx.MultiDiGraph()
+    graph.add_edge(1, '1', 'r')
+    with pytest.raises(DatasetError, match='same name'):
+        from_networkx(graph)
+    graph = nx.MultiDiGraph()
+    graph.add_edge('a', 'b', 'r', split='train')
+    graph.add_edge('a', 'c', 'r')
+    with pytest.raises(DatasetError, match=r"'split' of .* 'c' is missing"):
+        from_networkx(graph)
+
+
+def same(one: MultimodalDataset, two: MultimodalDataset) -> None:
+    assert one.entity_names == two.entity_names
+    assert one.relation_names == two.relation_names
+    assert one.entity_texts == two.entity_texts
+    for split in SPLITS:
+        assert ids(one, split) == ids(two, split)
+
+
+def test_round_trip_of_the_fake_graph() -> None:
+    dataset = FakeMMKG()
+    graph = to_networkx(dataset)
+    assert isinstance(graph, nx.MultiDiGraph)
+    assert graph.number_of_nodes() == 20
+    told = Counter(split for *_, split in graph.edges(data='split'))
+    assert told == {
+        split: len(get_split(dataset[0], split).edge_type) for split in SPLITS
+    }
+    assert graph.nodes['entity 0']['text'] == ['the text of entity 0']
+    assert 'text' not in graph.nodes['entity 2']
+    same(dataset, from_networkx(graph))
+
+
+def test_round_trip_of_countries(tmp_path: Path) -> None:
+    dataset = Countries(tmp_path, None, None)
+    same(dataset, from_networkx(to_networkx(dataset)))
+
+
+def test_round_trip_of_a_folder(tmp_path: Path) -> None:
+    files = {
+        # An entity and a relation share a label; one triple is in two splits.
+        'train.tsv': 'r\tr\tb\nb\ts\tr\nb\tr\tb\n',
+        'val.tsv': '',
+        'test.tsv': 'r\tr\tb\nr\ts\tc\n',
+        'names.tsv': 'b\tBee\ns\tSee\n',
+        'texts.tsv': 'c\tone\nc\ttwo\n',
+        'images/Bee.png': '',
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    with pytest.warns(UserWarning, match='also in train'):
+        dataset = MKGFolder(tmp_path)
+    graph = to_networkx(dataset)
+    assert graph.nodes['b']['name'] == 'Bee'
+    assert graph.graph['relations'] == {'r': 'r', 's': 'See'}
+    with pytest.warns(UserWarning, match='also in train'):
+        again = from_networkx(graph)
+    same(dataset, again)
+    assert again.entity_keys == dataset.entity_keys == ['r', 'b', 'c']
+    assert again.entity_images == dataset.entity_images
+    assert again.entity_images[1] == [tmp_path / 'images' / 'Bee.png']
+    assert EDGE in again[0].edge_types
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from('abcdé'),
+            st.sampled_from('arz'),
+            st.sampled_from('abcde '),
+            st.sampled_from(SPLITS),
+        ),
+        min_size=1,
+        max_size=20,
+    ),
+    st.dictionaries(st.sampled_from('abc'), st.lists(st.text(max_size=3))),
+)
+def test_round_trip_of_anything(
+    rows: list[tuple[str, str, str, str]], texts: dict[str, list[str]]
+) -> None:
+    rows = [row for row in rows if row[2] != ' ']
+    if not any(row[3] == 'train' for row in rows):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('warnings.warn', lambda *_, **__: None)
+        table = frame(rows, ['head', 'relation', 'tail', 'split'])
+        dataset = from_pandas(table, texts)
+        same(dataset, from_networkx(to_networkx(dataset)))
+    for split in SPLITS:
+        wanted = {row[:3] for row in rows if row[3] == split}
+        assert set(named(dataset, split)) == wanted
