@@ -25,6 +25,7 @@ from protocol import commit, machine
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import datasets, nn
+from dsom_pyg.atomic import whole_or_nothing
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer, evaluate
 from dsom_pyg.graph import (
@@ -102,8 +103,8 @@ class Bench:
         ranking = evaluate(scorer, self.data, device=self.args.device)
         row = {'test': ranking.metrics(), 'commit': self.commit, **more}
         self.report['rows'].setdefault(name, {})[str(seed)] = row
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(json.dumps(self.report, indent=1) + '\n')
+        with whole_or_nothing(self.out) as temporary:
+            temporary.write_text(json.dumps(self.report, indent=1) + '\n')
         print(f'seed {seed}  {name:40s} {ranking}', flush=True)
 
     def done(self, name: str, seed: int) -> bool:

@@ -163,7 +163,10 @@ def add_reciprocals(triples: Triples, num_relations: int) -> Triples:
 
 
 def hold_out(
-    data: HeteroData, ratio: float, seed: int = 0
+    data: HeteroData,
+    ratio: float,
+    seed: int = 0,
+    either_role: bool = False,
 ) -> tuple[HeteroData, Triples]:
     r"""Take a random part of train away.
 
@@ -175,6 +178,9 @@ def hold_out(
         data: The graph; not changed.
         ratio: Share of the training triples, in (0, 1).
         seed: Of the draw.
+        either_role: Keep one triple of an entity in whichever role, instead
+            of one as head and one as tail: more can be taken from sparse
+            graphs. (default: :obj:`False`)
 
     Returns:
         A shallow copy of :obj:`data` with the smaller train split, and the
@@ -189,14 +195,15 @@ def hold_out(
     # Walking through `order`, the first triple of every entity and of every
     # relation is kept: what remains may be removed.
     keep = torch.zeros(count, dtype=torch.bool)
-    for ids, size in (
-        (train.head, num_entities(data)),
-        (train.tail, num_entities(data)),
-        (train.edge_type, num_relations(data)),
-    ):
-        position = torch.arange(count)
-        first = scatter(position, ids[order], dim_size=size, reduce='min')
-        seen = scatter(torch.ones(count), ids, dim_size=size) > 0
+    ends = [train.head[order], train.tail[order]]
+    if either_role:
+        ends = [torch.cat(ends)]
+    groups = [(ids, num_entities(data)) for ids in ends]
+    groups.append((train.edge_type[order], num_relations(data)))
+    for ids, size in groups:
+        position = torch.arange(count).repeat(ids.numel() // count)
+        first = scatter(position, ids, dim_size=size, reduce='min')
+        seen = scatter(torch.ones(ids.numel()), ids, dim_size=size) > 0
         keep[order[first[seen]]] = True
     free = order[~keep[order]]
     taken = free[: max(1, round(ratio * count))]

@@ -13,6 +13,7 @@ import argparse
 import re
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import unquote
 
 import torch
 from torch import Tensor
@@ -39,6 +40,25 @@ def numbers_of_countries(dataset: datasets.MultimodalDataset) -> list[Row]:
     return rows
 
 
+def numbers_of_file(path: Path) -> list[Row]:
+    """Rows of a file; what is no number is passed over."""
+    rows = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        cells = line.split('\t')
+        value = cells[2].partition('^^')[0].strip('"') if cells[2:] else ''
+        try:
+            rows.append((cells[0], cells[1], float(value)))
+        except (IndexError, ValueError):
+            continue
+    return rows
+
+
+def readable(name: str) -> str:
+    """The title in a DBpedia address; any other name stays as it is."""
+    title = name.strip('<>').rsplit('/resource/', 1)
+    return unquote(title[1]).replace('_', ' ') if title[1:] else name
+
+
 def numeric_features(
     rows: list[Row], ids: dict[str, int], bumps: int = 16
 ) -> tuple[Tensor, Tensor]:
@@ -49,8 +69,10 @@ def numeric_features(
     """
     table: dict[str, dict[int, float]] = defaultdict(dict)
     for name, attribute, value in rows:
-        if name in ids:
-            table[attribute][ids[name]] = value
+        if readable(name) in ids:
+            table[attribute][ids[readable(name)]] = value
+    if not table:
+        raise SystemExit('no row names an entity of the graph')
     entity = torch.tensor(sorted({i for part in table.values() for i in part}))
     centres = torch.linspace(0, 1, bumps)
     columns = []
@@ -77,12 +99,14 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, default=15)
     parser.add_argument('--channels', type=int, default=64)
     args = parser.parse_args()
-    dataset = getattr(datasets, args.dataset)(args.root)
-    rows = numbers_of_countries(dataset)
+    root = args.root
+    if root is None and args.dataset != 'Countries':
+        root = Path('datasets') / args.dataset
+    dataset = getattr(datasets, args.dataset)(root)
     if args.numbers:
-        lines = args.numbers.read_text(encoding='utf-8').splitlines()
-        cells = [line.split('\t') for line in lines]
-        rows = [(name, what, float(value)) for name, what, value in cells]
+        rows = numbers_of_file(args.numbers)
+    else:
+        rows = numbers_of_countries(dataset)
     ids = {name: i for i, name in enumerate(dataset.entity_names)}
     data, sizes = dataset[0], (dataset.num_entities, dataset.num_relations)
     for numeric in (False, True):

@@ -9,6 +9,7 @@ encoded and epochs that were trained are kept in FOLDER.
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
@@ -45,8 +46,13 @@ def train(args: argparse.Namespace, dataset: MKGFolder) -> nn.ComplEx:
     config = training.FitConfig(
         epochs=args.epochs, batch_size=args.batch_size, eval_every=every
     )
-    # Interrupted, the next run of this script goes on from these files.
-    runs = args.folder / 'runs'
+    # Interrupted, the next run of this script goes on from these files; with
+    # other data or settings it begins anew.
+    chosen = {k: v for k, v in vars(args).items() if k not in ('query',)}
+    sums = [float(x.sum()) for x, _ in features.values()]
+    key = repr((graph.fingerprint(data), sorted(chosen.items()), sums))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:10]
+    runs = args.folder / 'runs' / digest
     n3 = dict.fromkeys(teachers.modalities, 0.01) | {'structure': 0.15}
     first = training.TeachersTask(teachers, n3)
     training.fit(first, data, config, runs / 'teachers.safetensors')

@@ -252,6 +252,19 @@ def test_results_do_not_depend_on_torch_scatter(
         assert torch.equal(a, b)
 
 
+def test_hold_out_in_either_role() -> None:
+    # Everybody is once a head and once a tail.
+    rows = [(i, 0, 50 + i % 5) for i in range(50)]
+    rows += [(t, 1, h) for h, _, t in rows]
+    data = make_data(55, 2, triples(*rows))
+    assert hold_out(data, 0.2)[1].edge_type.numel() == 0
+    smaller, taken = hold_out(data, 0.2, either_role=True)
+    assert taken.edge_type.numel() == 20
+    left = get_split(smaller, 'train')
+    assert left.edge_index.unique().numel() == 55
+    assert left.edge_type.unique().numel() == 2
+
+
 @pytest.mark.parametrize('modality', ['image', 'text'])
 def test_drop_modality(modality: str) -> None:
     data = FakeMMKG(60, 4, 200)[0]

@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.encoding import file_digest
-from dsom_pyg.datasets.feature_files import align, read_features
+from dsom_pyg.datasets.feature_files import align, names_file, read_features
 from dsom_pyg.datasets.features import add_features, coverage_of, set_features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.reading import DatasetError
@@ -164,7 +164,11 @@ class MultimodalDataset(InMemoryDataset):
             for modality, encoder in self._encoders.items()
         }
         files = {
-            modality: [path.name, file_digest(path)]
+            modality: [
+                path.name,
+                file_digest(path),
+                file_digest(names_file(path)),
+            ]
             for modality, path in self._feature_files.items()
         }
         # The address of a function says nothing about what it does.

@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,8 +156,8 @@ def encode_items(
     for at, item in enumerate(items):
         try:
             keys[at] = _key(item)
-        except OSError as error:
-            failures[at] = f'{item}: {error.strerror or error}'
+        except (FileNotFoundError, IsADirectoryError) as error:
+            failures[at] = str(error.strerror)
     cache = FeatureCache(folder, encoder) if folder else None
     if cache and refresh:
         cache.clear()
@@ -190,11 +191,7 @@ def _encode_missing(
     ) as bar:
         for start in range(0, len(order), chunk):
             part = order[start : start + chunk]
-            # Where one image was bad, others will be: looking first is
-            # cheaper than encoding a chunk in vain.
-            x, bad = _encode(
-                encoder, [items[todo[key]] for key in part], bool(broken)
-            )
+            x, bad = _encode(encoder, [items[todo[key]] for key in part])
             good = [key for at, key in enumerate(part) if at not in bad]
             broken.update((part[at], why) for at, why in bad.items())
             if cache and good:
@@ -221,43 +218,58 @@ def file_digest(path: Path) -> str:
 def _key(item: str | Path) -> bytes:
     # The first byte keeps a text apart from a file that holds it.
     if isinstance(item, Path):
-        return hashlib.sha256(b'f' + item.read_bytes()).digest()
+        digest = hashlib.sha256(b'f')
+        with item.open('rb') as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.digest()
     return hashlib.sha256(
         b't' + item.encode('utf-8', 'surrogatepass')
     ).digest()
 
 
 def _encode(
-    encoder: Encoder, part: list[Any], look_first: bool = False
+    encoder: Encoder, part: list[Any]
 ) -> tuple[Tensor, dict[int, str]]:
-    # Images are opened once, by the encoder; only when it fails are they
-    # looked at one by one.
+    # Images are opened once, by the encoder. It names one that it cannot
+    # read, or fails in a way of its own; then all are looked at.
     bad: dict[int, str] = {}
-    if not look_first:
+    while len(bad) < len(part):
+        good = [item for at, item in enumerate(part) if at not in bad]
         try:
-            return _checked(encoder, part, encoder(part)), bad
+            return _checked(encoder, good, encoder(good)), bad
         except DatasetError:
             raise
-        except Exception:
-            bad = _unreadable(part)
-            if not bad:
+        except Exception as error:
+            found = _named(error, part) or _unreadable(part)
+            if found.keys() <= bad.keys():
                 raise
-    bad = bad or _unreadable(part)
-    part = [item for at, item in enumerate(part) if at not in bad]
-    if not part:
-        return torch.empty(0, encoder.out_channels), bad
-    return _checked(encoder, part, encoder(part)), bad
+            bad.update(found)
+    return torch.empty(0, encoder.out_channels), bad
+
+
+def _named(error: Exception, part: list[Any]) -> dict[int, str]:
+    # An image that only this encoder cannot read; else all are to be tried.
+    if not isinstance(error, UnreadableImage) or _reason(error.path):
+        return {}
+    return {
+        at: error.reason for at, each in enumerate(part) if each == error.path
+    }
 
 
 def _unreadable(part: list[Any]) -> dict[int, str]:
-    bad = {}
-    for at, item in enumerate(part):
-        if isinstance(item, Path):
-            try:
-                open_image(item)
-            except UnreadableImage as error:
-                bad[at] = str(error)
-    return bad
+    with ThreadPoolExecutor() as pool:
+        reasons = pool.map(_reason, part)
+        return {at: why for at, why in enumerate(reasons) if why}
+
+
+def _reason(item: Any) -> str | None:
+    if isinstance(item, Path):
+        try:
+            open_image(item)
+        except UnreadableImage as error:
+            return error.reason
+    return None
 
 
 def _checked(encoder: Encoder, part: list[Any], x: Any) -> Tensor:

@@ -1,7 +1,10 @@
 """Feature files that people already hold, read without running code."""
 
 import json
+import unicodedata
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +23,7 @@ from dsom_pyg.datasets.spelling import spellings
 # What the two arrays of a file may be called.
 MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')
 NAME_KEYS = ('names', 'name', 'ids', 'id', 'keys', 'entities', 'entity_names')
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 
 
 class FeatureTable(NamedTuple):
@@ -66,7 +70,7 @@ def read_features(path: str | Path) -> FeatureTable:
     if not path.is_file():
         raise DatasetError(f"the feature file '{path}' is missing")
     table = _to_table(path, READERS[path.suffix.lower()](path))
-    beside = path.with_name(f'{path.stem}.names.txt')
+    beside = names_file(path)
     if table.names is None and beside.exists():
         table = FeatureTable(table.x, read_lines(beside))
     if table.names is not None and len(table.names) != len(table.x):
@@ -81,6 +85,11 @@ def read_features(path: str | Path) -> FeatureTable:
             f'{path}: row {row}{name} has a value that is not finite'
         )
     return table
+
+
+def names_file(path: Path) -> Path:
+    r"""Where the names of the rows of a file may stand."""
+    return path.with_name(f'{path.stem}.names.txt')
 
 
 def save_features(
@@ -158,11 +167,20 @@ def _entities(
 ) -> Tensor:
     # Exact names win over their other spellings, earlier aliases over later.
     ids: dict[str, int] = {}
+    shared = set()
     for exact in (True, False):
-        for index, group in enumerate(aliases):
-            for alias in group:
-                for word in [alias] if exact else spellings(alias):
+        for place in range(max(map(len, aliases))):
+            for index, group in enumerate(aliases):
+                for word in _words(group[place : place + 1], exact):
+                    if exact and ids.get(word, index) != index:
+                        shared.add(word)
                     ids.setdefault(word, index)
+    names = [unicodedata.normalize('NFC', name) for name in names]
+    for name in shared.intersection(names):
+        owner = aliases[ids[name]][0]
+        findings.add(
+            'feature of several entities', f'{name!r} goes to {owner!r}', what
+        )
     found = [ids.get(name, -1) for name in names]
     if -1 in found:
         strange = [n for n, i in zip(names, found, strict=True) if i < 0]
@@ -174,6 +192,11 @@ def _entities(
         for name in strange:
             findings.add('feature of no entity', repr(name), what)
     return torch.tensor(found, dtype=torch.long)
+
+
+def _words(group: Sequence[str], exact: bool) -> list[str]:
+    words = [spelling for alias in group for spelling in spellings(alias)]
+    return words[: len(group)] if exact else words
 
 
 def _to_table(path: Path, content: Any) -> FeatureTable:
@@ -235,11 +258,11 @@ def _read_safetensors(path: Path) -> Any:
         with safe_open(str(path), framework='pt') as file:
             content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             names = (file.metadata() or {}).get('names')
-    except SafetensorError as error:
+        if names is not None:
+            content['names'] = json.loads(names)
+    except (SafetensorError, ValueError) as error:
         raise DatasetError(f'{path} is damaged: {error}') from error
-    return (
-        content if names is None else {**content, 'names': json.loads(names)}
-    )
+    return content
 
 
 def _read_numpy(path: Path) -> Any:
@@ -249,7 +272,7 @@ def _read_numpy(path: Path) -> Any:
             return content
         with content:
             return {key: content[key] for key in content.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, KeyError, *ZIP_ERRORS) as error:
         raise DatasetError(
             f'{path} cannot be read without running code, or is damaged '
             f'({error}); save plain numbers: np.save(path, x.astype("f4"))'

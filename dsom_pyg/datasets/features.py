@@ -71,8 +71,8 @@ def add_features(
             (default: :obj:`None`)
 
     Raises:
-        DatasetError: There is no item at all, none can be read, or the
-            output has a wrong shape or type or is not finite.
+        DatasetError: There is no item at all, or the output has a wrong
+            shape or type or is not finite.
     """
     flat: list[Any] = [item for group in items for item in group]
     if not flat:
@@ -81,11 +81,6 @@ def add_features(
             f'nothing to encode; pass {modality}_encoder=None'
         )
     x, position, failures = encode_items(encoder, flat, cache, refresh)
-    if not len(x):
-        raise DatasetError(
-            f'no {modality} can be read; the first one: '
-            f'{next(iter(failures.values()))}'
-        )
     if failures:
         warnings.warn(
             f'{len(failures)} of {len(flat)} {modality}s cannot be read and '

@@ -1,9 +1,10 @@
-"""Processed graphs on disk: safetensors with a JSON header, no pickle."""
+"""Processed graphs on disk: safetensors, names as JSON in one of them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch_geometric.data import HeteroData
 from dsom_pyg.atomic import whole_or_nothing
 from dsom_pyg.datasets.reading import DatasetError
 
-JSON_KEY = 'dsom_pyg'
+JSON_KEY = 'json'
 
 
 def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
@@ -42,10 +43,13 @@ def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
                     f'tensors, numbers and strings only'
                 )
         stores.append({'key': store._key, 'values': values})
-    # One file, so that names and tensors can never be of two versions.
-    header = json.dumps({'stores': stores, 'meta': meta})
+    # One file, so that names and tensors can never be of two versions. The
+    # header of the format has a limit that many long texts exceed.
+    text = json.dumps({'stores': stores, 'meta': meta}, ensure_ascii=False)
+    raw = bytearray(text.encode('utf-8', 'surrogatepass'))
+    tensors[JSON_KEY] = torch.frombuffer(raw, dtype=torch.uint8)
     with whole_or_nothing(path) as temporary:
-        save_file(tensors, temporary, metadata={JSON_KEY: header})
+        save_file(tensors, temporary)
 
 
 def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
@@ -57,7 +61,8 @@ def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
     data = HeteroData()
     try:
         with safe_open(str(path), framework='pt') as file:
-            header = json.loads(file.metadata()[JSON_KEY])
+            raw = file.get_tensor(JSON_KEY).numpy().tobytes()
+            header = json.loads(raw.decode('utf-8', 'surrogatepass'))
             for number, entry in enumerate(header['stores']):
                 key = entry['key']
                 # The global store of a HeteroData has no key.

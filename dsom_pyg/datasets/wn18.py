@@ -22,8 +22,8 @@ class WN18(Benchmark):
         train. Say so beside every number.
 
     The text of an entity is the words and the definition of its synset, for
-    all entities. Images belong into ``<root>/images/05451384/`` and so on,
-    by synset offset. For the arguments see :class:`MultimodalDataset`.
+    all entities. Images are found by synset, ``n05451384`` as in ImageNet or
+    the offset alone. For the arguments see :class:`Benchmark`.
     """
 
     sources = {
@@ -61,3 +61,7 @@ class WN18(Benchmark):
 
     def _read_texts(self, keys: list[str]) -> Texts:
         return read_definitions(self._raw('entity2text.txt'), keys)
+
+    def _aliases(self, keys: list[str]) -> list[list[str]]:
+        # A letter tells the part of speech; only nouns have images.
+        return [[key, f'n{key}'] for key in keys]

@@ -22,8 +22,8 @@ class WN9(Benchmark):
         train. Say so beside every number.
 
     The text of an entity is the words and the definition of its synset, for
-    all entities. Images belong into ``<root>/images/n09809749/`` and so on,
-    by synset. For the arguments see :class:`MultimodalDataset`.
+    all entities. Images are found by synset, ``n09809749`` or the offset
+    alone. For the arguments see :class:`Benchmark`.
     """
 
     sources = {
@@ -68,3 +68,6 @@ class WN9(Benchmark):
         # A leading letter tells the part of speech; definitions lack it.
         offsets = [key[1:] for key in keys]
         return read_definitions(self._raw('ent_dscp.txt'), offsets)
+
+    def _aliases(self, keys: list[str]) -> list[list[str]]:
+        return [[key, key[1:]] for key in keys]

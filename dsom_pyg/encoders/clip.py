@@ -1,5 +1,6 @@
 """Image and text encoders through open_clip."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -50,7 +51,8 @@ class CLIP:
         ImportError: open_clip is not installed.
         OSError: The weights are neither a file nor in the hub's cache, and
             the hub cannot be reached; or they do not fit.
-        ValueError: There are no weights: they would be random.
+        ValueError: There are no weights: they would be random; or the
+            configuration asks for code of its own to be run.
         UnreadableImage: On a call, an image cannot be read.
 
     .. note::
@@ -78,6 +80,7 @@ class CLIP:
         self.progress = progress
         source, weights = _source(architecture, pretrained)
         open_clip = load_library('open_clip', 'open-clip-torch')
+        _refuse_code(source)
         place = 'a model of open_clip with a tag or a checkpoint file'
         with loading(
             'CLIP', ', '.join(filter(None, (source, weights))), place
@@ -163,6 +166,36 @@ def _source(
         )
     # 'ViT-B/32' is another spelling of 'ViT-B-32'.
     return text.replace('/', '-'), str(pretrained)
+
+
+def _refuse_code(source: str) -> None:
+    # open_clip hands options of a configuration on to transformers, which
+    # would run code that lies beside the weights.
+    kind, _, place = source.partition(':')
+    name = 'open_clip_config.json'
+    if kind == 'local-dir':
+        path = Path(place) / name
+    elif kind == 'hf-hub':
+        hub = load_library('huggingface_hub', 'dsom_pyg[encoders]')
+        try:
+            path = Path(hub.hf_hub_download(place.partition('@')[0], name))
+        except Exception:  # open_clip will say what is wrong
+            return
+    else:
+        return
+    if path.is_file() and _asks_for_code(json.loads(path.read_text('utf-8'))):
+        raise ValueError(
+            f"'{source}' sets trust_remote_code; code from a checkpoint is "
+            f'never run'
+        )
+
+
+def _asks_for_code(config: Any) -> bool:
+    if isinstance(config, dict):
+        return bool(config.get('trust_remote_code')) or any(
+            map(_asks_for_code, config.values())
+        )
+    return isinstance(config, list) and any(map(_asks_for_code, config))
 
 
 def _quick_gelu(open_clip: Any, source: str, weights: str | None) -> bool:

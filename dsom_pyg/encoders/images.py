@@ -1,5 +1,6 @@
 """Opening image files that nobody has checked."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -17,6 +18,12 @@ MAX_ASPECT = 200
 IMAGE_VERSION = 1
 
 WHITE = (255, 255, 255)
+
+# Faults of the machine at this moment, or of rights, not of the file.
+PASSING = {
+    *(errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.ESTALE, errno.EPERM),
+}
 
 # What undoes each EXIF orientation.
 UPRIGHT = {
@@ -65,6 +72,7 @@ def open_image(
         UnreadableImage: The file is missing, empty, truncated or no image of
             these formats, has more than 50 million pixels, or has one side
             more than 200 times as long as the other.
+        OSError: The file could not be read just now, or may not be.
     """
     path = Path(path)
     try:
@@ -84,6 +92,8 @@ def open_image(
     # Decoders raise whatever their format's code happens to raise on bytes
     # that nobody expected: SyntaxError, struct.error, KeyError, ...
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in PASSING:
+            raise
         raise UnreadableImage(path, _reason(error)) from error
     # Whoever reads the orientation later must not turn the image again.
     rgb.info.clear()
@@ -126,12 +136,16 @@ def _to_rgb(
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips at 255 instead of scaling.
-    values = np.asarray(image).astype(np.int64).clip(0, 65535)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    values = np.asarray(image)
     clear = image.info.get('transparency')
-    if clear is not None:
-        opaque = np.where(values == clear, 0, 255).astype(np.uint8)
-        grey.putalpha(Image.fromarray(opaque))
+    seen = None if clear is None else values != clear
+    # In place and in 32 bits: a small file may unfold to 50 million pixels.
+    scaled = np.clip(values, 0, 65535).astype(np.uint32)
+    scaled += 128
+    scaled //= 257
+    grey = Image.fromarray(scaled.astype(np.uint8))
+    if seen is not None:
+        grey.putalpha(Image.fromarray(seen.astype(np.uint8) * 255))
     return grey
 
 

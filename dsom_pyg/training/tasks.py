@@ -69,7 +69,7 @@ class ModelTask:
         return self.model
 
     def settings(self) -> dict[str, Any]:
-        return {'n3': self.n3}
+        return {'n3': self.n3, 'model': describe(self.model)}
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
         return [adagrad(self.model.parameters(), lr)]
@@ -120,7 +120,8 @@ class TeachersTask:
         return CombinedTeachers(self.ensemble, MeanCombiner())
 
     def settings(self) -> dict[str, Any]:
-        return {'n3': self.n3}
+        teachers = {m: describe(self.ensemble[m]) for m in self.n3}
+        return {'n3': self.n3, 'teachers': teachers}
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
         return [adagrad(self.ensemble.parameters(), lr)]
@@ -200,7 +201,8 @@ class DistillTask:
     def settings(self) -> dict[str, Any]:
         return {
             **asdict(self.config),
-            'combiner': type(self.combiner).__name__,
+            'student': describe(self.student),
+            'combiner': describe(self.combiner),
         }
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
@@ -274,7 +276,7 @@ class PolicyTask:
     def settings(self) -> dict[str, Any]:
         return {
             'combiner_lr': self.lr,
-            'combiner': type(self.combiner).__name__,
+            'combiner': describe(self.combiner),
         }
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
@@ -290,6 +292,27 @@ class PolicyTask:
                 f'{type(self.combiner).__name__} has nothing to train'
             )
         return {'loss': combined.loss, **combined.metrics}
+
+
+def describe(module: nn.Module) -> str:
+    r"""A module's class and plain attributes, for the record.
+
+    Parameters do not count, functions by their name.
+    """
+    words = []
+    for key, value in sorted(vars(module).items()):
+        if key.startswith('_') or key == 'training':
+            continue
+        if callable(value) and hasattr(value, '__qualname__'):
+            value = value.__qualname__
+        if isinstance(value, bool | int | float | str):
+            words.append(f'{key}={value}')
+    inner = [
+        describe(child)
+        for child in module.children()
+        if type(child).__module__.startswith('dsom_pyg')
+    ]
+    return f'{type(module).__name__}({", ".join(words + inner)})'
 
 
 def _adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dsom_pyg.datasets import DB15K, MKG_W, MKG_Y, WN9, WN18, FB15k_237
 from dsom_pyg.datasets.benchmark import Benchmark
+from dsom_pyg.datasets.image_files import find_images
 from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.graph import EDGE, get_split, known_triples, pool_features
 
@@ -198,6 +199,19 @@ def test_images_as_a_feature_file(
         cls(tmp_path, images=path, image_encoder=Size())
     with pytest.raises(DatasetError, match='neither a folder nor a file'):
         cls(tmp_path, images=tmp_path / 'nothing')
+
+
+@pytest.mark.parametrize('name', ['n02738741', '02738741', 'n02738741.jpg'])
+def test_wordnet_images_are_called_as_in_imagenet(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / 'photos' / name / ('' if '.' in name else 'a.jpg')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'.')
+    raw = WN18._aliases(WN18.__new__(WN18), ['02738741', '07745466'])
+    found, findings = find_images(tmp_path / 'photos', raw)
+    assert found == [[path], []]
+    assert len(findings) == 0
 
 
 def test_origins_point_at_the_lines(

@@ -122,6 +122,22 @@ def test_bad_content(
         read_features(tmp_path / 'f.npz')
 
 
+def test_cut_archives(tmp_path: Path) -> None:
+    path = tmp_path / 'f.npz'
+    np.savez_compressed(path, x=np.zeros((50, 50)), names=['a'] * 50)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[100] ^= 255
+    for damaged in (whole[:4], whole[: len(whole) // 2], bytes(flipped)):
+        path.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r'f\.npz'):
+            read_features(path)
+    path = tmp_path / 'f.safetensors'
+    save_file({'x': torch.ones(1, 1)}, path, {'names': 'no JSON'})
+    with pytest.raises(DatasetError, match='is damaged'):
+        read_features(path)
+
+
 @pytest.mark.parametrize('suffix', ['.npy', '.npz', '.h5', '.pt', '.pth'])
 def test_damaged_and_missing(tmp_path: Path, suffix: str) -> None:
     if suffix == '.h5':
@@ -143,6 +159,17 @@ def test_rows_find_their_entities() -> None:
     assert x.flatten().tolist() == [1, 2, 4, 5]
     assert findings.counts == {'feature of no entity': 1}
     assert "f.npz: 'nobody'" in str(findings)
+
+
+def test_names_that_several_entities_have() -> None:
+    # First names go before second ones, whoever comes first.
+    aliases = [['x', 'Q2'], ['Q2', 'Q1'], ['C\u00f4te']]
+    names = ['Q2', 'Co\u0302te', 'C\u00f4te', 'Q1']
+    table = FeatureTable(torch.ones(4, 1), names)
+    _, entity, findings = align(table, aliases, 'f')
+    assert entity.tolist() == [1, 2, 2, 1]
+    assert findings.counts == {'feature of several entities': 1}
+    assert "'Q2' goes to 'Q2'" in str(findings)
 
 
 def test_an_exact_name_wins() -> None:

@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +22,8 @@ from dsom_pyg.graph import (
     modalities,
     pool_features,
 )
+from dsom_pyg.nn import TeacherEnsemble
+from dsom_pyg.training import FitConfig, TeachersTask, fit
 
 
 class Lengths:
@@ -219,8 +222,21 @@ def test_an_unreadable_image_is_a_missing_one(
     class Broken(Toy):
         pass
 
-    with pytest.raises(DatasetError, match=r'no image can be read.*b\.png'):
-        Broken(tmp_path, image_encoder=Opens())
+    # Not one of them: a modality that every entity lacks.
+    with pytest.warns(UserWarning, match='1 of 1 images cannot be read'):
+        dataset = Broken(tmp_path, image_encoder=Opens())
+    data = dataset[0]
+    x, present = pool_features(data, 'image')
+    assert x.shape == (3, 2)
+    assert not present.any()
+    teachers = TeacherEnsemble.from_features({'image': (x, present)}, 3, 1, 4)
+    fit(TeachersTask(teachers), data, FitConfig(epochs=1, progress=False))
+    assert (
+        teachers['image']
+        .score_tails(torch.arange(3), torch.zeros(3, dtype=torch.long))
+        .isfinite()
+        .all()
+    )
 
 
 def test_features_from_a_file(tmp_path: Path) -> None:
@@ -241,6 +257,31 @@ def test_features_from_a_file(tmp_path: Path) -> None:
         Toy(tmp_path, text_encoder=Lengths(), features={'text': path})
 
 
+def test_names_beside_a_feature_file_count(tmp_path: Path) -> None:
+    path = tmp_path / 'audio.npy'
+    np.save(path, np.eye(3))
+    names = tmp_path / 'audio.names.txt'
+    for order in (['α', 'b', 'c'], ['c', 'b', 'α']):
+        names.write_text('\n'.join(order))
+        data = Toy(tmp_path, features={'audio': path})[0]
+        x, _ = pool_features(data, 'audio')
+        assert x[0].argmax() == order.index('α')
+
+
+def test_more_text_than_a_header_can_hold(tmp_path: Path) -> None:
+    class Long(Toy):
+        def read(self) -> RawGraph:
+            raw = super().read()
+            raw.entity_texts = [['x' * 110_000_000], ['ü\ud83d' * 500], ['y']]
+            return raw
+
+    Long(tmp_path)
+    texts = Long(tmp_path).entity_texts
+    assert len(texts[0][0]) == 110_000_000
+    assert texts[1:] == [['ü\ud83d' * 500], ['y']]
+    assert Toy.reads + Long.reads == 1
+
+
 def test_names_must_fit_the_graph(tmp_path: Path) -> None:
     class Short(Toy):
         def read(self) -> RawGraph:
@@ -256,7 +297,7 @@ def test_names_must_fit_the_graph(tmp_path: Path) -> None:
 def test_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(tensors: object, name: str, metadata: object) -> None:
+    def full(tensors: object, name: str) -> None:
         Path(name).write_bytes(b'half')
         raise OSError('disk full')
 

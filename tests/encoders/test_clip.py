@@ -199,3 +199,19 @@ def test_arguments(clip_folder: Path, tmp_path: Path) -> None:
     bad.write_text('no image')
     with pytest.raises(UnreadableImage, match=r'bad\.jpg'):
         CLIP(clip_folder)([bad])
+
+
+def test_no_code_of_a_checkpoint_is_run(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / 'evil'
+    link_copy(clip_folder, folder)
+    path = folder / 'open_clip_config.json'
+    config = json.loads(path.read_text())
+    text = config['model_cfg']['text_cfg']
+    text['tokenizer_kwargs'] = {'trust_remote_code': True}
+    path.unlink()
+    path.write_text(json.dumps(config))
+    for source in (folder, f'local-dir:{folder}'):
+        with pytest.raises(ValueError, match='sets trust_remote_code'):
+            CLIP(source, tower='text')

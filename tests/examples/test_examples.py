@@ -68,11 +68,11 @@ def test_own_graph(
         run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r')
     capsys.readouterr()
     # A second run has nothing left to do, and says the same.
-    stamps = [path.stat().st_mtime_ns for path in tmp_path.rglob('runs/*')]
+    stamps = [path.stat().st_mtime_ns for path in tmp_path.glob('runs/*/*')]
     assert len(stamps) == 2
     run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r1')
     assert capsys.readouterr().out == out
-    assert stamps == [p.stat().st_mtime_ns for p in tmp_path.rglob('runs/*')]
+    assert stamps == [p.stat().st_mtime_ns for p in tmp_path.glob('runs/*/*')]
 
 
 def test_numbers_as_a_further_modality(
@@ -83,6 +83,9 @@ def test_numbers_as_a_further_modality(
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     rows = [('France', 'population', '67'), ('Peru', 'population', '34')]
     rows += [('Peru', 'area', '1.3e6'), ('Atlantis', 'area', '1')]
+    rows += [('Peru', 'motto', 'firm'), ('Chad',)]
+    resource = '<http://dbpedia.org/resource/Papua_New_Guinea>'
+    rows += [(resource, 'area', '"4.6e5"^^<http://w3.org#double>')]
     numbers = tmp_path / 'numbers.tsv'
     numbers.write_text('\n'.join('\t'.join(row) for row in rows))
     words = ['--epochs', '1', '--channels', '4', '--numbers', str(numbers)]
@@ -91,6 +94,12 @@ def test_numbers_as_a_further_modality(
     assert without.startswith('structure, image, text;')
     assert with_numbers.startswith('structure, image, text, number;')
     assert re.search(r'^  number +MRR \d', with_numbers, re.M)
+    script = runpy.run_path(str(ROOT / 'examples/numeric_modality.py'))
+    read = script['numbers_of_file'](numbers)
+    assert [row[2] for row in read] == [67, 34, 1.3e6, 1, 4.6e5]
+    assert script['readable'](read[-1][0]) == 'Papua New Guinea'
+    with pytest.raises(SystemExit, match='no row names an entity'):
+        script['numeric_features'](read[3:4], {'Peru': 0})
 
 
 def test_close_numbers_have_close_features() -> None:

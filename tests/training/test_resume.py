@@ -10,8 +10,10 @@ from torch import nn
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import modalities, pool_features
+from dsom_pyg.losses import mean_advantage
 from dsom_pyg.nn import (
     ComplEx,
+    DistMult,
     EntityEmbedding,
     ReinforcedCombiner,
     TeacherEnsemble,
@@ -133,6 +135,16 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         task.ensemble['text'].relations[0, 0] += 1
     with pytest.raises(ValueError, match='frozen modules: '):
+        fit(task, DATA, config(), path)
+    task = student()
+    task.combiner = ReinforcedCombiner.for_ensemble(
+        task.ensemble, 16, estimator='exact', advantage=mean_advantage
+    )
+    with pytest.raises(ValueError, match=r'combiner: .*paper.*mean_advantage'):
+        fit(task, DATA, config(), path)
+    task = student()
+    task.student = DistMult(EntityEmbedding(30, 8), 4)
+    with pytest.raises(ValueError, match=r'student: ComplEx.*DistMult'):
         fit(task, DATA, config(), path)
     # Where it runs and what it shows is no difference.
     fit(student(), DATA, FitConfig(epochs=6, batch_size=32), path)
