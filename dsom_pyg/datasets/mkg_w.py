@@ -28,7 +28,7 @@ class MKG_W(Benchmark):
     The text of an entity is its DBpedia title; there are no descriptions.
     Relations are called by their Wikidata labels. Images belong into
     ``<root>/images/Q370252/`` and so on, by Wikidata id. For the arguments
-    see :class:`MultimodalDataset`.
+    see :class:`Benchmark`.
     """
 
     sources = {

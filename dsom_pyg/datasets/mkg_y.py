@@ -14,7 +14,7 @@ class MKG_Y(Benchmark):
 
     The text of an entity is its YAGO name; there are no descriptions. Images
     belong into ``<root>/images/Libreville/`` and so on, by YAGO name. For
-    the arguments see :class:`MultimodalDataset`.
+    the arguments see :class:`Benchmark`.
     """
 
     sources = {
