@@ -10,13 +10,14 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
 from dsom_pyg.datasets.checks import Checks, Section
+from dsom_pyg.datasets.findings import printable
 from dsom_pyg.datasets.folder import find_files, read_labels
 from dsom_pyg.datasets.labels import number
 from dsom_pyg.datasets.reading import DatasetError
@@ -95,6 +96,7 @@ def audit(
 
     The raw files are read again (and fetched first if they are not there),
     so that every example has its file and line where the dataset knows them.
+    What came in later, with encoders or files of features, is told too.
 
     Args:
         dataset: Any dataset of the library.
@@ -109,8 +111,11 @@ def audit(
         # The report says it all.
         warnings.simplefilter('ignore', UserWarning)
         raw = dataset.read()
+    raw.findings.extend(dataset.findings.without(raw.findings.counts))
     root = Path(dataset.root) if dataset.root else None
-    return audit_raw(raw, type(dataset).__name__, root, images, threshold)
+    name = type(dataset).__name__
+    loaded = dataset.coverage()
+    return audit_raw(raw, name, root, images, threshold, loaded)
 
 
 def audit_raw(
@@ -119,6 +124,7 @@ def audit_raw(
     root: Path | None = None,
     images: bool = True,
     threshold: float = 0.8,
+    loaded: Mapping[str, float] | None = None,
 ) -> AuditReport:
     r"""As :func:`audit`, of what a dataset read.
 
@@ -128,8 +134,10 @@ def audit_raw(
         root: Files are named relative to it. (default: :obj:`None`)
         images: See :func:`audit`. (default: :obj:`True`)
         threshold: See :func:`audit`. (default: :obj:`0.8`)
+        loaded: Coverage by modality of the dataset that was made of it.
+            (default: none)
     """
-    checks = Checks(raw, root, threshold)
+    checks = Checks(raw, root, threshold, loaded)
     sections: dict[str, Callable[[], Section]] = {
         'sizes': checks.sizes,
         'duplicates within a split': checks.duplicates,
@@ -169,9 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (DatasetError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    report = audit_raw(
-        raw, args.folder.resolve().name, args.folder, not args.no_images
-    )
+    name = printable(args.folder.resolve().name)
+    report = audit_raw(raw, name, args.folder, not args.no_images)
     print(report)
     if args.json:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)

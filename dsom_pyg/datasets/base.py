@@ -23,7 +23,7 @@ from dsom_pyg.encoders import Encoder
 
 # Raise it when the content of a processed file changes, so that files of an
 # older version are not read.
-FORMAT = 2
+FORMAT = 3
 
 
 class Origin(NamedTuple):

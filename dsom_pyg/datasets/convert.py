@@ -1,19 +1,28 @@
 """Graphs of pandas and networkx as datasets, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset
+from dsom_pyg.datasets.headers import (
+    NAME,
+    TEXT,
+    item_columns,
+    triple_columns,
+)
 from dsom_pyg.datasets.labels import Labels
 from dsom_pyg.datasets.own import LabeledGraph, OwnGraph
-from dsom_pyg.datasets.reading import DatasetError, shorten
-from dsom_pyg.datasets.tables import Item, Part, triple_columns
+from dsom_pyg.datasets.reading import DatasetError, shorten, well_formed
+from dsom_pyg.datasets.tables import Item, Part
 from dsom_pyg.graph import SPLITS, get_split
 
 # Attributes of nodes that hold texts and images, one or a list.
 TEXTS = ('text', 'texts', 'description', 'descriptions')
 IMAGES = ('image', 'images')
+# What the column of the values of a frame may be called.
+WORDS = {'text': TEXT, 'image': (*IMAGES, 'path', 'file'), 'name': NAME}
 SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 
 
@@ -33,7 +42,8 @@ def from_pandas(
             gives the splits; without one they are drawn.
         texts: The texts of entities: a mapping from an entity to a text or
             a list of texts, a :class:`pandas.Series` indexed by entity, or a
-            frame with the columns entity and text. (default: none)
+            frame with the columns entity and text, under these or similar
+            names, or else as its first two columns. (default: none)
         images: The image paths of entities, likewise. (default: none)
         names: Readable names of entities, likewise. (default: none)
         options: For :class:`LabeledGraph`: ``root``, ``image_encoder``,
@@ -121,9 +131,12 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     labels = _split_labels(rows, given)
     labels.entities = list(called.values())
     relations = graph.graph.get('relations', ())
-    labels.relations = [str(each).strip() for each in relations]
+    labels.relations = [well_formed(str(x)).strip() for x in relations]
     if isinstance(relations, Mapping):
-        labels.relation_names = {str(k): str(v) for k, v in relations.items()}
+        labels.relation_names = {
+            well_formed(str(key)): well_formed(str(name))
+            for key, name in relations.items()
+        }
     for node, attributes in graph.nodes(data=True):
         entity = called[node]
         for words, out in (
@@ -132,7 +145,7 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
             (('name',), labels.names),
         ):
             for word in words:
-                out += _entity_items(entity, attributes.get(word), word)
+                out += _entity_items((entity,), attributes.get(word), word)
     return LabeledGraph(labels, **options)
 
 
@@ -196,20 +209,26 @@ def _split_labels(
 def _items(values: Any, what: str) -> list[Item]:
     if values is None:
         return []
+    pairs: Iterable[tuple[Sequence[Any], Any]]
     if hasattr(values, 'iloc') and hasattr(values, 'columns'):
-        pairs = zip(values.iloc[:, 0], values.iloc[:, 1], strict=True)
+        columns = [str(column) for column in values.columns]
+        keys, place, _ = item_columns(columns, WORDS[what]) or ([0], 1, None)
+        entities = zip(*(values.iloc[:, key] for key in keys), strict=True)
+        pairs = zip(entities, values.iloc[:, place], strict=True)
     else:
-        pairs = values.items()
-    return [
-        item
-        for entity, value in pairs
-        for item in _entity_items(
-            _label(entity, f'an entity with {what}'), value, what
-        )
-    ]
+        pairs = (((entity,), value) for entity, value in values.items())
+    out = []
+    for cells, value in pairs:
+        # Of several columns that may name the entity, one will do.
+        called = [cell for cell in cells if _text(cell)] or cells[:1]
+        labels = [_label(cell, f'an entity with {what}') for cell in called]
+        out += _entity_items(tuple(labels), value, what)
+    return out
 
 
-def _entity_items(entity: str, value: Any, what: str) -> list[Item]:
+def _entity_items(
+    entity: tuple[str, ...], value: Any, what: str
+) -> list[Item]:
     if isinstance(value, str | Path):
         value = [value]
     elif not isinstance(value, Sequence) and _is_missing(value):
@@ -218,18 +237,30 @@ def _entity_items(entity: str, value: Any, what: str) -> list[Item]:
         isinstance(each, str | Path) for each in value
     ):
         raise DatasetError(
-            f'{what} of {shorten(entity)} must be a string or a list of '
+            f'{what} of {shorten(entity[0])} must be a string or a list of '
             f'strings, got {shorten(str(value))}'
         )
     found = [str(each).strip() for each in value]
-    return [Item((entity,), each) for each in found if each]
+    if what not in IMAGES:  # names of files are kept as they are
+        found = [well_formed(each) for each in found]
+    return [Item(entity, each) for each in found if each]
 
 
 def _label(value: Any, where: str) -> str:
-    label = '' if _is_missing(value) else str(value).strip()
+    label = _text(value)
     if not label:
         raise DatasetError(f'{where} is missing or empty; fill or drop it')
     return label
+
+
+def _text(value: Any) -> str:
+    if _is_missing(value):
+        return ''
+    # A column of integers becomes one of floats if a cell of it is missing.
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        number = float(value)
+        value = int(number) if number.is_integer() else value
+    return well_formed(str(value)).strip()
 
 
 def _is_missing(value: Any) -> bool:

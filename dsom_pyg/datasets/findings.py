@@ -1,9 +1,14 @@
 """What was noticed in data: kept, counted, and shown to people."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+def printable(text: str) -> str:
+    r"""A text with escapes for what no encoding has."""
+    return text.encode(errors='backslashreplace').decode()
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,12 @@ class Finding:
     message: str
     file: str | None = None
     line: int | None = None
+
+    def __post_init__(self) -> None:
+        # Names of files that are not UTF-8 could not be printed.
+        object.__setattr__(self, 'message', printable(self.message))
+        if self.file is not None:
+            object.__setattr__(self, 'file', printable(self.file))
 
     def __str__(self) -> str:
         place = f'{self.file}:{self.line}' if self.line else self.file
@@ -60,6 +71,15 @@ class Findings:
             self.counts[kind] = self.counts.get(kind, 0) + count
             kept = self.examples.setdefault(kind, [])
             kept += other.examples[kind][: self.keep - len(kept)]
+
+    def without(self, kinds: Collection[str]) -> 'Findings':
+        r"""The findings of all other kinds."""
+        out = Findings(self.keep)
+        for kind in self.counts:
+            if kind not in kinds:
+                out.counts[kind] = self.counts[kind]
+                out.examples[kind] = list(self.examples[kind])
+        return out
 
     def __iter__(self) -> Iterator[Finding]:
         for kept in self.examples.values():

@@ -6,19 +6,13 @@ from typing import Any
 
 from dsom_pyg.datasets.encoding import file_digest
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.headers import NAME, TEXT
 from dsom_pyg.datasets.image_files import list_images
 from dsom_pyg.datasets.labels import SPLIT, Labels
 from dsom_pyg.datasets.own import OwnGraph
 from dsom_pyg.datasets.rdf import read_ntriples
 from dsom_pyg.datasets.reading import DatasetError
-from dsom_pyg.datasets.tables import (
-    NAME,
-    TEXT,
-    Item,
-    Part,
-    read_items,
-    read_triples,
-)
+from dsom_pyg.datasets.tables import Item, Part, read_items, read_triples
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.graph import SPLITS
 

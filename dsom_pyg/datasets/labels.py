@@ -101,8 +101,8 @@ def number(
         raise DatasetError(
             (f'{file}: ' if file else '') + 'there is no training triple'
         )
-    entities.note_case_twins()
-    relations.note_case_twins()
+    entities.note_twins()
+    relations.note_twins()
     parts = [_triples(rows.get(name, {})) for name in SPLITS]
     data = make_data(len(entities), len(relations), *parts)
     _note_overlaps(labels, rows, findings)
@@ -121,7 +121,6 @@ def number(
     images = images_of(
         labels.images, labels.image_folder, entities, names, findings
     )
-    root = labels.image_folder.parent if labels.image_folder else None
     return RawGraph(
         data,
         names,
@@ -131,9 +130,6 @@ def number(
         extra={
             'entity_keys': entities.labels,
             'relation_keys': relations.labels,
-            'entity_images': [
-                [_below(path, root) for path in paths] for paths in images
-            ],
         },
         findings=findings,
         origins=_origins(labels, rows, data),
@@ -167,8 +163,8 @@ def _number_part(
             entities.add(tail, part.file, line),
             relations.add(rel, part.file, line),
         )
-        triple = ' | '.join(map(shorten, (head, rel, tail)))
         if ids in out:
+            triple = ' | '.join(map(shorten, (head, rel, tail)))
             before = part.line(out[ids])
             findings.add(
                 'duplicate triple',
@@ -179,6 +175,7 @@ def _number_part(
             )
             continue
         if ids[0] == ids[1]:
+            triple = ' | '.join(map(shorten, (head, rel, tail)))
             findings.add('self loop', f'kept {triple}', part.file, line)
         out[ids] = row
     return out
@@ -205,7 +202,7 @@ def _draw(
         want = shares[name] / left
         left -= shares[name]
         before = get_split(data, 'train').edge_type.numel()
-        data, part = hold_out(data, want, seed)
+        data, part = hold_out(data, want, seed, either_role=True)
         set_split(data, name, part)
         count, wanted = part.edge_type.numel(), round(want * before)
         if count < wanted:
@@ -285,9 +282,3 @@ def _note_unseen(
                     part.line(row),
                 )
             noted |= new
-
-
-def _below(path: Path, root: Path | None) -> str:
-    if root is not None and path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    return str(path)

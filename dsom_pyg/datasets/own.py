@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from dsom_pyg.datasets.image_files import list_images
 from dsom_pyg.datasets.labels import SPLIT, Labels, check_shares, number
 from dsom_pyg.encoders import Encoder
 
@@ -62,6 +63,11 @@ class OwnGraph(MultimodalDataset):
                     UserWarning,
                     stacklevel=2,
                 )
+        root = None if self._in_memory else Path(self.root)
+        raw.extra['entity_images'] = [
+            [_below(path, root) for path in paths]
+            for paths in raw.entity_images
+        ]
         return raw
 
     @property
@@ -83,6 +89,7 @@ class OwnGraph(MultimodalDataset):
     def entity_images(self) -> list[list[Path]]:
         r"""The image files of each entity; none, one or many."""
         root = Path() if self._in_memory else Path(self.root)
+        # What does not lie below the root is stored as an absolute path.
         images: list[list[str]] = self._meta['extra']['entity_images']
         return [[root / image for image in each] for each in images]
 
@@ -112,6 +119,13 @@ class LabeledGraph(OwnGraph):
         return {**super().identity(), 'labels': _digest(self._labels)}
 
 
+def _below(path: Path, root: Path | None) -> str:
+    # So that a folder with its images can be moved.
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return str(path.absolute())
+
+
 def _digest(labels: Labels) -> str:
     r"""SHA-256 of all that a graph in labels says."""
     stamps = []
@@ -119,6 +133,7 @@ def _digest(labels: Labels) -> str:
         path = Path(image.value)
         about = path.stat() if path.is_file() else None
         stamps.append(about and [about.st_size, about.st_mtime_ns])
+    folder = labels.image_folder
     said = [
         {name: part.rows for name, part in labels.parts.items()},
         *(labels.draw, labels.entities, labels.relations),
@@ -128,5 +143,6 @@ def _digest(labels: Labels) -> str:
             for items in (labels.texts, labels.names, labels.images)
         ),
         stamps,
+        folder and [str(folder), *map(list, list_images(folder))],
     ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()

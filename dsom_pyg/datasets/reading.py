@@ -227,3 +227,8 @@ def _to_triples(rows: list[list[int]]) -> Triples:
 def shorten(text: str) -> str:
     r"""A quoted text that fits into a message."""
     return repr(text if len(text) <= 80 else f'{text[:77]}...')
+
+
+def well_formed(text: str) -> str:
+    r"""A text that can be encoded: lone surrogates are replaced."""
+    return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')

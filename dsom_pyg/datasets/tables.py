@@ -4,40 +4,34 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.headers import (
+    ENTITY,
+    NAME,
+    Columns,
+    ItemColumns,
+    is_header,
+    is_relation_word,
+    item_columns,
+    maybe_name,
+    triple_columns,
+)
 from dsom_pyg.datasets.reading import (
     DatasetError,
     error_at,
     read_lines,
     shorten,
+    well_formed,
 )
-
-# What headers call a column; the first word that is there counts.
-HEAD = ('head', 'subject', 'source', 'from', 'h', 's', 'head_entity', 'src')
-RELATION = (
-    *('relation', 'predicate', 'relationship', 'property', 'edge_type'),
-    *('type', 'edge', 'r', 'p', 'rel', 'label'),
+from dsom_pyg.datasets.separators import (
+    SEPARATORS,
+    ended,
+    separators,
+    split,
 )
-TAIL = ('tail', 'object', 'target', 'to', 't', 'o', 'tail_entity', 'dst')
-ENTITY = (
-    *('entity', 'id', 'key', 'uri', 'entity_id', 'node', 'item'),
-    *('name', 'title', 'label'),
-)
-TEXT = (
-    *('text', 'description', 'texts', 'descriptions', 'abstract'),
-    *('comment', 'summary'),
-)
-NAME = ('name', 'label', 'title')
-# What may separate columns, by suffix; the first that fits counts.
-SEPARATORS = {'.csv': ',;\t|', '.tsv': '\t', '.txt': '\t,;| '}
-# Rows that are looked at to find the separator.
-SAMPLE = 20
-
-Columns = dict[str, int]
 
 
 @dataclass
@@ -93,13 +87,13 @@ def read_triples(path: Path, findings: Findings) -> Part:
     """
     part = Part(file=path)
     places = [0, 1, 2]
-    for number, line, row in _table(path, 3, findings):
-        if number == 0:
-            header = triple_columns(row)
-            if header:
-                _note_header(path, line, row, header, findings)
-                places = [header[key] for key in ('head', 'rel', 'tail')]
-                continue
+    rows = list(_table(path, 3, findings))
+    header = _header([row for *_, row in rows])
+    if header:
+        _, line, row = rows.pop(0)
+        _note_header(path, line, row, header, findings)
+        places = [header[key] for key in ('head', 'rel', 'tail')]
+    for _, line, row in rows:
         cells = [row[place] for place in places]
         if not all(cells):
             column = places[cells.index('')] + 1
@@ -111,7 +105,34 @@ def read_triples(path: Path, findings: Findings) -> Part:
             )
         part.rows.append((cells[0], cells[1], cells[2]))
         part.lines.append(line)
+    if not header:
+        _note_maybe_header(part, findings)
     return part
+
+
+def _header(rows: Sequence[Sequence[str]]) -> Columns | None:
+    # Words such as e1 are a header only if no further row has them.
+    header = triple_columns(rows[0]) if rows else None
+    if header is None:
+        return None
+    ends = [header['head'], header['tail']]
+    words = {rows[0][end] for end in ends if maybe_name(rows[0][end])}
+    again = any(row[end] in words for row in rows[1:] for end in ends)
+    return None if again and len(rows[0]) == 3 else header
+
+
+def _note_maybe_header(part: Part, findings: Findings) -> None:
+    rels = [rel for _, rel, _ in part.rows[:1]]
+    if rels and is_relation_word(rels[0]):
+        again = any(rel == rels[0] for _, rel, _ in part.rows[1:])
+        if not again:
+            findings.add(
+                'maybe a header',
+                f'read {shorten(" | ".join(part.rows[0]))} as a triple; if '
+                f'it is a header, call the columns head, relation and tail',
+                part.file,
+                part.line(0),
+            )
 
 
 def read_items(
@@ -125,7 +146,8 @@ def read_items(
 
     Args:
         path: A ``.tsv``, ``.csv``, ``.txt`` or ``.jsonl`` file.
-        words: What a header calls the value: :data:`TEXT` or :data:`NAME`.
+        words: What a header calls the value: ``TEXT`` or ``NAME`` of
+            :mod:`~dsom_pyg.datasets.headers`.
         findings: Gets what was noticed, such as empty values.
 
     Raises:
@@ -140,30 +162,6 @@ def read_items(
             )
         items += [Item(entity, value, name, path, line) for value in values]
     return items
-
-
-def triple_columns(header: Sequence[str]) -> Columns | None:
-    r"""Where ``'head'``, ``'rel'`` and ``'tail'`` stand in a header.
-
-    :obj:`None` if it is none. Between a head and a tail, the only other
-    column is the relation whatever it is called.
-    """
-    cells = [cell.strip().lower() for cell in header]
-    head, rel, tail = (_find(cells, w) for w in (HEAD, RELATION, TAIL))
-    if head is None or tail is None:
-        return None
-    rest = {0, 1, 2} - {head, tail}
-    # Single letters are too likely to be names.
-    sure = len(cells[head]) > 1 and len(cells[tail]) > 1
-    if rel is None and len(cells) == 3 and len(rest) == 1 and sure:
-        rel = rest.pop()
-    if rel is None:
-        return None
-    return {'head': head, 'rel': rel, 'tail': tail}
-
-
-def _find(cells: Sequence[str], words: Sequence[str]) -> int | None:
-    return next((cells.index(word) for word in words if word in cells), None)
 
 
 def _note_header(
@@ -194,16 +192,24 @@ def _table(
     # header.
     lines = read_lines(path)
     suffix = path.suffix.lower()
-    separator = _separator(lines, suffix, columns)
+    separator, *others = separators(lines, suffix, columns)
     if separator != SEPARATORS[suffix][0]:
         findings.add('separator', f'columns split at {separator!r}', path)
+    if others:
+        findings.add(
+            'ambiguous separator',
+            f'columns split at {separator!r}, but {others[0]!r} would fit '
+            f'too; quote cells'
+            + (' that hold a mark' if suffix == '.csv' else ', or use tabs'),
+            path,
+        )
     rows = _csv_rows if suffix == '.csv' else _plain_rows
     width = columns
     number = 0
     for line, cells in rows(path, lines, separator):
         if not any(cells):
             continue
-        if number == 0 and _is_header(cells, columns):
+        if number == 0 and is_header(cells, columns):
             width = len(cells)
         if len(cells) != width:
             what = {2: 'entity and value', 3: 'head, relation and tail'}
@@ -219,47 +225,11 @@ def _table(
         number += 1
 
 
-def _is_header(cells: Sequence[str], columns: int) -> bool:
-    if columns == 3:
-        return triple_columns(cells) is not None
-    return any(_item_columns(cells, words) for words in (TEXT, NAME))
-
-
-def _separator(lines: Sequence[str], suffix: str, columns: int) -> str:
-    marks = SEPARATORS[suffix]
-    if suffix == '.txt' and columns == 2:
-        marks = '\t'  # texts are full of commas
-    for mark in marks:
-        rows = (
-            csv.reader(_ended(lines), delimiter=mark, skipinitialspace=True)
-            if suffix == '.csv'
-            else (_split(line, mark) for line in lines)
-        )
-        try:
-            filled = (row for row in rows if any(map(str.strip, row)))
-            sample = list(islice(filled, SAMPLE))
-        except csv.Error:  # to be reported with its line
-            continue
-        widths = {len(row) for row in sample}
-        if len(widths) == 1 and widths.pop() >= columns:
-            return mark
-    return marks[0]
-
-
-def _ended(lines: Sequence[str]) -> Iterator[str]:
-    # As csv wants them.
-    return (f'{line}\n' for line in lines)
-
-
-def _split(line: str, separator: str) -> list[str]:
-    return line.split() if separator == ' ' else line.split(separator)
-
-
 def _plain_rows(
     path: Path, lines: Sequence[str], separator: str
 ) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
-        yield number, [_unquote(cell) for cell in _split(line, separator)]
+        yield number, [_unquote(cell) for cell in split(line, separator)]
 
 
 def _unquote(cell: str) -> str:
@@ -276,7 +246,7 @@ def _csv_rows(
     path: Path, lines: Sequence[str], separator: str
 ) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(
-        _ended(lines),
+        ended(lines),
         delimiter=separator,
         skipinitialspace=True,
         strict=True,
@@ -298,29 +268,19 @@ def _csv_rows(
         yield start, [cell.strip() for cell in cells]
 
 
-def _item_columns(
-    header: Sequence[str], words: Sequence[str]
-) -> tuple[list[int], int, int | None] | None:
-    # Places of what the entity may be called, of the value, and of a name.
-    cells = [cell.strip().lower() for cell in header]
-    value = _find(cells, words)
-    keys = [
-        cells.index(word)
-        for word in ENTITY
-        if word in cells and cells.index(word) != value
-    ]
-    if value is None or not keys:
-        return None
-    name = _find(cells, NAME)
-    return keys, value, None if name in (value, keys[0]) else name
-
-
 def _pairs(
     path: Path, words: Sequence[str], findings: Findings
 ) -> Iterator[tuple[int, tuple[str, ...], list[str], str | None]]:
-    places: tuple[list[int], int, int | None] = ([0], 1, None)
+    places: ItemColumns = ([0], 1, None)
     for number, line, row in _table(path, 2, findings):
-        header = _item_columns(row, words) if number == 0 else None
+        header = item_columns(row, words) if number == 0 else None
+        if number == 0 and not header and is_header(row, 2):
+            raise error_at(
+                path,
+                line,
+                f'the header {shorten(str(row))} names no column with a '
+                f'{words[0]}; call one of its columns "{words[0]}"',
+            )
         if header:
             places = header
             used = dict(enumerate({*places[0], places[1]}))
@@ -361,12 +321,14 @@ def _fields(
 ) -> tuple[tuple[str, ...], list[str], str | None]:
     low = {str(key).strip().lower(): value for key, value in entry.items()}
     key = next((word for word in words if word in low), None)
-    called = [
-        _string(low[word], word)
-        for word in ENTITY
-        if word in low and word != key and low[word] is not None
-    ]
-    called = [each for each in called if each]
+    called: list[str] = []
+    for word in ENTITY:
+        value = low.get(word)
+        # One name will do; what else there is may be of any kind.
+        if value is None or word == key or (called and not _is_text(value)):
+            continue
+        name = _string(value, word)
+        called += [name] if name else []
     if key is None or not called:
         raise DatasetError(
             f'needs an entity (a key such as {", ".join(ENTITY[:3])}) and '
@@ -376,20 +338,22 @@ def _fields(
     value = low[key]
     values = value if isinstance(value, list) else [value]
     texts = [_string(each, key) for each in values if each is not None]
-    name = next((low[w] for w in NAME if w in low and w != key), None)
-    other = isinstance(name, str) and name.strip() != called[0]
+    names = (low[w] for w in NAME if w in low and w != key)
+    other = next((_string(x, 'name') for x in names if _is_text(x)), '')
     return (
         tuple(called),
         [text for text in texts if text],
-        name.strip() if other and isinstance(name, str) else None,
+        other if other and other != called[0] else None,
     )
 
 
 def _string(value: Any, key: str) -> str:
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    if _is_text(value):
+        return well_formed(str(value)).strip()
     raise DatasetError(
         f'{key!r} must be a string, got {shorten(json.dumps(value))}'
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -12,6 +12,9 @@ from dsom_pyg.datasets.image_files import find_images
 from dsom_pyg.datasets.reading import shorten, unique_names
 from dsom_pyg.datasets.tables import Item
 
+# Spaces of no width, joiners, the byte order mark, the soft hyphen.
+INVISIBLE = dict.fromkeys(map(ord, '\u200b\u200c\u200d\u2060\ufeff\u00ad'))
+
 
 class Vocabulary:
     r"""Labels and their ids, in the order in which they first occur.
@@ -59,18 +62,29 @@ class Vocabulary:
         r"""The id of a label, if it has one."""
         return self._ids.get(unicodedata.normalize('NFC', label))
 
-    def note_case_twins(self) -> None:
-        r"""Report labels that differ by case only."""
-        groups: dict[str, list[str]] = {}
-        for label in self.labels:
-            groups.setdefault(label.casefold(), []).append(label)
-        for twins in groups.values():
-            if len(twins) > 1:
-                self.findings.add(
-                    'case twins',
-                    f'{self.what} names that differ by case only are kept '
-                    f'apart: {", ".join(map(shorten, twins[:5]))}',
-                )
+    def note_twins(self) -> None:
+        r"""Report labels that differ by case only, or look the same."""
+        for kind, how, plain in (
+            ('case twins', 'by case only', str.casefold),
+            ('spelling twins', 'by spaces or look-alike signs only', _plain),
+        ):
+            groups: dict[str, list[str]] = {}
+            for label in self.labels:
+                groups.setdefault(plain(label), []).append(label)
+            for twins in groups.values():
+                if len(twins) > 1:
+                    self.findings.add(
+                        kind,
+                        f'{self.what} names that differ {how} are kept '
+                        f'apart: {", ".join(map(shorten, twins[:5]))}',
+                    )
+
+
+def _plain(label: str) -> str:
+    # As it looks: one kind and number of spaces, no invisible signs, letters
+    # of usual width.
+    seen = unicodedata.normalize('NFKC', label.translate(INVISIBLE))
+    return ' '.join(seen.split())
 
 
 def readable(label: str) -> str:

@@ -4,6 +4,7 @@ import random
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from PIL import Image
 from dsom_pyg.datasets import DB15K, WN9, FakeMMKG, leakage
 from dsom_pyg.datasets.audit import AuditReport, audit, audit_raw, main
 from dsom_pyg.datasets.base import Origin, RawGraph
+from dsom_pyg.datasets.feature_files import save_features
 from dsom_pyg.datasets.folder import MKGFolder
+from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import SPLITS, Triples, make_data
 
 _PLACE = os.environ.get('DSOM_PYG_MIRROR', '')
@@ -342,6 +345,75 @@ def test_unreadable_images(tmp_path: Path) -> None:
     assert [each.file for each in examples] == ['images/b.jpg', 'images/c.png']
     assert 'empty' in examples[1].message
     assert 'images' not in audit(dataset, images=False).sections
+
+
+class Opens:
+    name = 'opens'
+    out_channels = 1
+
+    def __call__(self, items: Sequence[Any]) -> torch.Tensor:
+        return torch.tensor([[float(open_image(x).width)] for x in items])
+
+
+def test_what_encoding_noticed(tmp_path: Path) -> None:
+    root = folder(tmp_path, train__tsv='a\tr\tb\nb\tr\tc\n')
+    (root / 'images').mkdir()
+    Image.new('RGB', (4, 4)).save(root / 'images' / 'a.png')
+    (root / 'images' / 'b.jpg').write_text('no image')
+    options: dict[str, Any] = {'image_encoder': Opens(), 'split': (1, 0, 0)}
+    sound = tmp_path / 'sound.safetensors'
+    save_features(sound, torch.ones(3, 2), ['a', 'b', 'z'])
+    with pytest.warns(UserWarning, match='1 of 2 images cannot be read'):
+        dataset = MKGFolder(root, features={'sound': sound}, **options)
+    report = audit(dataset)
+    facts = report['coverage']
+    assert facts['share with image'] == 2 / 3
+    assert facts['share with image, in the dataset'] == 1 / 3
+    assert facts['share with sound, in the dataset'] == 2 / 3
+    assert facts['share with text, in the dataset'] == 0
+    assert report['noticed while reading'] == {
+        'unreadable image': 1,
+        'feature of no entity': 1,
+    }
+    # Each problem is told once.
+    found = [each for each in report.problems if 'split' not in each]
+    assert found == ['1 images cannot be read', 'feature of no entity: 1']
+    text = str(report)
+    assert re.search(r'share with sound, in the dataset +66\.7 %', text)
+    assert "sound.safetensors: 'z'" in text
+    report = audit(dataset, images=False)
+    assert 'unreadable image: 1' in report.problems
+    # What both noticed is counted once.
+    folder(root, train__tsv='a\tr\tb\nb\tr\tc\nb\tr\tc\n')
+    with pytest.warns(UserWarning, match='cannot be read'):
+        report = audit(MKGFolder(root, **options))
+    assert report['noticed while reading']['duplicate triple'] == 1
+
+
+def test_files_with_names_that_are_not_utf8(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / 'mine'
+    (root / 'images' / 'a').mkdir(parents=True)
+    folder(root, train__tsv='a\tr\tb\nb\tr\tc\n')
+    try:
+        for name in (b'a/caf\xe9.jpg', b'\xe9.jpg', b'\xe9.txt'):
+            (root / 'images' / os.fsdecode(name)).touch()
+    except OSError:
+        pytest.skip('this file system has UTF-8 names only')
+    dataset = MKGFolder(root, split=(1, 0, 0))
+    report = audit(dataset)
+    text = str(report)
+    assert r'- images/\udce9.jpg: neither its name' in text
+    assert r'- images/a/caf\udce9.jpg: ' in text
+    value = json.dumps(report.to_json(), ensure_ascii=False)
+    for each in (text, value, str(dataset.findings)):
+        assert each.encode().isascii()
+    root = root.rename(tmp_path / os.fsdecode(b'caf\xe9'))
+    out = tmp_path / 'report.json'
+    assert main([str(root), '--json', str(out)]) == 0
+    assert capsys.readouterr().out.startswith('caf\\udce9\n')
+    assert out.exists()
 
 
 def test_what_reading_noticed(tmp_path: Path) -> None:

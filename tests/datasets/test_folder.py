@@ -168,6 +168,18 @@ def test_draws_repeat_by_seed(tmp_path: Path) -> None:
     assert len(list((root / 'processed').iterdir())) == 4
 
 
+def test_draws_of_a_sparse_graph() -> None:
+    # Each person is the head of one triple and the tail of another.
+    triples = [(f'p{i}', 'works_at', 'c') for i in range(200)]
+    triples += [('c', 'employs', f'p{i}') for i in range(200)]
+    labels = Labels({'train': Part(triples)}, draw=('val', 'test'))
+    raw = number(labels)
+    parts = [get_split(raw.data, split) for split in SPLITS]
+    assert [len(part.edge_type) for part in parts] == [320, 40, 40]
+    assert parts[0].edge_index.unique().numel() == 201
+    assert raw.findings.counts == {}
+
+
 @pytest.mark.parametrize('missing', ['val', 'test'])
 def test_a_missing_split_is_drawn_and_the_given_one_kept(
     tmp_path: Path, missing: str
@@ -324,6 +336,24 @@ def test_names_that_differ_by_case_stay_apart(tmp_path: Path) -> None:
     text = str(dataset.findings)
     assert "'Java', 'java', 'JAVA'" in text
     assert 'relation names that differ by case only are kept apart' in text
+
+
+def test_names_that_look_the_same_stay_apart(tmp_path: Path) -> None:
+    twins = ['New York', 'New\xa0York', 'New  York', 'Ｎew York']
+    twins += ['New\u200b York', '\ufeffNew York', 'New\u2003York']
+    content = ''.join(f'{each}\tis\tx{at}\n' for at, each in enumerate(twins))
+    # The first of a file would be its byte order mark.
+    root = write(tmp_path, {'train.tsv': content + 'x1\ti\u00ads\tx2\n'})
+    dataset = MKGFolder(root, split=(1, 0, 0))
+    assert dataset.num_entities == 2 * len(twins)
+    assert dataset.findings.counts == {'spelling twins': 2}
+    first, second = dataset.findings
+    assert first.message == (
+        'entity names that differ by spaces or look-alike signs only are '
+        "kept apart: 'New York', 'New\\xa0York', 'New  York', 'Ｎew York', "
+        "'New\\u200b York'"
+    )
+    assert second.message.endswith(r"'is', 'i\xads'")
 
 
 def test_readable_names(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from dsom_pyg.datasets import Countries, FakeMMKG, MultimodalDataset
@@ -17,7 +18,10 @@ from dsom_pyg.datasets.convert import (
     to_networkx,
 )
 from dsom_pyg.datasets.folder import MKGFolder
+from dsom_pyg.datasets.labels import Labels
+from dsom_pyg.datasets.own import LabeledGraph
 from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.tables import Item, Part
 from dsom_pyg.graph import EDGE, SPLITS, get_split, pool_features
 
 Named = tuple[str, str, str]
@@ -70,7 +74,8 @@ def test_a_frame(tmp_path: Path) -> None:
     assert dataset.entity_keys == ['x', 'b', 'c']
     assert named(dataset, 'train') == [('x', 'in', 'b'), ('b', 'in', 'Cc')]
     assert dataset.entity_texts == [['one', 'two'], [], ['three']]
-    assert dataset.entity_images == [[], [image], [image, Path('c.png')]]
+    here = Path.cwd()
+    assert dataset.entity_images == [[], [image], [image, here / 'c.png']]
     assert pool_features(dataset[0], 'text')[0].tolist() == [[3], [0], [5]]
     assert dataset.findings.counts == {
         'duplicate triple': 1,
@@ -102,7 +107,112 @@ def test_texts_as_series_and_frame() -> None:
     table = frame([('b', 'x.png'), ('a', None)], ['entity', 'image'])
     dataset = from_pandas(triples, series, table, split=(1, 0, 0))
     assert dataset.entity_texts == [['one', 'two'], []]
-    assert dataset.entity_images == [[], [Path('x.png')]]
+    assert dataset.entity_images == [[], [Path.cwd() / 'x.png']]
+
+
+@pytest.mark.parametrize(
+    ('columns', 'row'),
+    [
+        (['text', 'entity'], ('one', 'a')),
+        (['Description', 'size', 'ID', 'name'], ('one', 5, 'a', None)),
+        (['id', 'title', 'about'], ('Q1', 'a', 'one')),
+        (['who', 'what'], ('a', 'one')),
+        # By position where the words do not tell.
+        ([0, 1, 2], ('a', 'one', 'more')),
+    ],
+)
+def test_the_words_of_a_frame_of_texts(
+    columns: list[str], row: tuple[Any, ...]
+) -> None:
+    triples = frame([('a', 'r', 'b'), ('b', 'r', 'a')], ['h', 'r', 't'])
+    dataset = from_pandas(triples, frame([row], columns), split=(1, 0, 0))
+    assert dataset.entity_texts == [['one'], []]
+
+
+def test_the_words_of_frames_of_images_and_names() -> None:
+    triples = frame([('a', 'r', 'b'), ('b', 'r', 'a')], ['h', 'r', 't'])
+    dataset = from_pandas(
+        triples,
+        images=frame([('a.png', 'a')], ['image', 'entity']),
+        names=frame([('Ay', 'a')], ['name', 'id']),
+        split=(1, 0, 0),
+    )
+    assert dataset.entity_images[0] == [Path.cwd() / 'a.png']
+    assert dataset.entity_names == ['Ay', 'b']
+    with pytest.raises(DatasetError, match='an entity with text is missing'):
+        from_pandas(triples, frame([('x', None)], ['text', 'entity']))
+
+
+def test_integers_that_became_floats() -> None:
+    numpy = pytest.importorskip('numpy')
+    rows = [(1, 7.0, 2.0), (numpy.float32(2), 7, 1), (1, 7, 0.5)]
+    # Another column of objects keeps each cell as it is.
+    table = frame(rows, ['head', 'relation', 'tail']).astype(object)
+    table['relation'] = [7.0, 7, '7']
+    dataset = from_pandas(table, {1.0: 'one'}, split=(1, 0, 0))
+    assert dataset.entity_keys == ['1', '2', '0.5']
+    assert dataset.relation_keys == ['7']
+    assert dataset.entity_texts[0] == ['one']
+    infinite = frame([(float('inf'), 'r', True)], ['h', 'r', 't'])
+    assert from_pandas(infinite).entity_keys == ['inf', 'True']
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    dataset = from_pandas(
+        frame([('a\ud800', 'r\ud800', 'b')], ['h', 'r', 't']),
+        {'b': 'one\udfff', 'a\ud800': ['two']},
+        names={'b': '\ud800'},
+    )
+    assert dataset.entity_keys == ['a\ufffd', 'b']
+    assert dataset.entity_names == ['a\ufffd', '\ufffd']
+    assert dataset.relation_keys == ['r\ufffd']
+    assert dataset.entity_texts == [['two'], ['one\ufffd']]
+    graph = nx.MultiDiGraph(relations={'r\ud800': 'R\ud800'})
+    graph.add_edge('a', 'b', 'r\ud800')
+    # The name of a file may hold bytes that are no text.
+    graph.nodes['a'].update(text='\ud800', image='/x/caf\udce9.jpg')
+    again = from_networkx(graph)
+    assert again.relation_keys == ['r\ufffd']
+    assert again.relation_names == ['R\ufffd']
+    assert again.entity_texts[0] == ['\ufffd']
+    assert again.entity_images[0] == [Path('/x/caf\udce9.jpg')]
+
+
+def test_images_elsewhere_than_below_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / 'root'
+    (tmp_path / 'pictures').mkdir()
+    for name in ('pictures/a.png', 'pictures/b.png', 'c.png'):
+        Image.new('RGB', (2, 2)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    wanted = [[tmp_path / 'pictures/a.png', tmp_path / 'c.png'], []]
+    for place in (root, None):
+        labels = Labels(
+            {'train': Part([('a', 'r', 'x')])},
+            images=[Item(('a',), 'pictures/a.png'), Item(('a',), 'c.png')],
+        )
+        dataset = LabeledGraph(labels, place)
+        assert dataset.entity_images == wanted
+        again = from_networkx(to_networkx(dataset), root=place)
+        assert again.entity_images == wanted
+        labels.images = []
+        labels.image_folder = Path('pictures')
+        dataset = LabeledGraph(labels, place)
+        assert dataset.entity_images == [[tmp_path / 'pictures/a.png'], []]
+
+
+def test_a_new_image_in_the_folder_is_seen(tmp_path: Path) -> None:
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    labels = Labels({'train': Part([('a', 'r', 'b')])}, image_folder=folder)
+    root = tmp_path / 'root'
+    assert LabeledGraph(labels, root).entity_images == [[], []]
+    image = folder / 'b.png'
+    for size in (2, 3):
+        Image.new('RGB', (size, size)).save(image)
+        assert LabeledGraph(labels, root).entity_images == [[], [image]]
+    assert len(list((root / 'processed').iterdir())) == 3
 
 
 @pytest.mark.parametrize('cell', [None, float('nan'), '', '  ', 'NA'])
@@ -186,7 +296,8 @@ def test_a_networkx_graph() -> None:
         ('b', 'r', 'three'),
     ]
     assert dataset.entity_texts == [['nobody knows'], ['x', 'y', 'z'], [], []]
-    assert dataset.entity_images[3] == [Path('1.png'), Path('2.png')]
+    here = Path.cwd()
+    assert dataset.entity_images[3] == [here / '1.png', here / '2.png']
     plain = nx.DiGraph()
     plain.add_edge('a', 'b', relation='r')
     assert named(from_networkx(plain), 'train') == [('a', 'r', 'b')]

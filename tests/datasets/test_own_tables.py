@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.headers import NAME, TEXT, triple_columns
 from dsom_pyg.datasets.reading import DatasetError
-from dsom_pyg.datasets.tables import (
-    NAME,
-    TEXT,
-    Item,
-    Part,
-    read_items,
-    read_triples,
-    triple_columns,
-)
+from dsom_pyg.datasets.tables import Item, Part, read_items, read_triples
 
 ROWS = [('Norway', 'capital', 'Oslo'), ('Oslo', 'in', 'Norway')]
 
@@ -113,6 +106,14 @@ def test_quotes_in_a_tsv(tmp_path: Path, cell: str, name: str) -> None:
         'source\trelation\ttarget',
         'from\tgoes by\tto',
         '"Head" \t Relation\tTail',
+        'entity1\trelation\tentity2',
+        'node1\tedge\tnode2',
+        'start\trelation\tend',
+        'head_id\trelation_id\ttail_id',
+        'Subject ID\tPredicate\tObject ID',
+        'e1\tr\te2',
+        'head_name\trelation\ttail_name',
+        'head-label\tgoes by\ttail-label',
     ],
 )
 def test_a_header_is_skipped(tmp_path: Path, header: str) -> None:
@@ -129,12 +130,79 @@ def test_a_header_orders_the_columns(tmp_path: Path) -> None:
     assert counts == {'header': 1, 'unused column': 1}
 
 
+def test_names_that_look_like_a_header(tmp_path: Path) -> None:
+    # A header does not come again as an entity.
+    for first in ('e1\tr\te2', 'node1\tedge\tnode2', 'Start\ttype\tEnd'):
+        tail = first.split('\t')[2]
+        part, counts = triples(tmp_path, f'{first}\n{tail}\tr\tx\n')
+        assert part.rows[0] == tuple(first.split('\t'))
+        assert 'header' not in counts
+
+
+def test_maybe_a_header(tmp_path: Path) -> None:
+    rows = 'a\tr\tb\nb\tr\tc\n'
+    part, counts = triples(tmp_path, f'Von\tRelation\tNach\n{rows}')
+    assert part.rows[0] == ('Von', 'Relation', 'Nach')
+    assert counts == {'maybe a header': 1}
+    for first in ('x\tr\ty', 'x\tlikes\ty', 'x\ttype\ty\nz\ttype\ty'):
+        assert triples(tmp_path, f'{first}\n{rows}')[1] == {}
+    findings = Findings()
+    path = tmp_path / 'one.tsv'
+    path.write_text('\nx\tedge_id\ty\n')
+    read_triples(path, findings)
+    assert [each.line for each in findings] == [2]
+
+
+@pytest.mark.parametrize(
+    ('content', 'rows', 'noticed'),
+    [
+        # The separator is followed by no space.
+        (
+            'Oslo, NO;capital of;Norway, EU',
+            [('Oslo, NO', 'capital of', 'Norway, EU')],
+            {'separator': 1, 'ambiguous separator': 1},
+        ),
+        ('a;b,r,c;d', [('a;b', 'r', 'c;d')], {'ambiguous separator': 1}),
+        # Only one of them leaves no quote within a cell.
+        ('"a, b";r;c, d, e', [('a, b', 'r', 'c, d, e')], {'separator': 1}),
+        ('a;b,r,"c;d"', [('a;b', 'r', 'c;d')], {}),
+        # Only one of them gives three columns.
+        ('a, b, x;r;c, d, y', [('a, b, x', 'r', 'c, d, y')], {'separator': 1}),
+        # Hardly any name holds a tab.
+        ('a, x\tr\tb, y', [('a, x', 'r', 'b, y')], {'separator': 1}),
+    ],
+)
+def test_several_separators_fit(
+    tmp_path: Path, content: str, rows: object, noticed: dict[str, int]
+) -> None:
+    part, counts = triples(tmp_path, content, 't.csv')
+    assert part.rows == rows
+    assert counts == noticed
+
+
+def test_separators_of_a_txt(tmp_path: Path) -> None:
+    for content in ('New York\tin, by\tthe USA', 'New York,in,the USA'):
+        part, counts = triples(tmp_path, content, 't.txt')
+        assert part.rows[0][0] == 'New York'
+        assert 'ambiguous separator' not in counts
+    with pytest.raises(DatasetError, match=r"separated by '\\t', got 4"):
+        triples(tmp_path, 'a\tr\tb\tw, x, y', 't.txt')
+    with pytest.raises(DatasetError, match="separated by ',', got 4"):
+        triples(tmp_path, 'a b,x,y,z w', 't.txt')
+
+
 @pytest.mark.parametrize(
     ('cells', 'places'),
     [
         (['tail', 'relation', 'head'], (2, 1, 0)),
         (['id', 'h', 'r', 't'], (1, 2, 3)),
         (['to', 'from', 'how'], (1, 2, 0)),
+        (['head', 'head_id', 'relation', 'tail_id', 'tail'], (0, 2, 4)),
+        (['Subject ID', 'x', 'Object Label'], (0, 1, 2)),
+        (['e1', 'e2', 'relation'], (0, 2, 1)),
+        # These alone may be names.
+        (['e1', 'x', 'e2'], None),
+        (['start', 'x', 'end'], None),
         # Single letters alone may be names.
         (['s', 'x', 't'], None),
         (['Norway', 'capital', 'Oslo'], None),
@@ -233,6 +301,42 @@ def test_texts_with_a_header_of_many_columns(tmp_path: Path) -> None:
     assert counts == {'header': 1, 'unused column': 1}
 
 
+@pytest.mark.parametrize(
+    'word', ['desc', 'content', 'definition', 'bio', 'about', 'Text_Label']
+)
+def test_what_texts_are_called(tmp_path: Path, word: str) -> None:
+    content = f'id,name,{word}\nQ20,Norway,cold\n'
+    found, _ = items(tmp_path, content, 'descriptions.csv')
+    assert [each[:3] for each in found] == [
+        (('Q20', 'Norway'), 'cold', 'Norway')
+    ]
+
+
+def test_plain_words_go_first(tmp_path: Path) -> None:
+    content = 'text_id,text,entity_id\n5,cold,Q20\n'
+    found, _ = items(tmp_path, content, 'texts.csv')
+    assert [each[:2] for each in found] == [(('Q20',), 'cold')]
+    found, _ = items(tmp_path, 'label,name\nQ20,Norway\n', 'n.csv', NAME)
+    assert [each[:2] for each in found] == [(('Q20',), 'Norway')]
+
+
+@pytest.mark.parametrize(
+    ('header', 'words', 'word'),
+    [
+        ('id,name,blurb', TEXT, 'text'),
+        ('id,name', TEXT, 'text'),
+        ('id,description', NAME, 'name'),
+    ],
+)
+def test_a_header_without_what_is_asked_for(
+    tmp_path: Path, header: str, words: tuple[str, ...], word: str
+) -> None:
+    row = ','.join('abc'[: header.count(',') + 1])
+    want = f':1: the header .* names no column with a {word}; call .* "{word}"'
+    with pytest.raises(DatasetError, match=want):
+        items(tmp_path, f'{header}\n{row}\n', 'i.csv', words)
+
+
 def test_names(tmp_path: Path) -> None:
     found, counts = items(tmp_path, 'id\tname\nQ20\tNorway\n', 'n.tsv', NAME)
     assert [each[:3] for each in found] == [(('Q20',), 'Norway', None)]
@@ -256,6 +360,31 @@ def test_json_lines(tmp_path: Path) -> None:
     ]
     assert [each.line for each in found] == [2, 3, 3, 6]
     assert counts == {'empty value': 1}
+
+
+def test_json_keys_that_do_not_matter(tmp_path: Path) -> None:
+    content = """
+        {"entity": "a", "text": "t", "label": ["x", "y"], "name": {"en": 1}}
+        {"entity": "", "id": null, "title": "b", "key": 7, "text": "u"}
+    """
+    found, counts = items(tmp_path, content, 'texts.jsonl')
+    assert [each[:3] for each in found] == [
+        (('a',), 't', None),
+        (('7', 'b'), 'u', 'b'),
+    ]
+    assert counts == {}
+
+
+def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
+    content = r"""
+        {"id": "a\ud800", "name": "\udc00b", "text": "c\ud800d"}
+        {"id": "a", "text": "\ud83d\ude00"}
+    """
+    found, _ = items(tmp_path, content, 'texts.jsonl')
+    assert [each[:3] for each in found] == [
+        (('a\ufffd', '\ufffdb'), 'c\ufffdd', '\ufffdb'),
+        (('a',), '\U0001f600', None),
+    ]
 
 
 @pytest.mark.parametrize(
