@@ -66,11 +66,14 @@ class Bench:
         self.args = args
         kind = getattr(datasets, args.dataset)
         if args.dataset == 'Countries':
+            text = 'bundled'
             dataset = datasets.Countries(args.root)
             self.settings = countries_settings(args)
         else:
             root = args.root or Path('datasets') / args.dataset
-            dataset = kind(root, text_encoder=SBERT(args.text_model))
+            encoder = SBERT(args.text_model)
+            text = encoder.name
+            dataset = kind(root, text_encoder=encoder)
             self.settings = benchmark_settings(args)
         self.data: HeteroData = dataset[0]
         if args.dataset == 'DB15K':  # its validation split is our own
@@ -83,7 +86,7 @@ class Bench:
             'dataset': args.dataset,
             'fingerprint': fingerprint(self.data),
             'coverage': dataset.coverage(),
-            'text': 'all-MiniLM-L6-v2' if args.text_model else 'bundled',
+            'text': text,
             'filter': 'train + val + test',
             'ties': 'realistic',
             'selection': 'validation MRR' if chosen else 'last epoch',
