@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dsom_pyg.datasets import DB15K, MKG_W, MKG_Y, WN9, WN18, FB15k_237
+from dsom_pyg.encoders import ImageStatistics
 from dsom_pyg.graph import (
     EDGE,
     SPLITS,
@@ -22,6 +23,7 @@ from dsom_pyg.graph import (
     get_split,
     known_triples,
     num_relations,
+    pool_features,
 )
 from dsom_pyg.query_index import QueryIndex
 
@@ -225,3 +227,25 @@ def test_mirror_over_http(
         assert (tmp_path / 'raw' / name).stat().st_size == source.size
     monkeypatch.setenv('DSOM_PYG_MIRROR', str(MIRROR))
     assert fingerprint(served[0]) == fingerprint(load(MKG_Y, root)[0])
+
+
+_SAMPLES = Path(os.environ.get('DSOM_PYG_SAMPLES', '') or 'nowhere')
+
+
+@pytest.mark.skipif(
+    not _SAMPLES.is_dir(), reason='DSOM_PYG_SAMPLES names no folder'
+)
+@pytest.mark.parametrize(
+    ('kind', 'folder'), [(FB15k_237, 'fb15k'), (WN18, 'wn18')]
+)
+def test_real_images_find_their_entities(
+    kind: Any, folder: str, root: Path
+) -> None:
+    images = _SAMPLES / folder
+    dataset = load(kind, root, image_encoder=ImageStatistics(), images=images)
+    _, present = pool_features(dataset[0], 'image')
+    files = [path for path in images.rglob('*') if path.is_file()]
+    assert dataset[0]['image'].x.size(0) == len(files)
+    owners = {path.parent for path in files}
+    assert present.sum() == len(owners)
+    assert len(dataset.findings) == 0
