@@ -67,8 +67,8 @@ def encode_images(
 ) -> Tensor:
     r"""Features of image files.
 
-    Files are opened in a few threads. Only a batch or two of them are held
-    in memory, at the size that the model needs.
+    Only a batch or two of them are held in memory, at the size that the
+    model needs.
 
     Args:
         items: The files.
@@ -84,13 +84,17 @@ def encode_images(
     """
     paths = [Path(item) for item in items]
     out = torch.empty(len(paths), out_channels)
-    # While a GPU computes, the next batch is opened. On a CPU the model
-    # itself keeps all cores busy, and threads in between would make its
-    # threads wait for each other.
-    ahead = 0 if device.type == 'cpu' else 1
+    # While a GPU computes, the next batch is opened. On a CPU the model keeps
+    # all cores busy itself, and every further thread would bring a team of
+    # its own along, which waits for the others.
+    batches = (
+        in_turn(paths, prepare, batch_size)
+        if device.type == 'cpu'
+        else in_threads(paths, prepare, batch_size)
+    )
     start = 0
     with tqdm(total=len(paths), unit='image', disable=not progress) as bar:
-        for batch in prepared(paths, prepare, batch_size, ahead):
+        for batch in batches:
             features = encode(batch.to(device))
             out[start : start + len(batch)] = features.float().cpu()
             start += len(batch)
@@ -98,11 +102,8 @@ def encode_images(
     return out
 
 
-def prepared(
-    paths: Sequence[Path],
-    prepare: Callable[[Path], Tensor],
-    batch_size: int,
-    ahead: int,
+def in_turn(
+    paths: Sequence[Path], prepare: Callable[[Path], Tensor], batch_size: int
 ) -> Iterator[Tensor]:
     r"""Batches of prepared files, in order.
 
@@ -110,7 +111,17 @@ def prepared(
         paths: The files.
         prepare: Maps a file to a tensor; all have the same shape.
         batch_size: Files at a time.
-        ahead: Batches that are prepared while the caller is busy.
+    """
+    for start in range(0, len(paths), batch_size):
+        part = paths[start : start + batch_size]
+        yield torch.stack([prepare(path) for path in part])
+
+
+def in_threads(
+    paths: Sequence[Path], prepare: Callable[[Path], Tensor], batch_size: int
+) -> Iterator[Tensor]:
+    r"""As :func:`in_turn`, with one batch prepared while the caller is
+    busy with the last.
     """
     waiting: deque[list[Future[Tensor]]] = deque()
 
@@ -122,7 +133,7 @@ def prepared(
         for start in range(0, len(paths), batch_size):
             part = paths[start : start + batch_size]
             waiting.append([pool.submit(prepare, path) for path in part])
-            if len(waiting) > ahead:
+            if len(waiting) > 1:
                 yield take()
         while waiting:
             yield take()

@@ -1,12 +1,18 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from dsom_pyg.encoders.batching import encode_images, encode_texts, prepared
+from dsom_pyg.encoders.batching import (
+    encode_images,
+    encode_texts,
+    in_threads,
+    in_turn,
+)
 
 PATHS = [Path(str(number)) for number in range(23)]
 CPU = torch.device('cpu')
@@ -18,16 +24,18 @@ def number(path: Path) -> Tensor:
     return torch.full((2,), float(path.name))
 
 
-@pytest.mark.parametrize('ahead', [0, 1, 3])
+@pytest.mark.parametrize('prepared', [in_turn, in_threads])
 @pytest.mark.parametrize('size', [1, 4, 23, 50])
-def test_order_is_kept(size: int, ahead: int) -> None:
-    batches = list(prepared(PATHS, number, size, ahead))
+def test_order_is_kept(size: int, prepared: Any) -> None:
+    batches = list(prepared(PATHS, number, size))
     assert [len(batch) for batch in batches[:-1]] == [size] * (22 // size)
     assert torch.cat(batches)[:, 0].tolist() == list(range(23))
 
 
-@pytest.mark.parametrize('ahead', [0, 1])
-def test_few_images_are_held_at_a_time(ahead: int) -> None:
+@pytest.mark.parametrize(
+    ('prepared', 'ahead'), [(in_turn, 0), (in_threads, 1)]
+)
+def test_few_images_are_held_at_a_time(prepared: Any, ahead: int) -> None:
     lock, started = threading.Lock(), 0
 
     def prepare(path: Path) -> Tensor:
@@ -37,7 +45,7 @@ def test_few_images_are_held_at_a_time(ahead: int) -> None:
         return number(path)
 
     taken = 0
-    for batch in prepared(PATHS, prepare, 4, ahead):
+    for batch in prepared(PATHS, prepare, 4):
         taken += len(batch)
         time.sleep(0.05)  # the model runs
         assert started <= taken + 4 * ahead
@@ -45,17 +53,30 @@ def test_few_images_are_held_at_a_time(ahead: int) -> None:
             assert started > taken
 
 
-def test_threads_are_used() -> None:
+def test_threads_are_used_beside_an_accelerator() -> None:
     threads = set()
 
     def prepare(path: Path) -> Tensor:
         threads.add(threading.current_thread())
         return number(path)
 
-    encode_images(PATHS, prepare, lambda x: x, 2, 8, CPU)
+    list(in_threads(PATHS, prepare, 8))
     assert threads
     assert threading.main_thread() not in threads
     assert not any(thread.is_alive() for thread in threads)
+    threads.clear()
+    encode_images(PATHS, prepare, lambda x: x, 2, 8, CPU)
+    assert threads == {threading.main_thread()}
+
+
+def test_an_error_in_a_thread_reaches_the_caller() -> None:
+    def prepare(path: Path) -> Tensor:
+        if path.name == '3':
+            raise OSError('bad 3')
+        return number(path)
+
+    with pytest.raises(OSError, match='bad 3'):
+        list(in_threads(PATHS, prepare, 4))
 
 
 def test_an_error_stops_the_rest() -> None:
