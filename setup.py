@@ -30,7 +30,8 @@ setup(
     install_requires=[
         'torch>=2.10',
         'torch-geometric>=2.6',
-        'sentence-transformers>=5',
+        # Before 6.0 a local folder could bring code that is run.
+        'sentence-transformers>=6',
         'open-clip-torch>=3',
         'networkx>=3',
         'safetensors>=0.5',

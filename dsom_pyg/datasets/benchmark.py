@@ -205,6 +205,10 @@ class Benchmark(MultimodalDataset):
 
     @property
     def _wants_images(self) -> bool:
+        return self._needs_images or self._image_root.is_dir()
+
+    @property
+    def _needs_images(self) -> bool:
         return self._images is not None or self._encoders['image'] is not None
 
     def _find_images(
@@ -215,7 +219,7 @@ class Benchmark(MultimodalDataset):
         root = self._image_root
         called = [[n, *a] for n, a in zip(names, aliases, strict=True)]
         images, findings = find_images(root, called)
-        if not any(images):
+        if not any(images) and self._needs_images:
             example = next(a[-1] for a in aliases if a)
             raise DatasetError(
                 f"{type(self).__name__} comes without images, and '{root}' "

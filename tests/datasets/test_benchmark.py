@@ -150,6 +150,8 @@ def test_images_from_a_folder(
     pooled, present = pool_features(dataset[0], 'image')
     assert present.tolist() == [False, False, False, True, False]
     assert pooled[3].item() == 1.5
+    # Without an encoder they are still counted.
+    assert cls(tmp_path).coverage()['image'] == 0.2
     # One more image is another graph.
     (tmp_path / 'images' / 'DBIMG1' / 'x.png').touch()
     assert cls(tmp_path, image_encoder=Size()).coverage()['image'] == 0.4
