@@ -214,6 +214,40 @@ def hold_out(
     return smaller, train.select(mask)
 
 
+def k_folds(
+    data: HeteroData, k: int, seed: int = 0
+) -> list[tuple[HeteroData, Triples]]:
+    r"""Split train into k random parts, each with the graph that lacks it.
+
+    Unlike :func:`hold_out`, every training triple is in exactly one part,
+    even if an entity has no other: teachers of the rest know it by its
+    features alone, as they know some entities of the whole graph.
+
+    Args:
+        data: The graph; not changed.
+        k: Number of parts, 2 or more.
+        seed: Of the draw.
+
+    Returns:
+        For each part a shallow copy of :obj:`data` without it, and the part.
+
+    Raises:
+        ValueError: There are fewer than k training triples, or k < 2.
+    """
+    train = get_split(data, 'train')
+    count = train.edge_type.numel()
+    if not 2 <= k <= count:
+        raise ValueError(f'k must be 2 to {count} (training triples), got {k}')
+    generator = torch.Generator().manual_seed(seed)
+    part = torch.randperm(count, generator=generator) % k
+    folds = []
+    for at in range(k):
+        rest = copy.copy(data)
+        set_split(rest, 'train', train.select(part != at))
+        folds.append((rest, train.select(part == at)))
+    return folds
+
+
 def merge_val(data: HeteroData) -> HeteroData:
     r"""A shallow copy whose train split holds train and validation.
 

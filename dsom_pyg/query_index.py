@@ -5,6 +5,7 @@ K (query, tail) pairs.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +30,17 @@ class Pairs:
     def count(self, num_rows: int) -> Tensor:
         r"""Number of tails of every query, ``[B]``."""
         return scatter(torch.ones_like(self.row), self.row, dim_size=num_rows)
+
+
+class Queries(NamedTuple):
+    r"""Queries without their answers.
+
+    Shapes:
+        - **head, rel:** :math:`(Q)`, relations in :math:`0..2R - 1`
+    """
+
+    head: Tensor
+    rel: Tensor
 
 
 class QueryIndex:
@@ -115,3 +127,47 @@ class QueryIndex:
         begin = count.cumsum(0) - count
         offset = torch.arange(row.numel(), device=row.device) - begin[row]
         return Pairs(row, self.tail[start[row] + offset])
+
+
+def unlabeled_queries(
+    index: QueryIndex, num_entities: int, num: int, seed: int = 0
+) -> Queries:
+    r"""Plausible queries that have no answer in an index.
+
+    A head that occurs with relation r is asked for relations that other
+    heads of r occur with as well: a relation r' is drawn in proportion to
+    the share of the heads of r that have r'. No other knowledge is used.
+
+    Args:
+        index: N(h, r) over training triples with reciprocals.
+        num_entities: E.
+        num: How many distinct queries to draw. Fewer are returned if that
+            many are not found.
+        seed: Of the draw.
+    """
+    size = int(index.rel.max()) + 1
+    # How many heads two relations share, a part of the heads at a time.
+    both = torch.zeros(size, size)
+    head, rel = index.head.cpu(), index.rel.cpu()
+    for start in range(0, num_entities, 4096):
+        inside = (head >= start) & (head < start + 4096)
+        has = torch.zeros(4096, size)
+        has[head[inside] - start, rel[inside]] = 1.0
+        both.addmm_(has.t(), has)
+    both.fill_diagonal_(0.0)
+    # Relations that go with no other one have nothing to offer.
+    rows = (both.sum(dim=1)[rel] > 0).nonzero()[:, 0]
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.empty(0, dtype=torch.long)
+    for _ in range(20 if rows.numel() else 0):
+        at = torch.randint(rows.numel(), (2 * num,), generator=generator)
+        at = rows[at]
+        other = torch.multinomial(both[rel[at]], 1, generator=generator)
+        key = head[at] * size + other[:, 0]
+        new = ~torch.isin(key, head * size + rel)
+        found = torch.cat([found, key[new]]).unique()
+        if found.numel() >= num:
+            break
+    order = torch.randperm(found.numel(), generator=generator)[:num]
+    found = found[order].to(index.head.device)
+    return Queries(found // size, found % size)

@@ -2,8 +2,9 @@
 
 from torch import Tensor, nn
 
-from dsom_pyg.nn.combiners import Combiner, combine
+from dsom_pyg.nn.combiners import Combiner
 from dsom_pyg.nn.ensemble import TeacherBatch, TeacherEnsemble
+from dsom_pyg.query_index import QueryIndex
 
 
 class CombinedTeachers(nn.Module):
@@ -12,12 +13,21 @@ class CombinedTeachers(nn.Module):
     Args:
         ensemble: The teachers.
         combiner: How their logits become one row.
+        seen: Tails that the teachers were trained on, as
+            :func:`~dsom_pyg.training.train_index` gives them; needed where
+            the combiner reads a :class:`CompactState`. (default: none)
     """
 
-    def __init__(self, ensemble: TeacherEnsemble, combiner: Combiner) -> None:
+    def __init__(
+        self,
+        ensemble: TeacherEnsemble,
+        combiner: Combiner,
+        seen: QueryIndex | None = None,
+    ) -> None:
         super().__init__()
         self.ensemble = ensemble
         self.combiner = combiner
+        self.seen = seen
 
     @property
     def num_entities(self) -> int:
@@ -32,7 +42,14 @@ class CombinedTeachers(nn.Module):
         precision: str = 'fp32',
     ) -> Tensor:
         r"""Combined logits, ``[B, E]``; no target is involved."""
-        batch = TeacherBatch(self.ensemble, head_index, rel_type, precision)
+        seen = None
+        if self.seen is not None:
+            index = self.seen.to(head_index.device)
+            seen = index.lookup(head_index, rel_type)
+        batch = TeacherBatch(
+            self.ensemble, head_index, rel_type, precision, seen
+        )
         weights = self.combiner.weights(batch)
-        logits = self.ensemble.each(head_index, rel_type, entities, precision)
-        return combine(weights, logits)
+        return self.ensemble.combined(
+            head_index, rel_type, weights, entities, precision
+        )

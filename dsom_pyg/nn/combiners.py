@@ -1,6 +1,6 @@
 """Combiners: how the logits of M teachers become one row a query."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,10 +12,10 @@ from dsom_pyg.losses import (
     paper_advantage,
     reinforce,
     reward,
-    row_blocks,
     target_cross_entropy,
 )
 from dsom_pyg.nn.ensemble import TeacherBatch, TeacherEnsemble
+from dsom_pyg.nn.outcome import combined_cross_entropy
 from dsom_pyg.query_index import Pairs
 
 Advantage = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -36,45 +36,6 @@ class Combination:
     weights: Tensor
     loss: Tensor | None = None
     metrics: dict[str, Tensor] = field(default_factory=dict)
-
-
-def combine(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
-    r"""Weighted sum of teacher logits.
-
-    Args:
-        weights: Of each query and teacher.
-        logits: Of each teacher.
-
-    Shapes:
-        - **weights:** :math:`(B, M)`
-        - **logits:** M times :math:`(B, E)`
-        - **output:** :math:`(B, E)`
-    """
-    out = logits[0] * weights[:, 0, None]
-    for m in range(1, len(logits)):
-        out.addcmul_(logits[m], weights[:, m, None])
-    return out
-
-
-def combined_cross_entropy(
-    weights: Tensor, logits: Sequence[Tensor], targets: Pairs
-) -> Tensor:
-    r"""Cross-entropy of each pair under a combination that is not kept.
-
-    Shapes:
-        - **weights:** :math:`(B, M)`
-        - **logits:** M times :math:`(B, E)`
-        - **output:** :math:`(K)`
-    """
-    row, tail = targets.row, targets.tail
-    log_z = torch.cat(
-        [
-            combine(weights[rows], [x[rows] for x in logits]).logsumexp(dim=1)
-            for rows in row_blocks(logits[0])
-        ]
-    )
-    at_target = torch.stack([x[row, tail] for x in logits], dim=1)
-    return log_z[row] - (weights[row] * at_target).sum(dim=1)
 
 
 def mean_weights(batch: TeacherBatch, mask_missing: bool) -> Tensor:
@@ -113,7 +74,7 @@ class Combiner(nn.Module):
             - **student_logits:** :math:`(B, E)`
         """
         weights = self.weights(batch)
-        return Combination(combine(weights, batch.each), weights)
+        return Combination(batch.combine(weights), weights)
 
 
 class MeanCombiner(Combiner):
@@ -327,7 +288,7 @@ class ReinforcedCombiner(Combiner):
         if not learning or targets is None:
             action = log_policy.argmax(dim=1)
             weights = self.action_weights(action)
-            combined = combine(weights, batch.each)
+            combined = batch.combine(weights)
             return Combination(
                 combined, weights, None, self._shares(action, batch)
             )
@@ -338,9 +299,13 @@ class ReinforcedCombiner(Combiner):
             ce_student = target_cross_entropy(student_logits, targets)
         # Both from the same function: where the action is the baseline,
         # delta must be exactly 0.
-        ce_action = combined_cross_entropy(weights, batch.each, targets)
+        ce_action = combined_cross_entropy(
+            weights, batch.each, targets, batch.known
+        )
         everyone = mean_weights(batch, self.mask_missing)
-        ce_all = combined_cross_entropy(everyone, batch.each, targets)
+        ce_all = combined_cross_entropy(
+            everyone, batch.each, targets, batch.known
+        )
         delta = self.advantage(ce_action, ce_all, ce_student)
         if self.estimator == 'sampled':
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
@@ -352,7 +317,7 @@ class ReinforcedCombiner(Combiner):
         metrics = {'advantage': delta.mean(), **self._shares(action, batch)}
         if ce_student is not None:
             metrics['reward'] = reward(ce_action, ce_student).mean()
-        combined = combine(weights, batch.each)
+        combined = batch.combine(weights)
         return Combination(combined, weights, loss, metrics)
 
     def _shares(
@@ -370,7 +335,9 @@ class ReinforcedCombiner(Combiner):
         self, action: int, batch: TeacherBatch, targets: Pairs
     ) -> Tensor:
         weights = self.action_weights(torch.full_like(batch.head, action))
-        return combined_cross_entropy(weights, batch.each, targets)
+        return combined_cross_entropy(
+            weights, batch.each, targets, batch.known
+        )
 
     def _exact_loss(
         self,

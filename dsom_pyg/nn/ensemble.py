@@ -1,13 +1,37 @@
 """Several teachers side by side."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.nn.entity import EntityEmbedding, FeatureProjection
+from dsom_pyg.nn.entity import (
+    EntityEmbedding,
+    FeatureProjection,
+    JointEmbedding,
+)
 from dsom_pyg.nn.score import ComplEx, ScoreFunction
+from dsom_pyg.precision import matmul
+from dsom_pyg.query_index import Pairs
+
+
+def combine(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
+    r"""Weighted sum of teacher logits.
+
+    Args:
+        weights: Of each query and teacher.
+        logits: Of each teacher.
+
+    Shapes:
+        - **weights:** :math:`(B, M)`
+        - **logits:** M times :math:`(B, E)`
+        - **output:** :math:`(B, E)`
+    """
+    out = logits[0] * weights[:, 0, None]
+    for m in range(1, len(logits)):
+        out.addcmul_(logits[m], weights[:, m, None])
+    return out
 
 
 class TeacherEnsemble(nn.Module):
@@ -36,6 +60,7 @@ class TeacherEnsemble(nn.Module):
         num_relations: int,
         hidden_channels: int,
         score: type[ScoreFunction] = ComplEx,
+        joint: bool = False,
     ) -> 'TeacherEnsemble':
         r"""A structure teacher and one teacher for each feature modality.
 
@@ -48,14 +73,24 @@ class TeacherEnsemble(nn.Module):
             hidden_channels: D.
             score: Score function class. (default:
                 :class:`~dsom_pyg.nn.ComplEx`)
+            joint: Add a teacher ``'joint'`` over structure and all features
+                at once, which the paper does not have.
+                (default: :obj:`False`)
         """
-        if 'structure' in features:
-            raise ValueError("the name 'structure' is taken by the graph")
+        taken = {'structure', 'joint'} if joint else {'structure'}
+        if taken & set(features):
+            raise ValueError(
+                f'{sorted(taken & set(features))[0]!r} is taken as the name '
+                'of a teacher, rename the modality'
+            )
         free = EntityEmbedding(num_entities, hidden_channels)
         teachers = {'structure': score(free, num_relations)}
         for name, (x, present) in features.items():
             projected = FeatureProjection(x, present, hidden_channels)
             teachers[name] = score(projected, num_relations)
+        if joint:
+            together = JointEmbedding(features, hidden_channels)
+            teachers['joint'] = score(together, num_relations)
         return cls(teachers)
 
     @property
@@ -106,6 +141,65 @@ class TeacherEnsemble(nn.Module):
             for teacher in self
         ]
 
+    def combined(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        weights: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+        bases: Tensor | None = None,
+    ) -> Tensor:
+        r"""Weighted sum of the teachers' logits.
+
+        As long as all teachers are dot products this is one, too: of the
+        weighted coordinates of the query with the bases side by side. It
+        costs one matrix product, and no teacher's logits are written.
+
+        Args:
+            head_index: Heads.
+            rel_type: Relations in :math:`0..2R - 1`.
+            weights: Of each query and teacher.
+            entities: A part of the entities. (default: all)
+            precision: Of the matrix product. (default: ``'fp32'``)
+            bases: What :meth:`bases` gives, if it is kept.
+                (default: made anew)
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **weights:** :math:`(B, M)`
+            - **output:** :math:`(B, E)`
+        """
+        if not self.is_dot_product:
+            return combine(
+                weights, self.each(head_index, rel_type, entities, precision)
+            )
+        parts = []
+        for m, teacher in enumerate(self):
+            query = teacher.query_vectors(head_index, rel_type)
+            parts.append(
+                teacher.entities.coordinates(query) * weights[:, m, None]
+            )
+        if bases is None:
+            bases = self.bases(precision)
+        together = torch.cat(parts, dim=1)
+        return matmul(together, bases[entities].t(), precision)
+
+    @property
+    def is_dot_product(self) -> bool:
+        r"""Whether all teachers are."""
+        return all(teacher.is_dot_product for teacher in self)
+
+    @torch.no_grad()
+    def bases(self, precision: str = 'fp32') -> Tensor:
+        r"""The bases of all teachers side by side, ``[E, sum k]``, in the
+        type that products of this precision take.
+
+        Worth keeping as long as the teachers do not change.
+        """
+        bases = torch.cat([t.entities.basis() for t in self], dim=1)
+        return bases.bfloat16() if precision == 'bf16' else bases
+
     def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""What the logits of each teacher depend on, side by side.
 
@@ -153,6 +247,12 @@ class TeacherBatch:
         head: Heads.
         rel: Relations in :math:`0..2R - 1`.
         precision: Of the matrix products. (default: ``'fp32'``)
+        seen: Tails that the teachers were trained on, for combiners that
+            tell memory from knowledge. (default: not told)
+        known: True tails that are no rivals of each other when an answer
+            is judged on held-out triples, as in a filtered ranking.
+            (default: every other entity is a rival)
+        bases: The teachers' bases, if they are kept.
 
     Shapes:
         - **head, rel:** :math:`(B)`
@@ -164,9 +264,13 @@ class TeacherBatch:
         head: Tensor,
         rel: Tensor,
         precision: str = 'fp32',
+        seen: Pairs | None = None,
+        known: Pairs | None = None,
+        bases: Tensor | None = None,
     ) -> None:
         self.ensemble, self.head, self.rel = ensemble, head, rel
-        self.precision = precision
+        self.precision, self.seen, self.known = precision, seen, known
+        self.bases = bases
 
     def __len__(self) -> int:
         return self.head.numel()
@@ -177,6 +281,25 @@ class TeacherBatch:
         with torch.no_grad():
             return self.ensemble.each(
                 self.head, self.rel, precision=self.precision
+            )
+
+    def combine(self, weights: Tensor) -> Tensor:
+        r"""Weighted sum of the teachers' logits, without gradient.
+
+        Shapes:
+            - **weights:** :math:`(B, M)`
+            - **output:** :math:`(B, E)`
+        """
+        weights = weights.detach()
+        if 'each' in vars(self):  # they are there already
+            return combine(weights, self.each)
+        with torch.no_grad():
+            return self.ensemble.combined(
+                self.head,
+                self.rel,
+                weights,
+                precision=self.precision,
+                bases=self.bases,
             )
 
     @cached_property

@@ -1,5 +1,7 @@
 """Entity modules: where the entity vectors of a model come from."""
 
+from collections.abc import Iterator, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -188,3 +190,59 @@ class FeatureProjection(EntityModule):
 
     def basis(self) -> Tensor:
         return self.x if self._narrow else self()
+
+
+class JointEmbedding(EntityModule):
+    r"""A free table plus projected features: one teacher that knows the
+    structure and the features at once.
+
+    Args:
+        features: For each modality its pooled features and which entities
+            have them, as :func:`~dsom_pyg.graph.pool_features` gives them.
+        hidden_channels: D.
+        scale: Standard deviation of the initial free values.
+            (default: :obj:`1e-3`)
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, tuple[Tensor, Tensor]],
+        hidden_channels: int,
+        scale: float = 1e-3,
+    ) -> None:
+        if not features:
+            raise ValueError('need the features of at least one modality')
+        size = next(iter(features.values()))[0].size(0)
+        super().__init__(size, hidden_channels)
+        self.parts = nn.ModuleList(
+            [
+                EntityEmbedding(size, hidden_channels, scale),
+                *(
+                    FeatureProjection(x, present, hidden_channels)
+                    for x, present in features.values()
+                ),
+            ]
+        )
+
+    def _each(self) -> Iterator[EntityModule]:
+        for part in self.parts:
+            assert isinstance(part, EntityModule)
+            yield part
+
+    def reset_parameters(self) -> None:
+        for part in self._each():
+            part.reset_parameters()
+
+    def forward(self) -> Tensor:
+        return torch.stack([part() for part in self._each()]).sum(dim=0)
+
+    def rows(self, index: Tensor) -> Tensor:
+        rows = [part.rows(index) for part in self._each()]
+        return torch.stack(rows).sum(dim=0)
+
+    def coordinates(self, query: Tensor) -> Tensor:
+        parts = [part.coordinates(query) for part in self._each()]
+        return torch.cat(parts, dim=-1)
+
+    def basis(self) -> Tensor:
+        return torch.cat([part.basis() for part in self._each()], dim=-1)

@@ -68,6 +68,16 @@ class ScoreFunction(nn.Module):
     def hidden_channels(self) -> int:
         return self.entities.hidden_channels
 
+    @property
+    def is_dot_product(self) -> bool:
+        r"""Whether scores are query vectors times entity rows: neither
+        :meth:`score_tails` nor the entity module's ``scores`` is overridden.
+        """
+        return (
+            type(self).score_tails is ScoreFunction.score_tails
+            and type(self.entities).scores is EntityModule.scores
+        )
+
     def reset_parameters(self) -> None:
         r"""Draw all parameters anew."""
         self.entities.reset_parameters()

@@ -6,11 +6,10 @@ from torch import Tensor, nn
 from dsom_pyg.nn.combiners import (
     Combination,
     Combiner,
-    combine,
-    combined_cross_entropy,
 )
-from dsom_pyg.nn.ensemble import TeacherBatch
-from dsom_pyg.query_index import Pairs
+from dsom_pyg.nn.ensemble import TeacherBatch, TeacherEnsemble
+from dsom_pyg.nn.outcome import combined_cross_entropy
+from dsom_pyg.query_index import Pairs, Queries, QueryIndex
 
 
 class WeightedCombiner(Combiner):
@@ -85,11 +84,13 @@ class WeightedCombiner(Combiner):
         loss = None
         metrics = {}
         if self.training and weights.requires_grad and targets is not None:
-            ce = combined_cross_entropy(weights, batch.each, targets).mean()
+            ce = combined_cross_entropy(
+                weights, batch.each, targets, batch.known
+            ).mean()
             loss = ce + self._penalty(batch, targets)
             metrics = {'ce': ce.detach()}
         weights = weights.detach()
-        logits = combine(weights, batch.each)
+        logits = batch.combine(weights)
         return Combination(logits, weights, loss, metrics)
 
     def _penalty(self, batch: TeacherBatch, targets: Pairs) -> Tensor:
@@ -99,3 +100,76 @@ class WeightedCombiner(Combiner):
         rel = batch.rel[targets.row]
         squares = self.offset.square().sum(dim=1) / self.counts
         return self.shrinkage * squares[rel].mean()
+
+
+class QueryWeights(Combiner):
+    r"""What another combiner decided, looked up.
+
+    A combiner that no longer learns gives a query the same weights in every
+    epoch; deciding once and for all saves reading the teachers' logits one
+    by one in every step of a distillation.
+
+    Args:
+        head, rel: Distinct queries.
+        weights: Of each query and teacher. Other queries get their mean.
+
+    Shapes:
+        - **head, rel:** :math:`(Q)`
+        - **weights:** :math:`(Q, M)`
+    """
+
+    keys: Tensor
+    table: Tensor
+
+    def __init__(self, head: Tensor, rel: Tensor, weights: Tensor) -> None:
+        super().__init__()
+        self.num_rels = int(rel.max()) + 1
+        keys, order = (head * self.num_rels + rel).sort()
+        rows = [weights[order], weights.mean(dim=0, keepdim=True)]
+        self.register_buffer('keys', keys)
+        self.register_buffer('table', torch.cat(rows))
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        combiner: Combiner,
+        ensemble: TeacherEnsemble,
+        seen: QueryIndex,
+        unlabeled: Queries | None = None,
+        batch_size: int = 500,
+        precision: str = 'fp32',
+    ) -> 'QueryWeights':
+        r"""Ask a combiner once about all queries of a distillation.
+
+        Args:
+            combiner: What decides; it is put in evaluation mode.
+            ensemble: Its teachers.
+            seen: Their training tails by query: all of these queries are
+                asked about.
+            unlabeled: Further queries. (default: none)
+            batch_size: Queries at a time. (default: :obj:`500`)
+            precision: Of the matrix products. (default: ``'fp32'``)
+        """
+        combiner.eval()
+        head, rel = seen.head, seen.rel
+        if unlabeled is not None:
+            head = torch.cat([head, unlabeled.head])
+            rel = torch.cat([rel, unlabeled.rel])
+        parts = []
+        for h, r in zip(
+            head.split(batch_size), rel.split(batch_size), strict=True
+        ):
+            batch = TeacherBatch(
+                ensemble, h, r, precision, seen=seen.lookup(h, r)
+            )
+            parts.append(combiner.weights(batch))
+        return cls(head, rel, torch.cat(parts))
+
+    def weights(self, batch: TeacherBatch) -> Tensor:
+        key = batch.head * self.num_rels + batch.rel
+        at = torch.searchsorted(self.keys, key)
+        known = self.keys[at.clamp(max=self.keys.numel() - 1)] == key
+        known &= batch.rel < self.num_rels
+        # The last row of the table is the mean.
+        return self.table[at.where(known, self.keys.numel())]

@@ -8,11 +8,16 @@ from dsom_pyg.training.fit import (
     fit,
     train_index,
 )
+from dsom_pyg.training.held_out import (
+    Fold,
+    PolicyTask,
+    cross_fit,
+    held_out_data,
+)
 from dsom_pyg.training.tasks import (
     DistillConfig,
     DistillTask,
     ModelTask,
-    PolicyTask,
     TeachersTask,
     model_step,
 )
@@ -22,13 +27,16 @@ __all__ = [
     'DistillTask',
     'FitConfig',
     'FitResult',
+    'Fold',
     'ModelTask',
     'PolicyTask',
     'QueryBatch',
     'QueryLoader',
     'Task',
     'TeachersTask',
+    'cross_fit',
     'fit',
+    'held_out_data',
     'model_step',
     'train_index',
 ]

@@ -1,7 +1,7 @@
-"""What can be trained: a model, teachers, a student, a policy."""
+"""What can be trained: a model, teachers, a student."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from dsom_pyg.nn import (
     TeacherBatch,
     TeacherEnsemble,
 )
+from dsom_pyg.query_index import Queries
 from dsom_pyg.training.batches import QueryBatch
 from dsom_pyg.training.fit import adagrad
 
@@ -153,6 +154,9 @@ class DistillConfig:
             loses two points of validation MRR on Countries)
         combiner_lr: Learning rate of Adam for the combiner.
             (default: :obj:`1e-3`)
+        unlabeled: Queries without a known answer in every step, if the task
+            has any; their distillation (they have no neighbors: it is plain)
+            weighs as much as that of the others. (default: :obj:`250`)
     """
 
     n3: float = 0.01
@@ -163,6 +167,7 @@ class DistillConfig:
     form: str = 'mean'
     scale_tau: bool = True
     combiner_lr: float = 1e-3
+    unlabeled: int = 250
 
 
 class DistillTask:
@@ -174,6 +179,11 @@ class DistillTask:
         combiner: How they are combined; trained along if it has parameters
             that require gradients.
         config: The objective. (default: :class:`DistillConfig()`)
+        unlabeled: Queries without a known answer, as
+            :func:`~dsom_pyg.query_index.unlabeled_queries` finds them. What
+            the teachers say there is all that a student can learn about
+            them; the paper distils on training queries alone.
+            (default: none)
     """
 
     name = 'student'
@@ -184,10 +194,13 @@ class DistillTask:
         ensemble: TeacherEnsemble,
         combiner: Combiner,
         config: DistillConfig | None = None,
+        unlabeled: Queries | None = None,
     ) -> None:
         self.student, self.combiner = student, combiner
         self.ensemble = ensemble
         self.config = config or DistillConfig()
+        self.unlabeled = unlabeled
+        self._bases: Tensor | None = None
 
     def modules(self) -> Iterable[nn.Module]:
         return [self.student, self.combiner]
@@ -203,22 +216,35 @@ class DistillTask:
             **asdict(self.config),
             'student': describe(self.student),
             'combiner': describe(self.combiner),
+            'unlabeled_queries': (
+                0 if self.unlabeled is None else len(self.unlabeled.head)
+            ),
         }
 
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        self._bases = None  # of teachers that may have changed since
         return [
             adagrad(self.student.parameters(), lr),
-            *_adam(self.combiner, self.config.combiner_lr),
+            *adam(self.combiner, self.config.combiner_lr),
         ]
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        c = self.config
+        c, labeled = self.config, len(batch)
+        if self.unlabeled is not None and c.unlabeled > 0:
+            batch = self._with_unlabeled(batch, self.unlabeled)
         # Algorithm 1: the student answers, ...
         logits, ce, penalty = model_step(self.student, batch, c.n3, precision)
         # ... the policy picks teachers by their logits and is rewarded
         # against the student, ...
+        if self._bases is None and self.ensemble.is_dot_product:
+            self._bases = self.ensemble.bases(precision)
         teachers = TeacherBatch(
-            self.ensemble, batch.head, batch.rel, precision
+            self.ensemble,
+            batch.head,
+            batch.rel,
+            precision,
+            seen=batch.neighbors,
+            bases=self._bases,
         )
         combined = self.combiner(teachers, batch.targets, logits.detach())
         # ... and the student imitates their mean, for every triple alike.
@@ -233,6 +259,8 @@ class DistillTask:
         )
         count = batch.targets.count(len(batch))
         soft = (ndkd * count).sum() / count.sum()
+        if len(batch) > labeled:
+            soft = soft + ndkd[labeled:].mean()
         if c.scale_tau:
             soft = soft * c.tau**2
         loss = ce + penalty + c.gamma * soft
@@ -242,56 +270,17 @@ class DistillTask:
             terms['rc'] = combined.loss
         return {'loss': loss, **terms, **combined.metrics}
 
-
-class PolicyTask:
-    r"""Train a combiner alone, without a student.
-
-    With teachers that never saw the triples of the data, the reward is
-    taken on held-out evidence. The combiner's advantage must not need a
-    student.
-
-    Args:
-        ensemble: Trained teachers; they stay as they are.
-        combiner: The policy.
-        lr: Learning rate of Adam. (default: :obj:`1e-3`)
-    """
-
-    name = 'policy'
-
-    def __init__(
-        self, ensemble: TeacherEnsemble, combiner: Combiner, lr: float = 1e-3
-    ) -> None:
-        self.ensemble = ensemble
-        self.combiner, self.lr = combiner, lr
-
-    def modules(self) -> Iterable[nn.Module]:
-        return [self.combiner]
-
-    def frozen(self) -> Iterable[nn.Module]:
-        return [self.ensemble]
-
-    def scorer(self) -> Scorer:
-        return CombinedTeachers(self.ensemble, self.combiner)
-
-    def settings(self) -> dict[str, Any]:
-        return {
-            'combiner_lr': self.lr,
-            'combiner': describe(self.combiner),
-        }
-
-    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
-        return _adam(self.combiner, self.lr)
-
-    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        teachers = TeacherBatch(
-            self.ensemble, batch.head, batch.rel, precision
+    def _with_unlabeled(self, batch: QueryBatch, pool: Queries) -> QueryBatch:
+        # Appended without targets and neighbors, so that they cost no
+        # cross-entropy and no regulariser.
+        size = (min(self.config.unlabeled, len(pool.head)),)
+        at = torch.randint(len(pool.head), size).to(pool.head.device)
+        head, rel = pool.head[at], pool.rel[at]
+        return replace(
+            batch,
+            head=torch.cat([batch.head, head.to(batch.head)]),
+            rel=torch.cat([batch.rel, rel.to(batch.rel)]),
         )
-        combined = self.combiner(teachers, batch.targets)
-        if combined.loss is None:
-            raise ValueError(
-                f'{type(self.combiner).__name__} has nothing to train'
-            )
-        return {'loss': combined.loss, **combined.metrics}
 
 
 def describe(module: nn.Module) -> str:
@@ -315,6 +304,7 @@ def describe(module: nn.Module) -> str:
     return f'{type(module).__name__}({", ".join(words + inner)})'
 
 
-def _adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+def adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+    r"""Adam for what is trainable in a module, nothing if nothing is."""
     params = [p for p in module.parameters() if p.requires_grad]
     return [torch.optim.Adam(params, lr=lr)] if params else []

@@ -21,7 +21,7 @@ from dsom_pyg.nn import (
     TeacherEnsemble,
     combine,
 )
-from dsom_pyg.nn.combiners import combined_cross_entropy
+from dsom_pyg.nn.outcome import combined_cross_entropy
 from dsom_pyg.query_index import Pairs
 
 DATA = FakeMMKG()[0]

@@ -14,8 +14,13 @@ from dsom_pyg.graph import (
     modalities,
     pool_features,
 )
-from dsom_pyg.nn import TeacherBatch, TeacherEnsemble, WeightedCombiner
-from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.nn import (
+    QueryWeights,
+    TeacherBatch,
+    TeacherEnsemble,
+    WeightedCombiner,
+)
+from dsom_pyg.query_index import QueryIndex, unlabeled_queries
 from dsom_pyg.training import FitConfig, PolicyTask, TeachersTask, fit
 
 DATA = FakeMMKG(30, 4, 200)[0]
@@ -111,3 +116,28 @@ def test_it_starts_as_the_mean_and_is_frozen_outside_training() -> None:
     assert out.loss is None
     assert not out.logits.requires_grad
     torch.testing.assert_close(out.logits, batch.logits.mean(dim=1))
+
+
+def test_looked_up_weights_are_those_of_the_combiner() -> None:
+    ensemble, index = teachers(), QueryIndex(PAIRS)
+    combiner = WeightedCombiner(3, COUNTS)
+    with torch.no_grad():
+        combiner.offset.normal_()
+    extra = unlabeled_queries(index, 30, 10)
+    decided = QueryWeights.of(combiner, ensemble, index, extra, batch_size=7)
+    at = torch.randperm(len(index))[:20]
+    head = torch.cat([index.head[at], extra.head])
+    rel = torch.cat([index.rel[at], extra.rel])
+    batch = TeacherBatch(ensemble, head, rel)
+    expected = combiner.eval()(batch)
+    found = decided(batch)
+    torch.testing.assert_close(found.weights, expected.weights)
+    torch.testing.assert_close(found.logits, expected.logits)
+    # Any other query gets the mean.
+    asked = set(zip(index.head.tolist(), index.rel.tolist(), strict=True))
+    asked |= set(zip(extra.head.tolist(), extra.rel.tolist(), strict=True))
+    rest = [(h, r) for h in range(30) for r in range(9) if (h, r) not in asked]
+    head, rel = torch.tensor(rest).t()
+    weights = decided.weights(TeacherBatch(ensemble, head, rel))
+    mean = decided.table[:-1].mean(dim=0)
+    torch.testing.assert_close(weights, mean.expand(len(rest), -1))

@@ -1,0 +1,167 @@
+"""A policy over weightings of the teachers, rewarded by the rank itself."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from dsom_pyg.losses import expected_reinforce, reinforce
+from dsom_pyg.nn.combiners import Combination, Combiner
+from dsom_pyg.nn.ensemble import TeacherBatch
+from dsom_pyg.nn.outcome import reciprocal_ranks
+from dsom_pyg.nn.state import CompactState
+from dsom_pyg.query_index import Pairs
+
+LEVELS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)
+
+
+class AdaptiveCombiner(Combiner):
+    r"""Subsets and weights together: the policy picks a weighting.
+
+    An action is one of A given weightings of the M teachers; a teacher with
+    weight 0 is left out. Equal weights within every non-empty subset
+    (:meth:`subsets`) are the actions of Eq. 7; a grid of weights
+    (:meth:`grid`) is the adaptive aggregation that the paper leaves to
+    future work. The policy reads a :class:`CompactState`, so that its size
+    does not grow with the number of entities, and is an MLP with one hidden
+    layer and a softmax over the actions.
+
+    The reward of an action is the filtered reciprocal rank of the target,
+    times 100. It is to be taken on triples that the teachers were not
+    trained on (:func:`~dsom_pyg.training.cross_fit`): then it is what is
+    reported in the end, up to the luck of the draw.
+
+    Args:
+        state: What the policy looks at.
+        actions: The weightings.
+        hidden_channels: Of the MLP. (default: :obj:`64`)
+        dropout: Of the MLP. (default: :obj:`0.2`)
+        estimator: ``'exact'``: the expectation over all actions;
+            ``'sampled'``: one action a pair, against the reward of the
+            first one as the baseline. (default: ``'exact'``)
+        mask_missing: Actions that need a teacher whose modality the head
+            lacks get probability 0. (default: :obj:`False`)
+        hard: Use the most probable action instead of the mean weighting
+            under the policy. (default: :obj:`False`)
+
+    Shapes:
+        - **actions:** :math:`(A, M)`, non-negative, some weight in each row
+    """
+
+    actions: Tensor
+
+    def __init__(
+        self,
+        state: CompactState,
+        actions: Tensor,
+        hidden_channels: int = 64,
+        dropout: float = 0.2,
+        estimator: str = 'exact',
+        mask_missing: bool = False,
+        hard: bool = False,
+    ) -> None:
+        super().__init__()
+        if estimator not in ('sampled', 'exact'):
+            raise ValueError(
+                f"estimator must be 'sampled' or 'exact', got '{estimator}'"
+            )
+        if (actions < 0).any() or (actions.sum(dim=1) == 0).any():
+            raise ValueError(
+                'actions must be non-negative, with some weight in each row'
+            )
+        self.estimator, self.hard = estimator, hard
+        self.mask_missing = mask_missing
+        self.state = state
+        self.register_buffer('actions', actions.float())
+        self.mlp = nn.Sequential(
+            nn.Linear(state.out_channels, hidden_channels),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_channels, len(actions)),
+        )
+
+    @staticmethod
+    def subsets(num_teachers: int) -> Tensor:
+        r"""Equal weights in every non-empty subset, ``[2^M - 1, M]``; the
+        first action is the mean of all.
+        """
+        bits = torch.arange(2**num_teachers - 1, 0, -1)[:, None]
+        members = bits.bitwise_right_shift(torch.arange(num_teachers)) & 1
+        return members / members.sum(dim=1, keepdim=True)
+
+    @staticmethod
+    def grid(num_teachers: int, levels: Sequence[float] = LEVELS) -> Tensor:
+        r"""All weightings with the given levels whose largest level occurs,
+        scaled to sum 1; the first action is the mean of all.
+
+        Shapes:
+            - **output:** :math:`(A, M)`,
+              :math:`A = L^M - (L - 1)^M` for L levels
+        """
+        top = max(levels)
+        rows = [
+            row for row in product(levels, repeat=num_teachers) if top in row
+        ]
+        rows.sort(key=lambda row: row != (top,) * num_teachers)
+        table = torch.tensor(rows)
+        return table / table.sum(dim=1, keepdim=True)
+
+    def log_policy(self, batch: TeacherBatch) -> Tensor:
+        r"""Log-probabilities of the actions, ``[B, A]``."""
+        scores: Tensor = self.mlp(self.state(batch))
+        if self.mask_missing:
+            used = (self.actions > 0).float()
+            possible = (~batch.available).float() @ used.t() == 0
+            # No teacher available: nothing to mask.
+            possible |= ~possible.any(dim=1, keepdim=True)
+            # Not -inf: 0 * -inf would be NaN in the exact gradient.
+            scores = scores.masked_fill(~possible, -1e4)
+        return scores.log_softmax(dim=1)
+
+    def weights(self, batch: TeacherBatch) -> Tensor:
+        log_policy = self.log_policy(batch)
+        if self.hard:
+            return self.actions[log_policy.argmax(dim=1)]
+        return log_policy.exp() @ self.actions
+
+    def forward(
+        self,
+        batch: TeacherBatch,
+        targets: Pairs | None = None,
+        student_logits: Tensor | None = None,
+    ) -> Combination:
+        log_policy = self.log_policy(batch)
+        loss: Tensor | None = None
+        metrics: dict[str, Tensor] = {}
+        if self.training and log_policy.requires_grad and targets is not None:
+            loss, metrics = self._learn(log_policy, batch, targets)
+        chosen = log_policy.detach()
+        weights = chosen.exp() @ self.actions
+        if self.hard:
+            weights = self.actions[chosen.argmax(dim=1)]
+        mean = weights.mean(dim=0)
+        for name, weight in zip(batch.ensemble.modalities, mean, strict=True):
+            metrics[f'weight {name}'] = weight
+        return Combination(batch.combine(weights), weights, loss, metrics)
+
+    def _learn(
+        self, log_policy: Tensor, batch: TeacherBatch, targets: Pairs
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        reward = 100 * reciprocal_ranks(
+            self.actions, batch.each, targets, batch.known
+        )
+        log_policy = log_policy[targets.row]
+        policy = log_policy.detach().exp()
+        metrics = {'reward': (policy * reward).sum(dim=1).mean()}
+        if self.estimator == 'exact':
+            return expected_reinforce(log_policy, reward), metrics
+        action = torch.multinomial(policy, 1)
+        advantage = reward.gather(1, action) - reward[:, :1]
+        return reinforce(log_policy.gather(1, action), advantage), metrics
+
+    def shares(self, batch: TeacherBatch) -> Tensor:
+        r"""How often each action is the most probable one, ``[A]``."""
+        best = self.log_policy(batch).argmax(dim=1)
+        return one_hot(best, len(self.actions)).float().mean(dim=0)

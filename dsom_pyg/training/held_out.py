@@ -1,0 +1,213 @@
+"""Evidence from triples that teachers were not trained on."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.evaluation import Scorer
+from dsom_pyg.graph import (
+    Triples,
+    add_reciprocals,
+    concat,
+    get_split,
+    hold_out,
+    k_folds,
+    num_relations,
+    set_split,
+)
+from dsom_pyg.nn import (
+    CombinedTeachers,
+    Combiner,
+    TeacherBatch,
+    TeacherEnsemble,
+)
+from dsom_pyg.query_index import Pairs, QueryIndex
+from dsom_pyg.training.batches import QueryBatch
+from dsom_pyg.training.fit import FitConfig, fit
+from dsom_pyg.training.tasks import TeachersTask, adam, describe
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    r"""Teachers, what they were trained on, and what they never saw.
+
+    Args:
+        ensemble: The teachers.
+        seen: Their training triples.
+        held: Other true triples.
+        num_relations: R.
+    """
+
+    ensemble: TeacherEnsemble
+    seen: Triples
+    held: Triples
+    num_relations: int
+
+    def held_index(self) -> QueryIndex:
+        r"""The held-out tails of every query, reciprocals included."""
+        return QueryIndex(add_reciprocals(self.held, self.num_relations))
+
+    def seen_index(self) -> QueryIndex:
+        r"""The training tails of every query, reciprocals included."""
+        return QueryIndex(add_reciprocals(self.seen, self.num_relations))
+
+    def known_index(self) -> QueryIndex:
+        r"""Both: true tails, which are no rivals of a held-out one."""
+        both = concat(self.seen, self.held)
+        return QueryIndex(add_reciprocals(both, self.num_relations))
+
+
+def cross_fit(
+    data: HeteroData,
+    build: Callable[[], TeacherEnsemble],
+    config: FitConfig,
+    k: int = 1,
+    ratio: float = 0.05,
+    n3: float | Mapping[str, float] = 0.01,
+    seed: int = 0,
+    checkpoints: str | Path | None = None,
+) -> list[Fold]:
+    r"""Train teachers that leave out a part of train, for every part.
+
+    What teachers say on their own training triples is memory; a combiner
+    that is to help on new ones must be fitted to what they say on triples
+    that they never saw. That costs a training of all teachers for each fold;
+    :obj:`config` may be shorter than that of the teachers themselves.
+
+    Args:
+        data: The graph; only its train split is used.
+        build: Makes fresh teachers.
+        config: How to train them.
+        k: Number of folds. With 1, a single part of size :obj:`ratio` is
+            held out, and of every entity and relation something stays in
+            train. (default: :obj:`1`)
+        ratio: Share of train to hold out if k is 1. (default: :obj:`0.05`)
+        n3: As in :class:`TeachersTask`. (default: :obj:`0.01`)
+        seed: Of the split. (default: :obj:`0`)
+        checkpoints: A folder; every fold is then written there after each
+            epoch and goes on from there. (default: :obj:`None`)
+
+    Returns:
+        The folds; with k > 1 every training triple is held out in one.
+    """
+    parts = k_folds(data, k, seed) if k > 1 else [hold_out(data, ratio, seed)]
+    folds = []
+    for at, (rest, held) in enumerate(parts):
+        ensemble = build()
+        path = None
+        if checkpoints is not None:
+            path = Path(checkpoints) / f'fold-{at + 1}-of-{k}.safetensors'
+        fit(TeachersTask(ensemble, n3), rest, config, checkpoint=path)
+        seen = get_split(rest, 'train')
+        folds.append(Fold(ensemble, seen, held, num_relations(data)))
+    return folds
+
+
+def held_out_data(data: HeteroData, folds: Sequence[Fold]) -> HeteroData:
+    r"""A graph whose train split is what the folds held out.
+
+    What :class:`PolicyTask` of these folds is fitted on.
+
+    Args:
+        data: The graph; not changed.
+        folds: As :func:`cross_fit` returns them.
+    """
+    held = copy.copy(data)
+    set_split(held, 'train', concat(*(fold.held for fold in folds)))
+    return held
+
+
+class PolicyTask:
+    r"""Train a combiner alone, without a student.
+
+    Args:
+        teachers: Folds, as :func:`cross_fit` returns them: every triple of
+            :func:`held_out_data` is judged by the teachers of the fold that
+            held it out, among the entities that are no known answers. Or an
+            ensemble that never saw the triples of the data it is fitted on:
+            all other entities are rivals then.
+        combiner: What to train. Its reward must not need a student.
+        lr: Learning rate of Adam. (default: :obj:`1e-3`)
+    """
+
+    name = 'policy'
+
+    def __init__(
+        self,
+        teachers: TeacherEnsemble | Sequence[Fold],
+        combiner: Combiner,
+        lr: float = 1e-3,
+    ) -> None:
+        self.teachers, self.combiner, self.lr = teachers, combiner, lr
+        self.indices: list[tuple[QueryIndex, ...]] = []
+        if not isinstance(teachers, TeacherEnsemble):
+            for f in teachers:
+                self.indices.append(
+                    (f.held_index(), f.seen_index(), f.known_index())
+                )
+
+    def modules(self) -> Iterable[nn.Module]:
+        return [self.combiner]
+
+    def frozen(self) -> Iterable[nn.Module]:
+        if isinstance(self.teachers, TeacherEnsemble):
+            return [self.teachers]
+        return [fold.ensemble for fold in self.teachers]
+
+    def scorer(self) -> Scorer:
+        first = next(iter(self.frozen()))
+        assert isinstance(first, TeacherEnsemble)
+        return CombinedTeachers(first, self.combiner)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            'combiner_lr': self.lr,
+            'combiner': describe(self.combiner),
+        }
+
+    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+        return adam(self.combiner, self.lr)
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        if isinstance(self.teachers, TeacherEnsemble):
+            said = TeacherBatch(
+                self.teachers, batch.head, batch.rel, precision
+            )
+            return self._learn(said, batch.targets)
+        total: dict[str, Tensor] = {}
+        count = batch.targets.row.numel()
+        device = batch.head.device
+        for at, fold in enumerate(self.teachers):
+            held, seen, known = (i.to(device) for i in self.indices[at])
+            targets = held.lookup(batch.head, batch.rel)
+            rows, position = targets.row.unique(return_inverse=True)
+            if rows.numel() == 0:
+                continue
+            head, rel = batch.head[rows], batch.rel[rows]
+            said = TeacherBatch(
+                fold.ensemble,
+                head,
+                rel,
+                precision,
+                seen=seen.lookup(head, rel),
+                known=known.lookup(head, rel),
+            )
+            terms = self._learn(said, Pairs(position, targets.tail))
+            share = targets.row.numel() / count
+            for name, value in terms.items():
+                total[name] = total.get(name, 0.0) + share * value
+        return total
+
+    def _learn(self, said: TeacherBatch, targets: Pairs) -> dict[str, Tensor]:
+        combined = self.combiner(said, targets)
+        if combined.loss is None:
+            raise ValueError(
+                f'{type(self.combiner).__name__} has nothing to train'
+            )
+        return {'loss': combined.loss, **combined.metrics}

@@ -1,0 +1,121 @@
+"""A policy over weightings, and the state that it reads."""
+
+import math
+
+import pytest
+import torch
+from test_combiners import DATA, TARGETS, ensemble
+
+from dsom_pyg.graph import get_split
+from dsom_pyg.nn import (
+    AdaptiveCombiner,
+    CompactState,
+    TeacherBatch,
+    reciprocal_ranks,
+)
+from dsom_pyg.query_index import Pairs
+
+DEGREE = torch.bincount(get_split(DATA, 'train').edge_index.flatten())
+SEEN = Pairs(torch.tensor([0, 0, 2]), torch.tensor([3, 8, 5]))
+
+
+def said() -> TeacherBatch:
+    head, rel = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 3, 5, 7])
+    return TeacherBatch(ensemble(), head, rel, seen=SEEN)
+
+
+def compact(k: int = 4) -> CompactState:
+    torch.manual_seed(0)
+    return CompactState(3, 4, DEGREE, k=k, relation_channels=5)
+
+
+def test_state_by_hand() -> None:
+    batch, state = said(), compact()
+    raw = torch.cat([*state._said(batch), state._known(batch)], dim=1)
+    logits = batch.each[0][0].tolist()
+    unseen = sorted(
+        (x for e, x in enumerate(logits) if e not in (3, 8)), reverse=True
+    )
+    total = sum(math.exp(x) for x in unseen)
+    p = [math.exp(x) / total for x in unseen]
+    entropy = -sum(x * math.log(x) for x in p) / math.log(20)
+    assert raw[0, 0].item() == pytest.approx(entropy, abs=1e-5)
+    margins = [x - unseen[0] for x in unseen[:4]]
+    torch.testing.assert_close(raw[0, 3:7], torch.tensor(margins))
+    degree = math.log1p(int(DEGREE[0]))
+    expected = torch.tensor([degree, math.log1p(2), 0.0])
+    torch.testing.assert_close(raw[0, -3:], expected)
+    assert raw[1, -1] == 1  # no known answers
+    out = state.eval()(batch)
+    assert out.shape == (4, state.out_channels)
+    assert out.isfinite().all()
+    assert state.out_channels == compact().out_channels
+
+
+def test_moments_are_those_of_all_numbers() -> None:
+    state = compact().train()
+    numbers = torch.randn(30, state.mean.numel()) * 3 + 1
+    for part in numbers.split(7):
+        state._normalised(part)
+    torch.testing.assert_close(state.mean, numbers.mean(dim=0))
+    normal = state.eval()._normalised(numbers)
+    expected = (numbers - numbers.mean(dim=0)) / numbers.std(
+        dim=0, correction=0
+    )
+    torch.testing.assert_close(normal, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_actions() -> None:
+    subsets = AdaptiveCombiner.subsets(3)
+    assert subsets.shape == (7, 3)
+    assert len(set(map(tuple, subsets.tolist()))) == 7
+    torch.testing.assert_close(subsets[0], torch.full((3,), 1 / 3))
+    grid = AdaptiveCombiner.grid(2, (0.0, 0.5, 1.0))
+    assert grid.shape == (5, 2)  # 9 - 4
+    torch.testing.assert_close(grid.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(grid[0], torch.tensor([0.5, 0.5]))
+    with pytest.raises(ValueError, match='some weight'):
+        AdaptiveCombiner(compact(), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match='estimator'):
+        AdaptiveCombiner(compact(), subsets, estimator='none')
+
+
+@pytest.mark.parametrize('estimator', ['exact', 'sampled'])
+def test_gradient_is_that_of_the_expected_reward(estimator: str) -> None:
+    actions = AdaptiveCombiner.subsets(3)
+    torch.manual_seed(1)
+    policy = AdaptiveCombiner(
+        compact(), actions, dropout=0.0, estimator=estimator
+    ).train()
+    batch = said()
+    policy.state.eval()
+    rewards = 100 * reciprocal_ranks(actions, batch.each, TARGETS)
+    pi = policy.log_policy(batch).exp()[TARGETS.row]
+    (pi * rewards).sum(dim=1).mean().backward()
+    bias = policy.mlp[-1].bias
+    expected = -bias.grad.clone()
+    total, runs = torch.zeros_like(bias), 1 if estimator == 'exact' else 3000
+    for _ in range(runs):
+        policy.zero_grad()
+        policy(batch, TARGETS).loss.backward()
+        total += bias.grad
+    tolerance = 1e-4 if estimator == 'exact' else 0.6
+    torch.testing.assert_close(
+        total / runs, expected, atol=tolerance, rtol=1e-3
+    )
+
+
+def test_policy_gives_weights_and_respects_what_is_missing() -> None:
+    batch = said()
+    policy = AdaptiveCombiner(
+        compact(), AdaptiveCombiner.grid(3), mask_missing=True
+    ).eval()
+    weights = policy.weights(batch)
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))
+    assert (weights[~batch.available] == 0).all()
+    assert policy(batch).loss is None
+    policy.hard = True
+    hard = policy.weights(batch)
+    for row in hard:
+        assert (policy.actions == row).all(dim=1).any()
+    assert policy.shares(batch).sum().item() == pytest.approx(1.0)

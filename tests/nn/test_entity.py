@@ -1,0 +1,56 @@
+"""Entity modules and ensembles beyond the single score function."""
+
+import pytest
+import torch
+
+from dsom_pyg.nn import JointEmbedding, TeacherEnsemble
+
+
+def test_joint_embedding_is_the_sum_of_its_parts() -> None:
+    torch.manual_seed(0)
+    features = {
+        'text': (torch.randn(6, 3), torch.ones(6, dtype=torch.bool)),
+        'image': (torch.randn(6, 40), torch.ones(6, dtype=torch.bool)),
+    }
+    joint = JointEmbedding(features, 4, scale=1.0)
+    free, text, image = joint.parts
+    expected = (
+        free.weight
+        + features['text'][0] @ text.weight
+        + features['image'][0] @ image.weight
+    )
+    torch.testing.assert_close(joint(), expected)
+    index, query = torch.tensor([5, 0]), torch.randn(2, 8)
+    torch.testing.assert_close(joint.rows(index), expected[index])
+    torch.testing.assert_close(joint.scores(query), query @ expected.t())
+    torch.testing.assert_close(
+        joint.scores(query, slice(1, 4)), query @ expected[1:4].t()
+    )
+    with pytest.raises(ValueError, match='at least one'):
+        JointEmbedding({}, 4)
+
+
+def test_one_product_for_all_teachers() -> None:
+    torch.manual_seed(0)
+    present = torch.ones(6, dtype=torch.bool)
+    features = {'text': (torch.randn(6, 3), present)}
+    ensemble = TeacherEnsemble.from_features(features, 6, 2, 4, joint=True)
+    for p in ensemble.parameters():
+        torch.nn.init.normal_(p)
+    assert ensemble.modalities == ['structure', 'text', 'joint']
+    head, rel = torch.tensor([0, 4, 5]), torch.tensor([1, 3, 0])
+    weights = torch.rand(3, 3)
+    for _ in range(2):
+        expected = torch.einsum('bm,bme->be', weights, ensemble(head, rel))
+        found = ensemble.combined(head, rel, weights)
+        torch.testing.assert_close(found, expected)
+        part = ensemble.combined(head, rel, weights, slice(2, 5))
+        torch.testing.assert_close(part, expected[:, 2:5])
+        kept = ensemble.bases()
+        again = ensemble.combined(head, rel, weights, bases=kept)
+        torch.testing.assert_close(again, expected)
+        # Nothing is kept inside: fused optimisers change parameters without
+        # a trace.
+        with torch.no_grad():
+            ensemble['text'].entities.weight.mul_(2)
+            ensemble['structure'].entities.weight.add_(1)
