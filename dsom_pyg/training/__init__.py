@@ -14,6 +14,7 @@ from dsom_pyg.training.held_out import (
     cross_fit,
     held_out_data,
 )
+from dsom_pyg.training.recipe import RecipeConfig, Trained, train_dsom
 from dsom_pyg.training.tasks import (
     DistillConfig,
     DistillTask,
@@ -32,11 +33,14 @@ __all__ = [
     'PolicyTask',
     'QueryBatch',
     'QueryLoader',
+    'RecipeConfig',
     'Task',
     'TeachersTask',
+    'Trained',
     'cross_fit',
     'fit',
     'held_out_data',
     'model_step',
+    'train_dsom',
     'train_index',
 ]

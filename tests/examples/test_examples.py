@@ -36,11 +36,12 @@ def test_train_dsom(
         'teacher: image',
         'teacher: text',
         'mean of the teachers',
-        'teachers by policy',
-        'teachers by policy, val reward',
+        'teacher: joint',
+        "teachers by paper's policy",
+        'teachers by held-out policy',
         'student of mean',
-        'student of policy',
-        'student of policy, val reward',
+        "student of paper's policy",
+        'student of held-out policy',
     ):
         assert re.search(rf'^{name} +\d+\.\d\d \(\d+\.\d\d\)', table, re.M)
     meta = read_meta(tmp_path / 'saved' / 'student-seed1.safetensors')

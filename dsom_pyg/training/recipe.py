@@ -1,0 +1,215 @@
+"""From a graph to a student in one call."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.graph import (
+    get_split,
+    modalities,
+    num_entities,
+    num_relations,
+    pool_features,
+)
+from dsom_pyg.nn import (
+    AdaptiveCombiner,
+    CombinedTeachers,
+    CompactState,
+    ComplEx,
+    EntityEmbedding,
+    QueryWeights,
+    TeacherEnsemble,
+)
+from dsom_pyg.query_index import unlabeled_queries
+from dsom_pyg.training.fit import FitConfig, FitResult, fit, train_index
+from dsom_pyg.training.held_out import (
+    Fold,
+    PolicyTask,
+    cross_fit,
+    held_out_data,
+)
+from dsom_pyg.training.tasks import DistillConfig, DistillTask, TeachersTask
+
+
+@dataclass(kw_only=True)
+class RecipeConfig:
+    r"""How :func:`train_dsom` trains.
+
+    Args:
+        hidden_channels: D of teachers and student. (default: :obj:`256`)
+        n3: Weight of the N3 regulariser of the teachers with a free entity
+            table, structure and joint. (default: :obj:`0.05`)
+        feature_n3: The same of the others. (default: :obj:`0.01`)
+        joint: Have a teacher over structure and all features at once beside
+            those of the single modalities. (default: :obj:`True`)
+        mask_missing: Leave out teachers whose modality the head lacks.
+            (default: :obj:`True`)
+        folds: See :func:`~dsom_pyg.training.cross_fit`. (default: :obj:`1`)
+        ratio: Held-out share of train if there is one fold.
+            (default: :obj:`0.05`)
+        policy_epochs: Passes over the held-out queries. (default: :obj:`8`)
+        policy_lr: Learning rate of the policy. (default: :obj:`2e-3`)
+        unlabeled: How many queries without a known answer to draw; 0: none.
+            (default: :obj:`60000`)
+        teachers: The loop of teachers and folds; folds are trained as long
+            as the teachers were. (default: 12 epochs)
+        student: The loop of the student. (default: 12 epochs)
+        distill: The objective of the student.
+    """
+
+    hidden_channels: int = 256
+    n3: float = 0.05
+    feature_n3: float = 0.01
+    joint: bool = True
+    mask_missing: bool = True
+    folds: int = 1
+    ratio: float = 0.05
+    policy_epochs: int = 8
+    policy_lr: float = 2e-3
+    unlabeled: int = 60_000
+    teachers: FitConfig = field(default_factory=FitConfig)
+    student: FitConfig = field(default_factory=FitConfig)
+    distill: DistillConfig = field(
+        default_factory=lambda: DistillConfig(tau=2.0, gamma=4.0)
+    )
+
+
+@dataclass
+class Trained:
+    r"""What :func:`train_dsom` returns.
+
+    Attributes:
+        student: What answers at test time.
+        ensemble: Its teachers.
+        policy: What combined them.
+        results: What happened in training, stage by stage.
+    """
+
+    student: ComplEx
+    ensemble: TeacherEnsemble
+    policy: AdaptiveCombiner
+    results: dict[str, FitResult]
+
+    def combined(self, data: HeteroData) -> CombinedTeachers:
+        r"""The teachers as a scorer, for comparison with the student."""
+        return CombinedTeachers(self.ensemble, self.policy, train_index(data))
+
+
+def train_dsom(
+    data: HeteroData,
+    config: RecipeConfig | None = None,
+    checkpoints: str | Path | None = None,
+) -> Trained:
+    r"""Train teachers, a policy on held-out triples, and the student.
+
+    The stages, each of which can be had alone: teachers on all of train;
+    teachers that never saw a part of it (:func:`cross_fit`); a policy that
+    is rewarded by the ranks of that part (:class:`AdaptiveCombiner`); its
+    weights for all training queries and for plausible ones without a known
+    answer (:class:`QueryWeights`, :func:`unlabeled_queries`); distillation.
+
+    Args:
+        data: The graph, with features of its modalities.
+        config: How. (default: :class:`RecipeConfig()`)
+        checkpoints: A folder; every stage then writes a file there after
+            each epoch, and goes on from it. (default: :obj:`None`)
+    """
+    config = config or RecipeConfig()
+    folder = None if checkpoints is None else Path(checkpoints)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(stage: str) -> Path | None:
+        return folder and folder / f'{stage}.safetensors'
+
+    results = {}
+    ensemble = build_teachers(data, config)
+    task = TeachersTask(ensemble, teacher_n3(ensemble, config))
+    loop = config.teachers
+    results['teachers'] = fit(task, data, loop, path('teachers'))
+    folds = cross_fit(
+        data,
+        lambda: build_teachers(data, config),
+        # Folds have no validation of their own.
+        replace(loop, eval_every=0, epochs=results['teachers'].best_epoch),
+        config.folds,
+        config.ratio,
+        task.n3,
+        seed=loop.seed + 1,
+        checkpoints=folder,
+    )
+    policy, results['policy'] = fit_policy(data, folds, config, path('policy'))
+    device = torch.device(loop.device)
+    index = train_index(data).to(device)
+    pool = None
+    if config.unlabeled:
+        pool = unlabeled_queries(
+            index, num_entities(data), config.unlabeled, loop.seed
+        )
+    decided = QueryWeights.of(
+        policy,
+        ensemble,
+        index,
+        pool,
+        precision=loop.resolved_precision(),
+    )
+    torch.manual_seed(config.student.seed + 1)
+    table = EntityEmbedding(num_entities(data), config.hidden_channels)
+    student = ComplEx(table, num_relations(data))
+    distill = DistillTask(student, ensemble, decided, config.distill, pool)
+    results['student'] = fit(distill, data, config.student, path('student'))
+    return Trained(student, ensemble, policy, results)
+
+
+def build_teachers(data: HeteroData, config: RecipeConfig) -> TeacherEnsemble:
+    r"""Untrained teachers of all modalities of the graph."""
+    torch.manual_seed(config.teachers.seed)
+    features = {name: pool_features(data, name) for name in modalities(data)}
+    return TeacherEnsemble.from_features(
+        features,
+        num_entities(data),
+        num_relations(data),
+        config.hidden_channels,
+        joint=config.joint and bool(features),
+    )
+
+
+def teacher_n3(
+    ensemble: TeacherEnsemble, config: RecipeConfig
+) -> dict[str, float]:
+    r"""The regulariser of each teacher."""
+    free = ('structure', 'joint')
+    return {
+        name: config.n3 if name in free else config.feature_n3
+        for name in ensemble.modalities
+    }
+
+
+def fit_policy(
+    data: HeteroData,
+    folds: list[Fold],
+    config: RecipeConfig,
+    checkpoint: str | Path | None = None,
+) -> tuple[AdaptiveCombiner, FitResult]:
+    r"""A policy over subsets of teachers, rewarded on held-out triples."""
+    count = len(folds[0].ensemble)
+    train = get_split(data, 'train')
+    degree = torch.bincount(
+        train.edge_index.flatten(), minlength=num_entities(data)
+    )
+    torch.manual_seed(config.teachers.seed)
+    policy = AdaptiveCombiner(
+        CompactState(count, num_relations(data), degree),
+        AdaptiveCombiner.subsets(count),
+        mask_missing=config.mask_missing,
+    )
+    result = fit(
+        PolicyTask(folds, policy, config.policy_lr),
+        held_out_data(data, folds),
+        replace(config.teachers, eval_every=0, epochs=config.policy_epochs),
+        checkpoint,
+    )
+    policy.requires_grad_(False).eval()
+    return policy, result
