@@ -345,7 +345,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=1)
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--epochs', type=int, default=12)
-    parser.add_argument('--student-epochs', type=int, default=12)
+    parser.add_argument('--student-epochs', type=int, default=14)
     parser.add_argument('--policy-epochs', type=int, default=8)
     parser.add_argument('--unlabeled', type=int, default=60_000)
     parser.add_argument('--folds', type=int, default=1)
