@@ -124,8 +124,10 @@ def test_quick_start_of_the_readme(
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     text = (ROOT / 'README.md').read_text()
-    code = text.split('## Quick start')[1].split('```python')[1]
-    code = code.split('```')[0].strip()
-    assert len(code.splitlines()) <= 15
-    exec(compile(code, 'README.md', 'exec'), {})
+    blocks = text.split('## Quick start')[1].split('```python')[1:3]
+    names: dict[str, object] = {}
+    for block in blocks:
+        code = block.split('```')[0].strip()
+        assert len(code.splitlines()) <= 15
+        exec(compile(code, 'README.md', 'exec'), names)
     assert 'MRR' in capsys.readouterr().out
