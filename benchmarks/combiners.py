@@ -88,8 +88,7 @@ class Bench:
             self.features['noise'] = noise(self.features['text'][0])
         self.out = Path(args.out or f'results/combiners/{args.dataset}.json')
         self.commit = commit()
-        filtered = ('train', 'val') if args.select else 'all'
-        self.filter = filtered if args.select else ('train', 'val', 'test')
+        self.filter = ('train', 'val', 'test')[: 2 if args.select else 3]
         protocol = {
             'dataset': args.dataset,
             'fingerprint': fingerprint(self.data),
@@ -105,6 +104,7 @@ class Bench:
             'epochs': args.epochs,
             'student_epochs': args.student_epochs,
             'folds': args.folds,
+            'policy_epochs': args.policy_epochs,
             'n3': self.n3(),
             'unlabeled_queries': args.unlabeled,
             'distill': asdict(DISTILL),
@@ -323,6 +323,8 @@ def as_in_the_paper(
     }
     for name, make in makers.items():
         wanted = not bench.args.only or name in bench.args.only
+        # The paper's policy learns along with its student.
+        wanted &= not bench.args.no_students or name.endswith('mean')
         if not wanted or bench.done(f'{name}: teachers', seed):
             continue
         torch.manual_seed(seed + 2)

@@ -115,13 +115,16 @@ def ask(
     batch_size: int = 500,
 ) -> Tensor:
     r"""Weights of the teachers as shares, ``[Q, M]``."""
-    combiner.eval()
-    parts = []
+    device = next(ensemble.parameters()).device
+    combiner.to(device).eval()
+    seen, parts = seen.to(device), []
     for h, r in zip(
-        head.split(batch_size), rel.split(batch_size), strict=True
+        head.to(device).split(batch_size),
+        rel.to(device).split(batch_size),
+        strict=True,
     ):
         batch = TeacherBatch(ensemble, h, r, seen=seen.lookup(h, r))
-        parts.append(combiner.weights(batch))
+        parts.append(combiner.weights(batch).cpu())
     weights = torch.cat(parts)
     return weights / weights.sum(dim=1, keepdim=True)
 

@@ -4,6 +4,7 @@ Letters used in shapes: T triples, Q distinct queries, B queries of a batch,
 K (query, tail) pairs.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +42,11 @@ class Queries(NamedTuple):
 
     head: Tensor
     rel: Tensor
+
+    def digest(self) -> str:
+        r"""SHA-256 of the queries in their order."""
+        both = torch.stack([self.head, self.rel]).long().cpu()
+        return hashlib.sha256(both.numpy().tobytes()).hexdigest()
 
 
 class QueryIndex:

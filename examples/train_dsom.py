@@ -119,8 +119,8 @@ def train(
         report(f'student of {name}', student)
 
     trained = train_dsom(data, recipe(args, config))
-    joint = trained.ensemble['joint']
-    report('teacher: joint', joint)
+    if 'joint' in trained.ensemble.modalities:
+        report('teacher: joint', trained.ensemble['joint'])
     report('teachers by held-out policy', trained.combined(data))
     report('student of held-out policy', trained.student)
     if args.save:

@@ -5,7 +5,6 @@ from itertools import product
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from dsom_pyg.losses import expected_reinforce, reinforce
 from dsom_pyg.nn.combiners import Combination, Combiner
@@ -31,7 +30,8 @@ class AdaptiveCombiner(Combiner):
     The reward of an action is the filtered reciprocal rank of the target,
     times 100. It is to be taken on triples that the teachers were not
     trained on (:func:`~dsom_pyg.training.cross_fit`): then it is what is
-    reported in the end, up to the luck of the draw.
+    reported in the end, up to the luck of the draw. (Where a batch names no
+    :obj:`known` answers, as in a distillation, the rank is not filtered.)
 
     Args:
         state: What the policy looks at.
@@ -74,7 +74,8 @@ class AdaptiveCombiner(Combiner):
         self.estimator, self.hard = estimator, hard
         self.mask_missing = mask_missing
         self.state = state
-        self.register_buffer('actions', actions.float())
+        self.register_buffer('actions', actions.float(), persistent=False)
+        self.dropout = dropout
         self.mlp = nn.Sequential(
             nn.Linear(state.out_channels, hidden_channels),
             nn.ReLU(),
@@ -160,8 +161,3 @@ class AdaptiveCombiner(Combiner):
         action = torch.multinomial(policy, 1)
         advantage = reward.gather(1, action) - reward[:, :1]
         return reinforce(log_policy.gather(1, action), advantage), metrics
-
-    def shares(self, batch: TeacherBatch) -> Tensor:
-        r"""How often each action is the most probable one, ``[A]``."""
-        best = self.log_policy(batch).argmax(dim=1)
-        return one_hot(best, len(self.actions)).float().mean(dim=0)

@@ -10,6 +10,9 @@ from dsom_pyg.losses import row_blocks
 from dsom_pyg.nn.ensemble import combine
 from dsom_pyg.query_index import Pairs
 
+# Entities times weightings that are ranked at a time.
+WEIGHED = 2**25
+
 
 def combined_cross_entropy(
     weights: Tensor,
@@ -23,9 +26,9 @@ def combined_cross_entropy(
         weights: Of each query and teacher; a gradient flows into them.
         logits: Of each teacher.
         targets: Tails of the queries.
-        known: True tails that are no rivals of each other, as in a filtered
-            ranking; targets among them compete with all other entities.
-            (default: every other entity is a rival)
+        known: True tails that are no rivals, as in a filtered ranking; the
+            targets must be among them. (default: every other entity is a
+            rival)
 
     Shapes:
         - **weights:** :math:`(B, M)`
@@ -34,6 +37,8 @@ def combined_cross_entropy(
     """
     row, tail = targets.row, targets.tail
     at_target = torch.stack([x[row, tail] for x in logits], dim=1)
+    if not at_target.isfinite().all():
+        raise FloatingPointError('a teacher gave a non-finite score')
     score = (weights[row] * at_target).sum(dim=1)
     parts = []
     for rows in row_blocks(logits[0]):
@@ -72,21 +77,38 @@ def reciprocal_ranks(
         - **output:** :math:`(K, A)`
     """
     parts = []
+    # Where a teacher ties, all entities are weighed: bounded by pairs.
+    step = max(1, WEIGHED // (logits[0].size(1) * len(actions)))
     for rows in row_blocks(logits[0]):
         inside = _inside(targets, rows)
         row, tail = targets.row[inside] - rows.start, targets.tail[inside]
-        lead = [x[rows][row] - x[rows][row, tail][:, None] for x in logits]
-        rival = _without(torch.zeros_like(logits[0][rows]), known, rows)[row]
-        rival = rival == 0
-        rival[torch.arange(row.numel(), device=row.device), tail] = False
-        ahead = torch.stack([x >= 0 for x in lead]).any(dim=0)
-        pair, entity = (rival & ahead).nonzero(as_tuple=True)
-        leads = torch.stack([x[pair, entity] for x in lead], dim=1)
-        score = leads @ actions.t()
-        count = (score > 0).float() + (score == 0).float() / 2
-        above = scatter(count, pair, dim_size=row.numel())
-        parts.append((1 + above).reciprocal())
-    return torch.cat(parts)
+        block = [x[rows] for x in logits]
+        rival = _without(torch.zeros_like(block[0]), known, rows) == 0
+        for r, t in zip(row.split(step), tail.split(step), strict=True):
+            parts.append(_block_ranks(actions, block, rival[r], r, t))
+    return torch.cat(parts).reciprocal()
+
+
+def _block_ranks(
+    actions: Tensor,
+    logits: Sequence[Tensor],
+    rival: Tensor,
+    row: Tensor,
+    tail: Tensor,
+) -> Tensor:
+    lead = [x[row] - x[row, tail][:, None] for x in logits]
+    if not all(x.isfinite().all() for x in lead):
+        raise FloatingPointError(
+            'a teacher gave a non-finite score; a ranking with NaN would '
+            'look perfect'
+        )
+    rival[torch.arange(row.numel(), device=row.device), tail] = False
+    ahead = torch.stack([x >= 0 for x in lead]).any(dim=0)
+    pair, entity = (rival & ahead).nonzero(as_tuple=True)
+    leads = torch.stack([x[pair, entity] for x in lead], dim=1)
+    score = leads @ actions.t()
+    count = (score > 0).float() + (score == 0).float() / 2
+    return 1 + scatter(count, pair, dim_size=row.numel())
 
 
 def _inside(pairs: Pairs, rows: slice) -> slice:

@@ -52,7 +52,7 @@ class CompactState(nn.Module):
     ) -> None:
         super().__init__()
         self.k = min(k, degree.numel())
-        self.register_buffer('degree', degree.float())
+        self.register_buffer('degree', degree.float(), persistent=False)
         pairs = num_teachers * (num_teachers - 1)
         self._width = num_teachers * (self.k + 3) + pairs * (self.k + 1) + 3
         # Moments of all numbers seen in training: scales differ by teacher.
@@ -85,22 +85,28 @@ class CompactState(nn.Module):
         parts, best = [], []
         for x in logits:
             top, where = x.topk(self.k, dim=1)
-            finite = x.masked_fill(x == -torch.inf, 0.0)
-            mean, std = finite.mean(dim=1), finite.std(dim=1)
+            mean, std = _moments(x)
             log_p = x.log_softmax(dim=1)
             # A seen answer has p = 0: 0 * -inf counts as 0.
             p_log_p = log_p.exp() * log_p.clamp(min=-1e4)
             entropy = -p_log_p.sum(dim=1) / math.log(x.size(1))
-            first = top[:, 0]
+            first = top[:, 0].clamp(min=-1e4)
+            entropy = entropy.nan_to_num()
             parts.append(torch.stack([entropy, first - mean, std], dim=1))
-            parts.append((top - first[:, None]).clamp(min=-100.0))
+            margins = (top - first[:, None]).clamp(min=-100.0)
+            parts.append(margins.nan_to_num())  # nothing left to answer
             best.append(where)
+        # Somebody who does not know the head has no favourites.
+        knows = batch.available.float()
         for a, b in permutations(range(len(logits)), 2):
             x = logits[b]
             opinion = x.gather(1, best[a]) - x.amax(dim=1, keepdim=True)
+            opinion = opinion.nan_to_num()
             same = best[a][:, :, None] == best[b][:, None, :]
-            parts.append(opinion.clamp(min=-100.0))
-            parts.append(same.flatten(1).sum(dim=1, keepdim=True) / self.k)
+            both = (knows[:, a] * knows[:, b])[:, None]
+            parts.append(both * opinion.clamp(min=-100.0))
+            shared = same.flatten(1).sum(dim=1, keepdim=True) / self.k
+            parts.append(both * shared)
         return parts
 
     def _known(self, batch: TeacherBatch) -> Tensor:
@@ -119,3 +125,13 @@ class CompactState(nn.Module):
         at = (batch.seen.row, batch.seen.tail)
         minus_inf = logits.new_full((), -torch.inf)
         return logits.index_put(at, minus_inf)
+
+
+def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
+    # Mean and deviation of each row, over the entities that are left in.
+    left = logits > -torch.inf
+    count = left.sum(dim=1).clamp(min=1)
+    logits = logits.masked_fill(~left, 0.0)
+    mean = logits.sum(dim=1) / count
+    centred = (logits - mean[:, None]).masked_fill(~left, 0.0)
+    return mean, (centred.square().sum(dim=1) / count).sqrt()

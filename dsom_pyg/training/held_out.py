@@ -84,9 +84,9 @@ def cross_fit(
         data: The graph; only its train split is used.
         build: Makes fresh teachers.
         config: How to train them.
-        k: Number of folds. With 1, a single part of size :obj:`ratio` is
-            held out, and of every entity and relation something stays in
-            train. (default: :obj:`1`)
+        k: Number of folds, 1 or more. With 1, a single part of size
+            :obj:`ratio` is held out, and of every entity and relation
+            something stays in train. (default: :obj:`1`)
         ratio: Share of train to hold out if k is 1. (default: :obj:`0.05`)
         n3: As in :class:`TeachersTask`. (default: :obj:`0.01`)
         seed: Of the split. (default: :obj:`0`)
@@ -96,7 +96,14 @@ def cross_fit(
     Returns:
         The folds; with k > 1 every training triple is held out in one.
     """
+    if k < 1:
+        raise ValueError(f'k must be at least 1, got {k}')
     parts = k_folds(data, k, seed) if k > 1 else [hold_out(data, ratio, seed)]
+    if not parts[0][1].edge_type.numel():
+        raise ValueError(
+            'nothing can be held out: every training triple is the only one '
+            'of an entity as head or as tail; use k > 1'
+        )
     folds = []
     for at, (rest, held) in enumerate(parts):
         ensemble = build()
@@ -161,9 +168,10 @@ class PolicyTask:
         return [fold.ensemble for fold in self.teachers]
 
     def scorer(self) -> Scorer:
-        first = next(iter(self.frozen()))
-        assert isinstance(first, TeacherEnsemble)
-        return CombinedTeachers(first, self.combiner)
+        if isinstance(self.teachers, TeacherEnsemble):
+            return CombinedTeachers(self.teachers, self.combiner)
+        seen = self.indices[0][1]
+        return CombinedTeachers(self.teachers[0].ensemble, self.combiner, seen)
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -180,12 +188,11 @@ class PolicyTask:
                 self.teachers, batch.head, batch.rel, precision
             )
             return self._learn(said, batch.targets)
-        total: dict[str, Tensor] = {}
-        count = batch.targets.row.numel()
+        parts = []
         device = batch.head.device
         for at, fold in enumerate(self.teachers):
             held, seen, known = (i.to(device) for i in self.indices[at])
-            targets = held.lookup(batch.head, batch.rel)
+            targets = shared(held.lookup(batch.head, batch.rel), batch.targets)
             rows, position = targets.row.unique(return_inverse=True)
             if rows.numel() == 0:
                 continue
@@ -199,10 +206,19 @@ class PolicyTask:
                 known=known.lookup(head, rel),
             )
             terms = self._learn(said, Pairs(position, targets.tail))
-            share = targets.row.numel() / count
-            for name, value in terms.items():
-                total[name] = total.get(name, 0.0) + share * value
-        return total
+            parts.append((position.numel(), terms))
+        if not parts:
+            raise ValueError(
+                'no fold held out a triple of this batch; fit on '
+                'held_out_data(data, folds)'
+            )
+        count = sum(size for size, _ in parts)
+        return {
+            name: torch.stack(
+                [size / count * terms[name] for size, terms in parts]
+            ).sum()
+            for name in parts[0][1]
+        }
 
     def _learn(self, said: TeacherBatch, targets: Pairs) -> dict[str, Tensor]:
         combined = self.combiner(said, targets)
@@ -211,3 +227,14 @@ class PolicyTask:
                 f'{type(self.combiner).__name__} has nothing to train'
             )
         return {'loss': combined.loss, **combined.metrics}
+
+
+def shared(some: Pairs, others: Pairs) -> Pairs:
+    r"""The pairs of :obj:`some` that :obj:`others` has as well."""
+    if some.row.numel() == 0 or others.row.numel() == 0:
+        return Pairs(some.row[:0], some.tail[:0])
+    width = int(torch.maximum(some.tail.max(), others.tail.max())) + 1
+    both = torch.isin(
+        some.row * width + some.tail, others.row * width + others.tail
+    )
+    return Pairs(some.row[both], some.tail[both])

@@ -203,10 +203,14 @@ class DistillTask:
         self._bases: Tensor | None = None
 
     def modules(self) -> Iterable[nn.Module]:
-        return [self.student, self.combiner]
+        return [self.student, *([self.combiner] if self._learns else [])]
 
     def frozen(self) -> Iterable[nn.Module]:
-        return [self.ensemble]
+        return [self.ensemble, *([] if self._learns else [self.combiner])]
+
+    @property
+    def _learns(self) -> bool:
+        return any(p.requires_grad for p in self.combiner.parameters())
 
     def scorer(self) -> Scorer:
         return self.student
@@ -217,7 +221,7 @@ class DistillTask:
             'student': describe(self.student),
             'combiner': describe(self.combiner),
             'unlabeled_queries': (
-                0 if self.unlabeled is None else len(self.unlabeled.head)
+                None if self.unlabeled is None else self.unlabeled.digest()
             ),
         }
 
@@ -230,8 +234,9 @@ class DistillTask:
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         c, labeled = self.config, len(batch)
-        if self.unlabeled is not None and c.unlabeled > 0:
-            batch = self._with_unlabeled(batch, self.unlabeled)
+        pool = self.unlabeled
+        if pool is not None and c.unlabeled > 0 and pool.head.numel() > 0:
+            batch = self._with_unlabeled(batch, pool)
         # Algorithm 1: the student answers, ...
         logits, ce, penalty = model_step(self.student, batch, c.n3, precision)
         # ... the policy picks teachers by their logits and is rewarded
@@ -247,7 +252,7 @@ class DistillTask:
             bases=self._bases,
         )
         combined = self.combiner(teachers, batch.targets, logits.detach())
-        # ... and the student imitates their mean, for every triple alike.
+        # ... and the student imitates them, for every triple alike.
         ndkd = neighbor_decoupled_kd(
             combined.logits,
             logits,

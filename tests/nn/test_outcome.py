@@ -14,11 +14,13 @@ from dsom_pyg.graph import (
     known_triples,
     num_relations,
 )
+from dsom_pyg.losses import blocks
 from dsom_pyg.nn import (
     CombinedTeachers,
     Combiner,
     TeacherBatch,
     combined_cross_entropy,
+    outcome,
     reciprocal_ranks,
 )
 from dsom_pyg.nn.ensemble import TeacherEnsemble
@@ -45,7 +47,13 @@ def rivals_by_hand(row: int, tail: int) -> list[int]:
     return [e for e in range(20) if e != tail and e not in known]
 
 
-def test_filtered_cross_entropy_and_rank_by_hand() -> None:
+@pytest.mark.parametrize('block', [20, 47, 2**20])
+def test_filtered_cross_entropy_and_rank_by_hand(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows, and pairs, of one block or of several.
+    monkeypatch.setattr(blocks, 'BLOCK', block)
+    monkeypatch.setattr(outcome, 'WEIGHED', block)
     said = batch(ensemble())
     weights = torch.rand(4, 3, requires_grad=True)
     ce = combined_cross_entropy(weights, said.each, TARGETS, KNOWN)
@@ -102,3 +110,12 @@ def test_mean_reciprocal_rank_is_that_of_evaluate() -> None:
         known.lookup(index.head, index.rel),
     )
     assert rr.mean().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_score_that_is_no_number_is_no_first_rank() -> None:
+    logits = [torch.tensor([[1.0, float('nan'), 0.0]])]
+    targets = Pairs(torch.tensor([0]), torch.tensor([1]))
+    with pytest.raises(FloatingPointError, match='non-finite'):
+        reciprocal_ranks(torch.ones(1, 1), logits, targets)
+    with pytest.raises(FloatingPointError, match='non-finite'):
+        combined_cross_entropy(torch.ones(1, 1), logits, targets)

@@ -1,5 +1,7 @@
 """Folds, and combiners that learn from what their teachers never saw."""
 
+import copy
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from dsom_pyg.graph import (
     k_folds,
     modalities,
     pool_features,
+    set_split,
 )
 from dsom_pyg.nn import (
     AdaptiveCombiner,
@@ -22,9 +25,11 @@ from dsom_pyg.training import (
     Fold,
     ModelTask,
     PolicyTask,
+    QueryLoader,
     cross_fit,
     fit,
     held_out_data,
+    train_index,
 )
 
 DATA = FakeMMKG(30, 4, 200)[0]
@@ -63,48 +68,69 @@ def test_teachers_of_a_fold_never_saw_what_it_holds(tmp_path) -> None:  # type: 
         assert not set(rows(fold.held)) & set(rows(fold.seen))
         assert rows(concat(fold.held, fold.seen)) == rows(train)
     # A second call goes on from the files: nothing is trained again.
+    stamps = [path.stat().st_mtime_ns for path in tmp_path.iterdir()]
     again = cross_fit(DATA, build, CONFIG, k=2, checkpoints=tmp_path)
     for one, two in zip(folds, again, strict=True):
         for a, b in zip(
             one.ensemble.parameters(), two.ensemble.parameters(), strict=True
         ):
             assert torch.equal(a, b)
+    assert stamps == [path.stat().st_mtime_ns for path in tmp_path.iterdir()]
     single = cross_fit(DATA, build, CONFIG, ratio=0.1)
     assert len(single) == 1
     # hold_out keeps a triple of every entity in train.
     assert 10 <= len(rows(single[0].held)) <= 20
 
 
-def test_the_teachers_of_the_right_fold_are_asked() -> None:
+@pytest.mark.parametrize('batch_by', ['queries', 'triples'])
+def test_every_pair_is_judged_by_its_own_fold(batch_by: str) -> None:
     train = get_split(DATA, 'train')
-    half = torch.arange(train.edge_type.numel()) % 2 == 0
-    parts = train.select(half), train.select(~half)
+    third = torch.arange(train.edge_type.numel()) % 3 == 0
     folds = []
-    for held, seen in (parts, parts[::-1]):
+    for at, mask in enumerate((third, ~third)):
         ensemble = build()
+        for p in ensemble.parameters():
+            torch.nn.init.normal_(p, std=0.3 + at)
+        held, seen = train.select(mask), train.select(~mask)
         folds.append(Fold(ensemble, seen, held, 4))
-    combiner = WeightedCombiner(3)
-    task = PolicyTask(folds, combiner, lr=0.05)
-    asked = []
-    learn = task._learn
-
-    def spy(said, targets):  # type: ignore[no-untyped-def]
-        held = (
-            folds[0].held_index()
-            if said.ensemble is folds[0].ensemble
-            else folds[1].held_index()
+    combiner = WeightedCombiner(3).train()
+    task = PolicyTask(folds, combiner)
+    data = held_out_data(DATA, folds)
+    known = train_index(DATA)
+    for batch in QueryLoader(train_index(data), 40, batch_by):
+        found = task.step(batch, 'fp32')['loss'].item()
+        pairs = zip(
+            batch.targets.row.tolist(),
+            batch.targets.tail.tolist(),
+            strict=True,
         )
-        pairs = held.lookup(said.head, said.rel)
-        assert torch.equal(pairs.row, targets.row)
-        assert torch.equal(pairs.tail, targets.tail)
-        asked.append(targets.row.numel())
-        return learn(said, targets)
+        terms = []
+        for row, tail in pairs:
+            head, rel = batch.head[row], batch.rel[row]
+            triple = (int(head), int(rel), tail)
+            if rel >= 4:
+                triple = (tail, int(rel) - 4, int(head))
+            fold = folds[0] if triple in set(rows(folds[0].held)) else folds[1]
+            assert triple in rows(fold.held)
+            logits = fold.ensemble(head[None], rel[None]).mean(dim=1)[0]
+            others = known.lookup(head[None], rel[None]).tail
+            score = logits[tail].clone()
+            logits[others] = -torch.inf
+            total = torch.logaddexp(logits.logsumexp(dim=0), score)
+            terms.append((total - score).item())
+        assert found == pytest.approx(sum(terms) / len(terms), rel=1e-4)
 
-    task._learn = spy  # type: ignore[method-assign]
-    result = fit(task, held_out_data(DATA, folds), CONFIG)
-    distinct = len(set(rows(train)))
-    assert sum(asked) == 3 * 2 * distinct
-    assert len(result.history) == 3
+
+def test_data_that_no_fold_held_out_are_refused() -> None:
+    train = get_split(DATA, 'train')
+    first = torch.arange(train.edge_type.numel()) == 0
+    fold = Fold(build(), train.select(~first), train.select(first), 4)
+    other = copy.copy(DATA)
+    set_split(other, 'train', train.select(~first))
+    with pytest.raises(ValueError, match='held_out_data'):
+        fit(PolicyTask([fold], WeightedCombiner(3)), other, CONFIG)
+    with pytest.raises(ValueError, match='at least 1'):
+        cross_fit(DATA, build, CONFIG, k=0)
 
 
 def test_noise_is_excluded_on_held_out_triples() -> None:

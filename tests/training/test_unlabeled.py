@@ -60,9 +60,12 @@ def test_drawn_queries_are_distinct_unknown_and_repeatable() -> None:
     assert torch.equal(drawn.head, again.head)
     other = unlabeled_queries(index, 30, 40, seed=4)
     assert not torch.equal(drawn.head, other.head)
-    # More than there are: all there are.
+    # More than there are: all there are, with relations that go together.
     everything = unlabeled_queries(index, 30, 1000)
-    assert len(everything.head) <= 30 * 8 - len(index)
+    heads = index.head.unique().numel()
+    assert len(everything.head) == heads * 8 - len(index)
+    nothing = Triples(torch.tensor([[0, 1], [2, 2]]), torch.tensor([0, 0]))
+    assert len(unlabeled_queries(QueryIndex(nothing), 3, 5).head) == 0
 
 
 def test_unlabeled_queries_add_plain_distillation() -> None:
@@ -79,6 +82,9 @@ def test_unlabeled_queries_add_plain_distillation() -> None:
     assert terms['n3'].item() == pytest.approx(without['n3'].item())
     difference = terms['ndkd'] - without['ndkd']
     assert difference.item() == pytest.approx(extra.item(), rel=1e-4)
+    empty = Queries(one.head[:0], one.rel[:0])
+    none = distillation(empty, unlabeled=5).step(batch, 'fp32')
+    assert none['ndkd'].item() == pytest.approx(without['ndkd'].item())
     off = distillation(one, unlabeled=0).step(batch, 'fp32')
     assert off['ndkd'].item() == pytest.approx(without['ndkd'].item())
 
