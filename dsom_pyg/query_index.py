@@ -127,6 +127,17 @@ class QueryIndex:
         count = (self.ptr[position + 1] - start) * known
         return self._gather(start, count)
 
+    def degree(self, head: Tensor) -> Tensor:
+        r"""How many tails heads have over all relations.
+
+        Shapes:
+            - **head, output:** :math:`(B)`
+        """
+        # Queries are sorted by head.
+        start = torch.searchsorted(self.head, head)
+        stop = torch.searchsorted(self.head, head, right=True)
+        return self.ptr[stop] - self.ptr[start]
+
     def _gather(self, start: Tensor, count: Tensor) -> Pairs:
         row = torch.arange(start.numel(), device=start.device)
         row = row.repeat_interleave(count)

@@ -70,7 +70,19 @@ def test_query_index_is_the_dictionary_of_tails() -> None:
 
 
 def test_query_index_by_position_and_count() -> None:
-    index = QueryIndex(random_triples(200))
+    triples = random_triples(200)
+    index = QueryIndex(triples)
+    distinct = set(
+        zip(
+            triples.head.tolist(),
+            triples.edge_type.tolist(),
+            triples.tail.tolist(),
+            strict=True,
+        )
+    )
+    heads = torch.arange(12)
+    expected = [sum(h == head for h, _, _ in distinct) for head in range(12)]
+    assert index.degree(heads).tolist() == expected
     position = torch.tensor([5, 0, 5])
     rows = index.rows(position)
     again = index.lookup(index.head[position], index.rel[position])

@@ -253,9 +253,11 @@ class TeacherBatch:
             is judged on held-out triples, as in a filtered ranking.
             (default: every other entity is a rival)
         bases: The teachers' bases, if they are kept.
+        degree: How often the heads occur in what the teachers were trained
+            on, if that is not the whole training split.
 
     Shapes:
-        - **head, rel:** :math:`(B)`
+        - **head, rel, degree:** :math:`(B)`
     """
 
     def __init__(
@@ -267,10 +269,11 @@ class TeacherBatch:
         seen: Pairs | None = None,
         known: Pairs | None = None,
         bases: Tensor | None = None,
+        degree: Tensor | None = None,
     ) -> None:
         self.ensemble, self.head, self.rel = ensemble, head, rel
         self.precision, self.seen, self.known = precision, seen, known
-        self.bases = bases
+        self.bases, self.degree = bases, degree
 
     def __len__(self) -> int:
         return self.head.numel()

@@ -27,7 +27,8 @@ class CompactState(nn.Module):
     Args:
         num_teachers: M.
         num_relations: R.
-        degree: How often each entity occurs in a training triple.
+        degree: How often each entity occurs in a training triple; a batch of
+            teachers that saw less brings its own.
         k: How many of the best logits count. (default: :obj:`10`)
         relation_channels: Width of the vector of a relation.
             (default: :obj:`32`)
@@ -113,7 +114,9 @@ class CompactState(nn.Module):
         count = torch.zeros_like(batch.head)
         if batch.seen is not None:
             count = batch.seen.count(len(batch))
-        degree = self.degree[batch.head]
+        degree = batch.degree
+        if degree is None:
+            degree = self.degree[batch.head]
         return torch.stack(
             [degree.log1p(), count.log1p(), (count == 0).float()], dim=1
         )

@@ -204,6 +204,7 @@ class PolicyTask:
                 precision,
                 seen=seen.lookup(head, rel),
                 known=known.lookup(head, rel),
+                degree=seen.degree(head),
             )
             terms = self._learn(said, Pairs(position, targets.tail))
             parts.append((position.numel(), terms))

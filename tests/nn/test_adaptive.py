@@ -46,6 +46,9 @@ def test_state_by_hand() -> None:
     expected = torch.tensor([degree, math.log1p(2), 0.0])
     torch.testing.assert_close(raw[0, -3:], expected)
     assert raw[1, -1] == 1  # no known answers
+    batch.degree = torch.tensor([5, 0, 1, 2])
+    own = state._known(batch)[:, 0]
+    torch.testing.assert_close(own, torch.tensor([5, 0, 1, 2]).log1p())
     out = state.eval()(batch)
     assert out.shape == (4, state.out_channels)
     assert out.isfinite().all()
