@@ -121,7 +121,7 @@ def test_sampled_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, 'multinomial', lambda *_: drawn)
     loss = policy(batch, TARGETS).loss
     rewards = 100 * reciprocal_ranks(actions, batch.each, TARGETS)
-    log_pi = policy.log_policy(batch)
+    log_pi = policy.log_policy(batch).detach()
     total = 0.0
     for k, action in enumerate([3, 0, 6, 1, 2]):
         # Against the reward of the first action, the mean of all.
