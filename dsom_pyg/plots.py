@@ -177,6 +177,9 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
             left = [x + w for x, w in zip(left, width, strict=True)]
         panel.set(title=title, xlim=(0, 1))
         panel.invert_yaxis()
-    panels[0].legend(ncols=len(chosen.teachers), fontsize='small')
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc='outside upper center', ncols=len(labels)
+    )
     panels[-1].set_xlabel('mean weight of the teachers (queries)')
     figure.savefig(path)
