@@ -16,8 +16,9 @@ from dsom_pyg.graph import (
     num_relations,
     pool_features,
 )
-from dsom_pyg.nn import Combiner, TeacherBatch, TeacherEnsemble
-from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.nn import Combiner, TeacherEnsemble
+from dsom_pyg.nn.weighting import ask
+from dsom_pyg.query_index import Queries, QueryIndex
 
 DEGREES = (2, 5, 10, 20, 50)
 ANSWERS = (1, 2, 5, 20)
@@ -67,7 +68,11 @@ def choices(
     seen = QueryIndex(add_reciprocals(train, num_rels))
     asked = QueryIndex(add_reciprocals(get_split(data, split), num_rels))
     head, rel = asked.head, asked.rel
-    weights = ask(ensemble, combiner, head, rel, seen, batch_size)
+    device = next(ensemble.parameters()).device
+    queries = Queries(head.to(device), rel.to(device))
+    combiner.to(device)
+    weights = ask(combiner, ensemble, queries, seen.to(device), batch_size)
+    weights = (weights / weights.sum(dim=1, keepdim=True)).cpu()
     names = list(relation_names or map(str, range(num_rels)))
     names += [f'{name}, heads asked' for name in names]
     degree = torch.bincount(
@@ -104,29 +109,6 @@ def choices(
             for title, rows in tables.items()
         },
     )
-
-
-def ask(
-    ensemble: TeacherEnsemble,
-    combiner: Combiner,
-    head: Tensor,
-    rel: Tensor,
-    seen: QueryIndex,
-    batch_size: int = 500,
-) -> Tensor:
-    r"""Weights of the teachers as shares, ``[Q, M]``."""
-    device = next(ensemble.parameters()).device
-    combiner.to(device).eval()
-    seen, parts = seen.to(device), []
-    for h, r in zip(
-        head.to(device).split(batch_size),
-        rel.to(device).split(batch_size),
-        strict=True,
-    ):
-        batch = TeacherBatch(ensemble, h, r, seen=seen.lookup(h, r))
-        parts.append(combiner.weights(batch).cpu())
-    weights = torch.cat(parts)
-    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def bins(value: Tensor, edges: Sequence[int]) -> list[tuple[str, Tensor]]:

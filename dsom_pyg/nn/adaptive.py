@@ -122,7 +122,9 @@ class AdaptiveCombiner(Combiner):
         return scores.log_softmax(dim=1)
 
     def weights(self, batch: TeacherBatch) -> Tensor:
-        log_policy = self.log_policy(batch)
+        return self._decide(self.log_policy(batch))
+
+    def _decide(self, log_policy: Tensor) -> Tensor:
         if self.hard:
             return self.actions[log_policy.argmax(dim=1)]
         return log_policy.exp() @ self.actions
@@ -138,10 +140,7 @@ class AdaptiveCombiner(Combiner):
         metrics: dict[str, Tensor] = {}
         if self.training and log_policy.requires_grad and targets is not None:
             loss, metrics = self._learn(log_policy, batch, targets)
-        chosen = log_policy.detach()
-        weights = chosen.exp() @ self.actions
-        if self.hard:
-            weights = self.actions[chosen.argmax(dim=1)]
+        weights = self._decide(log_policy.detach())
         mean = weights.mean(dim=0)
         for name, weight in zip(batch.ensemble.modalities, mean, strict=True):
             metrics[f'weight {name}'] = weight

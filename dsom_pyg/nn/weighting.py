@@ -102,6 +102,37 @@ class WeightedCombiner(Combiner):
         return self.shrinkage * squares[rel].mean()
 
 
+@torch.no_grad()
+def ask(
+    combiner: Combiner,
+    ensemble: TeacherEnsemble,
+    queries: Queries,
+    seen: QueryIndex,
+    batch_size: int = 500,
+    precision: str = 'fp32',
+) -> Tensor:
+    r"""The weights that a combiner gives to queries, ``[Q, M]``.
+
+    Args:
+        combiner: What decides; it is put in evaluation mode.
+        ensemble: Its teachers.
+        queries: The queries.
+        seen: Training tails of the teachers by query.
+        batch_size: Queries at a time. (default: :obj:`500`)
+        precision: Of the matrix products. (default: ``'fp32'``)
+    """
+    combiner.eval()
+    parts = []
+    for h, r in zip(
+        queries.head.split(batch_size),
+        queries.rel.split(batch_size),
+        strict=True,
+    ):
+        batch = TeacherBatch(ensemble, h, r, precision, seen=seen.lookup(h, r))
+        parts.append(combiner.weights(batch))
+    return torch.cat(parts)
+
+
 class QueryWeights(Combiner):
     r"""What another combiner decided, looked up.
 
@@ -151,20 +182,13 @@ class QueryWeights(Combiner):
             batch_size: Queries at a time. (default: :obj:`500`)
             precision: Of the matrix products. (default: ``'fp32'``)
         """
-        combiner.eval()
         head, rel = seen.head, seen.rel
         if unlabeled is not None:
             head = torch.cat([head, unlabeled.head])
             rel = torch.cat([rel, unlabeled.rel])
-        parts = []
-        for h, r in zip(
-            head.split(batch_size), rel.split(batch_size), strict=True
-        ):
-            batch = TeacherBatch(
-                ensemble, h, r, precision, seen=seen.lookup(h, r)
-            )
-            parts.append(combiner.weights(batch))
-        return cls(head, rel, torch.cat(parts))
+        queries = Queries(head, rel)
+        asked = (combiner, ensemble, queries, seen, batch_size, precision)
+        return cls(head, rel, ask(*asked))
 
     def weights(self, batch: TeacherBatch) -> Tensor:
         key = batch.head * self.num_rels + batch.rel
