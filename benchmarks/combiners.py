@@ -3,10 +3,14 @@
     python benchmarks/combiners.py --dataset DB15K --text-model MODEL --seeds 3
 
 For every seed: plain ComplEx-N3, the text teacher, and for every combiner
-the teachers at test time and the student that learned from them. Combiners
+the teachers at test time and the student that learned from them. Teachers
+may be larger than the student (``--teacher-channels``). Combiners
 are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; the
-paper's is trained along with its student, as the paper writes it.
+paper's is trained along with its student, as the paper writes it. Students
+of the others begin as a joint teacher of their size and end as a table
+(`dsom_pyg.training.start_student`), or as a fresh table with
+``--fresh-students``.
 
 ``--select`` reads no test triple: it measures the same on the validation
 split (DB15K: its clean one), with the validation triples left out of train.
@@ -20,7 +24,7 @@ in ``--models`` and are used again.
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,6 @@ from dsom_pyg.graph import (
     fingerprint,
     get_split,
     merge_val,
-    pool_features,
 )
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.training import (
@@ -49,16 +52,16 @@ from dsom_pyg.training import (
     Fold,
     ModelTask,
     PolicyTask,
+    RecipeConfig,
+    build_teachers,
     cross_fit,
     fit,
     held_out_data,
+    start_student,
+    teacher_n3,
     train_index,
 )
 
-# N3 as in benchmarks/db15k.py; gamma and tau by trials on the clean
-# validation split of DB15K, seed 0.
-N3 = {'structure': 0.05, 'text': 0.01, 'joint': 0.05, 'noise': 0.01}
-DISTILL = DistillConfig(tau=2.0, gamma=4.0)
 # As the paper has it.
 PAPER = DistillConfig(tau=4.0, gamma=2.0)
 # Combiners whose students are left out: siblings of 'policy'.
@@ -80,13 +83,12 @@ class Bench:
             self.data = merge_val(self.data)
         if args.missing:
             self.data = drop_modality(self.data, 'text', args.missing)
+        if args.shuffled:
+            shuffle_texts(self.data)
+        if args.noise:
+            add_noise(self.data, dataset.num_entities)
         self.split = 'val' if args.select else 'test'
         self.sizes = dataset.num_entities, dataset.num_relations
-        self.features = {'text': pool_features(self.data, 'text')}
-        if args.shuffled:
-            self.features['text'] = shuffled(*self.features['text'])
-        if args.noise:
-            self.features['noise'] = noise(self.features['text'][0])
         self.out = Path(args.out or f'results/combiners/{args.dataset}.json')
         self.commit = commit()
         self.filter = ('train', 'val', 'test')[: 2 if args.select else 3]
@@ -101,14 +103,7 @@ class Bench:
             'filter': list(self.filter),
             'ties': 'realistic',
             'selection': 'settings given, last epoch',
-            'channels': args.channels,
-            'epochs': args.epochs,
-            'student_epochs': args.student_epochs,
-            'folds': args.folds,
-            'policy_epochs': args.policy_epochs,
-            'n3': self.n3(),
-            'unlabeled_queries': args.unlabeled,
-            'distill': asdict(DISTILL),
+            'recipe': asdict(self.recipe(0)),
             'distill_as_in_the_paper': asdict(PAPER),
             'machine': machine(),
         }
@@ -121,6 +116,21 @@ class Bench:
     def config(self, seed: int, epochs: int) -> FitConfig:
         """The loop of every fit."""
         return FitConfig(epochs=epochs, seed=seed, device=self.args.device)
+
+    def recipe(self, seed: int) -> RecipeConfig:
+        """The library's recipe; N3 as in benchmarks/db15k.py."""
+        args = self.args
+        return RecipeConfig(
+            hidden_channels=args.channels,
+            teacher_channels=args.teacher_channels,
+            mask_missing=False,
+            folds=args.folds,
+            policy_epochs=args.policy_epochs,
+            unlabeled=args.unlabeled,
+            warm_start=not args.fresh_students,
+            teachers=self.config(seed, args.epochs),
+            student=self.config(seed, args.student_epochs),
+        )
 
     def record(
         self, name: str, seed: int, scorer: Scorer, **more: Any
@@ -143,23 +153,6 @@ class Bench:
         """Whether the report has this row."""
         return str(seed) in self.report['rows'].get(name, {})
 
-    def student(self, seed: int) -> nn.ComplEx:
-        """An untrained structure-only model."""
-        torch.manual_seed(seed + 1)
-        table = nn.EntityEmbedding(self.sizes[0], self.args.channels)
-        return nn.ComplEx(table, self.sizes[1])
-
-    def ensemble(self, seed: int) -> nn.TeacherEnsemble:
-        """Untrained teachers."""
-        torch.manual_seed(seed)
-        return nn.TeacherEnsemble.from_features(
-            self.features, *self.sizes, self.args.channels, joint=True
-        )
-
-    def n3(self) -> dict[str, float]:
-        """Weight of the regulariser of each teacher."""
-        return {m: N3[m] for m in ['structure', *self.features, 'joint']}
-
     def unlabeled(self, seed: int) -> Queries:
         """Queries without a known answer."""
         index = train_index(self.data).to(self.args.device)
@@ -175,30 +168,35 @@ class Bench:
         return nn.CombinedTeachers(ensemble, combiner.eval(), index)
 
 
-def shuffled(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Features of other entities."""
+def shuffle_texts(data: HeteroData) -> None:
+    """Give every entity the texts of another one."""
+    (edge,) = (e for e in data.edge_types if e[0] == 'text')
+    item, entity = data[edge].edge_index
     generator = torch.Generator().manual_seed(7)
-    order = torch.randperm(len(x), generator=generator)
-    return x[order], present[order]
+    order = torch.randperm(int(entity.max()) + 1, generator=generator)
+    data[edge].edge_index = torch.stack([item, order[entity]])
 
 
-def noise(like: Tensor) -> tuple[Tensor, Tensor]:
-    """A modality of pure noise, of unit norm, as wide as another one."""
+def add_noise(data: HeteroData, num_entities: int) -> None:
+    """A modality of pure noise, of unit norm, as wide as the texts."""
     generator = torch.Generator().manual_seed(7)
-    x = torch.randn(like.shape, generator=generator)
-    x /= x.norm(dim=1, keepdim=True)
-    return x, torch.ones(len(x), dtype=torch.bool)
+    shape = (num_entities, data['text'].x.size(1))
+    x = torch.randn(shape, generator=generator)
+    data['noise'].x = x / x.norm(dim=1, keepdim=True)
+    same = torch.arange(num_entities).expand(2, -1)
+    data['noise', 'of', 'entity'].edge_index = same
 
 
 def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
     """The teachers on all of train; the first one is plain ComplEx-N3."""
-    ensemble = bench.ensemble(seed)
+    recipe = bench.recipe(seed)
+    ensemble = build_teachers(bench.data, recipe)
+    n3 = teacher_n3(ensemble, recipe)
     for name in ensemble.modalities:
-        task = ModelTask(ensemble[name], bench.n3()[name], name)
+        task = ModelTask(ensemble[name], n3[name], name)
         path = Path(bench.args.models) / f'{name}-{seed}.safetensors'
         path.parent.mkdir(parents=True, exist_ok=True)
-        config = bench.config(seed, bench.args.epochs)
-        result = fit(task, bench.data, config, checkpoint=path)
+        result = fit(task, bench.data, recipe.teachers, checkpoint=path)
         row = f'teacher: {name}'
         if name == 'structure':
             row = 'plain ComplEx-N3 = teacher: structure'
@@ -209,12 +207,14 @@ def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
 
 def folds(bench: Bench, seed: int) -> list[Fold]:
     """Teachers that never saw a part of train."""
+    recipe = bench.recipe(seed)
     return cross_fit(
         bench.data,
-        lambda: bench.ensemble(seed),
-        bench.config(seed, bench.args.epochs),
-        k=bench.args.folds,
-        n3=bench.n3(),
+        lambda: build_teachers(bench.data, recipe),
+        recipe.teachers,
+        recipe.folds,
+        recipe.ratio,
+        teacher_n3(build_teachers(bench.data, recipe), recipe),
         seed=seed + 1,
         checkpoints=Path(bench.args.models) / f'folds-{seed}',
     )
@@ -224,7 +224,8 @@ def candidates(
     bench: Bench, held: list[Fold], seed: int
 ) -> Iterator[tuple[str, Callable[[], nn.Combiner]]]:
     """The combiners that are fitted on held-out triples."""
-    count = len(bench.features) + 2
+    recipe = bench.recipe(seed)
+    count = len(held[0].ensemble)
     train = get_split(bench.data, 'train')
     degree = torch.bincount(
         train.edge_index.flatten(), minlength=bench.sizes[0]
@@ -241,7 +242,7 @@ def candidates(
         torch.manual_seed(seed)
         state = nn.CompactState(count, bench.sizes[1], degree)
         policy = nn.AdaptiveCombiner(state, actions, **options)
-        return learned(policy, 2e-3, bench.args.policy_epochs)
+        return learned(policy, recipe.policy_lr, recipe.policy_epochs)
 
     subsets = nn.AdaptiveCombiner.subsets(count)
     grid = nn.AdaptiveCombiner.grid(count, (0.0, 0.3, 1.0))
@@ -260,24 +261,15 @@ def candidates(
 
 
 def distill(
-    bench: Bench,
-    name: str,
-    seed: int,
-    ensemble: nn.TeacherEnsemble,
-    combiner: nn.Combiner,
-    objective: DistillConfig,
-    unlabeled: Queries | None = None,
+    bench: Bench, name: str, seed: int, task: DistillTask, loop: FitConfig
 ) -> None:
-    """The student of these teachers."""
-    student = bench.student(seed)
-    task = DistillTask(student, ensemble, combiner, objective, unlabeled)
-    config = bench.config(seed, bench.args.student_epochs)
-    result = fit(task, bench.data, config)
+    """Train a student and rank by its table."""
+    result = fit(task, bench.data, loop)
     last = {k: v for k, v in result.history[-1].items() if k != 'epoch'}
     bench.record(
         f'{name}: student',
         seed,
-        student,
+        task.student.as_table(),
         seconds=result.seconds,
         last_epoch=last,
     )
@@ -288,6 +280,8 @@ def run(bench: Bench, seed: int) -> None:
     ensemble = teachers(bench, seed)
     as_in_the_paper(bench, seed, ensemble)
     held = folds(bench, seed)
+    recipe = bench.recipe(seed)
+    path = Path(bench.args.models) / f'start-{seed}.safetensors'
     for name, make in candidates(bench, held, seed):
         wanted = not bench.args.only or name in bench.args.only
         student = name not in NO_STUDENT and not bench.args.no_students
@@ -299,22 +293,31 @@ def run(bench: Bench, seed: int) -> None:
         bench.record(f'{name}: teachers', seed, both)
         if student:
             pool = bench.unlabeled(seed)
-            loop = bench.config(seed, 1)
             decided = nn.QueryWeights.of(
                 combiner,
                 ensemble,
-                train_index(bench.data).to(loop.device),
+                train_index(bench.data).to(bench.args.device),
                 pool,
-                precision=loop.resolved_precision(),
+                precision=recipe.student.resolved_precision(),
             )
-            distill(bench, name, seed, ensemble, decided, DISTILL, pool)
+            begun, _ = start_student(bench.data, ensemble, recipe, path)
+            distill(
+                bench,
+                name,
+                seed,
+                DistillTask(
+                    begun, ensemble, decided, recipe.objective(begun), pool
+                ),
+                recipe.student,
+            )
 
 
 def as_in_the_paper(
     bench: Bench, seed: int, ensemble: nn.TeacherEnsemble
 ) -> None:
     """One teacher a modality; the mean of them, and the paper's policy."""
-    names = ['structure', *bench.features]
+    recipe = bench.recipe(seed)
+    names = [name for name in ensemble.modalities if name != 'joint']
     single = nn.TeacherEnsemble({name: ensemble[name] for name in names})
     makers: dict[str, Callable[[], nn.Combiner]] = {
         'no joint teacher, mean': nn.MeanCombiner,
@@ -331,7 +334,12 @@ def as_in_the_paper(
         torch.manual_seed(seed + 2)
         combiner = make()
         if not bench.args.no_students:
-            distill(bench, name, seed, single, combiner, PAPER)
+            # As wide as the others, and trained from nothing as long as a
+            # teacher.
+            cold = replace(recipe, warm_start=False)
+            begun, _ = start_student(bench.data, single, cold)
+            task = DistillTask(begun, single, combiner, PAPER)
+            distill(bench, name, seed, task, recipe.teachers)
         both = bench.combined(single, combiner)
         bench.record(f'{name}: teachers', seed, both)
 
@@ -347,8 +355,9 @@ def main() -> None:
     parser.add_argument('--text-model', required=True)
     parser.add_argument('--seeds', type=int, default=1)
     parser.add_argument('--channels', type=int, default=256)
+    parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--epochs', type=int, default=12)
-    parser.add_argument('--student-epochs', type=int, default=14)
+    parser.add_argument('--student-epochs', type=int, default=8)
     parser.add_argument('--policy-epochs', type=int, default=8)
     parser.add_argument('--unlabeled', type=int, default=60_000)
     parser.add_argument('--folds', type=int, default=1)
@@ -356,6 +365,7 @@ def main() -> None:
     parser.add_argument('--noise', action='store_true')
     parser.add_argument('--shuffled', action='store_true')
     parser.add_argument('--missing', type=float, default=0.0)
+    parser.add_argument('--fresh-students', action='store_true')
     parser.add_argument('--only', action='append')
     parser.add_argument('--no-students', action='store_true')
     parser.add_argument('--device', default='cpu')

@@ -86,6 +86,16 @@ class EntityModule(nn.Module):
         basis = self.basis()[entities]
         return matmul(self.coordinates(query), basis.t(), precision)
 
+    @torch.no_grad()
+    def as_table(self) -> 'EntityEmbedding':
+        r"""The same rows as a free table, a copy: what :meth:`forward` needed
+        to compute them is needed no more.
+        """
+        rows = self()
+        table = EntityEmbedding(self.num_entities, self.hidden_channels)
+        table.weight.data = rows.detach().clone()
+        return table
+
     def reset_parameters(self) -> None:
         r"""Draw all parameters anew."""
         raise NotImplementedError

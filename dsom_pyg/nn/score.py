@@ -3,12 +3,15 @@
 Teachers and student are the same class; only the entity module differs.
 """
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dsom_pyg.nn.entity import EntityModule
+
+Model = TypeVar('Model', bound='ScoreFunction')
 
 
 class Factors(NamedTuple):
@@ -154,6 +157,19 @@ class ScoreFunction(nn.Module):
         query = self.query(head, rel)
         logits = self.entities.scores(query, precision=precision)
         return logits, Factors(head, rel, tail)
+
+    def as_table(self: Model) -> Model:
+        r"""A copy that scores alike from a free table of entity rows.
+
+        A student may be trained with the features inside its entity module
+        (:class:`~dsom_pyg.nn.JointEmbedding`); as a table it is
+        structure-only, of the size and speed of any other, and needs no
+        feature to answer.
+        """
+        table = self.entities.as_table()
+        # Neither features nor gradients are to be copied along.
+        memo = {id(self.entities): table}
+        return copy.deepcopy(self, memo)
 
     def __repr__(self) -> str:
         return (

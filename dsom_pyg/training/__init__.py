@@ -14,7 +14,14 @@ from dsom_pyg.training.held_out import (
     cross_fit,
     held_out_data,
 )
-from dsom_pyg.training.recipe import RecipeConfig, Trained, train_dsom
+from dsom_pyg.training.recipe import (
+    RecipeConfig,
+    Trained,
+    build_teachers,
+    start_student,
+    teacher_n3,
+    train_dsom,
+)
 from dsom_pyg.training.tasks import (
     DistillConfig,
     DistillTask,
@@ -37,10 +44,13 @@ __all__ = [
     'Task',
     'TeachersTask',
     'Trained',
+    'build_teachers',
     'cross_fit',
     'fit',
     'held_out_data',
     'model_step',
+    'start_student',
+    'teacher_n3',
     'train_dsom',
     'train_index',
 ]

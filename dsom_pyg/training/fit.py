@@ -119,11 +119,25 @@ class Task(Protocol):
         r"""Losses and metrics; the entry ``'loss'`` is minimised."""
 
 
-def adagrad(params: Iterable[nn.Parameter], lr: float) -> torch.optim.Adagrad:
-    r"""Adagrad in its fused form where there is one (on a CPU)."""
+def adagrad(
+    params: Iterable[nn.Parameter], lr: float, accumulator: float = 0.0
+) -> torch.optim.Adagrad:
+    r"""Adagrad in its fused form where there is one (on a CPU).
+
+    Args:
+        params: What to train.
+        lr: Learning rate.
+        accumulator: What the sums of squared gradients start with.
+            (default: :obj:`0.0`)
+    """
     params = list(params)
     fused = all(p.device.type == 'cpu' for p in params)
-    return torch.optim.Adagrad(params, lr=lr, fused=fused or None)
+    return torch.optim.Adagrad(
+        params,
+        lr=lr,
+        initial_accumulator_value=accumulator,
+        fused=fused or None,
+    )
 
 
 def fit(

@@ -19,6 +19,7 @@ from dsom_pyg.nn import (
     CompactState,
     ComplEx,
     EntityEmbedding,
+    JointEmbedding,
     QueryWeights,
     TeacherEnsemble,
 )
@@ -30,7 +31,15 @@ from dsom_pyg.training.held_out import (
     cross_fit,
     held_out_data,
 )
-from dsom_pyg.training.tasks import DistillConfig, DistillTask, TeachersTask
+from dsom_pyg.training.tasks import (
+    DistillConfig,
+    DistillTask,
+    ModelTask,
+    TeachersTask,
+)
+
+# What Adagrad starts its sums with if the student has been trained before.
+WARM = 2e-6
 
 
 @dataclass(kw_only=True)
@@ -38,7 +47,8 @@ class RecipeConfig:
     r"""How :func:`train_dsom` trains.
 
     Args:
-        hidden_channels: D of teachers and student. (default: :obj:`256`)
+        hidden_channels: D of the student. (default: :obj:`256`)
+        teacher_channels: D of the teachers. (default: that of the student)
         n3: Weight of the N3 regulariser of the teachers with a free entity
             table, structure and joint. (default: :obj:`0.05`)
         feature_n3: The same of the others. (default: :obj:`0.01`)
@@ -55,11 +65,18 @@ class RecipeConfig:
             (default: :obj:`60000`)
         teachers: The loop of teachers and folds; folds are trained as long
             as the teachers were. (default: 12 epochs)
+        warm_start: The student begins as a trained joint model of its size
+            and keeps the features inside until it is done: what is returned
+            is the table of its rows, structure-only, see
+            :meth:`~dsom_pyg.nn.ScoreFunction.as_table`. Its optimiser then
+            starts as :obj:`distill.accumulator` says, or with 2e-6.
+            Otherwise it begins as a fresh table. (default: :obj:`True`)
         student: The loop of the student. (default: 12 epochs)
         distill: The objective of the student.
     """
 
     hidden_channels: int = 256
+    teacher_channels: int | None = None
     n3: float = 0.05
     feature_n3: float = 0.01
     joint: bool = True
@@ -69,11 +86,19 @@ class RecipeConfig:
     policy_epochs: int = 8
     policy_lr: float = 2e-3
     unlabeled: int = 60_000
+    warm_start: bool = True
     teachers: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
     distill: DistillConfig = field(
         default_factory=lambda: DistillConfig(tau=2.0, gamma=4.0)
     )
+
+    def objective(self, student: ComplEx) -> DistillConfig:
+        r"""The objective for a student that :func:`start_student` made."""
+        fresh = isinstance(student.entities, EntityEmbedding)
+        if fresh or self.distill.accumulator:
+            return self.distill
+        return replace(self.distill, accumulator=WARM)
 
 
 @dataclass
@@ -155,12 +180,48 @@ def train_dsom(
         pool,
         precision=loop.resolved_precision(),
     )
-    torch.manual_seed(config.student.seed + 1)
-    table = EntityEmbedding(num_entities(data), config.hidden_channels)
-    student = ComplEx(table, num_relations(data))
-    distill = DistillTask(student, ensemble, decided, config.distill, pool)
+    student, begun = start_student(data, ensemble, config, path('start'))
+    if begun is not None:
+        results['start'] = begun
+    objective = config.objective(student)
+    distill = DistillTask(student, ensemble, decided, objective, pool)
     results['student'] = fit(distill, data, config.student, path('student'))
-    return Trained(student, ensemble, policy, results)
+    return Trained(student.as_table(), ensemble, policy, results)
+
+
+def start_student(
+    data: HeteroData,
+    ensemble: TeacherEnsemble,
+    config: RecipeConfig,
+    checkpoint: str | Path | None = None,
+) -> tuple[ComplEx, FitResult | None]:
+    r"""The student before distillation.
+
+    Args:
+        data: The graph.
+        ensemble: The trained teachers. If they have a joint one of the
+            student's size, a warm start is a copy of it.
+        config: With :obj:`warm_start` or without.
+        checkpoint: A file for the training of a joint model, where the
+            teachers have no such one. (default: :obj:`None`)
+
+    Returns:
+        The student, and how it was trained, if it had to be.
+    """
+    torch.manual_seed(config.student.seed + 1)
+    size, channels = num_relations(data), config.hidden_channels
+    features = {name: pool_features(data, name) for name in modalities(data)}
+    if not (config.warm_start and features):
+        table = EntityEmbedding(num_entities(data), channels)
+        return ComplEx(table, size), None
+    student = ComplEx(JointEmbedding(features, channels), size)
+    if 'joint' in ensemble.modalities:
+        joint = ensemble['joint']
+        if joint.hidden_channels == channels:
+            student.load_state_dict(joint.state_dict())
+            return student, None
+    task = ModelTask(student, config.n3, 'start of the student')
+    return student, fit(task, data, config.teachers, checkpoint)
 
 
 def build_teachers(data: HeteroData, config: RecipeConfig) -> TeacherEnsemble:
@@ -171,7 +232,7 @@ def build_teachers(data: HeteroData, config: RecipeConfig) -> TeacherEnsemble:
         features,
         num_entities(data),
         num_relations(data),
-        config.hidden_channels,
+        config.teacher_channels or config.hidden_channels,
         joint=config.joint and bool(features),
     )
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from dsom_pyg.nn import JointEmbedding, TeacherEnsemble
+from dsom_pyg.nn import (
+    ComplEx,
+    DistMult,
+    EntityEmbedding,
+    JointEmbedding,
+    ScoreFunction,
+    TeacherEnsemble,
+)
 
 
 def test_joint_embedding_is_the_sum_of_its_parts() -> None:
@@ -54,3 +61,32 @@ def test_one_product_for_all_teachers() -> None:
         with torch.no_grad():
             ensemble['text'].entities.weight.mul_(2)
             ensemble['structure'].entities.weight.add_(1)
+
+
+@pytest.mark.parametrize('kind', [ComplEx, DistMult])
+def test_a_table_scores_alike_without_features(
+    kind: type[ScoreFunction],
+) -> None:
+    torch.manual_seed(0)
+    present = torch.ones(6, dtype=torch.bool)
+    features = {'text': (torch.randn(6, 3), present)}
+    model = kind(JointEmbedding(features, 4, scale=1.0), 2, scale=1.0)
+    head, rel = torch.tensor([0, 4, 5]), torch.tensor([1, 3, 0])
+    expected = model.score_tails(head, rel)
+    table = model.as_table()
+    assert type(table) is kind
+    # As small as a student that never had features.
+    names = {name: p.shape for name, p in table.named_parameters()}
+    fresh = kind(EntityEmbedding(6, 4), 2)
+    assert names == {name: p.shape for name, p in fresh.named_parameters()}
+    assert not list(table.buffers())
+    torch.testing.assert_close(table.score_tails(head, rel), expected)
+    # A copy: neither of the two follows the other.
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+    torch.testing.assert_close(table.score_tails(head, rel), expected)
+    again = table.as_table()
+    with torch.no_grad():
+        table.entities.weight.zero_()
+    torch.testing.assert_close(again.score_tails(head, rel), expected)

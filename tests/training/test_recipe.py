@@ -8,8 +8,16 @@ import torch
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import drop_modality, get_split, set_split
-from dsom_pyg.nn import TeacherBatch
-from dsom_pyg.training import FitConfig, RecipeConfig, train_dsom
+from dsom_pyg.nn import EntityEmbedding, TeacherBatch
+from dsom_pyg.training import (
+    DistillConfig,
+    FitConfig,
+    RecipeConfig,
+    build_teachers,
+    start_student,
+    train_dsom,
+)
+from dsom_pyg.training.fit import adagrad
 
 DATA = FakeMMKG(30, 4, 200)[0]
 LOOP = FitConfig(epochs=4, batch_size=50, progress=False)
@@ -78,3 +86,54 @@ def test_missing_modalities(rate: float) -> None:
     weights = trained.policy.weights(batch)
     assert (weights[~batch.available] == 0).all()
     assert evaluate(trained.student, data).ranks().isfinite().all()
+
+
+def test_a_warm_student_begins_as_the_joint_teacher() -> None:
+    warm = config()
+    ensemble = build_teachers(DATA, warm)
+    head, rel = torch.arange(30), torch.arange(30) % 8
+    student, begun = start_student(DATA, ensemble, warm)
+    assert begun is None
+    expected = ensemble['joint'].score_tails(head, rel)
+    assert torch.equal(student.score_tails(head, rel), expected)
+    # A copy: the teacher stays as it is.
+    with torch.no_grad():
+        student.relations.zero_()
+    assert torch.equal(ensemble['joint'].score_tails(head, rel), expected)
+    # Adagrad takes small steps from there, as asked for or as usual.
+    assert warm.objective(student).accumulator == 2e-6
+    asked = config(distill=DistillConfig(accumulator=0.5))
+    assert asked.objective(student).accumulator == 0.5
+    cold = config(warm_start=False)
+    fresh, begun = start_student(DATA, ensemble, cold)
+    assert isinstance(fresh.entities, EntityEmbedding)
+    assert begun is None
+    assert cold.objective(fresh).accumulator == 0
+
+
+@pytest.mark.parametrize('warm', [True, False])
+def test_a_student_smaller_than_its_teachers(
+    warm: bool, tmp_path: Path
+) -> None:
+    settings = config(teacher_channels=12, warm_start=warm)
+    trained = train_dsom(DATA, settings, tmp_path)
+    assert trained.ensemble['joint'].hidden_channels == 12
+    # Structure alone, of its own size, whatever it began as.
+    shapes = [tuple(p.shape) for p in trained.student.parameters()]
+    assert shapes == [(2 * 4, 16), (30, 16)]
+    assert not list(trained.student.buffers())
+    assert ('start' in trained.results) == warm
+    assert (tmp_path / 'start.safetensors').exists() == warm
+    assert evaluate(trained.student, DATA).ranks().max() <= 30
+
+
+def test_accumulator_is_where_adagrad_begins() -> None:
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.ones(4))
+    gradient = torch.tensor([1e-4, -1e-4, 1e-2, 0.0])
+    for start in (0.0, 1e-6):
+        weight.data.fill_(1.0)
+        weight.grad = gradient.clone()
+        adagrad([weight], 0.1, start).step()
+        step = 0.1 * gradient / ((gradient.square() + start).sqrt() + 1e-10)
+        torch.testing.assert_close(weight.data, 1.0 - step)
