@@ -3,9 +3,10 @@
     python examples/own_graph.py FOLDER --query "Norway" "capital"
 
 ``MKGFolder`` says what FOLDER holds. Prints what is wrong with the data,
-trains DSoM, and answers with the best tails that are not known yet. Run
-again after an interruption, it goes on where it was: features that were
-encoded and epochs that were trained are kept in FOLDER.
+trains DSoM (`dsom_pyg.training.train_dsom`), and answers with the best tails
+that are not known yet. Run again after an interruption, it goes on where it
+was: features that were encoded and epochs that were trained are kept in
+FOLDER.
 """
 
 import argparse
@@ -35,32 +36,32 @@ def load(args: argparse.Namespace) -> MKGFolder:
 
 
 def train(args: argparse.Namespace, dataset: MKGFolder) -> nn.ComplEx:
-    """Teachers, then a student of those that a policy picks."""
-    data, width = dataset[0], args.channels
-    sizes = dataset.num_entities, dataset.num_relations
-    names = graph.modalities(data)
-    features = {name: graph.pool_features(data, name) for name in names}
-    teachers = nn.TeacherEnsemble.from_features(features, *sizes, width)
-    student = nn.ComplEx(nn.EntityEmbedding(sizes[0], width), sizes[1])
+    """Teachers, a policy, and a student of those that the policy picks."""
+    data = dataset[0]
     every = 5 if len(graph.get_split(data, 'val').edge_type) else 0
-    config = training.FitConfig(
+    loop = training.FitConfig(
         epochs=args.epochs, batch_size=args.batch_size, eval_every=every
+    )
+    config = training.RecipeConfig(
+        hidden_channels=args.channels,
+        n3=0.15,
+        folds=2,
+        unlabeled=20_000,
+        teachers=loop,
+        student=loop,
+        distill=training.DistillConfig(
+            n3=0.05, tau=2.0, gamma=4.0, unlabeled=args.batch_size // 2
+        ),
     )
     # Interrupted, the next run of this script goes on from these files; with
     # other data or settings it begins anew.
     chosen = {k: v for k, v in vars(args).items() if k not in ('query',)}
-    sums = [float(x.sum()) for x, _ in features.values()]
+    names = graph.modalities(data)
+    sums = [float(graph.pool_features(data, name)[0].sum()) for name in names]
     key = repr((graph.fingerprint(data), sorted(chosen.items()), sums))
     digest = hashlib.sha256(key.encode()).hexdigest()[:10]
     runs = args.folder / 'runs' / digest
-    n3 = dict.fromkeys(teachers.modalities, 0.01) | {'structure': 0.15}
-    first = training.TeachersTask(teachers, n3)
-    training.fit(first, data, config, runs / 'teachers.safetensors')
-    policy = nn.ReinforcedCombiner.for_ensemble(teachers, mask_missing=True)
-    objective = training.DistillConfig(n3=0.15, gamma=6.0)
-    second = training.DistillTask(student, teachers, policy, objective)
-    training.fit(second, data, config, runs / 'student.safetensors')
-    return student
+    return training.train_dsom(data, config, runs).student
 
 
 def find(dataset: MKGFolder, head: str, rel: str) -> list[torch.Tensor]:

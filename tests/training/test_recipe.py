@@ -137,3 +137,14 @@ def test_accumulator_is_where_adagrad_begins() -> None:
         adagrad([weight], 0.1, start).step()
         step = 0.1 * gradient / ((gradient.square() + start).sqrt() + 1e-10)
         torch.testing.assert_close(weight.data, 1.0 - step)
+
+
+def test_a_graph_without_modalities() -> None:
+    data = DATA.clone()
+    for name in ('image', 'text'):
+        (edge,) = (e for e in data.edge_types if e[0] == name)
+        del data[name], data[edge]
+    trained = train_dsom(data, config(folds=2))
+    assert trained.ensemble.modalities == ['structure']
+    assert isinstance(trained.student.entities, EntityEmbedding)
+    assert evaluate(trained.student, data).ranks().max() <= 30
