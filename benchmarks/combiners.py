@@ -22,19 +22,17 @@ in ``--models`` and are used again.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from protocol import commit, machine
+from protocol import Report
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import datasets, nn
-from dsom_pyg.atomic import whole_or_nothing
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer, evaluate
 from dsom_pyg.graph import (
@@ -89,8 +87,7 @@ class Bench:
             add_noise(self.data, dataset.num_entities)
         self.split = 'val' if args.select else 'test'
         self.sizes = dataset.num_entities, dataset.num_relations
-        self.out = Path(args.out or f'results/combiners/{args.dataset}.json')
-        self.commit = commit()
+        out = Path(args.out or f'results/combiners/{args.dataset}.json')
         self.filter = ('train', 'val', 'test')[: 2 if args.select else 3]
         protocol = {
             'dataset': args.dataset,
@@ -105,13 +102,8 @@ class Bench:
             'selection': 'settings given, last epoch',
             'recipe': asdict(self.recipe(0)),
             'distill_as_in_the_paper': asdict(PAPER),
-            'machine': machine(),
         }
-        self.report: dict[str, Any] = {'protocol': protocol, 'rows': {}}
-        if self.out.exists():
-            self.report = json.loads(self.out.read_text())
-            if self.report['protocol'] != json.loads(json.dumps(protocol)):
-                raise SystemExit(f'{self.out} has another protocol; move it')
+        self.report = Report(out, protocol)
 
     def config(self, seed: int, epochs: int) -> FitConfig:
         """The loop of every fit."""
@@ -143,15 +135,8 @@ class Bench:
             filter_splits=self.filter,
             device=self.args.device,
         )
-        row = {self.split: ranking.metrics(), 'commit': self.commit, **more}
-        self.report['rows'].setdefault(name, {})[str(seed)] = row
-        with whole_or_nothing(self.out) as temporary:
-            temporary.write_text(json.dumps(self.report, indent=1) + '\n')
+        self.report.add(name, seed, {self.split: ranking.metrics(), **more})
         print(f'seed {seed}  {name:40s} {ranking}', flush=True)
-
-    def done(self, name: str, seed: int) -> bool:
-        """Whether the report has this row."""
-        return str(seed) in self.report['rows'].get(name, {})
 
     def unlabeled(self, seed: int) -> Queries:
         """Queries without a known answer."""
@@ -200,7 +185,7 @@ def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
         row = f'teacher: {name}'
         if name == 'structure':
             row = 'plain ComplEx-N3 = teacher: structure'
-        if not bench.done(row, seed):
+        if not bench.report.done(row, seed):
             bench.record(row, seed, ensemble[name], seconds=result.seconds)
     return ensemble
 
@@ -286,7 +271,7 @@ def run(bench: Bench, seed: int) -> None:
         wanted = not bench.args.only or name in bench.args.only
         student = name not in NO_STUDENT and not bench.args.no_students
         last = f'{name}: student' if student else f'{name}: teachers'
-        if not wanted or bench.done(last, seed):
+        if not wanted or bench.report.done(last, seed):
             continue
         combiner = make().to(bench.args.device).eval()
         both = bench.combined(ensemble, combiner)
@@ -329,7 +314,7 @@ def as_in_the_paper(
         wanted = not bench.args.only or name in bench.args.only
         # The paper's policy learns along with its student.
         wanted &= not bench.args.no_students or name.endswith('mean')
-        if not wanted or bench.done(f'{name}: teachers', seed):
+        if not wanted or bench.report.done(f'{name}: teachers', seed):
             continue
         torch.manual_seed(seed + 2)
         combiner = make()

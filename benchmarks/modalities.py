@@ -15,17 +15,15 @@ measured again.
 """
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from protocol import commit, machine
+from protocol import Report
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import datasets, nn
-from dsom_pyg.atomic import whole_or_nothing
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer, evaluate
 from dsom_pyg.graph import (
@@ -79,8 +77,7 @@ class Bench:
         if args.dataset == 'DB15K':  # its validation split is our own
             self.data = merge_val(self.data)
         self.sizes = dataset.num_entities, dataset.num_relations
-        self.out = Path(args.out or f'results/modalities/{args.dataset}.json')
-        self.commit = commit()
+        out = Path(args.out or f'results/modalities/{args.dataset}.json')
         chosen = self.settings.fit.eval_every
         protocol = {
             'dataset': args.dataset,
@@ -91,28 +88,16 @@ class Bench:
             'ties': 'realistic',
             'selection': 'validation MRR' if chosen else 'last epoch',
             'settings': asdict(self.settings),
-            'machine': machine(),
         }
-        self.report: dict[str, Any] = {'protocol': protocol, 'rows': {}}
-        if self.out.exists():
-            self.report = json.loads(self.out.read_text())
-            if self.report['protocol'] != json.loads(json.dumps(protocol)):
-                raise SystemExit(f'{self.out} has another protocol; move it')
+        self.report = Report(out, protocol)
 
     def record(
         self, name: str, seed: int, scorer: Scorer, **more: Any
     ) -> None:
         """Rank test, add a row, write the report."""
         ranking = evaluate(scorer, self.data, device=self.args.device)
-        row = {'test': ranking.metrics(), 'commit': self.commit, **more}
-        self.report['rows'].setdefault(name, {})[str(seed)] = row
-        with whole_or_nothing(self.out) as temporary:
-            temporary.write_text(json.dumps(self.report, indent=1) + '\n')
+        self.report.add(name, seed, {'test': ranking.metrics(), **more})
         print(f'seed {seed}  {name:40s} {ranking}', flush=True)
-
-    def done(self, name: str, seed: int) -> bool:
-        """Whether the report has this row."""
-        return str(seed) in self.report['rows'].get(name, {})
 
     def fresh(self, seed: int) -> nn.ComplEx:
         """An untrained structure-only model."""
@@ -142,7 +127,7 @@ def benchmark_settings(args: argparse.Namespace) -> Settings:
 
 def plain(bench: Bench, seed: int) -> None:
     """Plain ComplEx-N3: structure only."""
-    if bench.done('structure only', seed):
+    if bench.report.done('structure only', seed):
         return
     bench.settings.fit.seed = seed
     model = bench.fresh(seed)
@@ -155,7 +140,7 @@ def compare(
     bench: Bench, label: str, data: HeteroData, names: list[str], seed: int
 ) -> None:
     """The mean of these teachers, and the student that learns from it."""
-    if bench.done(f'{label}: student', seed):
+    if bench.report.done(f'{label}: student', seed):
         return
     s = bench.settings
     s.fit.seed = seed
@@ -169,7 +154,7 @@ def compare(
     n3['structure'] = s.structure_n3
     first = fit(TeachersTask(ensemble, n3), data, s.fit)
     mean = nn.MeanCombiner(mask_missing=True)
-    if len(names) == 1 and not bench.done(f'{names[0]} alone', seed):
+    if len(names) == 1 and not bench.report.done(f'{names[0]} alone', seed):
         bench.record(f'{names[0]} alone', seed, ensemble[names[0]])
     teachers = nn.CombinedTeachers(ensemble, mean)
     bench.record(f'{label}: teachers', seed, teachers, seconds=first.seconds)
