@@ -17,31 +17,33 @@ split (DB15K: its clean one), with the validation triples left out of train.
 Without it settings are given, the last epoch is taken, and test is read once,
 for the table.
 
+``--choices`` draws what the combiners chose (seed 0), beside the report.
 Rows are written as they come, and not measured again. Trained teachers lie
 in ``--models`` and are used again.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from candidates import candidates
+from disturb import add_noise, shuffle_texts
 from protocol import Report
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import datasets, nn
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer, evaluate
 from dsom_pyg.graph import (
-    add_reciprocals,
     drop_modality,
     fingerprint,
-    get_split,
     merge_val,
 )
+from dsom_pyg.plots import choices, plot_choices
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.training import (
     DistillConfig,
@@ -49,12 +51,10 @@ from dsom_pyg.training import (
     FitConfig,
     Fold,
     ModelTask,
-    PolicyTask,
     RecipeConfig,
     build_teachers,
     cross_fit,
     fit,
-    held_out_data,
     start_student,
     teacher_n3,
     train_index,
@@ -86,6 +86,7 @@ class Bench:
         if args.noise:
             add_noise(self.data, dataset.num_entities)
         self.split = 'val' if args.select else 'test'
+        self.relation_names = dataset.relation_names
         self.sizes = dataset.num_entities, dataset.num_relations
         out = Path(args.out or f'results/combiners/{args.dataset}.json')
         self.filter = ('train', 'val', 'test')[: 2 if args.select else 3]
@@ -109,8 +110,13 @@ class Bench:
         """The loop of every fit."""
         return FitConfig(epochs=epochs, seed=seed, device=self.args.device)
 
+    @property
+    def larger_teachers(self) -> bool:
+        """Whether teachers have another size than the student."""
+        return self.args.teacher_channels not in (None, self.args.channels)
+
     def recipe(self, seed: int) -> RecipeConfig:
-        """The library's recipe; N3 as in benchmarks/db15k.py."""
+        """The library's recipe, with its own N3 weights."""
         args = self.args
         return RecipeConfig(
             hidden_channels=args.channels,
@@ -153,27 +159,23 @@ class Bench:
         return nn.CombinedTeachers(ensemble, combiner.eval(), index)
 
 
-def shuffle_texts(data: HeteroData) -> None:
-    """Give every entity the texts of another one."""
-    (edge,) = (e for e in data.edge_types if e[0] == 'text')
-    item, entity = data[edge].edge_index
-    generator = torch.Generator().manual_seed(7)
-    order = torch.randperm(int(entity.max()) + 1, generator=generator)
-    data[edge].edge_index = torch.stack([item, order[entity]])
-
-
-def add_noise(data: HeteroData, num_entities: int) -> None:
-    """A modality of pure noise, of unit norm, as wide as the texts."""
-    generator = torch.Generator().manual_seed(7)
-    shape = (num_entities, data['text'].x.size(1))
-    x = torch.randn(shape, generator=generator)
-    data['noise'].x = x / x.norm(dim=1, keepdim=True)
-    same = torch.arange(num_entities).expand(2, -1)
-    data['noise', 'of', 'entity'].edge_index = same
+def plain(bench: Bench, seed: int) -> None:
+    """Plain ComplEx-N3 of the student's size, where no teacher is that."""
+    name = 'plain ComplEx-N3'
+    if not bench.larger_teachers or bench.report.done(name, seed):
+        return
+    recipe = bench.recipe(seed)
+    torch.manual_seed(seed + 1)
+    table = nn.EntityEmbedding(bench.sizes[0], bench.args.channels)
+    model = nn.ComplEx(table, bench.sizes[1])
+    result = fit(ModelTask(model, recipe.n3), bench.data, recipe.teachers)
+    bench.record(name, seed, model, seconds=result.seconds)
 
 
 def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
-    """The teachers on all of train; the first one is plain ComplEx-N3."""
+    """The teachers on all of train; the first one is plain ComplEx-N3 if it
+    has the size of the student.
+    """
     recipe = bench.recipe(seed)
     ensemble = build_teachers(bench.data, recipe)
     n3 = teacher_n3(ensemble, recipe)
@@ -183,7 +185,7 @@ def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
         path.parent.mkdir(parents=True, exist_ok=True)
         result = fit(task, bench.data, recipe.teachers, checkpoint=path)
         row = f'teacher: {name}'
-        if name == 'structure':
+        if name == 'structure' and not bench.larger_teachers:
             row = 'plain ComplEx-N3 = teacher: structure'
         if not bench.report.done(row, seed):
             bench.record(row, seed, ensemble[name], seconds=result.seconds)
@@ -205,48 +207,13 @@ def folds(bench: Bench, seed: int) -> list[Fold]:
     )
 
 
-def candidates(
-    bench: Bench, held: list[Fold], seed: int
-) -> Iterator[tuple[str, Callable[[], nn.Combiner]]]:
-    """The combiners that are fitted on held-out triples."""
-    recipe = bench.recipe(seed)
-    count = len(held[0].ensemble)
-    train = get_split(bench.data, 'train')
-    degree = torch.bincount(
-        train.edge_index.flatten(), minlength=bench.sizes[0]
-    )
-    data = held_out_data(bench.data, held)
-    asked = add_reciprocals(get_split(data, 'train'), bench.sizes[1])
-    counts = torch.bincount(asked.edge_type, minlength=2 * bench.sizes[1])
-
-    def learned(combiner: nn.Combiner, lr: float, epochs: int) -> nn.Combiner:
-        fit(PolicyTask(held, combiner, lr), data, bench.config(seed, epochs))
-        return combiner.requires_grad_(False).eval()
-
-    def adaptive(actions: Tensor, **options: Any) -> nn.Combiner:
-        torch.manual_seed(seed)
-        state = nn.CompactState(count, bench.sizes[1], degree)
-        policy = nn.AdaptiveCombiner(state, actions, **options)
-        return learned(policy, recipe.policy_lr, recipe.policy_epochs)
-
-    subsets = nn.AdaptiveCombiner.subsets(count)
-    grid = nn.AdaptiveCombiner.grid(count, (0.0, 0.3, 1.0))
-    yield 'mean', nn.MeanCombiner
-    yield (
-        'fixed weights',
-        lambda: learned(nn.WeightedCombiner(count), 0.05, 10),
-    )
-    yield (
-        'weights by relation',
-        lambda: learned(nn.WeightedCombiner(count, counts), 0.05, 15),
-    )
-    yield 'policy', lambda: adaptive(subsets)
-    yield 'policy, sampled', lambda: adaptive(subsets, estimator='sampled')
-    yield 'policy over weights', lambda: adaptive(grid)
-
-
 def distill(
-    bench: Bench, name: str, seed: int, task: DistillTask, loop: FitConfig
+    bench: Bench,
+    name: str,
+    seed: int,
+    task: DistillTask,
+    loop: FitConfig,
+    **more: Any,
 ) -> None:
     """Train a student and rank by its table."""
     result = fit(task, bench.data, loop)
@@ -257,44 +224,93 @@ def distill(
         task.student.as_table(),
         seconds=result.seconds,
         last_epoch=last,
+        **more,
     )
 
 
 def run(bench: Bench, seed: int) -> None:
     """Everything for one seed."""
+    plain(bench, seed)
     ensemble = teachers(bench, seed)
     as_in_the_paper(bench, seed, ensemble)
     held = folds(bench, seed)
     recipe = bench.recipe(seed)
-    path = Path(bench.args.models) / f'start-{seed}.safetensors'
-    for name, make in candidates(bench, held, seed):
-        wanted = not bench.args.only or name in bench.args.only
-        student = name not in NO_STUDENT and not bench.args.no_students
-        last = f'{name}: student' if student else f'{name}: teachers'
-        if not wanted or bench.report.done(last, seed):
+    for name, make in candidates(bench.data, held, recipe):
+        teachers_due = missing(bench, name, seed, 'teachers')
+        student_due = missing(bench, name, seed, 'student')
+        if bench.args.no_students or name in NO_STUDENT:
+            student_due = False
+        page = bench.args.choices and seed == 0 and wanted(bench, name)
+        page = page and not page_path(bench, name).exists()
+        if not (teachers_due or student_due or page):
             continue
         combiner = make().to(bench.args.device).eval()
-        both = bench.combined(ensemble, combiner)
-        bench.record(f'{name}: teachers', seed, both)
-        if student:
-            pool = bench.unlabeled(seed)
-            decided = nn.QueryWeights.of(
-                combiner,
-                ensemble,
-                train_index(bench.data).to(bench.args.device),
-                pool,
-                precision=recipe.student.resolved_precision(),
-            )
-            begun, _ = start_student(bench.data, ensemble, recipe, path)
-            distill(
-                bench,
-                name,
-                seed,
-                DistillTask(
-                    begun, ensemble, decided, recipe.objective(begun), pool
-                ),
-                recipe.student,
-            )
+        if teachers_due:
+            both = bench.combined(ensemble, combiner)
+            bench.record(f'{name}: teachers', seed, both)
+        if page:
+            explain(bench, name, ensemble, combiner)
+        if student_due:
+            imitate(bench, name, seed, ensemble, combiner)
+
+
+def imitate(
+    bench: Bench,
+    name: str,
+    seed: int,
+    ensemble: nn.TeacherEnsemble,
+    combiner: nn.Combiner,
+) -> None:
+    """The student of the teachers as a frozen combiner combines them."""
+    recipe = bench.recipe(seed)
+    pool = bench.unlabeled(seed)
+    decided = nn.QueryWeights.of(
+        combiner,
+        ensemble,
+        train_index(bench.data).to(bench.args.device),
+        pool,
+        precision=recipe.student.resolved_precision(),
+    )
+    path = Path(bench.args.models) / f'start-{seed}.safetensors'
+    student, begun = start_student(bench.data, ensemble, recipe, path)
+    objective = recipe.objective(student)
+    task = DistillTask(student, ensemble, decided, objective, pool)
+    more = {'start_seconds': begun.seconds} if begun else {}
+    distill(bench, name, seed, task, recipe.student, **more)
+
+
+def wanted(bench: Bench, name: str) -> bool:
+    """Whether a combiner was asked for."""
+    return not bench.args.only or name in bench.args.only
+
+
+def missing(bench: Bench, name: str, seed: int, kind: str) -> bool:
+    """Whether this row is wanted and not there yet."""
+    return wanted(bench, name) and not bench.report.done(
+        f'{name}: {kind}', seed
+    )
+
+
+def page_path(bench: Bench, name: str) -> Path:
+    """Where the page of what a combiner chose goes."""
+    stem = f'{bench.report.path.stem}-{name.replace(" ", "-")}'
+    return bench.report.path.with_name(f'{stem}.png')
+
+
+def explain(
+    bench: Bench,
+    name: str,
+    ensemble: nn.TeacherEnsemble,
+    combiner: nn.Combiner,
+) -> None:
+    """A page and tables of what was chosen, beside the report."""
+    chosen = choices(
+        bench.data, ensemble, combiner, bench.split, bench.relation_names
+    )
+    page = page_path(bench, name)
+    plot_choices(chosen, page)
+    tables = json.dumps(asdict(chosen), indent=1)
+    page.with_suffix('.choices.json').write_text(tables + '\n')
 
 
 def as_in_the_paper(
@@ -311,22 +327,25 @@ def as_in_the_paper(
         ),
     }
     for name, make in makers.items():
-        wanted = not bench.args.only or name in bench.args.only
+        teachers_due = missing(bench, name, seed, 'teachers')
+        student_due = missing(bench, name, seed, 'student')
+        student_due &= not bench.args.no_students
         # The paper's policy learns along with its student.
-        wanted &= not bench.args.no_students or name.endswith('mean')
-        if not wanted or bench.report.done(f'{name}: teachers', seed):
+        together = not name.endswith('mean')
+        if together and bench.args.no_students:
             continue
         torch.manual_seed(seed + 2)
         combiner = make()
-        if not bench.args.no_students:
+        if student_due or (teachers_due and together):
             # As wide as the others, and trained from nothing as long as a
             # teacher.
             cold = replace(recipe, warm_start=False)
-            begun, _ = start_student(bench.data, single, cold)
-            task = DistillTask(begun, single, combiner, PAPER)
+            student, _ = start_student(bench.data, single, cold)
+            task = DistillTask(student, single, combiner, PAPER)
             distill(bench, name, seed, task, recipe.teachers)
-        both = bench.combined(single, combiner)
-        bench.record(f'{name}: teachers', seed, both)
+        if teachers_due:
+            both = bench.combined(single, combiner)
+            bench.record(f'{name}: teachers', seed, both)
 
 
 def main() -> None:
@@ -353,6 +372,7 @@ def main() -> None:
     parser.add_argument('--fresh-students', action='store_true')
     parser.add_argument('--only', action='append')
     parser.add_argument('--no-students', action='store_true')
+    parser.add_argument('--choices', action='store_true')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--models', default='results/models')
     parser.add_argument('--out', type=Path)

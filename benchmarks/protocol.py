@@ -15,7 +15,8 @@ from dsom_pyg.training import FitConfig
 class Report:
     """A JSON file of rows by name and seed that belong to one protocol.
 
-    Rows are written as they come, each with the commit that measured it.
+    Rows are written as they come, each with the commit that measured it. One
+    process at a time may write a report.
     """
 
     def __init__(self, path: Path, protocol: dict[str, Any]) -> None:
@@ -26,11 +27,11 @@ class Report:
             self.content = json.loads(path.read_text())
             found = self.content['protocol']
             if found != protocol:
-                keys = {*found, *protocol}
+                there, here = flat(found), flat(protocol)
                 other = [
-                    f'{key}: {found.get(key)} there, {protocol.get(key)} here'
-                    for key in sorted(keys)
-                    if found.get(key) != protocol.get(key)
+                    f'{key}: {there.get(key)} there, {here.get(key)} here'
+                    for key in sorted({*there, *here})
+                    if there.get(key) != here.get(key)
                 ]
                 raise SystemExit(
                     f'{path} has another protocol; move it, or name another '
@@ -50,13 +51,32 @@ class Report:
             temporary.write_text(json.dumps(self.content, indent=1) + '\n')
 
 
+def flat(nested: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Settings within settings, with dots in their names."""
+    out: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            out |= flat(value, f'{prefix}{key}.')
+        else:
+            out[f'{prefix}{key}'] = value
+    return out
+
+
 def commit() -> str:
-    """The commit of this checkout, if it is one."""
-    words = ['git', 'rev-parse', '--short', 'HEAD']
-    done = subprocess.run(
-        words, capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or 'unknown'
+    """The commit of this checkout, if it is one, and whether its code has
+    been changed since.
+    """
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ['git', *words], capture_output=True, text=True, cwd=here.parent
+        )
+        return done.stdout.strip()
+
+    changed = git('status', '--porcelain', '--', 'dsom_pyg', 'benchmarks')
+    name = git('rev-parse', '--short', 'HEAD') or 'unknown'
+    return f'{name}+changes' if changed else name
 
 
 def machine() -> dict[str, Any]:
@@ -67,8 +87,12 @@ def machine() -> dict[str, Any]:
         for line in info.read_text().splitlines():
             if line.startswith('model name'):
                 cpu = line.partition(':')[2].strip()
+    gpu = {}
+    if torch.cuda.is_available():
+        gpu = {'gpu': torch.cuda.get_device_name()}
     return {
         'cpu': cpu,
+        **gpu,
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
         'precision': FitConfig().resolved_precision(),

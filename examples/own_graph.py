@@ -56,6 +56,7 @@ def train(args: argparse.Namespace, dataset: MKGFolder) -> nn.ComplEx:
     # Interrupted, the next run of this script goes on from these files; with
     # other data or settings it begins anew.
     chosen = {k: v for k, v in vars(args).items() if k not in ('query',)}
+    chosen['config'] = repr(config)
     names = graph.modalities(data)
     sums = [float(graph.pool_features(data, name)[0].sum()) for name in names]
     key = repr((graph.fingerprint(data), sorted(chosen.items()), sums))

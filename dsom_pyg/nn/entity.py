@@ -89,12 +89,13 @@ class EntityModule(nn.Module):
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
         r"""The same rows as a free table, a copy: what :meth:`forward` needed
-        to compute them is needed no more.
+        to compute them is needed no more. All entities count as available.
         """
-        rows = self()
-        table = EntityEmbedding(self.num_entities, self.hidden_channels)
-        table.weight.data = rows.detach().clone()
-        return table
+        rows = self().detach().clone()
+        with torch.device('meta'):  # nothing is drawn
+            table = EntityEmbedding(self.num_entities, self.hidden_channels)
+        table.weight = nn.Parameter(rows)
+        return table.train(self.training)
 
     def reset_parameters(self) -> None:
         r"""Draw all parameters anew."""

@@ -165,7 +165,17 @@ class ScoreFunction(nn.Module):
         (:class:`~dsom_pyg.nn.JointEmbedding`); as a table it is
         structure-only, of the size and speed of any other, and needs no
         feature to answer.
+
+        Raises:
+            ValueError: Scores are not query vectors times entity rows, see
+                :attr:`is_dot_product`.
         """
+        if not self.is_dot_product:
+            raise ValueError(
+                f'the scores of {type(self).__name__} over '
+                f'{type(self.entities).__name__} are not products with '
+                'entity rows, so no table of rows can take their place'
+            )
         table = self.entities.as_table()
         # Neither features nor gradients are to be copied along.
         memo = {id(self.entities): table}

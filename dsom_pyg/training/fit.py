@@ -120,14 +120,16 @@ class Task(Protocol):
 
 
 def adagrad(
-    params: Iterable[nn.Parameter], lr: float, accumulator: float = 0.0
+    params: Iterable[nn.Parameter],
+    lr: float,
+    initial_accumulator: float = 0.0,
 ) -> torch.optim.Adagrad:
     r"""Adagrad in its fused form where there is one (on a CPU).
 
     Args:
         params: What to train.
         lr: Learning rate.
-        accumulator: What the sums of squared gradients start with.
+        initial_accumulator: What the sums of squared gradients start with.
             (default: :obj:`0.0`)
     """
     params = list(params)
@@ -135,7 +137,7 @@ def adagrad(
     return torch.optim.Adagrad(
         params,
         lr=lr,
-        initial_accumulator_value=accumulator,
+        initial_accumulator_value=initial_accumulator,
         fused=fused or None,
     )
 

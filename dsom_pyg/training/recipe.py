@@ -1,5 +1,6 @@
 """From a graph to a student in one call."""
 
+import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,9 +39,6 @@ from dsom_pyg.training.tasks import (
     TeachersTask,
 )
 
-# What Adagrad starts its sums with if the student has been trained before.
-WARM = 2e-6
-
 
 @dataclass(kw_only=True)
 class RecipeConfig:
@@ -68,9 +66,12 @@ class RecipeConfig:
         warm_start: The student begins as a trained joint model of its size
             and keeps the features inside until it is done: what is returned
             is the table of its rows, structure-only, see
-            :meth:`~dsom_pyg.nn.ScoreFunction.as_table`. Its optimiser then
-            starts as :obj:`distill.accumulator` says, or with 2e-6.
-            Otherwise it begins as a fresh table. (default: :obj:`True`)
+            :meth:`~dsom_pyg.nn.ScoreFunction.as_table`. If the teachers have
+            no joint one of that size, it is trained first. Otherwise the
+            student begins as a fresh table. (default: :obj:`True`)
+        warm_accumulator: Takes the place of
+            :obj:`distill.initial_accumulator` after a warm start.
+            (default: :obj:`2e-6`, from trials on DB15K)
         student: The loop of the student. (default: 12 epochs)
         distill: The objective of the student.
     """
@@ -87,6 +88,7 @@ class RecipeConfig:
     policy_lr: float = 2e-3
     unlabeled: int = 60_000
     warm_start: bool = True
+    warm_accumulator: float = 2e-6
     teachers: FitConfig = field(default_factory=FitConfig)
     student: FitConfig = field(default_factory=FitConfig)
     distill: DistillConfig = field(
@@ -95,10 +97,10 @@ class RecipeConfig:
 
     def objective(self, student: ComplEx) -> DistillConfig:
         r"""The objective for a student that :func:`start_student` made."""
-        fresh = isinstance(student.entities, EntityEmbedding)
-        if fresh or self.distill.accumulator:
+        if isinstance(student.entities, EntityEmbedding):
             return self.distill
-        return replace(self.distill, accumulator=WARM)
+        start = self.warm_accumulator
+        return replace(self.distill, initial_accumulator=start)
 
 
 @dataclass
@@ -109,7 +111,9 @@ class Trained:
         student: What answers at test time.
         ensemble: Its teachers.
         policy: What combined them.
-        results: What happened in training, stage by stage.
+        results: What happened in training, stage by stage: ``'teachers'``,
+            ``'policy'``, ``'student'``, and ``'start'`` if the student's
+            beginning had to be trained.
     """
 
     student: ComplEx
@@ -133,7 +137,8 @@ def train_dsom(
     teachers that never saw a part of it (:func:`cross_fit`); a policy that
     is rewarded by the ranks of that part (:class:`AdaptiveCombiner`); its
     weights for all training queries and for plausible ones without a known
-    answer (:class:`QueryWeights`, :func:`unlabeled_queries`); distillation.
+    answer (:class:`QueryWeights`, :func:`unlabeled_queries`); the student
+    before distillation (:func:`start_student`), and distillation.
 
     Args:
         data: The graph, with features of its modalities.
@@ -199,7 +204,7 @@ def start_student(
 
     Args:
         data: The graph.
-        ensemble: The trained teachers. If they have a joint one of the
+        ensemble: The trained teachers. If they have a joint ComplEx of the
             student's size, a warm start is a copy of it.
         config: With :obj:`warm_start` or without.
         checkpoint: A file for the training of a joint model, where the
@@ -208,31 +213,38 @@ def start_student(
     Returns:
         The student, and how it was trained, if it had to be.
     """
-    torch.manual_seed(config.student.seed + 1)
     size, channels = num_relations(data), config.hidden_channels
-    features = {name: pool_features(data, name) for name in modalities(data)}
-    if not (config.warm_start and features):
+    names = modalities(data)
+    if not (config.warm_start and names):
+        torch.manual_seed(config.student.seed + 1)
         table = EntityEmbedding(num_entities(data), channels)
         return ComplEx(table, size), None
-    student = ComplEx(JointEmbedding(features, channels), size)
     if 'joint' in ensemble.modalities:
         joint = ensemble['joint']
-        if joint.hidden_channels == channels:
-            student.load_state_dict(joint.state_dict())
-            return student, None
+        if type(joint) is ComplEx and joint.hidden_channels == channels:
+            return copy.deepcopy(joint).requires_grad_(True), None
+    # A further teacher, so to speak: by their loop and seed.
+    torch.manual_seed(config.teachers.seed + 1)
+    features = {name: pool_features(data, name) for name in names}
+    student = ComplEx(JointEmbedding(features, channels), size)
     task = ModelTask(student, config.n3, 'start of the student')
     return student, fit(task, data, config.teachers, checkpoint)
 
 
 def build_teachers(data: HeteroData, config: RecipeConfig) -> TeacherEnsemble:
-    r"""Untrained teachers of all modalities of the graph."""
+    r"""Untrained teachers of all modalities of the graph, drawn with the
+    seed of their loop.
+    """
     torch.manual_seed(config.teachers.seed)
     features = {name: pool_features(data, name) for name in modalities(data)}
+    channels = config.teacher_channels
+    if channels is None:
+        channels = config.hidden_channels
     return TeacherEnsemble.from_features(
         features,
         num_entities(data),
         num_relations(data),
-        config.teacher_channels or config.hidden_channels,
+        channels,
         joint=config.joint and bool(features),
     )
 

@@ -157,11 +157,11 @@ class DistillConfig:
         unlabeled: Queries without a known answer in every step, if the task
             has any; their distillation (they have no neighbors: it is plain)
             weighs as much as that of the others. (default: :obj:`250`)
-        accumulator: What the student's Adagrad starts its sums of squared
-            gradients with. From 0 its first step moves every coordinate by
-            the learning rate, whatever the gradient: right for a fresh
-            student, ruin for a trained one, which wants about 2e-6 (sums
-            after 12 epochs on DB15K are of that order).
+        initial_accumulator: What the student's Adagrad starts its sums of
+            squared gradients with. From 0 its first step moves every
+            coordinate by the learning rate, whatever the gradient: right for
+            a fresh student, ruin for a trained one, which wants about 2e-6
+            on DB15K (the sums after 12 epochs there are of that order).
             (default: :obj:`0.0`)
     """
 
@@ -174,7 +174,7 @@ class DistillConfig:
     scale_tau: bool = True
     combiner_lr: float = 1e-3
     unlabeled: int = 250
-    accumulator: float = 0.0
+    initial_accumulator: float = 0.0
 
 
 class DistillTask:
@@ -182,7 +182,8 @@ class DistillTask:
 
     Args:
         student: What is trained: a fresh structure-only model, or one that
-            has learned something already; see :obj:`accumulator` then.
+            has learned something already; see :obj:`initial_accumulator`
+            then.
         ensemble: Trained teachers; they stay as they are.
         combiner: How they are combined; trained along if it has parameters
             that require gradients.
@@ -236,7 +237,11 @@ class DistillTask:
     def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
         self._bases = None  # of teachers that may have changed since
         return [
-            adagrad(self.student.parameters(), lr, self.config.accumulator),
+            adagrad(
+                self.student.parameters(),
+                lr,
+                self.config.initial_accumulator,
+            ),
             *adam(self.combiner, self.config.combiner_lr),
         ]
 

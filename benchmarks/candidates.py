@@ -1,0 +1,64 @@
+"""The combiners that are compared."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from dsom_pyg import nn
+from dsom_pyg.graph import (
+    add_reciprocals,
+    get_split,
+    num_entities,
+    num_relations,
+)
+from dsom_pyg.training import (
+    Fold,
+    PolicyTask,
+    RecipeConfig,
+    fit,
+    held_out_data,
+)
+
+
+def candidates(
+    data: HeteroData, held: list[Fold], recipe: RecipeConfig
+) -> Iterator[tuple[str, Callable[[], nn.Combiner]]]:
+    """The combiners that are fitted on held-out triples."""
+    count, size = len(held[0].ensemble), num_relations(data)
+    train = get_split(data, 'train')
+    degree = torch.bincount(
+        train.edge_index.flatten(), minlength=num_entities(data)
+    )
+    parts = held_out_data(data, held)
+    asked = add_reciprocals(get_split(parts, 'train'), size)
+    counts = torch.bincount(asked.edge_type, minlength=2 * size)
+
+    def learned(combiner: nn.Combiner, lr: float, epochs: int) -> nn.Combiner:
+        loop = replace(recipe.teachers, epochs=epochs)
+        fit(PolicyTask(held, combiner, lr), parts, loop)
+        return combiner.requires_grad_(False).eval()
+
+    def adaptive(actions: Tensor, **options: Any) -> nn.Combiner:
+        torch.manual_seed(recipe.teachers.seed)
+        state = nn.CompactState(count, size, degree)
+        policy = nn.AdaptiveCombiner(state, actions, **options)
+        return learned(policy, recipe.policy_lr, recipe.policy_epochs)
+
+    subsets = nn.AdaptiveCombiner.subsets(count)
+    grid = nn.AdaptiveCombiner.grid(count, (0.0, 0.3, 1.0))
+    yield 'mean', nn.MeanCombiner
+    yield (
+        'fixed weights',
+        lambda: learned(nn.WeightedCombiner(count), 0.05, 10),
+    )
+    yield (
+        'weights by relation',
+        lambda: learned(nn.WeightedCombiner(count, counts), 0.05, 15),
+    )
+    yield 'policy', lambda: adaptive(subsets)
+    yield 'policy, sampled', lambda: adaptive(subsets, estimator='sampled')
+    yield 'policy over weights', lambda: adaptive(grid)

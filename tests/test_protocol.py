@@ -1,0 +1,34 @@
+"""Rows of benchmarks and the protocol they belong to."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
+    monkeypatch.delitem(sys.modules, 'protocol', raising=False)
+    from protocol import Report  # type: ignore[import-not-found]
+
+    path = tmp_path / 'deeper' / 'rows.json'
+    protocol = {'dataset': 'A', 'fit': {'epochs': 3, 'lr': (0.1, 0.2)}}
+    first = Report(path, protocol)
+    assert not first.done('plain', 0)
+    first.add('plain', 0, {'test': {'mrr': 1.5}})
+    # Another process goes on where the first one was.
+    second = Report(path, protocol)
+    assert second.done('plain', 0)
+    assert not second.done('plain', 1)
+    second.add('plain', 1, {'test': {'mrr': 2.5}})
+    rows = json.loads(path.read_text())['rows']
+    assert [rows['plain'][s]['test']['mrr'] for s in '01'] == [1.5, 2.5]
+    assert all(row['commit'] for row in rows['plain'].values())
+    # Rows of other settings do not belong there; what differs is named.
+    other = {'dataset': 'A', 'fit': {'epochs': 4, 'lr': (0.1, 0.2)}}
+    with pytest.raises(SystemExit, match=r'fit\.epochs: 3 there, 4 here') as e:
+        Report(path, other)
+    assert 'lr' not in str(e.value)
