@@ -159,15 +159,14 @@ class Bench:
         return nn.CombinedTeachers(ensemble, combiner.eval(), index)
 
 
-def plain(bench: Bench, seed: int) -> None:
+def plain(bench: Bench, seed: int, ensemble: nn.TeacherEnsemble) -> None:
     """Plain ComplEx-N3 of the student's size, where no teacher is that."""
     name = 'plain ComplEx-N3'
     if not bench.larger_teachers or bench.report.done(name, seed):
         return
     recipe = bench.recipe(seed)
-    torch.manual_seed(seed + 1)
-    table = nn.EntityEmbedding(bench.sizes[0], bench.args.channels)
-    model = nn.ComplEx(table, bench.sizes[1])
+    cold = replace(recipe, warm_start=False)
+    model, _ = start_student(bench.data, ensemble, cold)
     result = fit(ModelTask(model, recipe.n3), bench.data, recipe.teachers)
     bench.record(name, seed, model, seconds=result.seconds)
 
@@ -230,8 +229,8 @@ def distill(
 
 def run(bench: Bench, seed: int) -> None:
     """Everything for one seed."""
-    plain(bench, seed)
     ensemble = teachers(bench, seed)
+    plain(bench, seed, ensemble)
     as_in_the_paper(bench, seed, ensemble)
     held = folds(bench, seed)
     recipe = bench.recipe(seed)
