@@ -90,3 +90,23 @@ def test_a_table_scores_alike_without_features(
     with torch.no_grad():
         table.entities.weight.zero_()
     torch.testing.assert_close(again.score_tails(head, rel), expected)
+
+
+def test_no_table_takes_the_place_of_distances() -> None:
+    class Distance(ComplEx):
+        def score_tails(  # type: ignore[no-untyped-def]
+            self, head, rel, entities=slice(None), precision='fp32'
+        ):
+            rows = self.entities()[entities]
+            return -torch.cdist(self.query_vectors(head, rel), rows)
+
+    class Scaled(EntityEmbedding):
+        def scores(  # type: ignore[no-untyped-def]
+            self, query, entities=slice(None), precision='fp32'
+        ):
+            return 2 * super().scores(query, entities, precision)
+
+    with pytest.raises(ValueError, match='Distance over EntityEmbedding'):
+        Distance(EntityEmbedding(6, 4), 2).as_table()
+    with pytest.raises(ValueError, match='ComplEx over Scaled'):
+        ComplEx(Scaled(6, 4), 2).as_table()
