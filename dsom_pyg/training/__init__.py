@@ -1,13 +1,8 @@
 """Training: batches, the loop, and the tasks it runs."""
 
 from dsom_pyg.training.batches import QueryBatch, QueryLoader
-from dsom_pyg.training.fit import (
-    FitConfig,
-    FitResult,
-    Task,
-    fit,
-    train_index,
-)
+from dsom_pyg.training.config import FitConfig, FitResult
+from dsom_pyg.training.fit import Task, fit, train_index
 from dsom_pyg.training.held_out import (
     Fold,
     PolicyTask,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,81 +18,10 @@ from dsom_pyg.graph import (
     get_split,
     num_relations,
 )
-from dsom_pyg.precision import PRECISIONS, default_precision
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.training.batches import QueryBatch, QueryLoader
+from dsom_pyg.training.config import FitConfig, FitResult
 from dsom_pyg.training.resume import Progress, RunFile, digest
-
-
-@dataclass(kw_only=True)
-class FitConfig:
-    r"""How to train.
-
-    Args:
-        epochs: Passes over the training queries. (default: :obj:`12`)
-        batch_size: Queries (or triples) in a batch. (default: :obj:`500`)
-        batch_by: ``'queries'`` or ``'triples'``, see
-            :class:`~dsom_pyg.training.QueryLoader`.
-        lr: Learning rate of Adagrad. (default: :obj:`0.1`)
-        precision: ``'bf16'`` or ``'fp32'`` matrix products.
-            (default: the faster one on this device)
-        eval_every: Epochs between two evaluations on the validation split
-            (the last epoch is evaluated too); the best state by filtered
-            MRR there is kept. 0: no evaluation, the last epoch is kept.
-            (default: :obj:`0`)
-        patience: Evaluations without improvement before stopping early.
-            (default: :obj:`3`)
-        seed: Of batches and of sampled actions. (default: :obj:`0`)
-        device: Where to train. (default: ``'cpu'``)
-        progress: Show a progress bar. (default: only on a terminal)
-    """
-
-    epochs: int = 12
-    batch_size: int = 500
-    batch_by: str = 'queries'
-    lr: float = 0.1
-    precision: str | None = None
-    eval_every: int = 0
-    patience: int = 3
-    seed: int = 0
-    device: str = 'cpu'
-    progress: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f'epochs must be positive, got {self.epochs}')
-        if self.precision not in (None, *PRECISIONS):
-            raise ValueError(
-                f'precision must be one of {PRECISIONS}, '
-                f"got '{self.precision}'"
-            )
-
-    def resolved_precision(self) -> str:
-        r"""The precision that will be used."""
-        return self.precision or default_precision(torch.device(self.device))
-
-
-@dataclass
-class FitResult:
-    r"""What happened in training.
-
-    Attributes:
-        history: One dictionary an epoch: mean of every loss and metric of
-            the steps, ``seconds``, and ``val_mrr`` where evaluated.
-        best_epoch: The epoch whose state was kept, counted from 1.
-        selection: How it was chosen, in words.
-        config: Settings of the loop and of the task's objective.
-    """
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    selection: str = 'last epoch'
-    config: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        r"""Training time without evaluation."""
-        return sum(epoch['seconds'] for epoch in self.history)
 
 
 class Task(Protocol):
@@ -191,6 +120,7 @@ def fit(
             'precision': precision,
         }
     )
+    schedule = _Schedule(optimizers, config, len(loader))
     run = _Run(task, data, result, keeper, optimizers, loader, checkpoint)
     with torch.random.fork_rng(devices=_cuda_devices(device)):
         torch.manual_seed(config.seed)
@@ -200,7 +130,7 @@ def fit(
             disable=None if config.progress is None else not config.progress,
         )
         for epoch in bar:
-            record = _train_epoch(task, loader, optimizers, precision, epoch)
+            record = _train_epoch(task, loader, schedule, precision, epoch)
             result.history.append(record)
             stop = keeper.after(epoch, record)
             run.save(stop)
@@ -310,10 +240,37 @@ def _cuda_devices(device: torch.device) -> list[int]:
     return [device.index or 0]
 
 
+class _Schedule:
+    r"""Optimisers whose learning rates depend on nothing but the step, so
+    that a run goes on as it would have gone.
+    """
+
+    def __init__(
+        self,
+        optimizers: list[torch.optim.Optimizer],
+        config: FitConfig,
+        steps_per_epoch: int,
+    ) -> None:
+        self.optimizers, self.config = optimizers, config
+        self.steps = config.epochs * steps_per_epoch
+        self.lrs = [
+            [group['lr'] for group in optimizer.param_groups]
+            for optimizer in optimizers
+        ]
+
+    def step(self, number: int) -> None:
+        r"""Take a step, the first one being number 0."""
+        factor = self.config.lr_factor(number / self.steps)
+        for optimizer, lrs in zip(self.optimizers, self.lrs, strict=True):
+            for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+                group['lr'] = lr * factor
+            optimizer.step()
+
+
 def _train_epoch(
     task: Task,
     loader: QueryLoader,
-    optimizers: list[torch.optim.Optimizer],
+    schedule: '_Schedule',
     precision: str,
     epoch: int,
 ) -> dict[str, float]:
@@ -321,13 +278,12 @@ def _train_epoch(
         module.train()
     start = time.perf_counter()
     sums: dict[str, Tensor] = {}
-    for batch in loader:
+    for at, batch in enumerate(loader):
         terms = task.step(batch, precision)
-        for optimizer in optimizers:
+        for optimizer in schedule.optimizers:
             optimizer.zero_grad(set_to_none=True)
         terms['loss'].backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        schedule.step((epoch - 1) * len(loader) + at)
         # Summed where they are: reading them would wait for the device.
         for name, value in terms.items():
             value = value.detach()

@@ -29,7 +29,8 @@ from dsom_pyg.nn import (
 )
 from dsom_pyg.query_index import Pairs, QueryIndex
 from dsom_pyg.training.batches import QueryBatch
-from dsom_pyg.training.fit import FitConfig, fit
+from dsom_pyg.training.config import FitConfig
+from dsom_pyg.training.fit import fit
 from dsom_pyg.training.tasks import TeachersTask, adam, describe
 
 

@@ -25,7 +25,8 @@ from dsom_pyg.nn import (
     TeacherEnsemble,
 )
 from dsom_pyg.query_index import unlabeled_queries
-from dsom_pyg.training.fit import FitConfig, FitResult, fit, train_index
+from dsom_pyg.training.config import FitConfig, FitResult
+from dsom_pyg.training.fit import fit, train_index
 from dsom_pyg.training.held_out import (
     Fold,
     PolicyTask,

@@ -87,11 +87,14 @@ def kill_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize('make', [model, teachers, student])
-@pytest.mark.parametrize('eval_every', [0, 1])
+@pytest.mark.parametrize(('eval_every', 'cooldown'), [(0, 0.75), (1, 0.0)])
 def test_bit_equal(
-    make: Callable[[], Task], eval_every: int, tmp_path: Path
+    make: Callable[[], Task],
+    eval_every: int,
+    cooldown: float,
+    tmp_path: Path,
 ) -> None:
-    settings = config(eval_every=eval_every, patience=10)
+    settings = config(eval_every=eval_every, patience=10, cooldown=cooldown)
     whole = make()
     expected = fit(whole, DATA, settings)
     path = tmp_path / 'deep' / 'run.safetensors'
