@@ -1,7 +1,6 @@
 """The combiners that are compared."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from dsom_pyg.training import (
     RecipeConfig,
     fit,
     held_out_data,
+    policy_loop,
 )
 
 
@@ -38,7 +38,7 @@ def candidates(
     counts = torch.bincount(asked.edge_type, minlength=2 * size)
 
     def learned(combiner: nn.Combiner, lr: float, epochs: int) -> nn.Combiner:
-        loop = replace(recipe.teachers, epochs=epochs)
+        loop = policy_loop(recipe, epochs)
         fit(PolicyTask(held, combiner, lr), parts, loop)
         return combiner.requires_grad_(False).eval()
 

@@ -8,9 +8,9 @@ may be larger than the student (``--teacher-channels``). Combiners
 are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; the
 paper's is trained along with its student, as the paper writes it. Students
-of the others begin as a joint teacher of their size and end as a table
-(`dsom_pyg.training.start_student`), or as a fresh table with
-``--fresh-students``.
+begin as a fresh table; with ``--warm-students`` those of the fitted combiners
+begin as a joint teacher of their size and end as a table
+(`dsom_pyg.training.start_student`).
 
 ``--select`` reads no test triple: it measures the same on the validation
 split (DB15K: its clean one), with the validation triples left out of train.
@@ -106,18 +106,18 @@ class Bench:
         }
         self.report = Report(out, protocol)
 
-    def config(self, seed: int, epochs: int) -> FitConfig:
-        """The loop of every fit."""
-        return FitConfig(epochs=epochs, seed=seed, device=self.args.device)
-
     @property
     def larger_teachers(self) -> bool:
         """Whether teachers have another size than the student."""
         return self.args.teacher_channels not in (None, self.args.channels)
 
     def recipe(self, seed: int) -> RecipeConfig:
-        """The library's recipe, with its own N3 weights."""
+        """The library's recipe, with its own rates and N3 weights."""
         args = self.args
+        same = {'seed': seed, 'device': args.device}
+        given = RecipeConfig()
+        # A warm student wants the constant, lower rate of a plain loop.
+        loop = FitConfig() if args.warm_students else given.student
         return RecipeConfig(
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
@@ -125,9 +125,9 @@ class Bench:
             folds=args.folds,
             policy_epochs=args.policy_epochs,
             unlabeled=args.unlabeled,
-            warm_start=not args.fresh_students,
-            teachers=self.config(seed, args.epochs),
-            student=self.config(seed, args.student_epochs),
+            warm_start=args.warm_students,
+            teachers=replace(given.teachers, epochs=args.epochs, **same),
+            student=replace(loop, epochs=args.student_epochs, **same),
         )
 
     def record(
@@ -336,12 +336,13 @@ def as_in_the_paper(
         torch.manual_seed(seed + 2)
         combiner = make()
         if student_due or (teachers_due and together):
-            # As wide as the others, and trained from nothing as long as a
-            # teacher.
+            # As wide as the others. What is warm trains another way.
             cold = replace(recipe, warm_start=False)
             student, _ = start_student(bench.data, single, cold)
             task = DistillTask(student, single, combiner, PAPER)
-            distill(bench, name, seed, task, recipe.teachers)
+            warm = recipe.warm_start
+            loop = recipe.teachers if warm else recipe.student
+            distill(bench, name, seed, task, loop)
         if teachers_due:
             both = bench.combined(single, combiner)
             bench.record(f'{name}: teachers', seed, both)
@@ -360,7 +361,7 @@ def main() -> None:
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--epochs', type=int, default=12)
-    parser.add_argument('--student-epochs', type=int, default=8)
+    parser.add_argument('--student-epochs', type=int, default=12)
     parser.add_argument('--policy-epochs', type=int, default=8)
     parser.add_argument('--unlabeled', type=int, default=60_000)
     parser.add_argument('--folds', type=int, default=1)
@@ -368,7 +369,7 @@ def main() -> None:
     parser.add_argument('--noise', action='store_true')
     parser.add_argument('--shuffled', action='store_true')
     parser.add_argument('--missing', type=float, default=0.0)
-    parser.add_argument('--fresh-students', action='store_true')
+    parser.add_argument('--warm-students', action='store_true')
     parser.add_argument('--only', action='append')
     parser.add_argument('--no-students', action='store_true')
     parser.add_argument('--choices', action='store_true')

@@ -47,6 +47,7 @@ def train(args: argparse.Namespace, dataset: MKGFolder) -> nn.ComplEx:
         n3=0.15,
         folds=2,
         unlabeled=20_000,
+        warm_start=True,
         teachers=loop,
         student=loop,
         distill=training.DistillConfig(

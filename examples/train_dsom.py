@@ -146,6 +146,7 @@ def recipe(args: argparse.Namespace, config: FitConfig) -> RecipeConfig:
         teachers=config,
         student=config,
         unlabeled=20_000,
+        warm_start=True,
         distill=DistillConfig(
             n3=args.student_n3,
             tau=2.0,

@@ -36,6 +36,7 @@ def config(**options: object) -> RecipeConfig:
         'student': LOOP,
         'policy_epochs': 3,
         'unlabeled': 40,
+        'warm_start': True,
         **options,
     }
     return RecipeConfig(**words)  # type: ignore[arg-type]
