@@ -270,7 +270,7 @@ class _Schedule:
 def _train_epoch(
     task: Task,
     loader: QueryLoader,
-    schedule: '_Schedule',
+    schedule: _Schedule,
     precision: str,
     epoch: int,
 ) -> dict[str, float]:

@@ -71,12 +71,14 @@ class RecipeConfig:
             :meth:`~dsom_pyg.nn.ScoreFunction.as_table`. If the teachers have
             no joint one of that size, it is trained first. Otherwise the
             student begins as a fresh table. A warm student wants a learning
-            rate near 0.1. (default: :obj:`False`)
+            rate near 0.1, constant or falling. (default: :obj:`False`)
         warm_accumulator: Takes the place of
             :obj:`distill.initial_accumulator` after a warm start.
             (default: :obj:`2e-6`, from trials on DB15K)
-        student: The loop of the student. (default: 12 epochs, learning rate
-            0.3 that falls to 0, from trials on DB15K)
+        student: The loop of the student. A loop that is given here, or for
+            the teachers, brings its own rate, 0.1 and constant if it names
+            none. (default: 12 epochs, learning rate 0.3 that falls to 0, from
+            trials on DB15K)
         distill: The objective of the student.
     """
 
