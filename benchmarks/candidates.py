@@ -8,17 +8,14 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import nn
-from dsom_pyg.graph import (
-    add_reciprocals,
-    get_split,
-    num_entities,
-    num_relations,
-)
+from dsom_pyg.graph import get_split, num_entities, num_relations
 from dsom_pyg.training import (
     Fold,
     PolicyTask,
     RecipeConfig,
     fit,
+    fit_policy,
+    fit_weights,
     held_out_data,
     policy_loop,
 )
@@ -27,26 +24,31 @@ from dsom_pyg.training import (
 def candidates(
     data: HeteroData, held: list[Fold], recipe: RecipeConfig
 ) -> Iterator[tuple[str, Callable[[], nn.Combiner]]]:
-    """The combiners that are fitted on held-out triples."""
+    """The combiners that are fitted on held-out triples; 'policy' is the
+    library's own.
+    """
     count, size = len(held[0].ensemble), num_relations(data)
     train = get_split(data, 'train')
     degree = torch.bincount(
         train.edge_index.flatten(), minlength=num_entities(data)
     )
     parts = held_out_data(data, held)
-    asked = add_reciprocals(get_split(parts, 'train'), size)
-    counts = torch.bincount(asked.edge_type, minlength=2 * size)
 
     def learned(combiner: nn.Combiner, lr: float, epochs: int) -> nn.Combiner:
         loop = policy_loop(recipe, epochs)
         fit(PolicyTask(held, combiner, lr), parts, loop)
         return combiner.requires_grad_(False).eval()
 
-    def adaptive(actions: Tensor, **options: Any) -> nn.Combiner:
+    def adaptive(
+        actions: Tensor, base: nn.Combiner | None = None, **options: Any
+    ) -> nn.Combiner:
         torch.manual_seed(recipe.teachers.seed)
         state = nn.CompactState(count, size, degree)
-        policy = nn.AdaptiveCombiner(state, actions, **options)
+        policy = nn.AdaptiveCombiner(state, actions, base, **options)
         return learned(policy, recipe.policy_lr, recipe.policy_epochs)
+
+    def weights() -> nn.WeightedCombiner:
+        return fit_weights(data, held, recipe)
 
     subsets = nn.AdaptiveCombiner.subsets(count)
     grid = nn.AdaptiveCombiner.grid(count, (0.0, 0.3, 1.0))
@@ -55,10 +57,11 @@ def candidates(
         'fixed weights',
         lambda: learned(nn.WeightedCombiner(count), 0.05, 10),
     )
+    yield 'weights by relation', weights
+    yield 'policy', lambda: fit_policy(data, held, recipe)[0]
     yield (
-        'weights by relation',
-        lambda: learned(nn.WeightedCombiner(count, counts), 0.05, 15),
+        'policy, sampled',
+        lambda: adaptive(subsets, weights(), estimator='sampled'),
     )
-    yield 'policy', lambda: adaptive(subsets)
-    yield 'policy, sampled', lambda: adaptive(subsets, estimator='sampled')
-    yield 'policy over weights', lambda: adaptive(grid)
+    yield 'policy, teachers unweighted', lambda: adaptive(subsets)
+    yield 'policy over a grid of weights', lambda: adaptive(grid)

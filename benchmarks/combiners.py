@@ -64,7 +64,11 @@ from dsom_pyg.training import (
 # As the paper has it.
 PAPER = DistillConfig(tau=4.0, gamma=2.0)
 # Combiners whose students are left out: siblings of 'policy'.
-NO_STUDENT = ('policy, sampled', 'policy over weights')
+NO_STUDENT = (
+    'policy, sampled',
+    'policy, teachers unweighted',
+    'policy over a grid of weights',
+)
 
 
 class Bench:
@@ -363,7 +367,7 @@ def main() -> None:
     parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)
-    parser.add_argument('--policy-epochs', type=int, default=8)
+    parser.add_argument('--policy-epochs', type=int, default=16)
     parser.add_argument('--unlabeled', type=int, default=60_000)
     parser.add_argument('--folds', type=int, default=1)
     parser.add_argument('--select', action='store_true')

@@ -27,15 +27,38 @@ class AdaptiveCombiner(Combiner):
     does not grow with the number of entities, and is an MLP with one hidden
     layer and a softmax over the actions.
 
-    The reward of an action is the filtered reciprocal rank of the target,
-    times 100. It is to be taken on triples that the teachers were not
-    trained on (:func:`~dsom_pyg.training.cross_fit`): then it is what is
-    reported in the end, up to the luck of the draw. (Where a batch names no
-    :obj:`known` answers, as in a distillation, the rank is not filtered.)
+    Subsets may be taken of teachers that have weights already: with a
+    :obj:`base`, such as a fitted
+    :class:`~dsom_pyg.nn.WeightedCombiner`, an action is multiplied by what
+    the base gives the query, and the result scaled to sum 1. The mean of all
+    then ranks as the base does, and the policy learns where to depart from
+    it.
+
+    The reward :math:`\mathcal{R}_a` of an action is the filtered reciprocal
+    rank of the target, times 100. It is to be taken on triples that the
+    teachers were not trained on (:func:`~dsom_pyg.training.cross_fit`): then
+    it is what is reported in the end, up to the luck of the draw. (Where a
+    batch names no :obj:`known` answers, as in a distillation, the rank is not
+    filtered.) The loss is
+
+    .. math::
+        - \sum_a \pi_a \mathcal{R}_a
+        + \beta \, \mathrm{KL}(\pi \,\|\, \pi_0)
+
+    where :math:`\pi_0`, from which the policy starts, prefers the first
+    action by :obj:`prior` nats to each other. What is used in the end is the
+    mean weighting, not the action that is best alone: without the second term
+    the policy grows more certain than a few held-out triples warrant.
 
     Args:
         state: What the policy looks at.
         actions: The weightings.
+        base: Gives weights that the actions multiply; it is frozen here.
+            (default: :obj:`None`)
+        prior: How far the first action leads at the start, in nats.
+            (default: :obj:`2.0`)
+        beta: :math:`\beta`, in points of reciprocal rank.
+            (default: :obj:`3.0`)
         hidden_channels: Of the MLP. (default: :obj:`64`)
         dropout: Of the MLP. (default: :obj:`0.2`)
         estimator: ``'exact'``: the expectation over all actions;
@@ -56,6 +79,9 @@ class AdaptiveCombiner(Combiner):
         self,
         state: CompactState,
         actions: Tensor,
+        base: Combiner | None = None,
+        prior: float = 2.0,
+        beta: float = 3.0,
         hidden_channels: int = 64,
         dropout: float = 0.2,
         estimator: str = 'exact',
@@ -72,15 +98,22 @@ class AdaptiveCombiner(Combiner):
                 'actions must be non-negative, with some weight in each row'
             )
         self.estimator, self.hard = estimator, hard
+        self.prior, self.beta = prior, beta
         self.mask_missing = mask_missing
         self.state = state
+        self.base = base
+        if base is not None:
+            base.requires_grad_(False)
         self.register_buffer('actions', actions.float(), persistent=False)
         self.dropout = dropout
+        last = nn.Linear(hidden_channels, len(actions))
+        with torch.no_grad():
+            last.bias[0] += prior
         self.mlp = nn.Sequential(
             nn.Linear(state.out_channels, hidden_channels),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden_channels, len(actions)),
+            last,
         )
 
     @staticmethod
@@ -111,7 +144,15 @@ class AdaptiveCombiner(Combiner):
 
     def log_policy(self, batch: TeacherBatch) -> Tensor:
         r"""Log-probabilities of the actions, ``[B, A]``."""
-        scores: Tensor = self.mlp(self.state(batch))
+        return self._masked(self.mlp(self.state(batch)), batch)
+
+    def log_prior(self, batch: TeacherBatch) -> Tensor:
+        r"""The same of :math:`\pi_0`, ``[B, A]``."""
+        scores = self.actions.new_zeros(len(batch), len(self.actions))
+        scores[:, 0] = self.prior
+        return self._masked(scores, batch)
+
+    def _masked(self, scores: Tensor, batch: TeacherBatch) -> Tensor:
         if self.mask_missing:
             used = (self.actions > 0).float()
             possible = (~batch.available).float() @ used.t() == 0
@@ -122,12 +163,17 @@ class AdaptiveCombiner(Combiner):
         return scores.log_softmax(dim=1)
 
     def weights(self, batch: TeacherBatch) -> Tensor:
-        return self._decide(self.log_policy(batch))
+        return self._decide(self.log_policy(batch), batch)
 
-    def _decide(self, log_policy: Tensor) -> Tensor:
+    def _decide(self, log_policy: Tensor, batch: TeacherBatch) -> Tensor:
         if self.hard:
-            return self.actions[log_policy.argmax(dim=1)]
-        return log_policy.exp() @ self.actions
+            chosen = self.actions[log_policy.argmax(dim=1)]
+        else:
+            chosen = log_policy.exp() @ self.actions
+        if self.base is None:
+            return chosen
+        chosen = chosen * self.base.weights(batch)
+        return chosen / chosen.sum(dim=1, keepdim=True)
 
     def forward(
         self,
@@ -140,7 +186,7 @@ class AdaptiveCombiner(Combiner):
         metrics: dict[str, Tensor] = {}
         if self.training and log_policy.requires_grad and targets is not None:
             loss, metrics = self._learn(log_policy, batch, targets)
-        weights = self._decide(log_policy.detach())
+        weights = self._decide(log_policy.detach(), batch)
         mean = weights.mean(dim=0)
         for name, weight in zip(batch.ensemble.modalities, mean, strict=True):
             metrics[f'weight {name}'] = weight
@@ -149,14 +195,23 @@ class AdaptiveCombiner(Combiner):
     def _learn(
         self, log_policy: Tensor, batch: TeacherBatch, targets: Pairs
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        base = None if self.base is None else self.base.weights(batch)
         reward = 100 * reciprocal_ranks(
-            self.actions, batch.each, targets, batch.known
+            self.actions, batch.each, targets, batch.known, base
         )
+        log_prior = self.log_prior(batch)[targets.row]
         log_policy = log_policy[targets.row]
-        policy = log_policy.detach().exp()
-        metrics = {'reward': (policy * reward).sum(dim=1).mean()}
+        policy = log_policy.exp()
+        kl = (policy * (log_policy - log_prior)).sum(dim=1).mean()
+        policy = policy.detach()
+        metrics = {
+            'reward': (policy * reward).sum(dim=1).mean(),
+            'kl': kl.detach(),
+        }
         if self.estimator == 'exact':
-            return expected_reinforce(log_policy, reward), metrics
-        action = torch.multinomial(policy, 1)
-        advantage = reward.gather(1, action) - reward[:, :1]
-        return reinforce(log_policy.gather(1, action), advantage), metrics
+            loss = expected_reinforce(log_policy, reward)
+        else:
+            action = torch.multinomial(policy, 1)
+            advantage = reward.gather(1, action) - reward[:, :1]
+            loss = reinforce(log_policy.gather(1, action), advantage)
+        return loss + self.beta * kl, metrics

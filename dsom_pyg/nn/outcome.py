@@ -56,6 +56,7 @@ def reciprocal_ranks(
     logits: Sequence[Tensor],
     targets: Pairs,
     known: Pairs | None = None,
+    base: Tensor | None = None,
 ) -> Tensor:
     r"""Reciprocal rank of each pair under each of A weightings, ties
     realistic.
@@ -70,10 +71,13 @@ def reciprocal_ranks(
         targets: Tails of the queries, row by row.
         known: True tails that are no rivals. (default: every other entity
             is a rival)
+        base: Weights of each query, not negative, that the actions multiply.
+            (default: 1)
 
     Shapes:
         - **actions:** :math:`(A, M)`
         - **logits:** M times :math:`(B, E)`
+        - **base:** :math:`(B, M)`
         - **output:** :math:`(K, A)`
     """
     parts = []
@@ -85,7 +89,8 @@ def reciprocal_ranks(
         block = [x[rows] for x in logits]
         rival = _without(torch.zeros_like(block[0]), known, rows) == 0
         for r, t in zip(row.split(step), tail.split(step), strict=True):
-            parts.append(_block_ranks(actions, block, rival[r], r, t))
+            scale = None if base is None else base[rows][r]
+            parts.append(_block_ranks(actions, block, rival[r], r, t, scale))
     return torch.cat(parts).reciprocal()
 
 
@@ -95,6 +100,7 @@ def _block_ranks(
     rival: Tensor,
     row: Tensor,
     tail: Tensor,
+    scale: Tensor | None,
 ) -> Tensor:
     lead = [x[row] - x[row, tail][:, None] for x in logits]
     if not all(x.isfinite().all() for x in lead):
@@ -106,6 +112,8 @@ def _block_ranks(
     ahead = torch.stack([x >= 0 for x in lead]).any(dim=0)
     pair, entity = (rival & ahead).nonzero(as_tuple=True)
     leads = torch.stack([x[pair, entity] for x in lead], dim=1)
+    if scale is not None:
+        leads = leads * scale[pair]
     score = leads @ actions.t()
     count = (score > 0).float() + (score == 0).float() / 2
     return 1 + scatter(count, pair, dim_size=row.numel())

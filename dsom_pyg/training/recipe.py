@@ -8,6 +8,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.graph import (
+    add_reciprocals,
     get_split,
     modalities,
     num_entities,
@@ -23,6 +24,7 @@ from dsom_pyg.nn import (
     JointEmbedding,
     QueryWeights,
     TeacherEnsemble,
+    WeightedCombiner,
 )
 from dsom_pyg.query_index import unlabeled_queries
 from dsom_pyg.training.config import FitConfig, FitResult
@@ -58,7 +60,10 @@ class RecipeConfig:
         folds: See :func:`~dsom_pyg.training.cross_fit`. (default: :obj:`1`)
         ratio: Held-out share of train if there is one fold.
             (default: :obj:`0.05`)
-        policy_epochs: Passes over the held-out queries. (default: :obj:`8`)
+        weight_epochs: Passes over the held-out queries for the weights that
+            the policy starts from. (default: :obj:`15`)
+        weight_lr: Learning rate of these. (default: :obj:`0.05`)
+        policy_epochs: Passes of the policy. (default: :obj:`16`)
         policy_lr: Learning rate of the policy. (default: :obj:`2e-3`)
         unlabeled: How many queries without a known answer to draw; 0: none.
             (default: :obj:`60000`)
@@ -90,7 +95,9 @@ class RecipeConfig:
     mask_missing: bool = True
     folds: int = 1
     ratio: float = 0.05
-    policy_epochs: int = 8
+    weight_epochs: int = 15
+    weight_lr: float = 0.05
+    policy_epochs: int = 16
     policy_lr: float = 2e-3
     unlabeled: int = 60_000
     warm_start: bool = False
@@ -144,9 +151,10 @@ def train_dsom(
     r"""Train teachers, a policy on held-out triples, and the student.
 
     The stages, each of which can be had alone: teachers on all of train;
-    teachers that never saw a part of it (:func:`cross_fit`); a policy that
-    is rewarded by the ranks of that part (:class:`AdaptiveCombiner`); its
-    weights for all training queries and for plausible ones without a known
+    teachers that never saw a part of it (:func:`cross_fit`); weights by
+    relation and, over subsets of the weighted teachers, a policy that is
+    rewarded by the ranks of that part (:class:`AdaptiveCombiner`); its
+    decisions for all training queries and for plausible ones without a known
     answer (:class:`QueryWeights`, :func:`unlabeled_queries`); the student
     before distillation (:func:`start_student`), and distillation.
 
@@ -283,8 +291,13 @@ def fit_policy(
     config: RecipeConfig,
     checkpoint: str | Path | None = None,
 ) -> tuple[AdaptiveCombiner, FitResult]:
-    r"""A policy over subsets of teachers, rewarded on held-out triples."""
+    r"""A policy over subsets of weighted teachers, rewarded on held-out
+    triples; the weights, by relation, are fitted on the same ones
+    (:func:`fit_weights`).
+    """
     count = len(folds[0].ensemble)
+    # Not kept in a file: it takes less than the policy.
+    weights = fit_weights(data, folds, config)
     train = get_split(data, 'train')
     degree = torch.bincount(
         train.edge_index.flatten(), minlength=num_entities(data)
@@ -293,6 +306,7 @@ def fit_policy(
     policy = AdaptiveCombiner(
         CompactState(count, num_relations(data), degree),
         AdaptiveCombiner.subsets(count),
+        weights,
         mask_missing=config.mask_missing,
     )
     result = fit(
@@ -303,3 +317,24 @@ def fit_policy(
     )
     policy.requires_grad_(False).eval()
     return policy, result
+
+
+def fit_weights(
+    data: HeteroData, folds: list[Fold], config: RecipeConfig
+) -> WeightedCombiner:
+    r"""Weights for each teacher and relation, fitted on held-out triples."""
+    held = held_out_data(data, folds)
+    size = num_relations(data)
+    asked = add_reciprocals(get_split(held, 'train'), size)
+    weights = WeightedCombiner(
+        len(folds[0].ensemble),
+        torch.bincount(asked.edge_type, minlength=2 * size),
+        mask_missing=config.mask_missing,
+    )
+    fit(
+        PolicyTask(folds, weights, config.weight_lr),
+        held,
+        policy_loop(config, config.weight_epochs),
+    )
+    weights.requires_grad_(False).eval()
+    return weights

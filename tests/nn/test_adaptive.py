@@ -11,6 +11,7 @@ from dsom_pyg.nn import (
     AdaptiveCombiner,
     CompactState,
     TeacherBatch,
+    WeightedCombiner,
     reciprocal_ranks,
 )
 from dsom_pyg.query_index import Pairs
@@ -95,7 +96,9 @@ def test_actions() -> None:
 def test_exact_gradient_is_that_of_the_expected_reward() -> None:
     actions = AdaptiveCombiner.subsets(3)
     torch.manual_seed(1)
-    policy = AdaptiveCombiner(compact(), actions, dropout=0.0).train()
+    policy = AdaptiveCombiner(
+        compact(), actions, beta=0.0, dropout=0.0
+    ).train()
     batch = said()
     policy.state.eval()
     rewards = 100 * reciprocal_ranks(actions, batch.each, TARGETS)
@@ -113,7 +116,7 @@ def test_sampled_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = AdaptiveCombiner.subsets(3)
     torch.manual_seed(1)
     policy = AdaptiveCombiner(
-        compact(), actions, dropout=0.0, estimator='sampled'
+        compact(), actions, beta=0.0, dropout=0.0, estimator='sampled'
     ).train()
     batch = said()
     policy.state.eval()
@@ -129,6 +132,85 @@ def test_sampled_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         total += delta * float(log_pi[TARGETS.row[k], action])
     assert abs(total) > 1
     assert loss.item() == pytest.approx(-total / 5, rel=1e-4)
+
+
+@pytest.mark.parametrize('estimator', ['exact', 'sampled'])
+def test_divergence_from_the_prior_by_hand(estimator: str) -> None:
+    losses = []
+    for beta in (0.0, 2.5):
+        torch.manual_seed(1)
+        policy = AdaptiveCombiner(
+            compact(),
+            AdaptiveCombiner.subsets(3),
+            prior=1.5,
+            beta=beta,
+            dropout=0.0,
+            estimator=estimator,
+            mask_missing=True,
+        ).train()
+        policy.state.eval()
+        losses.append(policy(said(), TARGETS).loss.item())
+    batch = said()
+    pi = policy.log_policy(batch).exp().tolist()
+    total = 0.0
+    for row in TARGETS.row.tolist():
+        present = batch.available[row].tolist()
+        possible = []
+        for action in policy.actions.tolist():
+            needed = zip(action, present, strict=True)
+            possible.append(all(p for weight, p in needed if weight > 0))
+        odds = [math.exp(1.5 * (a == 0)) * p for a, p in enumerate(possible)]
+        for a, p in enumerate(possible):
+            if p:
+                prior = odds[a] / sum(odds)
+                total += pi[row][a] * math.log(pi[row][a] / prior) / 5
+            else:
+                assert pi[row][a] == 0
+    assert total > 0.001
+    assert losses[1] - losses[0] == pytest.approx(2.5 * total, rel=1e-2)
+
+
+def test_the_prior_leads_at_the_start() -> None:
+    batch = said()
+    torch.manual_seed(1)
+    even = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3), prior=0.0)
+    torch.manual_seed(1)
+    led = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3), prior=1.5)
+    a = even.eval().log_policy(batch)
+    b = led.eval().log_policy(batch)
+    odds = (b[:, 0] - b[:, 3]) - (a[:, 0] - a[:, 3])
+    torch.testing.assert_close(odds, torch.full((4,), 1.5))
+
+
+def test_subsets_of_weighted_teachers() -> None:
+    base = WeightedCombiner(3, torch.ones(8))
+    with torch.no_grad():
+        base.log_weight.copy_(torch.tensor([0.5, -1.0, 0.2]))
+        assert base.offset is not None
+        base.offset.normal_()
+    policy = AdaptiveCombiner(
+        compact(), AdaptiveCombiner.subsets(3), base, beta=0.0, dropout=0.0
+    ).train()
+    policy.state.eval()
+    batch = said()
+    given = base.weights(batch)
+    # What is rewarded is what is used: the action times the base.
+    pi = policy.log_policy(batch).exp()[TARGETS.row].detach()
+    expected = 0.0
+    for k, row in enumerate(TARGETS.row.tolist()):
+        pair = Pairs(torch.tensor([row]), TARGETS.tail[k : k + 1])
+        own = policy.actions * given[row]
+        rewards = 100 * reciprocal_ranks(own, batch.each, pair)
+        expected += float((pi[k] * rewards[0]).sum()) / 5
+    loss = policy(batch, TARGETS).loss
+    assert loss.item() == pytest.approx(-expected, rel=1e-4)
+    assert all(p.grad is None for p in base.parameters())
+    assert not any(p.requires_grad for p in base.parameters())
+    # The first action alone: the base, scaled.
+    with torch.no_grad():
+        policy.mlp[-1].bias[0] += 50.0
+    shares = given / given.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(policy.eval().weights(batch), shares)
 
 
 def test_policy_gives_weights_and_respects_what_is_missing() -> None:

@@ -59,6 +59,8 @@ def test_filtered_cross_entropy_and_rank_by_hand(
     ce = combined_cross_entropy(weights, said.each, TARGETS, KNOWN)
     actions = torch.tensor([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.0, 0.1, 2.0]])
     rr = reciprocal_ranks(actions, said.each, TARGETS, KNOWN)
+    base = torch.rand(4, 3)
+    based = reciprocal_ranks(actions, said.each, TARGETS, KNOWN, base)
     combined = torch.einsum('bm,bme->be', weights, said.logits)
     for k in range(5):
         row, tail = int(TARGETS.row[k]), int(TARGETS.tail[k])
@@ -69,11 +71,13 @@ def test_filtered_cross_entropy_and_rank_by_hand(
             math.log(total) - scores[tail], abs=1e-4
         )
         for a, action in enumerate(actions):
-            weighed = (action[:, None] * said.logits[row]).sum(dim=0)
-            lead = weighed[rivals_by_hand(row, tail)] - weighed[tail]
-            # Entities without the used modalities tie.
-            rank = 1 + (lead > 0).sum() + (lead == 0).sum() / 2
-            assert rr[k, a].item() == pytest.approx(1 / rank.item())
+            for found, scale in ((rr, torch.ones(3)), (based, base[row])):
+                each = (action * scale)[:, None] * said.logits[row]
+                weighed = each.sum(dim=0)
+                lead = weighed[rivals_by_hand(row, tail)] - weighed[tail]
+                # Entities without the used modalities tie.
+                rank = 1 + (lead > 0).sum() + (lead == 0).sum() / 2
+                assert found[k, a].item() == pytest.approx(1 / rank.item())
     ce.sum().backward()
     assert weights.grad is not None
     assert weights.grad.isfinite().all()

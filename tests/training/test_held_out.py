@@ -133,7 +133,14 @@ def test_data_that_no_fold_held_out_are_refused() -> None:
         cross_fit(DATA, build, CONFIG, k=0)
 
 
-def test_noise_is_excluded_on_held_out_triples() -> None:
+@pytest.mark.parametrize(
+    ('options', 'least'),
+    # Subsets that do no harm stay in as far as the prior holds them.
+    [({'prior': 0.0, 'beta': 0.0}, 0.6), ({}, 0.4)],
+)
+def test_noise_is_excluded_on_held_out_triples(
+    options: dict[str, float], least: float
+) -> None:
     # The graph's own random structure cannot be learned, noise even less;
     # what answers the held-out triples is a teacher that knows them.
     torch.manual_seed(0)
@@ -147,9 +154,11 @@ def test_noise_is_excluded_on_held_out_triples() -> None:
     policy = AdaptiveCombiner(
         CompactState(3, 4, degree, relation_channels=4),
         AdaptiveCombiner.subsets(3),
+        **options,  # type: ignore[arg-type]
     )
     task = PolicyTask(folds, policy, lr=0.01)
     config = FitConfig(epochs=20, batch_size=50, progress=False)
     history = fit(task, held_out_data(DATA, folds), config).history
-    assert history[-1]['weight structure'] > 0.7
-    assert history[-1]['reward'] > history[0]['reward']
+    assert history[-1]['weight structure'] > least
+    # With all teachers alike it was 86.
+    assert history[-1]['reward'] > 95
