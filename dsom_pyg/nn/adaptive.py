@@ -30,9 +30,10 @@ class AdaptiveCombiner(Combiner):
     Subsets may be taken of teachers that have weights already: with a
     :obj:`base`, such as a fitted
     :class:`~dsom_pyg.nn.WeightedCombiner`, an action is multiplied by what
-    the base gives the query, and the result scaled to sum 1. The mean of all
-    then ranks as the base does, and the policy learns where to depart from
-    it.
+    the base gives the query, and the result scaled to the sum that the base
+    has. The mean of all is then the base itself, and the policy learns where
+    to depart from it; how sharp the combination is stays what the base was
+    calibrated to.
 
     The reward :math:`\mathcal{R}_a` of an action is the filtered reciprocal
     rank of the target, times 100. It is to be taken on triples that the
@@ -172,8 +173,10 @@ class AdaptiveCombiner(Combiner):
             chosen = log_policy.exp() @ self.actions
         if self.base is None:
             return chosen
-        chosen = chosen * self.base.weights(batch)
-        return chosen / chosen.sum(dim=1, keepdim=True)
+        base = self.base.weights(batch)
+        chosen = chosen * base
+        total = base.sum(dim=1, keepdim=True)
+        return chosen * (total / chosen.sum(dim=1, keepdim=True))
 
     def forward(
         self,

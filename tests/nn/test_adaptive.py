@@ -206,11 +206,13 @@ def test_subsets_of_weighted_teachers() -> None:
     assert loss.item() == pytest.approx(-expected, rel=1e-4)
     assert all(p.grad is None for p in base.parameters())
     assert not any(p.requires_grad for p in base.parameters())
-    # The first action alone: the base, scaled.
+    shared = policy.eval().weights(batch)
+    assert not torch.allclose(shared, given)
+    torch.testing.assert_close(shared.sum(dim=1), given.sum(dim=1))
+    # The first action alone: the base.
     with torch.no_grad():
         policy.mlp[-1].bias[0] += 50.0
-    shares = given / given.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(policy.eval().weights(batch), shares)
+    torch.testing.assert_close(policy.weights(batch), given)
 
 
 def test_policy_gives_weights_and_respects_what_is_missing() -> None:
