@@ -83,8 +83,8 @@ class RecipeConfig:
             (default: :obj:`2e-6`, from trials on DB15K)
         student: The loop of the student. A loop that is given here, or for
             the teachers, brings its own rate and batches: if it names none,
-            0.1, constant, and 500. (default: 12 epochs, batches of 250, learning rate 0.3 that
-            falls to 0, from the same trials)
+            0.1, constant, and 500. (default: 12 epochs, batches of 250,
+            learning rate 0.3 that falls to 0, from the same trials)
         distill: The objective of the student. (default: tau 2, gamma 4,
             with 125 of the unlabeled queries in a step)
     """
@@ -105,14 +105,10 @@ class RecipeConfig:
     warm_start: bool = False
     warm_accumulator: float = 2e-6
     teachers: FitConfig = field(
-        default_factory=lambda: FitConfig(
-            batch_size=250, lr=0.2, cooldown=1.0
-        )
+        default_factory=lambda: FitConfig(batch_size=250, lr=0.2, cooldown=1.0)
     )
     student: FitConfig = field(
-        default_factory=lambda: FitConfig(
-            batch_size=250, lr=0.3, cooldown=1.0
-        )
+        default_factory=lambda: FitConfig(batch_size=250, lr=0.3, cooldown=1.0)
     )
     distill: DistillConfig = field(
         default_factory=lambda: DistillConfig(
