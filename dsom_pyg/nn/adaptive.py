@@ -175,6 +175,8 @@ class AdaptiveCombiner(Combiner):
             return chosen
         base = self.base.weights(batch)
         chosen = chosen * base
+        # A subset of teachers that the base leaves out: the base decides.
+        chosen = chosen.where(chosen.sum(dim=1, keepdim=True) > 0, base)
         total = base.sum(dim=1, keepdim=True)
         return chosen * (total / chosen.sum(dim=1, keepdim=True))
 

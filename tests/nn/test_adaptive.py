@@ -215,6 +215,23 @@ def test_subsets_of_weighted_teachers() -> None:
     torch.testing.assert_close(policy.weights(batch), given)
 
 
+def test_a_subset_that_the_base_leaves_out_is_no_nan() -> None:
+    batch = said()
+    base = WeightedCombiner(3, mask_missing=True)
+    policy = AdaptiveCombiner(
+        compact(), AdaptiveCombiner.subsets(3), base, hard=True
+    ).eval()
+    missing, teacher = (~batch.available).nonzero()[0].tolist()
+    alone = torch.eye(3)[teacher]
+    at = (policy.actions == alone).all(dim=1).nonzero().item()
+    with torch.no_grad():
+        policy.mlp[-1].bias[at] += 50.0
+    weights = policy.weights(batch)
+    torch.testing.assert_close(weights[missing], base.weights(batch)[missing])
+    present = batch.available[:, teacher]
+    assert (weights[present] > 0).sum() == present.sum()
+
+
 def test_policy_gives_weights_and_respects_what_is_missing() -> None:
     batch = said()
     policy = AdaptiveCombiner(
