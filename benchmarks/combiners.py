@@ -6,7 +6,8 @@ For every seed: plain ComplEx-N3, the text teacher, and for every combiner
 the teachers at test time and the student that learned from them. Teachers
 may be larger than the student (``--teacher-channels``). Combiners
 are fitted on a part of train that their own teachers never saw
-(`dsom_pyg.training.cross_fit`), and then used with the full teachers; the
+(`dsom_pyg.training.cross_fit`), and then used with the full teachers; with
+``--folds`` policies learn from all of train, part by part; the
 paper's is trained along with its student, with the paper's objective and the
 learning rates of the others. Students
 begin as a fresh table; with ``--warm-students`` those of the fitted combiners
@@ -54,8 +55,8 @@ from dsom_pyg.training import (
     ModelTask,
     RecipeConfig,
     build_teachers,
-    cross_fit,
     fit,
+    fit_folds,
     start_student,
     teacher_n3,
     train_index,
@@ -196,19 +197,11 @@ def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
     return ensemble
 
 
-def folds(bench: Bench, seed: int) -> list[Fold]:
-    """Teachers that never saw a part of train."""
+def folds(bench: Bench, seed: int) -> tuple[list[Fold], list[Fold]]:
+    """Teachers that never saw a part of train: for weights, for policies."""
     recipe = bench.recipe(seed)
-    return cross_fit(
-        bench.data,
-        lambda: build_teachers(bench.data, recipe),
-        recipe.teachers,
-        recipe.folds,
-        recipe.ratio,
-        teacher_n3(build_teachers(bench.data, recipe), recipe),
-        seed=seed + 1,
-        checkpoints=Path(bench.args.models) / f'folds-{seed}',
-    )
+    folder = Path(bench.args.models) / f'folds-{seed}'
+    return fit_folds(bench.data, recipe, recipe.teachers.epochs, folder)
 
 
 def distill(
@@ -237,9 +230,9 @@ def run(bench: Bench, seed: int) -> None:
     ensemble = teachers(bench, seed)
     plain(bench, seed, ensemble)
     as_in_the_paper(bench, seed, ensemble)
-    held = folds(bench, seed)
+    part, held = folds(bench, seed)
     recipe = bench.recipe(seed)
-    for name, make in candidates(bench.data, held, recipe):
+    for name, make in candidates(bench.data, part, held, recipe):
         teachers_due = missing(bench, name, seed, 'teachers')
         student_due = missing(bench, name, seed, 'student')
         if bench.args.no_students or name in NO_STUDENT:
@@ -367,7 +360,7 @@ def main() -> None:
     parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)
-    parser.add_argument('--policy-epochs', type=int, default=16)
+    parser.add_argument('--policy-epochs', type=int)
     parser.add_argument('--unlabeled', type=int, default=60_000)
     parser.add_argument('--folds', type=int, default=1)
     parser.add_argument('--select', action='store_true')

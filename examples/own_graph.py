@@ -46,6 +46,8 @@ def train(args: argparse.Namespace, dataset: MKGFolder) -> nn.ComplEx:
         hidden_channels=args.channels,
         n3=0.15,
         folds=2,
+        ratio=0.0,
+        policy_epochs=16,
         unlabeled=20_000,
         warm_start=True,
         teachers=loop,

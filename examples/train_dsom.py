@@ -143,6 +143,8 @@ def recipe(args: argparse.Namespace, config: FitConfig) -> RecipeConfig:
         n3=args.n3,
         feature_n3=args.feature_n3,
         folds=args.folds,
+        ratio=0.0,
+        policy_epochs=16,
         teachers=config,
         student=config,
         unlabeled=20_000,

@@ -103,7 +103,8 @@ def cross_fit(
     if not parts[0][1].edge_type.numel():
         raise ValueError(
             'nothing can be held out: every training triple is the only one '
-            'of an entity as head or as tail; use k > 1'
+            'of an entity as head or as tail; use k > 1 (in a RecipeConfig: '
+            'folds > 1 and ratio = 0)'
         )
     folds = []
     for at, (rest, held) in enumerate(parts):
