@@ -124,6 +124,7 @@ class Bench:
         given = RecipeConfig()
         # A warm student wants the constant, lower rate of a plain loop.
         loop = FitConfig() if args.warm_students else given.student
+        unlabeled = loop.batch_size // 2
         return RecipeConfig(
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
@@ -134,6 +135,7 @@ class Bench:
             warm_start=args.warm_students,
             teachers=replace(given.teachers, epochs=args.epochs, **same),
             student=replace(loop, epochs=args.student_epochs, **same),
+            distill=replace(given.distill, unlabeled=unlabeled),
         )
 
     def record(
