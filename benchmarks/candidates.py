@@ -22,13 +22,10 @@ from dsom_pyg.training import (
 
 
 def candidates(
-    data: HeteroData,
-    part: list[Fold],
-    held: list[Fold],
-    recipe: RecipeConfig,
+    data: HeteroData, held: list[Fold], recipe: RecipeConfig
 ) -> Iterator[tuple[str, Callable[[], nn.Combiner]]]:
-    """The combiners that are fitted on held-out triples, weights on a part
-    and policies on the folds; 'policy' is the library's own.
+    """The combiners that are fitted on held-out triples; 'policy' is the
+    library's own.
     """
     count, size = len(held[0].ensemble), num_relations(data)
     train = get_split(data, 'train')
@@ -36,11 +33,9 @@ def candidates(
         train.edge_index.flatten(), minlength=num_entities(data)
     )
 
-    def learned(
-        combiner: nn.Combiner, on: list[Fold], lr: float, epochs: int
-    ) -> nn.Combiner:
+    def learned(combiner: nn.Combiner, lr: float, epochs: int) -> nn.Combiner:
         loop = policy_loop(recipe, epochs)
-        fit(PolicyTask(on, combiner, lr), held_out_data(data, on), loop)
+        fit(PolicyTask(held, combiner, lr), held_out_data(data, held), loop)
         return combiner.requires_grad_(False).eval()
 
     def adaptive(
@@ -49,21 +44,20 @@ def candidates(
         torch.manual_seed(recipe.teachers.seed)
         state = nn.CompactState(count, size, degree)
         policy = nn.AdaptiveCombiner(state, actions, base, **options)
-        epochs = recipe.resolved_policy_epochs()
-        return learned(policy, held, recipe.policy_lr, epochs)
+        return learned(policy, recipe.policy_lr, recipe.policy_epochs)
 
     def weights() -> nn.WeightedCombiner:
-        return fit_weights(data, part, recipe)
+        return fit_weights(data, held, recipe)
 
     subsets = nn.AdaptiveCombiner.subsets(count)
     grid = nn.AdaptiveCombiner.grid(count, (0.0, 0.3, 1.0))
     yield 'mean', nn.MeanCombiner
     yield (
         'fixed weights',
-        lambda: learned(nn.WeightedCombiner(count), part, 0.05, 10),
+        lambda: learned(nn.WeightedCombiner(count), 0.05, 10),
     )
     yield 'weights by relation', weights
-    yield 'policy', lambda: fit_policy(data, held, recipe, part=part)[0]
+    yield 'policy', lambda: fit_policy(data, held, recipe)[0]
     yield (
         'policy, sampled',
         lambda: adaptive(subsets, weights(), estimator='sampled'),

@@ -7,7 +7,7 @@ the teachers at test time and the student that learned from them. Teachers
 may be larger than the student (``--teacher-channels``). Combiners
 are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; with
-``--folds`` policies learn from all of train, part by part. The paper's is
+``--folds`` they are fitted on all of train, part by part. The paper's is
 trained along with its student, with the paper's objective and the learning
 rates of the others. Students begin as a fresh table; with ``--warm-students``
 those of the fitted combiners begin as a joint teacher of their size and end
@@ -123,7 +123,6 @@ class Bench:
         given = RecipeConfig()
         # A warm student wants the constant, lower rate of a plain loop.
         loop = FitConfig() if args.warm_students else given.student
-        unlabeled = loop.batch_size // 2
         return RecipeConfig(
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
@@ -134,7 +133,6 @@ class Bench:
             warm_start=args.warm_students,
             teachers=replace(given.teachers, epochs=args.epochs, **same),
             student=replace(loop, epochs=args.student_epochs, **same),
-            distill=replace(given.distill, unlabeled=unlabeled),
         )
 
     def record(
@@ -198,8 +196,8 @@ def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
     return ensemble
 
 
-def folds(bench: Bench, seed: int) -> tuple[list[Fold], list[Fold]]:
-    """Teachers that never saw a part of train: for weights, for policies."""
+def folds(bench: Bench, seed: int) -> list[Fold]:
+    """Teachers that never saw a part of train."""
     recipe = bench.recipe(seed)
     folder = Path(bench.args.models) / f'folds-{seed}'
     return fit_folds(bench.data, recipe, recipe.teachers.epochs, folder)
@@ -231,9 +229,9 @@ def run(bench: Bench, seed: int) -> None:
     ensemble = teachers(bench, seed)
     plain(bench, seed, ensemble)
     as_in_the_paper(bench, seed, ensemble)
-    part, held = folds(bench, seed)
+    held = folds(bench, seed)
     recipe = bench.recipe(seed)
-    for name, make in candidates(bench.data, part, held, recipe):
+    for name, make in candidates(bench.data, held, recipe):
         teachers_due = missing(bench, name, seed, 'teachers')
         student_due = missing(bench, name, seed, 'student')
         if bench.args.no_students or name in NO_STUDENT:
@@ -361,7 +359,7 @@ def main() -> None:
     parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)
-    parser.add_argument('--policy-epochs', type=int)
+    parser.add_argument('--policy-epochs', type=int, default=16)
     parser.add_argument('--unlabeled', type=int, default=60_000)
     parser.add_argument('--folds', type=int, default=1)
     parser.add_argument('--select', action='store_true')

@@ -166,21 +166,21 @@ def hold_out(
     data: HeteroData,
     ratio: float,
     seed: int = 0,
-    either_role: bool = False,
+    keep: str = 'roles',
 ) -> tuple[HeteroData, Triples]:
     r"""Take a random part of train away.
-
-    Triples whose removal would leave an entity or a relation without any
-    training triple stay in train, so the part can be a little smaller than
-    asked.
 
     Args:
         data: The graph; not changed.
         ratio: Share of the training triples, in (0, 1).
         seed: Of the draw.
-        either_role: Keep one triple of an entity in whichever role, instead
-            of one as head and one as tail: more can be taken from sparse
-            graphs. (default: :obj:`False`)
+        keep: What stays in train, so that the part can be a little smaller
+            than asked. ``'roles'``: one triple of every relation, and of
+            every entity one as head and one as tail, if it has such.
+            ``'entities'``: one of an entity in whichever role; more can be
+            taken from sparse graphs. ``'nothing'``: nothing for sure; the
+            part is like train, where the others lack rare entities.
+            (default: ``'roles'``)
 
     Returns:
         A shallow copy of :obj:`data` with the smaller train split, and the
@@ -188,24 +188,28 @@ def hold_out(
     """
     if not 0 < ratio < 1:
         raise ValueError(f'ratio must lie in (0, 1), got {ratio}')
+    if keep not in ('roles', 'entities', 'nothing'):
+        raise ValueError(
+            f"keep must be 'roles', 'entities' or 'nothing', got '{keep}'"
+        )
     train = get_split(data, 'train')
     count = train.edge_type.numel()
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator)
     # Walking through `order`, the first triple of every entity and of every
     # relation is kept: what remains may be removed.
-    keep = torch.zeros(count, dtype=torch.bool)
+    kept = torch.zeros(count, dtype=torch.bool)
     ends = [train.head[order], train.tail[order]]
-    if either_role:
+    if keep == 'entities':
         ends = [torch.cat(ends)]
     groups = [(ids, num_entities(data)) for ids in ends]
     groups.append((train.edge_type[order], num_relations(data)))
-    for ids, size in groups:
+    for ids, size in groups if keep != 'nothing' else []:
         position = torch.arange(count).repeat(ids.numel() // count)
         first = scatter(position, ids, dim_size=size, reduce='min')
         seen = scatter(torch.ones(ids.numel()), ids, dim_size=size) > 0
-        keep[order[first[seen]]] = True
-    free = order[~keep[order]]
+        kept[order[first[seen]]] = True
+    free = order[~kept[order]]
     taken = free[: max(1, round(ratio * count))]
     mask = torch.zeros(count, dtype=torch.bool)
     mask[taken] = True
@@ -219,9 +223,9 @@ def k_folds(
 ) -> list[tuple[HeteroData, Triples]]:
     r"""Split train into k random parts, each with the graph that lacks it.
 
-    Unlike :func:`hold_out`, every training triple is in exactly one part,
-    even if an entity has no other: teachers of the rest know it by its
-    features alone, as they know some entities of the whole graph.
+    Every training triple is in exactly one part, even if an entity has no
+    other: teachers of the rest know it by its features alone, as they know
+    some entities of the whole graph.
 
     Args:
         data: The graph; not changed.

@@ -46,15 +46,11 @@ def train(args: argparse.Namespace, dataset: MKGFolder) -> nn.ComplEx:
         hidden_channels=args.channels,
         n3=0.15,
         folds=2,
-        ratio=0.0,
-        policy_epochs=16,
         unlabeled=20_000,
         warm_start=True,
         teachers=loop,
         student=loop,
-        distill=training.DistillConfig(
-            n3=0.05, tau=2.0, gamma=4.0, unlabeled=args.batch_size // 2
-        ),
+        distill=training.DistillConfig(n3=0.05, tau=2.0, gamma=4.0),
     )
     # Interrupted, the next run of this script goes on from these files; with
     # other data or settings it begins anew.

@@ -143,18 +143,11 @@ def recipe(args: argparse.Namespace, config: FitConfig) -> RecipeConfig:
         n3=args.n3,
         feature_n3=args.feature_n3,
         folds=args.folds,
-        ratio=0.0,
-        policy_epochs=16,
         teachers=config,
         student=config,
         unlabeled=20_000,
         warm_start=True,
-        distill=DistillConfig(
-            n3=args.student_n3,
-            tau=2.0,
-            gamma=4.0,
-            unlabeled=args.batch_size // 2,
-        ),
+        distill=DistillConfig(n3=args.student_n3, tau=2.0, gamma=4.0),
     )
 
 

@@ -182,6 +182,8 @@ def test_hold_out_keeps_every_entity_and_relation_in_train() -> None:
     assert fingerprint(same) == fingerprint(smaller) != fingerprint(other)
     with pytest.raises(ValueError, match='ratio'):
         hold_out(data, 1.0)
+    with pytest.raises(ValueError, match="got 'all'"):
+        hold_out(data, 0.2, keep='all')
 
 
 def test_hold_out_of_a_chain_takes_nothing_it_must_not() -> None:
@@ -270,11 +272,28 @@ def test_hold_out_in_either_role() -> None:
     rows += [(t, 1, h) for h, _, t in rows]
     data = make_data(55, 2, triples(*rows))
     assert hold_out(data, 0.2)[1].edge_type.numel() == 0
-    smaller, taken = hold_out(data, 0.2, either_role=True)
+    smaller, taken = hold_out(data, 0.2, keep='entities')
     assert taken.edge_type.numel() == 20
     left = get_split(smaller, 'train')
     assert left.edge_index.unique().numel() == 55
     assert left.edge_type.unique().numel() == 2
+
+
+def test_hold_out_anything() -> None:
+    # Every triple is the only one of its head, its tail and its relation.
+    rows = [(i, i, 50 + i) for i in range(50)]
+    data = make_data(100, 50, triples(*rows))
+    assert hold_out(data, 0.2)[1].edge_type.numel() == 0
+    found = set()
+    for seed in range(40):
+        smaller, taken = hold_out(data, 0.2, seed, keep='nothing')
+        assert taken.edge_type.numel() == 10
+        left = as_set(get_split(smaller, 'train'))
+        assert left | as_set(taken) == set(rows)
+        assert len(left) == 40
+        found |= as_set(taken)
+    # Each has a chance of 1 - 0.8^40 to be taken once.
+    assert found == set(rows)
 
 
 @pytest.mark.parametrize('modality', ['image', 'text'])

@@ -202,7 +202,7 @@ def _draw(
         want = shares[name] / left
         left -= shares[name]
         before = get_split(data, 'train').edge_type.numel()
-        data, part = hold_out(data, want, seed, either_role=True)
+        data, part = hold_out(data, want, seed, keep='entities')
         set_split(data, name, part)
         count, wanted = part.edge_type.numel(), round(want * before)
         if count < wanted:

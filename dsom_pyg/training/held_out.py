@@ -86,8 +86,7 @@ def cross_fit(
         build: Makes fresh teachers.
         config: How to train them.
         k: Number of folds, 1 or more. With 1, a single part of size
-            :obj:`ratio` is held out, and of every entity and relation
-            something stays in train. (default: :obj:`1`)
+            :obj:`ratio` is held out. (default: :obj:`1`)
         ratio: Share of train to hold out if k is 1. (default: :obj:`0.05`)
         n3: As in :class:`TeachersTask`. (default: :obj:`0.01`)
         seed: Of the split. (default: :obj:`0`)
@@ -99,13 +98,12 @@ def cross_fit(
     """
     if k < 1:
         raise ValueError(f'k must be at least 1, got {k}')
-    parts = k_folds(data, k, seed) if k > 1 else [hold_out(data, ratio, seed)]
-    if not parts[0][1].edge_type.numel():
-        raise ValueError(
-            'nothing can be held out: every training triple is the only one '
-            'of an entity as head or as tail; use k > 1 (in a RecipeConfig: '
-            'folds > 1 and ratio = 0)'
-        )
+    # Any triple may be held out: a part without rare entities would not tell
+    # which teachers to trust with those.
+    if k == 1:
+        parts = [hold_out(data, ratio, seed, keep='nothing')]
+    else:
+        parts = k_folds(data, k, seed)
     folds = []
     for at, (rest, held) in enumerate(parts):
         ensemble = build()

@@ -57,19 +57,18 @@ class RecipeConfig:
             those of the single modalities. (default: :obj:`True`)
         mask_missing: Leave out teachers whose modality the head lacks.
             (default: :obj:`True`)
-        folds: Parts of train that the policy learns from; see
-            :func:`~dsom_pyg.training.cross_fit`. With 1 it is the part of
-            size :obj:`ratio`. With more every training triple counts, at the
-            cost of a training of all teachers for each. (default: :obj:`1`)
-        ratio: Held-out share of train that the weights are fitted on:
-            teachers that saw nearly all of train are closest to the full
-            ones. 0, with several folds: these serve the weights too.
+        folds: Parts of train that weights and policy learn from; see
+            :func:`~dsom_pyg.training.cross_fit`. With 1 it is one part of
+            size :obj:`ratio`, judged by teachers that saw nearly all of train
+            and so are close to the full ones. With more every training triple
+            counts, for graphs that have few of them, at the cost of a
+            training of all teachers for each. (default: :obj:`1`)
+        ratio: Held-out share of train if :obj:`folds` is 1.
             (default: :obj:`0.05`)
         weight_epochs: Passes over the held-out queries for the weights that
             the policy starts from. (default: :obj:`15`)
         weight_lr: Learning rate of these. (default: :obj:`0.05`)
-        policy_epochs: Passes of the policy. (default: 16 over one part, 3
-            over several folds)
+        policy_epochs: Passes of the policy. (default: :obj:`16`)
         policy_lr: Learning rate of the policy. (default: :obj:`2e-3`)
         unlabeled: How many queries without a known answer to draw; 0: none.
             (default: :obj:`60000`)
@@ -91,8 +90,7 @@ class RecipeConfig:
             the teachers, brings its own rate and batches: if it names none,
             0.1, constant, and 500. (default: 12 epochs, batches of 250,
             learning rate 0.3 that falls to 0, from the same trials)
-        distill: The objective of the student. (default: tau 2, gamma 4,
-            with 125 of the unlabeled queries in a step)
+        distill: The objective of the student. (default: tau 2, gamma 4)
     """
 
     hidden_channels: int = 256
@@ -105,7 +103,7 @@ class RecipeConfig:
     ratio: float = 0.05
     weight_epochs: int = 15
     weight_lr: float = 0.05
-    policy_epochs: int | None = None
+    policy_epochs: int = 16
     policy_lr: float = 2e-3
     unlabeled: int = 60_000
     warm_start: bool = False
@@ -117,16 +115,8 @@ class RecipeConfig:
         default_factory=lambda: FitConfig(batch_size=250, lr=0.3, cooldown=1.0)
     )
     distill: DistillConfig = field(
-        default_factory=lambda: DistillConfig(
-            tau=2.0, gamma=4.0, unlabeled=125
-        )
+        default_factory=lambda: DistillConfig(tau=2.0, gamma=4.0)
     )
-
-    def resolved_policy_epochs(self) -> int:
-        r""":obj:`policy_epochs`, or what its default means here."""
-        if self.policy_epochs is not None:
-            return self.policy_epochs
-        return 16 if self.folds == 1 else 3
 
     def objective(self, student: ComplEx) -> DistillConfig:
         r"""The objective for a student that :func:`start_student` made."""
@@ -194,10 +184,8 @@ def train_dsom(
     loop = config.teachers
     results['teachers'] = fit(task, data, loop, path('teachers'))
     epochs = results['teachers'].best_epoch
-    part, folds = fit_folds(data, config, epochs, folder)
-    policy, results['policy'] = fit_policy(
-        data, folds, config, path('policy'), part
-    )
+    folds = fit_folds(data, config, epochs, folder)
+    policy, results['policy'] = fit_policy(data, folds, config, path('policy'))
     device = torch.device(loop.device)
     index = train_index(data).to(device)
     pool = None
@@ -292,9 +280,8 @@ def fit_folds(
     config: RecipeConfig,
     epochs: int,
     checkpoints: str | Path | None = None,
-) -> tuple[list[Fold], list[Fold]]:
-    r"""Teachers that never saw a part of train: those that the weights are
-    fitted to, and those that the policy learns from. They may be the same.
+) -> list[Fold]:
+    r"""Teachers that never saw a part of train, to learn a policy from.
 
     Args:
         data: The graph.
@@ -302,24 +289,17 @@ def fit_folds(
         epochs: How long the teachers of all of train were trained.
         checkpoints: As in :func:`cross_fit`. (default: :obj:`None`)
     """
-
-    def held_out(k: int) -> list[Fold]:
-        return cross_fit(
-            data,
-            lambda: build_teachers(data, config),
-            # Folds have no validation of their own.
-            replace(config.teachers, eval_every=0, epochs=epochs),
-            k,
-            config.ratio,
-            teacher_n3(build_teachers(data, config), config),
-            seed=config.teachers.seed + 1,
-            checkpoints=checkpoints,
-        )
-
-    folds = held_out(config.folds)
-    if config.folds == 1 or config.ratio == 0:
-        return folds, folds
-    return held_out(1), folds
+    return cross_fit(
+        data,
+        lambda: build_teachers(data, config),
+        # Folds have no validation of their own.
+        replace(config.teachers, eval_every=0, epochs=epochs),
+        config.folds,
+        config.ratio,
+        teacher_n3(build_teachers(data, config), config),
+        seed=config.teachers.seed + 1,
+        checkpoints=checkpoints,
+    )
 
 
 def policy_loop(config: RecipeConfig, epochs: int) -> FitConfig:
@@ -334,23 +314,20 @@ def fit_policy(
     folds: list[Fold],
     config: RecipeConfig,
     checkpoint: str | Path | None = None,
-    part: list[Fold] | None = None,
 ) -> tuple[AdaptiveCombiner, FitResult]:
-    r"""A policy over subsets of weighted teachers, rewarded on held-out
-    triples.
+    r"""A policy over subsets of teachers as weighted by relation
+    (:func:`fit_weights`), rewarded on held-out triples.
 
     Args:
         data: The graph.
-        folds: What the policy learns from.
+        folds: What it learns from.
         config: How.
         checkpoint: A file for the training of the policy.
             (default: :obj:`None`)
-        part: What the weights, by relation, are fitted on
-            (:func:`fit_weights`). (default: the folds)
     """
     count = len(folds[0].ensemble)
     # Not kept in a file: it takes less than the policy.
-    weights = fit_weights(data, part or folds, config)
+    weights = fit_weights(data, folds, config)
     train = get_split(data, 'train')
     degree = torch.bincount(
         train.edge_index.flatten(), minlength=num_entities(data)
@@ -365,7 +342,7 @@ def fit_policy(
     result = fit(
         PolicyTask(folds, policy, config.policy_lr),
         held_out_data(data, folds),
-        policy_loop(config, config.resolved_policy_epochs()),
+        policy_loop(config, config.policy_epochs),
         checkpoint,
     )
     policy.requires_grad_(False).eval()

@@ -155,8 +155,9 @@ class DistillConfig:
         combiner_lr: Learning rate of Adam for the combiner.
             (default: :obj:`1e-3`)
         unlabeled: Queries without a known answer in every step, if the task
-            has any; their distillation (they have no neighbors: it is plain)
-            weighs as much as that of the others. (default: :obj:`250`)
+            has any, as a share of the others, in [0, 1]; their distillation
+            (they have no neighbors: it is plain) weighs as much as that of
+            the others. (default: :obj:`0.5`)
         initial_accumulator: What the student's Adagrad starts its sums of
             squared gradients with. From 0 its first step moves every
             coordinate by the learning rate, whatever the gradient: right for
@@ -173,8 +174,15 @@ class DistillConfig:
     form: str = 'mean'
     scale_tau: bool = True
     combiner_lr: float = 1e-3
-    unlabeled: int = 250
+    unlabeled: float = 0.5
     initial_accumulator: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.unlabeled <= 1.0:
+            raise ValueError(
+                'unlabeled is a share of the batch, in [0, 1]; got '
+                f'{self.unlabeled}'
+            )
 
 
 class DistillTask:
@@ -291,7 +299,8 @@ class DistillTask:
     def _with_unlabeled(self, batch: QueryBatch, pool: Queries) -> QueryBatch:
         # Appended without targets and neighbors, so that they cost no
         # cross-entropy and no regulariser.
-        size = (min(self.config.unlabeled, len(pool.head)),)
+        wanted = round(self.config.unlabeled * len(batch))
+        size = (min(wanted, len(pool.head)),)
         at = torch.randint(len(pool.head), size).to(pool.head.device)
         head, rel = pool.head[at], pool.rel[at]
         return replace(

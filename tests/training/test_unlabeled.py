@@ -72,8 +72,8 @@ def test_unlabeled_queries_add_plain_distillation() -> None:
     index = train_index(DATA)
     batch = next(iter(QueryLoader(index, 20)))
     one = unlabeled_queries(index, 30, 1)
-    without = distillation(None, unlabeled=5).step(batch, 'fp32')
-    task = distillation(one, unlabeled=5)
+    without = distillation(None, unlabeled=0.25).step(batch, 'fp32')
+    task = distillation(one, unlabeled=0.25)
     terms = task.step(batch, 'fp32')
     teacher = task.ensemble(one.head, one.rel).mean(dim=1)
     student = task.student.score_tails(one.head, one.rel)
@@ -83,7 +83,7 @@ def test_unlabeled_queries_add_plain_distillation() -> None:
     difference = terms['ndkd'] - without['ndkd']
     assert difference.item() == pytest.approx(extra.item(), rel=1e-4)
     empty = Queries(one.head[:0], one.rel[:0])
-    none = distillation(empty, unlabeled=5).step(batch, 'fp32')
+    none = distillation(empty, unlabeled=0.25).step(batch, 'fp32')
     assert none['ndkd'].item() == pytest.approx(without['ndkd'].item())
     off = distillation(one, unlabeled=0).step(batch, 'fp32')
     assert off['ndkd'].item() == pytest.approx(without['ndkd'].item())
@@ -93,7 +93,7 @@ def test_students_learn_what_teachers_say_on_unlabeled_queries() -> None:
     pool = unlabeled_queries(train_index(DATA), 30, 60)
     distance = []
     for unlabeled in (None, pool):
-        task = distillation(unlabeled, unlabeled=20, n3=0)
+        task = distillation(unlabeled, unlabeled=1.0, n3=0)
         fit(task, DATA, FitConfig(epochs=30, batch_size=20, progress=False))
         with torch.no_grad():
             teacher = task.ensemble(pool.head, pool.rel).mean(dim=1)
