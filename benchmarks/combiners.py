@@ -7,11 +7,12 @@ the teachers at test time and the student that learned from them. Teachers
 may be larger than the student (``--teacher-channels``). Combiners
 are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; with
-``--folds`` they are fitted on all of train, part by part. The paper's is
-trained along with its student, with the paper's objective and the learning
-rates of the others. Students begin as a fresh table; with ``--warm-students``
-those of the fitted combiners begin as a joint teacher of their size and end
-as a table (`dsom_pyg.training.start_student`).
+``--folds`` they are fitted on all of train, part by part. What has no joint
+teacher learns with the paper's objective, at the learning rates of the others;
+the paper's policy is trained along with its student. Students begin as a
+fresh table; with ``--warm-students`` those of the fitted combiners begin as a
+joint teacher of their size and end as a table
+(`dsom_pyg.training.start_student`).
 
 ``--select`` reads no test triple: it measures the same on the validation
 split (DB15K: its clean one), with the validation triples left out of train.
@@ -126,7 +127,8 @@ class Bench:
         return RecipeConfig(
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
-            mask_missing=False,
+            # A mask is for those who lack something.
+            mask_missing=args.missing > 0,
             folds=args.folds,
             policy_epochs=args.policy_epochs,
             unlabeled=args.unlabeled,

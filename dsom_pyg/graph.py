@@ -172,7 +172,7 @@ def hold_out(
 
     Args:
         data: The graph; not changed.
-        ratio: Share of the training triples, in (0, 1).
+        ratio: Share of the distinct training triples, in (0, 1).
         seed: Of the draw.
         keep: What stays in train, so that the part can be a little smaller
             than asked. ``'roles'``: one triple of every relation, and of
@@ -196,6 +196,9 @@ def hold_out(
     count = train.edge_type.numel()
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator)
+    # Duplicates of a triple go where the first one goes.
+    first = first_twin(train)
+    order = order[first[order] == order]
     # Walking through `order`, the first triple of every entity and of every
     # relation is kept: what remains may be removed.
     kept = torch.zeros(count, dtype=torch.bool)
@@ -205,17 +208,28 @@ def hold_out(
     groups = [(ids, num_entities(data)) for ids in ends]
     groups.append((train.edge_type[order], num_relations(data)))
     for ids, size in groups if keep != 'nothing' else []:
-        position = torch.arange(count).repeat(ids.numel() // count)
-        first = scatter(position, ids, dim_size=size, reduce='min')
+        position = torch.arange(order.numel()).repeat(
+            ids.numel() // order.numel()
+        )
+        place = scatter(position, ids, dim_size=size, reduce='min')
         seen = scatter(torch.ones(ids.numel()), ids, dim_size=size) > 0
-        kept[order[first[seen]]] = True
+        kept[order[place[seen]]] = True
     free = order[~kept[order]]
-    taken = free[: max(1, round(ratio * count))]
+    taken = free[: max(1, round(ratio * order.numel()))]
     mask = torch.zeros(count, dtype=torch.bool)
     mask[taken] = True
+    mask = mask[first]
     smaller = copy.copy(data)
     set_split(smaller, 'train', train.select(~mask))
     return smaller, train.select(mask)
+
+
+def first_twin(triples: Triples) -> Tensor:
+    r"""For every triple the place of the first one that is equal."""
+    rows = torch.stack([*triples.edge_index, triples.edge_type])
+    _, inverse = rows.unique(dim=1, return_inverse=True)
+    place = torch.arange(inverse.numel())
+    return scatter(place, inverse, reduce='min')[inverse]
 
 
 def k_folds(
@@ -223,9 +237,9 @@ def k_folds(
 ) -> list[tuple[HeteroData, Triples]]:
     r"""Split train into k random parts, each with the graph that lacks it.
 
-    Every training triple is in exactly one part, even if an entity has no
-    other: teachers of the rest know it by its features alone, as they know
-    some entities of the whole graph.
+    Every training triple, with its duplicates, is in exactly one part, even
+    if an entity has no other: teachers of the rest know it by its features
+    alone, as they know some entities of the whole graph.
 
     Args:
         data: The graph; not changed.
@@ -244,6 +258,7 @@ def k_folds(
         raise ValueError(f'k must be 2 to {count} (training triples), got {k}')
     generator = torch.Generator().manual_seed(seed)
     part = torch.randperm(count, generator=generator) % k
+    part = part[first_twin(train)]
     folds = []
     for at in range(k):
         rest = copy.copy(data)

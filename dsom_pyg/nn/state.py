@@ -13,7 +13,7 @@ class CompactState(nn.Module):
     r"""A state whose size does not grow with E.
 
     For each teacher: the entropy of its answer, how far its best logits
-    lie from the best one (the first of these is the margin), how far the
+    lie from the best one (the second of these is the margin), how far the
     best lies from the mean, and the spread of all. For each ordered pair of
     teachers: what the second thinks of the favourites of the first, and how
     many favourites they share. Of the query: which modalities its head has,

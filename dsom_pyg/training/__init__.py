@@ -9,9 +9,9 @@ from dsom_pyg.training.held_out import (
     cross_fit,
     held_out_data,
 )
-from dsom_pyg.training.recipe import (
-    RecipeConfig,
-    Trained,
+from dsom_pyg.training.recipe import Trained, train_dsom
+from dsom_pyg.training.recipe_config import RecipeConfig
+from dsom_pyg.training.stages import (
     build_teachers,
     fit_folds,
     fit_policy,
@@ -19,7 +19,6 @@ from dsom_pyg.training.recipe import (
     policy_loop,
     start_student,
     teacher_n3,
-    train_dsom,
 )
 from dsom_pyg.training.tasks import (
     DistillConfig,

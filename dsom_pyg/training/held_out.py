@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def cross_fit(
     Args:
         data: The graph; only its train split is used.
         build: Makes fresh teachers.
-        config: How to train them.
+        config: How to train them; there is no evaluation, the last epoch is
+            kept.
         k: Number of folds, 1 or more. With 1, a single part of size
             :obj:`ratio` is held out. (default: :obj:`1`)
         ratio: Share of train to hold out if k is 1. (default: :obj:`0.05`)
@@ -104,6 +105,7 @@ def cross_fit(
         parts = [hold_out(data, ratio, seed, keep='nothing')]
     else:
         parts = k_folds(data, k, seed)
+    config = replace(config, eval_every=0)
     folds = []
     for at, (rest, held) in enumerate(parts):
         ensemble = build()
@@ -163,15 +165,24 @@ class PolicyTask:
         return [self.combiner]
 
     def frozen(self) -> Iterable[nn.Module]:
+        # What the combiner builds on tells runs apart as well.
+        inner = [
+            child
+            for child in self.combiner.children()
+            if not any(p.requires_grad for p in child.parameters())
+        ]
         if isinstance(self.teachers, TeacherEnsemble):
-            return [self.teachers]
-        return [fold.ensemble for fold in self.teachers]
+            return [self.teachers, *inner]
+        return [*(fold.ensemble for fold in self.teachers), *inner]
 
     def scorer(self) -> Scorer:
         if isinstance(self.teachers, TeacherEnsemble):
             return CombinedTeachers(self.teachers, self.combiner)
-        seen = self.indices[0][1]
-        return CombinedTeachers(self.teachers[0].ensemble, self.combiner, seen)
+        # Their rivals on validation are not those of one training split.
+        raise ValueError(
+            'a combiner that learns from folds is not evaluated along the '
+            'way; set eval_every = 0'
+        )
 
     def settings(self) -> dict[str, Any]:
         return {

@@ -70,7 +70,7 @@ def test_own_graph(
     capsys.readouterr()
     # A second run has nothing left to do, and says the same.
     stamps = [path.stat().st_mtime_ns for path in tmp_path.glob('runs/*/*')]
-    assert len(stamps) == 5  # teachers, two folds, policy, student
+    assert len(stamps) == 6  # teachers, two folds, weights, policy, student
     run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r1')
     assert capsys.readouterr().out == out
     assert stamps == [p.stat().st_mtime_ns for p in tmp_path.glob('runs/*/*')]

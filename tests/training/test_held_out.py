@@ -1,6 +1,7 @@
 """Folds, and combiners that learn from what their teachers never saw."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import (
     concat,
     get_split,
+    hold_out,
     k_folds,
     modalities,
     pool_features,
@@ -80,6 +82,28 @@ def test_teachers_of_a_fold_never_saw_what_it_holds(tmp_path) -> None:  # type: 
     assert len(single) == 1
     # Any triple may be in it, the only one of an entity as well.
     assert len(rows(single[0].held)) == round(0.1 * len(rows(train)))
+
+
+def test_twins_stay_together() -> None:
+    # Every third triple twice.
+    whole = copy.copy(DATA)
+    train = get_split(DATA, 'train')
+    third = torch.arange(train.edge_type.numel()) % 3 == 0
+    set_split(whole, 'train', concat(train, train.select(third)))
+    parts = k_folds(whole, 3)
+    parts += [hold_out(whole, 0.2, keep=k) for k in ('roles', 'nothing')]
+    for rest, held in parts:
+        assert not set(rows(get_split(rest, 'train'))) & set(rows(held))
+        both = concat(get_split(rest, 'train'), held)
+        assert rows(both) == rows(get_split(whole, 'train'))
+
+
+def test_folds_are_not_evaluated_along_the_way() -> None:
+    config = replace(CONFIG, eval_every=1)
+    folds = cross_fit(DATA, build, config)
+    task = PolicyTask(folds, WeightedCombiner(3), lr=0.1)
+    with pytest.raises(ValueError, match='set eval_every = 0'):
+        fit(task, held_out_data(DATA, folds), config)
 
 
 @pytest.mark.parametrize('batch_by', ['queries', 'triples'])

@@ -28,6 +28,7 @@ from dsom_pyg.training import (
     build_teachers,
     fit_folds,
     fit_policy,
+    policy_loop,
     start_student,
     teacher_n3,
     train_dsom,
@@ -70,6 +71,7 @@ def test_stages_and_what_answers(tmp_path: Path) -> None:
         'teachers.safetensors',
         'fold-1-of-2.safetensors',
         'fold-2-of-2.safetensors',
+        'weights.safetensors',
         'policy.safetensors',
         'student.safetensors',
     }
@@ -85,6 +87,38 @@ def test_stages_and_what_answers(tmp_path: Path) -> None:
     (tmp_path / 'policy.safetensors').unlink()
     with pytest.raises(ValueError, match=r'student\.safetensors'):
         train_dsom(DATA, config(folds=2, policy_epochs=9), tmp_path)
+    # A policy over other weights as well.
+    with pytest.raises(ValueError, match=r'(?s)weights\.safetensors.*epochs'):
+        train_dsom(DATA, config(folds=2, weight_epochs=9), tmp_path)
+    (tmp_path / 'weights.safetensors').unlink()
+    with pytest.raises(ValueError, match=r'(?s)policy\.safetensors.*frozen'):
+        train_dsom(DATA, config(folds=2, weight_epochs=9), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'folds': 0}, 'folds must be positive, got 0'),
+        ({'weight_epochs': 0}, 'weight_epochs must be positive'),
+        ({'policy_epochs': 0}, 'policy_epochs must be positive'),
+        ({'ratio': 0.0}, 'ratio must lie in'),
+        ({'unlabeled': 0.5}, r'distill\.unlabeled\); got 0\.5'),
+        ({'unlabeled': -1}, 'got -1'),
+    ],
+)
+def test_settings_are_checked_before_anything_is_trained(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(**options)
+
+
+def test_what_is_held_out_is_learned_from_in_small_batches() -> None:
+    large = RecipeConfig(teachers=FitConfig(batch_size=5000, cooldown=1.0))
+    assert policy_loop(large, 7).batch_size == 250
+    small = RecipeConfig(teachers=FitConfig(batch_size=20, eval_every=2))
+    loop = policy_loop(small, 7)
+    assert (loop.batch_size, loop.eval_every, loop.epochs) == (20, 0, 7)
 
 
 @pytest.mark.parametrize('k', [1, 3])
