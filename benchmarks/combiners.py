@@ -362,7 +362,7 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)
     parser.add_argument('--policy-epochs', type=int, default=16)
-    parser.add_argument('--unlabeled', type=int, default=60_000)
+    parser.add_argument('--unlabeled', type=int, default=250_000)
     parser.add_argument('--folds', type=int, default=1)
     parser.add_argument('--select', action='store_true')
     parser.add_argument('--noise', action='store_true')

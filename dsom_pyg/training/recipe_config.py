@@ -35,7 +35,7 @@ class RecipeConfig:
         policy_epochs: Passes of the policy. (default: :obj:`16`)
         policy_lr: Learning rate of the policy. (default: :obj:`2e-3`)
         unlabeled: How many queries without a known answer to draw; 0: none.
-            (default: :obj:`60000`)
+            (default: :obj:`250000`)
         teachers: The loop of teachers and folds; folds are trained as long
             as the teachers were. (default: 12 epochs, batches of 250 queries,
             learning rate 0.2 that falls to 0, from trials on the validation
@@ -69,7 +69,7 @@ class RecipeConfig:
     weight_lr: float = 0.05
     policy_epochs: int = 16
     policy_lr: float = 2e-3
-    unlabeled: int = 60_000
+    unlabeled: int = 250_000
     warm_start: bool = False
     warm_accumulator: float = 2e-6
     teachers: FitConfig = field(

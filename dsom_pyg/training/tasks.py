@@ -157,7 +157,7 @@ class DistillConfig:
         unlabeled: Queries without a known answer in every step, if the task
             has any, as a share of the others, in [0, 1]; their distillation
             (they have no neighbors: it is plain) weighs as much as that of
-            the others. (default: :obj:`0.5`)
+            the others. (default: :obj:`1.0`)
         initial_accumulator: What the student's Adagrad starts its sums of
             squared gradients with. From 0 its first step moves every
             coordinate by the learning rate, whatever the gradient: right for
@@ -174,7 +174,7 @@ class DistillConfig:
     form: str = 'mean'
     scale_tau: bool = True
     combiner_lr: float = 1e-3
-    unlabeled: float = 0.5
+    unlabeled: float = 1.0
     initial_accumulator: float = 0.0
 
     def __post_init__(self) -> None:
