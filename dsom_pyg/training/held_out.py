@@ -24,6 +24,7 @@ from dsom_pyg.graph import (
 from dsom_pyg.nn import (
     CombinedTeachers,
     Combiner,
+    ReinforcedCombiner,
     TeacherBatch,
     TeacherEnsemble,
 )
@@ -141,7 +142,10 @@ class PolicyTask:
             held it out, among the entities that are no known answers. Or an
             ensemble that never saw the triples of the data it is fitted on:
             all other entities are rivals then.
-        combiner: What to train. Its reward must not need a student.
+        combiner: What to train. Its reward must not need a student. One that
+            reads the teachers' own vectors (:class:`ReinforcedCombiner` with
+            state ``'queries'``) is right for a single ensemble, see its
+            :meth:`transfer`; several folds are refused.
         lr: Learning rate of Adam. (default: :obj:`1e-3`)
     """
 
@@ -156,6 +160,14 @@ class PolicyTask:
         self.teachers, self.combiner, self.lr = teachers, combiner, lr
         self.indices: list[tuple[QueryIndex, ...]] = []
         if not isinstance(teachers, TeacherEnsemble):
+            if len(teachers) > 1 and (
+                isinstance(combiner, ReinforcedCombiner)
+                and combiner.state == 'queries'
+            ):
+                raise ValueError(
+                    'vectors of teachers mean something else in each fold; '
+                    "use state='logits', a single fold, or AdaptiveCombiner"
+                )
             for f in teachers:
                 self.indices.append(
                     (f.held_index(), f.seen_index(), f.known_index())

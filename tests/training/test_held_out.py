@@ -19,6 +19,7 @@ from dsom_pyg.graph import (
 from dsom_pyg.nn import (
     AdaptiveCombiner,
     CompactState,
+    ReinforcedCombiner,
     TeacherEnsemble,
     WeightedCombiner,
 )
@@ -96,6 +97,14 @@ def test_twins_stay_together() -> None:
         assert not set(rows(get_split(rest, 'train'))) & set(rows(held))
         both = concat(get_split(rest, 'train'), held)
         assert rows(both) == rows(get_split(whole, 'train'))
+
+
+def test_vectors_of_several_folds_are_refused() -> None:
+    folds = cross_fit(DATA, build, CONFIG, k=2)
+    policy = ReinforcedCombiner.for_ensemble(folds[0].ensemble)
+    with pytest.raises(ValueError, match='something else in each fold'):
+        PolicyTask(folds, policy)
+    PolicyTask(folds[:1], policy)
 
 
 def test_folds_are_not_evaluated_along_the_way() -> None:
