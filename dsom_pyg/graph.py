@@ -202,18 +202,20 @@ def hold_out(
     # Walking through `order`, the first triple of every entity and of every
     # relation is kept: what remains may be removed.
     kept = torch.zeros(count, dtype=torch.bool)
-    ends = [train.head[order], train.tail[order]]
-    if keep == 'entities':
-        ends = [torch.cat(ends)]
+    head, tail = train.head[order], train.tail[order]
+    ends = {
+        'roles': [head, tail],
+        'entities': [torch.cat([head, tail])],
+        'nothing': [],
+    }[keep]
     groups = [(ids, num_entities(data)) for ids in ends]
-    groups.append((train.edge_type[order], num_relations(data)))
-    for ids, size in groups if keep != 'nothing' else []:
-        position = torch.arange(order.numel()).repeat(
-            ids.numel() // order.numel()
-        )
-        place = scatter(position, ids, dim_size=size, reduce='min')
+    if keep != 'nothing':
+        groups.append((train.edge_type[order], num_relations(data)))
+    for ids, size in groups:
+        position = torch.arange(ids.numel()) % order.numel()
+        earliest = scatter(position, ids, dim_size=size, reduce='min')
         seen = scatter(torch.ones(ids.numel()), ids, dim_size=size) > 0
-        kept[order[place[seen]]] = True
+        kept[order[earliest[seen]]] = True
     free = order[~kept[order]]
     taken = free[: max(1, round(ratio * order.numel()))]
     mask = torch.zeros(count, dtype=torch.bool)

@@ -8,10 +8,12 @@ import torch
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import (
+    Triples,
     concat,
     get_split,
     hold_out,
     k_folds,
+    merge_val,
     modalities,
     pool_features,
     set_split,
@@ -97,6 +99,15 @@ def test_twins_stay_together() -> None:
         assert not set(rows(get_split(rest, 'train'))) & set(rows(held))
         both = concat(get_split(rest, 'train'), held)
         assert rows(both) == rows(get_split(whole, 'train'))
+    # A twin does not make up for the only triple of a head.
+    head = torch.arange(15)
+    only = Triples(torch.stack([head, head + 15]), torch.zeros_like(head))
+    set_split(whole, 'train', concat(only, only))
+    assert hold_out(whole, 0.2)[1].edge_type.numel() == 0
+    # A part that teachers are judged on may have it all the same.
+    held = cross_fit(whole, build, CONFIG, ratio=0.2)[0].held
+    assert len(set(rows(held))) == 3
+    assert len(rows(held)) == 6
 
 
 def test_vectors_of_several_folds_are_refused() -> None:
@@ -109,7 +120,8 @@ def test_vectors_of_several_folds_are_refused() -> None:
 
 def test_folds_are_not_evaluated_along_the_way() -> None:
     config = replace(CONFIG, eval_every=1)
-    folds = cross_fit(DATA, build, config)
+    # Nothing to evaluate on is no obstacle.
+    folds = cross_fit(merge_val(DATA), build, config)
     task = PolicyTask(folds, WeightedCombiner(3), lr=0.1)
     with pytest.raises(ValueError, match='set eval_every = 0'):
         fit(task, held_out_data(DATA, folds), config)
