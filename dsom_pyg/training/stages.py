@@ -1,6 +1,8 @@
 """The stages of the recipe."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,22 +38,31 @@ from dsom_pyg.training.recipe_config import RecipeConfig
 from dsom_pyg.training.tasks import ModelTask
 
 
+@contextmanager
+def _drawn_with(seed: int) -> Iterator[None]:
+    # Parameters are drawn on the CPU. The caller's own stream goes on as if
+    # nothing had happened, as around `fit`.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
 def build_teachers(data: HeteroData, config: RecipeConfig) -> TeacherEnsemble:
     r"""Untrained teachers of all modalities of the graph, drawn with the
     seed of their loop.
     """
-    torch.manual_seed(config.teachers.seed)
     features = {name: pool_features(data, name) for name in modalities(data)}
     channels = config.teacher_channels
     if channels is None:
         channels = config.hidden_channels
-    return TeacherEnsemble.from_features(
-        features,
-        num_entities(data),
-        num_relations(data),
-        channels,
-        joint=config.joint and bool(features),
-    )
+    with _drawn_with(config.teachers.seed):
+        return TeacherEnsemble.from_features(
+            features,
+            num_entities(data),
+            num_relations(data),
+            channels,
+            joint=config.joint and bool(features),
+        )
 
 
 def teacher_n3(
@@ -131,13 +142,13 @@ def fit_policy(
     degree = torch.bincount(
         train.edge_index.flatten(), minlength=num_entities(data)
     )
-    torch.manual_seed(config.teachers.seed)
-    policy = AdaptiveCombiner(
-        CompactState(count, num_relations(data), degree),
-        AdaptiveCombiner.subsets(count),
-        weights,
-        mask_missing=config.mask_missing,
-    )
+    with _drawn_with(config.teachers.seed):
+        policy = AdaptiveCombiner(
+            CompactState(count, num_relations(data), degree),
+            AdaptiveCombiner.subsets(count),
+            weights,
+            mask_missing=config.mask_missing,
+        )
     result = fit(
         PolicyTask(folds, policy, config.policy_lr),
         held_out_data(data, folds),
@@ -202,16 +213,16 @@ def start_student(
     size, channels = num_relations(data), config.hidden_channels
     names = modalities(data)
     if not (config.warm_start and names):
-        torch.manual_seed(config.student.seed + 1)
-        table = EntityEmbedding(num_entities(data), channels)
-        return ComplEx(table, size), None
+        with _drawn_with(config.student.seed + 1):
+            table = EntityEmbedding(num_entities(data), channels)
+            return ComplEx(table, size), None
     if 'joint' in ensemble.modalities:
         joint = ensemble['joint']
         if type(joint) is ComplEx and joint.hidden_channels == channels:
             return copy.deepcopy(joint).requires_grad_(True), None
     # A further teacher, so to speak: by their loop and seed.
-    torch.manual_seed(config.teachers.seed + 1)
     features = {name: pool_features(data, name) for name in names}
-    student = ComplEx(JointEmbedding(features, channels), size)
+    with _drawn_with(config.teachers.seed + 1):
+        student = ComplEx(JointEmbedding(features, channels), size)
     task = ModelTask(student, config.n3, 'start of the student')
     return student, fit(task, data, config.teachers, checkpoint)

@@ -113,6 +113,20 @@ def test_settings_are_checked_before_anything_is_trained(
         config(**options)
 
 
+@pytest.mark.parametrize('warm', [False, True])
+def test_the_callers_random_numbers_stay_their_own(warm: bool) -> None:
+    trained = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        expected = torch.rand(3)
+        torch.manual_seed(seed)
+        # Without a joint teacher a warm student is drawn and trained first.
+        trained.append(train_dsom(DATA, config(joint=False, warm_start=warm)))
+        assert torch.equal(torch.rand(3), expected)
+    first, second = (t.student.state_dict() for t in trained)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_what_is_held_out_is_learned_from_in_small_batches() -> None:
     large = RecipeConfig(teachers=FitConfig(batch_size=5000, cooldown=1.0))
     assert policy_loop(large, 7).batch_size == 250
