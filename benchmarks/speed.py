@@ -92,7 +92,7 @@ def our_epoch(task: Task, data: HeteroData, steps: int) -> float:
     precision = FitConfig().resolved_precision()
     loader = QueryLoader(train_index(data), FitConfig().batch_size)
     batches = iter(loader)
-    optimizers = task.optimizers(0.1)
+    optimizers = task.optimizers(FitConfig())
 
     def step() -> None:
         terms = task.step(next(batches), precision)

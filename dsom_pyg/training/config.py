@@ -7,6 +7,8 @@ import torch
 
 from dsom_pyg.precision import PRECISIONS, default_precision
 
+OPTIMIZERS = ('adagrad', 'adam')
+
 
 @dataclass(kw_only=True)
 class FitConfig:
@@ -17,7 +19,10 @@ class FitConfig:
         batch_size: Queries (or triples) in a batch. (default: :obj:`500`)
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
-        lr: Learning rate of Adagrad. (default: :obj:`0.1`)
+        lr: Learning rate. (default: :obj:`0.1`, right for Adagrad)
+        optimizer: Of models, teachers and students: ``'adagrad'``, or
+            ``'adam'``, which wants a rate near 0.02. Combiners have an Adam
+            of their own. (default: ``'adagrad'``)
         cooldown: In which share of the steps, the last ones, the learning
             rates of all optimisers fall linearly to 0; 1: in all of them.
             (default: :obj:`0.0`, constant rates)
@@ -38,6 +43,7 @@ class FitConfig:
     batch_size: int = 500
     batch_by: str = 'queries'
     lr: float = 0.1
+    optimizer: str = 'adagrad'
     cooldown: float = 0.0
     precision: str | None = None
     eval_every: int = 0
@@ -51,6 +57,11 @@ class FitConfig:
             raise ValueError(f'epochs must be positive, got {self.epochs}')
         if not 0.0 <= self.cooldown <= 1.0:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f'optimizer must be one of {OPTIMIZERS}, '
+                f"got '{self.optimizer}'"
+            )
         if self.precision not in (None, *PRECISIONS):
             raise ValueError(
                 f'precision must be one of {PRECISIONS}, '

@@ -41,34 +41,11 @@ class Task(Protocol):
     def settings(self) -> dict[str, Any]:
         r"""Settings of the objective, for the record."""
 
-    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
-        r"""Optimisers of all trained parameters."""
+    def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
+        r"""Optimisers of all trained parameters, for a loop."""
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         r"""Losses and metrics; the entry ``'loss'`` is minimised."""
-
-
-def adagrad(
-    params: Iterable[nn.Parameter],
-    lr: float,
-    initial_accumulator: float = 0.0,
-) -> torch.optim.Adagrad:
-    r"""Adagrad in its fused form where there is one (on a CPU).
-
-    Args:
-        params: What to train.
-        lr: Learning rate.
-        initial_accumulator: What the sums of squared gradients start with.
-            (default: :obj:`0.0`)
-    """
-    params = list(params)
-    fused = all(p.device.type == 'cpu' for p in params)
-    return torch.optim.Adagrad(
-        params,
-        lr=lr,
-        initial_accumulator_value=initial_accumulator,
-        fused=fused or None,
-    )
 
 
 def fit(
@@ -111,7 +88,7 @@ def fit(
         config.seed,
     )
     keeper = _Keeper(task, data, config)
-    optimizers = task.optimizers(config.lr)
+    optimizers = task.optimizers(config)
     result = FitResult(
         config={
             'task': task.name,

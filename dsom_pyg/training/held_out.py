@@ -32,7 +32,8 @@ from dsom_pyg.query_index import Pairs, QueryIndex
 from dsom_pyg.training.batches import QueryBatch
 from dsom_pyg.training.config import FitConfig
 from dsom_pyg.training.fit import fit
-from dsom_pyg.training.tasks import TeachersTask, adam, describe
+from dsom_pyg.training.optimizers import adam
+from dsom_pyg.training.tasks import TeachersTask, describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +203,7 @@ class PolicyTask:
             'combiner': describe(self.combiner),
         }
 
-    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+    def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
         return adam(self.combiner, self.lr)
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:

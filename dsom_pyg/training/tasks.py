@@ -19,7 +19,8 @@ from dsom_pyg.nn import (
 )
 from dsom_pyg.query_index import Queries
 from dsom_pyg.training.batches import QueryBatch
-from dsom_pyg.training.fit import adagrad
+from dsom_pyg.training.config import FitConfig
+from dsom_pyg.training.optimizers import adam, embedding_optimizer
 
 
 def model_step(
@@ -72,8 +73,8 @@ class ModelTask:
     def settings(self) -> dict[str, Any]:
         return {'n3': self.n3, 'model': describe(self.model)}
 
-    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
-        return [adagrad(self.model.parameters(), lr)]
+    def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
+        return [embedding_optimizer(self.model.parameters(), config)]
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         _, ce, penalty = model_step(self.model, batch, self.n3, precision)
@@ -124,8 +125,8 @@ class TeachersTask:
         teachers = {m: describe(self.ensemble[m]) for m in self.n3}
         return {'n3': self.n3, 'teachers': teachers}
 
-    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
-        return [adagrad(self.ensemble.parameters(), lr)]
+    def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
+        return [embedding_optimizer(self.ensemble.parameters(), config)]
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         terms = {}
@@ -163,7 +164,7 @@ class DistillConfig:
             coordinate by the learning rate, whatever the gradient: right for
             a fresh student, ruin for a trained one, which wants about 2e-6
             on DB15K (the sums after 12 epochs there are of that order).
-            (default: :obj:`0.0`)
+            Adam has none. (default: :obj:`0.0`)
     """
 
     n3: float = 0.01
@@ -242,12 +243,12 @@ class DistillTask:
             ),
         }
 
-    def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
+    def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
         self._bases = None  # of teachers that may have changed since
         return [
-            adagrad(
+            embedding_optimizer(
                 self.student.parameters(),
-                lr,
+                config,
                 self.config.initial_accumulator,
             ),
             *adam(self.combiner, self.config.combiner_lr),
@@ -329,9 +330,3 @@ def describe(module: nn.Module) -> str:
         if type(child).__module__.startswith('dsom_pyg')
     ]
     return f'{type(module).__name__}({", ".join(words + inner)})'
-
-
-def adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    r"""Adam for what is trainable in a module, nothing if nothing is."""
-    params = [p for p in module.parameters() if p.requires_grad]
-    return [torch.optim.Adam(params, lr=lr)] if params else []

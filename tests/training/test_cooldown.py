@@ -30,8 +30,8 @@ def test_learning_rates_cool_down(cooldown: float) -> None:
         def settings(self) -> dict[str, object]:
             return {}
 
-        def optimizers(self, lr: float) -> list[torch.optim.Optimizer]:
-            return [torch.optim.SGD(self.model.parameters(), lr)]
+        def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
+            return [torch.optim.SGD(self.model.parameters(), config.lr)]
 
         def step(self, batch, precision):  # type: ignore[no-untyped-def]
             self.path.append(-self.model.weight.item())

@@ -22,10 +22,14 @@ from dsom_pyg.nn import (
     WeightedCombiner,
 )
 from dsom_pyg.training import (
+    DistillConfig,
     DistillTask,
     FitConfig,
+    ModelTask,
     RecipeConfig,
+    TeachersTask,
     build_teachers,
+    fit,
     fit_folds,
     fit_policy,
     policy_loop,
@@ -33,7 +37,7 @@ from dsom_pyg.training import (
     teacher_n3,
     train_dsom,
 )
-from dsom_pyg.training.fit import adagrad
+from dsom_pyg.training.optimizers import embedding_optimizer
 
 # The name is also that of a function of the package.
 fit_module = importlib.import_module('dsom_pyg.training.fit')
@@ -222,9 +226,51 @@ def test_accumulator_is_where_adagrad_begins() -> None:
     for start in (0.0, 1e-6):
         weight.data.fill_(1.0)
         weight.grad = gradient.clone()
-        adagrad([weight], 0.1, start).step()
+        embedding_optimizer([weight], FitConfig(), start).step()
         step = 0.1 * gradient / ((gradient.square() + start).sqrt() + 1e-10)
         torch.testing.assert_close(weight.data, 1.0 - step)
+
+
+def test_a_loop_names_its_optimiser() -> None:
+    adam = FitConfig(optimizer='adam', lr=0.01)
+    ensemble = build_teachers(DATA, config())
+    student, _ = start_student(DATA, ensemble, config(warm_start=False))
+    combiner = WeightedCombiner(len(ensemble))
+    for task in (
+        ModelTask(student),
+        TeachersTask(ensemble),
+        DistillTask(student, ensemble, combiner),
+    ):
+        first, *others = task.optimizers(adam)
+        assert type(first) is torch.optim.Adam
+        assert first.defaults['lr'] == 0.01
+        assert type(task.optimizers(LOOP)[0]) is torch.optim.Adagrad
+        # The combiner has a rate of its own.
+        for other in others:
+            assert other.defaults['lr'] == DistillConfig().combiner_lr
+    # Its first step is that of the rate, whatever the gradient.
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.tensor([1e-6, -1e-2, 1.0])
+    embedding_optimizer([weight], adam).step()
+    expected = 1.0 - 0.01 * weight.grad.sign()
+    torch.testing.assert_close(weight.data, expected)
+
+
+def test_accumulators_are_those_of_adagrad() -> None:
+    adam = replace(LOOP, optimizer='adam', lr=0.01)
+    ensemble = build_teachers(DATA, config())
+    student, _ = start_student(DATA, ensemble, config())
+    objective = DistillConfig(initial_accumulator=1e-6)
+    task = DistillTask(student, ensemble, MeanCombiner(), objective)
+    with pytest.raises(ValueError, match='initial_accumulator is that of'):
+        fit(task, DATA, adam)
+    with pytest.raises(ValueError, match="got 'sgd'"):
+        FitConfig(optimizer='sgd')
+    # The recipe gives none to a warm student that has another optimiser.
+    trained = train_dsom(DATA, config(student=adam))
+    used = trained.results['student'].config
+    assert used['optimizer'] == 'adam'
+    assert not used['initial_accumulator']
 
 
 def test_a_graph_without_modalities() -> None:
@@ -294,7 +340,7 @@ def test_a_distillation_starts_its_optimiser_as_told() -> None:
     student, _ = start_student(DATA, ensemble, settings)
     objective = settings.objective(student)
     task = DistillTask(student, ensemble, MeanCombiner(), objective)
-    (optimizer,) = task.optimizers(0.1)
+    (optimizer,) = task.optimizers(FitConfig())
     sums = [optimizer.state[p]['sum'] for p in student.parameters()]
     assert all((s == 2e-6).all() for s in sums)
     assert len(sums) == 4  # relations, free rows, two projections

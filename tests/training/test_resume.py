@@ -87,14 +87,18 @@ def kill_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize('make', [model, teachers, student])
-@pytest.mark.parametrize(('eval_every', 'cooldown'), [(0, 0.75), (1, 0.0)])
+@pytest.mark.parametrize(
+    'loop',
+    [
+        {'eval_every': 0, 'cooldown': 0.75},
+        {'eval_every': 1, 'patience': 10},
+        {'optimizer': 'adam', 'lr': 0.01, 'cooldown': 1.0},
+    ],
+)
 def test_bit_equal(
-    make: Callable[[], Task],
-    eval_every: int,
-    cooldown: float,
-    tmp_path: Path,
+    make: Callable[[], Task], loop: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = config(eval_every=eval_every, patience=10, cooldown=cooldown)
+    settings = config(**loop)
     whole = make()
     expected = fit(whole, DATA, settings)
     path = tmp_path / 'deep' / 'run.safetensors'
