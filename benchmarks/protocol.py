@@ -15,13 +15,14 @@ from dsom_pyg.training import FitConfig
 class Report:
     """A JSON file of rows by name and seed that belong to one protocol.
 
-    Rows are written as they come, each with the commit that measured it. One
-    process at a time may write a report.
+    Rows are written as they come, each with the commit and the machine that
+    measured it. One process at a time may write a report.
     """
 
     def __init__(self, path: Path, protocol: dict[str, Any]) -> None:
-        self.path, self.commit = path, commit()
-        protocol = json.loads(json.dumps({**protocol, 'machine': machine()}))
+        self.path = path
+        self.where = {'commit': commit(), 'machine': machine()}
+        protocol = json.loads(json.dumps(protocol))
         self.content: dict[str, Any] = {'protocol': protocol, 'rows': {}}
         if path.exists():
             self.content = json.loads(path.read_text())
@@ -45,7 +46,7 @@ class Report:
     def add(self, name: str, seed: int, row: dict[str, Any]) -> None:
         """Write a row."""
         rows = self.content['rows'].setdefault(name, {})
-        rows[str(seed)] = {**row, 'commit': self.commit}
+        rows[str(seed)] = {**row, **self.where}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with whole_or_nothing(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=1) + '\n')

@@ -1,5 +1,8 @@
 """Matrix-product precision: parameters and losses stay float32."""
 
+import time
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -9,9 +12,11 @@ PRECISIONS = ('fp32', 'bf16')
 def default_precision(device: torch.device) -> str:
     r"""The faster of ``'bf16'`` and ``'fp32'`` for matrix products.
 
-    CUDA GPUs since Ampere have bfloat16 units; so have CPUs with AMX or
-    AVX512-BF16 instructions. Elsewhere bfloat16 products are emulated,
-    several times slower than float32 ones.
+    CUDA GPUs since Ampere have bfloat16 units. A CPU without instructions for
+    bfloat16 emulates them, several times slower than float32. One that has
+    them may still be faster either way: those of AMX are, AVX512-BF16 alone
+    is on some processors and is not on others. There both are tried, once a
+    process, and bfloat16 has to win clearly, as it rounds.
     """
     if device.type == 'cuda':
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -21,8 +26,23 @@ def default_precision(device: torch.device) -> str:
     for probe in probes:
         supported = getattr(torch.cpu, probe, None)
         if supported is not None and supported():
-            return 'bf16'
+            return 'bf16' if _cpu_gain() > 1.25 else 'fp32'
     return 'fp32'
+
+
+@cache
+def _cpu_gain() -> float:
+    # How many times as fast bfloat16 products are here, conversions included.
+    # The best of some tries: whatever else the machine does only slows it.
+    a, b = torch.ones(256, 512), torch.ones(512, 4096)
+    best = dict.fromkeys(PRECISIONS, float('inf'))
+    for _ in range(6):
+        for precision in PRECISIONS:
+            start = time.perf_counter()
+            matmul(a, b, precision)
+            seconds = time.perf_counter() - start
+            best[precision] = min(best[precision], seconds)
+    return best['fp32'] / best['bf16']
 
 
 def matmul(a: Tensor, b: Tensor, precision: str = 'fp32') -> Tensor:

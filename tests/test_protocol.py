@@ -26,7 +26,9 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     second.add('plain', 1, {'test': {'mrr': 2.5}})
     rows = json.loads(path.read_text())['rows']
     assert [rows['plain'][s]['test']['mrr'] for s in '01'] == [1.5, 2.5]
-    assert all(row['commit'] for row in rows['plain'].values())
+    for row in rows['plain'].values():
+        assert row['commit']
+        assert row['machine']['precision'] in ('bf16', 'fp32')
     # Rows of other settings do not belong there; what differs is named.
     other = {'dataset': 'A', 'fit': {'epochs': 4, 'lr': (0.1, 0.2)}}
     with pytest.raises(SystemExit, match=r'fit\.epochs: 3 there, 4 here') as e:
