@@ -66,6 +66,14 @@ class EntityModule(nn.Module):
         r"""The matrix that coordinates are multiplied with, ``[E, k]``."""
         return self()
 
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Tensor]]:
+        r"""Coordinates and bases whose products sum to :meth:`scores`.
+
+        More than one where parts of the basis are frozen: a product with
+        all of it would cost the gradient of these, too.
+        """
+        return [(self.coordinates(query), self.basis())]
+
     def scores(
         self,
         query: Tensor,
@@ -83,8 +91,14 @@ class EntityModule(nn.Module):
             - **query:** :math:`(B, 2D)`
             - **output:** :math:`(B, E)`
         """
-        basis = self.basis()[entities]
-        return matmul(self.coordinates(query), basis.t(), precision)
+        products = [
+            matmul(coordinates, basis[entities].t(), precision)
+            for coordinates, basis in self.terms(query)
+        ]
+        total = products[0]
+        for product in products[1:]:
+            total = total.add_(product)  # no gradient looks back at it
+        return total
 
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
@@ -250,6 +264,9 @@ class JointEmbedding(EntityModule):
     def rows(self, index: Tensor) -> Tensor:
         rows = [part.rows(index) for part in self._each()]
         return torch.stack(rows).sum(dim=0)
+
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Tensor]]:
+        return [term for part in self._each() for term in part.terms(query)]
 
     def coordinates(self, query: Tensor) -> Tensor:
         parts = [part.coordinates(query) for part in self._each()]

@@ -33,6 +33,14 @@ def test_joint_embedding_is_the_sum_of_its_parts() -> None:
     torch.testing.assert_close(
         joint.scores(query, slice(1, 4)), query @ expected[1:4].t()
     )
+    trained = [query.requires_grad_(True), *joint.parameters()]
+    weight = torch.randn(2, 6)
+    for found, wanted in zip(
+        torch.autograd.grad((joint.scores(query) * weight).sum(), trained),
+        torch.autograd.grad((query @ expected.t() * weight).sum(), trained),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
     with pytest.raises(ValueError, match='at least one'):
         JointEmbedding({}, 4)
 
