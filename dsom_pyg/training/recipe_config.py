@@ -7,6 +7,10 @@ from dsom_pyg.training.config import FitConfig
 from dsom_pyg.training.tasks import DistillConfig
 
 
+def _loop() -> FitConfig:
+    return FitConfig(batch_size=250, optimizer='adam', lr=0.02, cooldown=1.0)
+
+
 @dataclass(kw_only=True)
 class RecipeConfig:
     r"""How :func:`train_dsom` trains.
@@ -38,8 +42,8 @@ class RecipeConfig:
             (default: :obj:`250000`)
         teachers: The loop of teachers and folds; folds are trained as long
             as the teachers were. (default: 12 epochs, batches of 250 queries,
-            learning rate 0.2 that falls to 0, from trials on the validation
-            splits of DB15K and MKG-W)
+            Adam at a rate of 0.02 that falls to 0, from trials on the
+            validation splits of DB15K and MKG-W)
         warm_start: The student begins as a trained joint model of its size
             and keeps the features inside until it is done: what is returned
             is the table of its rows, structure-only, see
@@ -54,9 +58,8 @@ class RecipeConfig:
             on DB15K)
         student: The loop of the student. A loop that is given here, or for
             the teachers, brings its own optimiser, rate and batches: if it
-            names none, Adagrad, 0.1, constant, and 500. (default: 12 epochs,
-            batches of 250, Adam at a rate of 0.02 that falls to 0, from
-            trials on the validation split of MKG-W)
+            names none, Adagrad, 0.1, constant, and 500. (default: that of
+            the teachers, from trials on the validation split of MKG-W)
         distill: The objective of the student. (default: tau 2, gamma 4)
     """
 
@@ -75,14 +78,8 @@ class RecipeConfig:
     unlabeled: int = 250_000
     warm_start: bool = False
     warm_accumulator: float = 2e-6
-    teachers: FitConfig = field(
-        default_factory=lambda: FitConfig(batch_size=250, lr=0.2, cooldown=1.0)
-    )
-    student: FitConfig = field(
-        default_factory=lambda: FitConfig(
-            batch_size=250, optimizer='adam', lr=0.02, cooldown=1.0
-        )
-    )
+    teachers: FitConfig = field(default_factory=_loop)
+    student: FitConfig = field(default_factory=_loop)
     distill: DistillConfig = field(
         default_factory=lambda: DistillConfig(tau=2.0, gamma=4.0)
     )
