@@ -229,7 +229,6 @@ def distill(
 def run(bench: Bench, seed: int) -> None:
     """Everything for one seed."""
     ensemble = teachers(bench, seed)
-    plain(bench, seed, ensemble)
     as_in_the_paper(bench, seed, ensemble)
     held = folds(bench, seed)
     recipe = bench.recipe(seed)
@@ -250,6 +249,7 @@ def run(bench: Bench, seed: int) -> None:
             explain(bench, name, ensemble, combiner)
         if student_due:
             imitate(bench, name, seed, ensemble, combiner)
+    plain(bench, seed, ensemble)
 
 
 def imitate(
