@@ -2,13 +2,14 @@
 
     python benchmarks/combiners.py --dataset DB15K --text-model MODEL --seeds 3
 
-For every seed: plain ComplEx-N3, the text teacher, and for every combiner
-the teachers at test time and the student that learned from them. Teachers
-may be larger than the student (``--teacher-channels``). Combiners
-are fitted on a part of train that their own teachers never saw
+For every seed: the teachers, the first of which is plain ComplEx-N3, and for
+every combiner the teachers at test time and the student that learned from
+them. Teachers may be larger or smaller than the student
+(``--teacher-channels``); a plain ComplEx-N3 of its size comes last then.
+Combiners are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; with
 ``--folds`` they are fitted on all of train, part by part. What has no joint
-teacher learns with the paper's objective, at the learning rates of the others;
+teacher learns with the paper's objective, but in the loops of the others;
 the paper's policy is trained along with its student. Students begin as a
 fresh table; with ``--warm-students`` those of the fitted combiners begin as a
 joint teacher of their size and end as a table
@@ -118,12 +119,11 @@ class Bench:
         return self.args.teacher_channels not in (None, self.args.channels)
 
     def recipe(self, seed: int) -> RecipeConfig:
-        """The library's recipe, with its own rates and N3 weights."""
+        """The library's recipe, with its own optimiser, rates and N3."""
         args = self.args
         same = {'seed': seed, 'device': args.device}
-        given = RecipeConfig()
-        # A warm student wants the constant, lower rate of a plain loop.
-        loop = FitConfig() if args.warm_students else given.student
+        given = RecipeConfig(warm_start=args.warm_students)
+        loop = given.student_loop()
         return RecipeConfig(
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
@@ -261,20 +261,21 @@ def imitate(
 ) -> None:
     """The student of the teachers as a frozen combiner combines them."""
     recipe = bench.recipe(seed)
+    loop = recipe.student_loop()
     pool = bench.unlabeled(seed)
     decided = nn.QueryWeights.of(
         combiner,
         ensemble,
         train_index(bench.data).to(bench.args.device),
         pool,
-        precision=recipe.student.resolved_precision(),
+        precision=loop.resolved_precision(),
     )
     path = Path(bench.args.models) / f'start-{seed}.safetensors'
     student, begun = start_student(bench.data, ensemble, recipe, path)
     objective = recipe.objective(student)
     task = DistillTask(student, ensemble, decided, objective, pool)
     more = {'start_seconds': begun.seconds} if begun else {}
-    distill(bench, name, seed, task, recipe.student, **more)
+    distill(bench, name, seed, task, loop, **more)
 
 
 def wanted(bench: Bench, name: str) -> bool:
@@ -340,7 +341,7 @@ def as_in_the_paper(
             student, _ = start_student(bench.data, single, cold)
             task = DistillTask(student, single, combiner, PAPER)
             warm = recipe.warm_start
-            loop = recipe.teachers if warm else recipe.student
+            loop = recipe.teachers if warm else recipe.student_loop()
             distill(bench, name, seed, task, loop)
         if teachers_due:
             both = bench.combined(single, combiner)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -15,44 +17,36 @@ def test_precisions() -> None:
 
 
 @pytest.mark.parametrize(
-    ('units', 'gain', 'expected'),
+    ('amx', 'avx', 'maker', 'expected'),
     [
-        (False, 9.0, 'fp32'),  # not even tried
-        (True, 4.0, 'bf16'),
-        (True, 1.1, 'fp32'),  # not worth the rounding
-        (True, 0.6, 'fp32'),
+        (False, False, 'AuthenticAMD', 'fp32'),
+        (False, True, 'AuthenticAMD', 'bf16'),
+        (False, True, 'GenuineIntel', 'fp32'),
+        (True, True, 'GenuineIntel', 'bf16'),
     ],
 )
 def test_default_follows_the_processor(
-    units: bool,
-    gain: float,
+    amx: bool,
+    avx: bool,
+    maker: str,
     expected: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'):
-        monkeypatch.setattr(torch.cpu, name, lambda: units, raising=False)
-    monkeypatch.setattr(precision, '_cpu_gain', lambda: gain)
+    info = tmp_path / 'cpuinfo'
+    info.write_text(f'processor\t: 0\nvendor_id\t: {maker}\n')
+    is_intel = precision._is_intel
+    monkeypatch.setattr(precision, '_is_intel', lambda: is_intel(info))
+    for name, has in {
+        '_is_amx_tile_supported': amx,
+        '_is_avx512_bf16_supported': avx,
+    }.items():
+        monkeypatch.setattr(torch.cpu, name, lambda has=has: has, False)
     assert default_precision(torch.device('cpu')) == expected
 
 
-def test_what_a_processor_gains_is_measured_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # A clock on which a product takes a second in fp32, half of it in bf16.
-    now = 0.0
-
-    def product(a: torch.Tensor, b: torch.Tensor, precision: str) -> None:
-        nonlocal now
-        now += {'fp32': 1.0, 'bf16': 0.5}[precision]
-
-    monkeypatch.setattr(precision, 'matmul', product)
-    monkeypatch.setattr(precision.time, 'perf_counter', lambda: now)
-    precision._cpu_gain.cache_clear()
-    assert precision._cpu_gain() == 2.0
-    done = now
-    assert precision._cpu_gain() == 2.0
-    assert now == done
-    precision._cpu_gain.cache_clear()
+def test_a_maker_that_cannot_be_told(tmp_path: Path) -> None:
+    assert not precision._is_intel(tmp_path / 'cpuinfo')
 
 
 @pytest.mark.parametrize('units', [True, False])

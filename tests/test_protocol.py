@@ -12,14 +12,17 @@ ROOT = Path(__file__).parents[1]
 def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
     monkeypatch.delitem(sys.modules, 'protocol', raising=False)
-    from protocol import Report  # type: ignore[import-not-found]
+    import protocol as module  # type: ignore[import-not-found]
+    from protocol import Report
 
     path = tmp_path / 'deeper' / 'rows.json'
     protocol = {'dataset': 'A', 'fit': {'epochs': 3, 'lr': (0.1, 0.2)}}
     first = Report(path, protocol)
     assert not first.done('plain', 0)
     first.add('plain', 0, {'test': {'mrr': 1.5}})
-    # Another process goes on where the first one was.
+    # Another process goes on where the first one was, on another machine.
+    there = {**module.machine(), 'cpu': 'another'}
+    monkeypatch.setattr(module, 'machine', lambda: there)
     second = Report(path, protocol)
     assert second.done('plain', 0)
     assert not second.done('plain', 1)
@@ -29,6 +32,8 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for row in rows['plain'].values():
         assert row['commit']
         assert row['machine']['precision'] in ('bf16', 'fp32')
+    assert rows['plain']['0']['machine']['cpu'] != 'another'
+    assert rows['plain']['1']['machine']['cpu'] == 'another'
     # Rows of other settings do not belong there; what differs is named.
     other = {'dataset': 'A', 'fit': {'epochs': 4, 'lr': (0.1, 0.2)}}
     with pytest.raises(SystemExit, match=r'fit\.epochs: 3 there, 4 here') as e:

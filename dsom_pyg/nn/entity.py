@@ -70,7 +70,8 @@ class EntityModule(nn.Module):
         r"""Coordinates and bases whose products sum to :meth:`scores`.
 
         More than one where parts of the basis are frozen: a product with
-        all of it would cost the gradient of these, too.
+        all of it would cost the gradient of these, too. Side by side they
+        must be :meth:`coordinates` and :meth:`basis`.
         """
         return [(self.coordinates(query), self.basis())]
 
@@ -91,13 +92,11 @@ class EntityModule(nn.Module):
             - **query:** :math:`(B, 2D)`
             - **output:** :math:`(B, E)`
         """
-        products = [
-            matmul(coordinates, basis[entities].t(), precision)
-            for coordinates, basis in self.terms(query)
-        ]
-        total = products[0]
-        for product in products[1:]:
-            total = total.add_(product)  # no gradient looks back at it
+        (coordinates, basis), *others = self.terms(query)
+        total = matmul(coordinates, basis[entities].t(), precision)
+        for coordinates, basis in others:
+            # In place: no gradient looks back at a product.
+            total.add_(matmul(coordinates, basis[entities].t(), precision))
         return total
 
     @torch.no_grad()

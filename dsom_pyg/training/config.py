@@ -7,7 +7,8 @@ import torch
 
 from dsom_pyg.precision import PRECISIONS, default_precision
 
-OPTIMIZERS = ('adagrad', 'adam')
+# And the rate each of them wants.
+OPTIMIZERS = {'adagrad': 0.1, 'adam': 0.02}
 
 
 @dataclass(kw_only=True)
@@ -19,10 +20,11 @@ class FitConfig:
         batch_size: Queries (or triples) in a batch. (default: :obj:`500`)
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
-        lr: Learning rate. (default: :obj:`0.1`, right for Adagrad)
-        optimizer: Of models, teachers and students: ``'adagrad'``, or
-            ``'adam'``, which wants a rate near 0.02. Combiners have an Adam
-            of their own. (default: ``'adagrad'``)
+        lr: Learning rate. (default: 0.1 for Adagrad, as in the paper, 0.02
+            for Adam)
+        optimizer: Of models, teachers and students: ``'adagrad'`` or
+            ``'adam'``. Combiners have an Adam of their own.
+            (default: ``'adagrad'``)
         cooldown: In which share of the steps, the last ones, the learning
             rates of all optimisers fall linearly to 0; 1: in all of them.
             (default: :obj:`0.0`, constant rates)
@@ -42,7 +44,7 @@ class FitConfig:
     epochs: int = 12
     batch_size: int = 500
     batch_by: str = 'queries'
-    lr: float = 0.1
+    lr: float | None = None
     optimizer: str = 'adagrad'
     cooldown: float = 0.0
     precision: str | None = None
@@ -59,7 +61,7 @@ class FitConfig:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
-                f'optimizer must be one of {OPTIMIZERS}, '
+                f'optimizer must be one of {tuple(OPTIMIZERS)}, '
                 f"got '{self.optimizer}'"
             )
         if self.precision not in (None, *PRECISIONS):
@@ -76,6 +78,10 @@ class FitConfig:
         """
         left = 1.0 - done
         return 1.0 if left >= self.cooldown else left / self.cooldown
+
+    def resolved_lr(self) -> float:
+        r"""The learning rate that will be used."""
+        return OPTIMIZERS[self.optimizer] if self.lr is None else self.lr
 
     def resolved_precision(self) -> str:
         r"""The precision that will be used."""

@@ -94,6 +94,7 @@ def fit(
             'task': task.name,
             **task.settings(),
             **asdict(config),
+            'lr': config.resolved_lr(),
             'precision': precision,
         }
     )

@@ -27,23 +27,23 @@ def embedding_optimizer(
     Raises:
         ValueError: Adam is to start with an accumulator.
     """
-    params = list(params)
+    params, lr = list(params), config.resolved_lr()
     fused = all(p.device.type == 'cpu' for p in params) or None
     if config.optimizer == 'adagrad':
         return torch.optim.Adagrad(
             params,
-            lr=config.lr,
+            lr=lr,
             initial_accumulator_value=initial_accumulator,
             fused=fused,
         )
     if initial_accumulator:
         raise ValueError(
-            'initial_accumulator is that of Adagrad; the loop of the student '
-            f"has optimizer='{config.optimizer}'"
+            'initial_accumulator is that of Adagrad; this loop has '
+            f"optimizer='{config.optimizer}'"
         )
     # Gradients of single coordinates are of the order of 1e-5 and less: next
     # to them the usual eps of 1e-8 would be felt.
-    return torch.optim.Adam(params, lr=config.lr, eps=1e-10, fused=fused)
+    return torch.optim.Adam(params, lr=lr, eps=1e-10, fused=fused)
 
 
 def adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:

@@ -111,5 +111,6 @@ def train_dsom(
         results['start'] = begun
     objective = config.objective(student)
     distill = DistillTask(student, ensemble, decided, objective, pool)
-    results['student'] = fit(distill, data, config.student, path('student'))
+    loop = config.student_loop()
+    results['student'] = fit(distill, data, loop, path('student'))
     return Trained(student.as_table(), ensemble, policy, results)

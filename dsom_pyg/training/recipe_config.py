@@ -49,17 +49,16 @@ class RecipeConfig:
             is the table of its rows, structure-only, see
             :meth:`~dsom_pyg.nn.ScoreFunction.as_table`. If the teachers have
             no joint one of that size, it is trained first. Otherwise the
-            student begins as a fresh table. A warm student wants Adagrad and
-            a learning rate near 0.1, constant or falling.
-            (default: :obj:`False`)
+            student begins as a fresh table. (default: :obj:`False`)
         warm_accumulator: Takes the place of
             :obj:`distill.initial_accumulator` after a warm start, if the
             student's optimiser is Adagrad. (default: :obj:`2e-6`, from trials
             on DB15K)
         student: The loop of the student. A loop that is given here, or for
             the teachers, brings its own optimiser, rate and batches: if it
-            names none, Adagrad, 0.1, constant, and 500. (default: that of
-            the teachers, from trials on the validation split of MKG-W)
+            names none, Adagrad, 0.1, constant, and 500. (default: like that
+            of the teachers, from trials on the validation split of MKG-W;
+            after a warm start Adagrad, 0.1, constant, in batches of 500)
         distill: The objective of the student. (default: tau 2, gamma 4)
     """
 
@@ -79,7 +78,7 @@ class RecipeConfig:
     warm_start: bool = False
     warm_accumulator: float = 2e-6
     teachers: FitConfig = field(default_factory=_loop)
-    student: FitConfig = field(default_factory=_loop)
+    student: FitConfig | None = None
     distill: DistillConfig = field(
         default_factory=lambda: DistillConfig(tau=2.0, gamma=4.0)
     )
@@ -99,10 +98,24 @@ class RecipeConfig:
                 f'distill.unlabeled); got {self.unlabeled}'
             )
 
+        start = self.distill.initial_accumulator
+        if start and self.student_loop().optimizer != 'adagrad':
+            raise ValueError(
+                'distill.initial_accumulator is that of Adagrad; the loop of '
+                'the student has another optimizer: give it '
+                "student=FitConfig(optimizer='adagrad', ...)"
+            )
+
+    def student_loop(self) -> FitConfig:
+        r"""The loop of the student: the given one, or the default."""
+        if self.student is not None:
+            return self.student
+        return FitConfig(lr=0.1) if self.warm_start else _loop()
+
     def objective(self, student: ComplEx) -> DistillConfig:
         r"""The objective for a student that :func:`start_student` made."""
         fresh = isinstance(student.entities, EntityEmbedding)
-        if fresh or self.student.optimizer != 'adagrad':
+        if fresh or self.student_loop().optimizer != 'adagrad':
             return self.distill
         start = self.warm_accumulator
         return replace(self.distill, initial_accumulator=start)

@@ -213,7 +213,7 @@ def start_student(
     size, channels = num_relations(data), config.hidden_channels
     names = modalities(data)
     if not (config.warm_start and names):
-        with _drawn_with(config.student.seed + 1):
+        with _drawn_with(config.student_loop().seed + 1):
             table = EntityEmbedding(num_entities(data), channels)
             return ComplEx(table, size), None
     if 'joint' in ensemble.modalities:

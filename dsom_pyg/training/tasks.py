@@ -164,7 +164,8 @@ class DistillConfig:
             coordinate by the learning rate, whatever the gradient: right for
             a fresh student, ruin for a trained one, which wants about 2e-6
             on DB15K (the sums after 12 epochs there are of that order).
-            Adam has none. (default: :obj:`0.0`)
+            Adam, whose first step is of that kind as well, has none.
+            (default: :obj:`0.0`)
     """
 
     n3: float = 0.01

@@ -41,6 +41,12 @@ def test_joint_embedding_is_the_sum_of_its_parts() -> None:
         strict=True,
     ):
         torch.testing.assert_close(found, wanted)
+    # What is frozen stands alone, so that no product costs its gradient.
+    terms = joint.terms(query)
+    assert [basis.requires_grad for _, basis in terms] == [True, False, True]
+    for at, whole in enumerate((joint.coordinates(query), joint.basis())):
+        parts = torch.cat([term[at] for term in terms], dim=1)
+        torch.testing.assert_close(parts, whole)
     with pytest.raises(ValueError, match='at least one'):
         JointEmbedding({}, 4)
 

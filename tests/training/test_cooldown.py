@@ -31,7 +31,9 @@ def test_learning_rates_cool_down(cooldown: float) -> None:
             return {}
 
         def optimizers(self, config: FitConfig) -> list[torch.optim.Optimizer]:
-            return [torch.optim.SGD(self.model.parameters(), config.lr)]
+            return [
+                torch.optim.SGD(self.model.parameters(), config.resolved_lr())
+            ]
 
         def step(self, batch, precision):  # type: ignore[no-untyped-def]
             self.path.append(-self.model.weight.item())

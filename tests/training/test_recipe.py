@@ -236,18 +236,20 @@ def test_a_loop_names_its_optimiser() -> None:
     ensemble = build_teachers(DATA, config())
     student, _ = start_student(DATA, ensemble, config(warm_start=False))
     combiner = WeightedCombiner(len(ensemble))
-    for task in (
-        ModelTask(student),
-        TeachersTask(ensemble),
-        DistillTask(student, ensemble, combiner),
-    ):
-        first, *others = task.optimizers(adam)
+    objective = DistillConfig(combiner_lr=5e-3)
+    distill = DistillTask(student, ensemble, combiner, objective)
+    for task in (ModelTask(student), TeachersTask(ensemble), distill):
+        first = task.optimizers(adam)[0]
         assert type(first) is torch.optim.Adam
         assert first.defaults['lr'] == 0.01
         assert type(task.optimizers(LOOP)[0]) is torch.optim.Adagrad
-        # The combiner has a rate of its own.
-        for other in others:
-            assert other.defaults['lr'] == DistillConfig().combiner_lr
+    # The combiner has a rate of its own.
+    _, other = distill.optimizers(adam)
+    assert other.defaults['lr'] == 5e-3
+    # A rate that is not given is that of the optimiser.
+    for name, lr in (('adagrad', 0.1), ('adam', 0.02)):
+        (only,) = ModelTask(student).optimizers(FitConfig(optimizer=name))
+        assert only.defaults['lr'] == lr
     # Its first step is that of the rate, whatever the gradient.
     weight = torch.nn.Parameter(torch.ones(3))
     weight.grad = torch.tensor([1e-6, -1e-2, 1.0])
@@ -266,11 +268,28 @@ def test_accumulators_are_those_of_adagrad() -> None:
         fit(task, DATA, adam)
     with pytest.raises(ValueError, match="got 'sgd'"):
         FitConfig(optimizer='sgd')
+    # The recipe says so before it trains the teachers.
+    with pytest.raises(ValueError, match=r'distill\.initial_accumulator'):
+        RecipeConfig(distill=objective)
+    RecipeConfig(distill=objective, warm_start=True)
     # The recipe gives none to a warm student that has another optimiser.
     trained = train_dsom(DATA, config(student=adam))
     used = trained.results['student'].config
     assert used['optimizer'] == 'adam'
     assert not used['initial_accumulator']
+
+
+def test_loops_of_the_recipe() -> None:
+    given = RecipeConfig()
+    assert given.student_loop() == given.teachers
+    loop = given.teachers
+    assert (loop.optimizer, loop.lr, loop.cooldown) == ('adam', 0.02, 1.0)
+    assert loop.batch_size == 250
+    # A trained start is not thrown away by Adam's first steps.
+    warm = RecipeConfig(warm_start=True).student_loop()
+    assert (warm.optimizer, warm.lr) == ('adagrad', 0.1)
+    own = FitConfig(epochs=3)
+    assert RecipeConfig(student=own, warm_start=True).student_loop() is own
 
 
 def test_a_graph_without_modalities() -> None:
