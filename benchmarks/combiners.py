@@ -111,7 +111,7 @@ class Bench:
             'recipe': asdict(self.recipe(0)),
             'distill_as_in_the_paper': asdict(PAPER),
         }
-        self.report = Report(out, protocol)
+        self.report = Report(out, protocol, args.device)
 
     @property
     def larger_teachers(self) -> bool:
@@ -358,6 +358,7 @@ def main() -> None:
     parser.add_argument('--root', type=Path)
     parser.add_argument('--text-model', required=True)
     parser.add_argument('--seeds', type=int, default=1)
+    parser.add_argument('--seed', type=int, help='this one alone')
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--epochs', type=int, default=12)
@@ -377,7 +378,8 @@ def main() -> None:
     parser.add_argument('--models', default='results/models')
     parser.add_argument('--out', type=Path)
     bench = Bench(parser.parse_args())
-    for seed in range(bench.args.seeds):
+    one, count = bench.args.seed, bench.args.seeds
+    for seed in range(count) if one is None else [one]:
         run(bench, seed)
 
 

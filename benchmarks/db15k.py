@@ -87,7 +87,7 @@ class Bench:
             'seed': args.seed,
             'fold_epochs': args.fold_epochs,
             'policy_epochs': args.policy_epochs,
-            'machine': machine(),
+            'machine': machine(args.device),
             'fit': asdict(self.config()),
         }
         self.report: dict[str, Any] = {'protocol': protocol, 'rows': {}}

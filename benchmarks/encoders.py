@@ -237,9 +237,8 @@ def main() -> None:
         parser.add_argument(f'--{name}', help='folder or hub name')
     parser.add_argument('--out', default='results/encoders.json')
     args = parser.parse_args()
-    where = {**machine(), 'precision': 'fp32', 'device': args.device}
-    if args.device.startswith('cuda'):
-        where['gpu'] = torch.cuda.get_device_name(args.device)
+    where = machine(args.device)
+    where |= {'precision': 'fp32', 'device': args.device}
     given = {
         name: Path(value).name if value else 'random weights, real size'
         for name, value in vars(args).items()

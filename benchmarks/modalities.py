@@ -89,7 +89,7 @@ class Bench:
             'selection': 'validation MRR' if chosen else 'last epoch',
             'settings': asdict(self.settings),
         }
-        self.report = Report(out, protocol)
+        self.report = Report(out, protocol, args.device)
 
     def record(
         self, name: str, seed: int, scorer: Scorer, **more: Any

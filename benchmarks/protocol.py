@@ -1,8 +1,12 @@
 """What stands beside every measured figure."""
 
+import fcntl
 import json
+import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +20,14 @@ class Report:
     """A JSON file of rows by name and seed that belong to one protocol.
 
     Rows are written as they come, each with the commit and the machine that
-    measured it. One process at a time may write a report.
+    measured it. Several processes may add to one file.
     """
 
-    def __init__(self, path: Path, protocol: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, protocol: dict[str, Any], device: str = 'cpu'
+    ) -> None:
         self.path = path
-        self.where = {'commit': commit(), 'machine': machine()}
+        self.where = {'commit': commit(), 'machine': machine(device)}
         protocol = json.loads(json.dumps(protocol))
         self.content: dict[str, Any] = {'protocol': protocol, 'rows': {}}
         if path.exists():
@@ -45,11 +51,25 @@ class Report:
 
     def add(self, name: str, seed: int, row: dict[str, Any]) -> None:
         """Write a row."""
-        rows = self.content['rows'].setdefault(name, {})
-        rows[str(seed)] = {**row, **self.where}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_or_nothing(self.path) as temporary:
-            temporary.write_text(json.dumps(self.content, indent=1) + '\n')
+        with alone(self.path.parent), whole_or_nothing(self.path) as new:
+            if self.path.exists():
+                found = json.loads(self.path.read_text())
+                self.content['rows'] = found['rows']
+            rows = self.content['rows'].setdefault(name, {})
+            rows[str(seed)] = {**row, **self.where}
+            new.write_text(json.dumps(self.content, indent=1) + '\n')
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process writes a report here."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def flat(nested: dict[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -80,8 +100,8 @@ def commit() -> str:
     return f'{name}+changes' if changed else name
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+def machine(device: str = 'cpu') -> dict[str, Any]:
+    """What the figures were measured on, with what precision there."""
     cpu = platform.processor() or platform.machine()
     info = Path('/proc/cpuinfo')
     if info.exists():
@@ -89,12 +109,12 @@ def machine() -> dict[str, Any]:
             if line.startswith('model name'):
                 cpu = line.partition(':')[2].strip()
     gpu = {}
-    if torch.cuda.is_available():
-        gpu = {'gpu': torch.cuda.get_device_name()}
+    if torch.device(device).type == 'cuda':
+        gpu = {'gpu': torch.cuda.get_device_name(device)}
     return {
         'cpu': cpu,
         **gpu,
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
-        'precision': FitConfig().resolved_precision(),
+        'precision': FitConfig(device=device).resolved_precision(),
     }

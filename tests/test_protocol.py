@@ -22,11 +22,13 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first.add('plain', 0, {'test': {'mrr': 1.5}})
     # Another process goes on where the first one was, on another machine.
     there = {**module.machine(), 'cpu': 'another'}
-    monkeypatch.setattr(module, 'machine', lambda: there)
+    monkeypatch.setattr(module, 'machine', lambda device: there)
     second = Report(path, protocol)
     assert second.done('plain', 0)
     assert not second.done('plain', 1)
     second.add('plain', 1, {'test': {'mrr': 2.5}})
+    # The first one may still be at work: nothing is lost.
+    first.add('other', 0, {'test': {'mrr': 3.5}})
     rows = json.loads(path.read_text())['rows']
     assert [rows['plain'][s]['test']['mrr'] for s in '01'] == [1.5, 2.5]
     for row in rows['plain'].values():

@@ -15,8 +15,8 @@ def embedding_optimizer(
 ) -> torch.optim.Optimizer:
     r"""The optimiser that a loop names, at its rate.
 
-    In its fused form on a CPU: tables of all entities are walked through
-    once in a step, not once an operation.
+    In its fused form where there is one: tables of all entities are walked
+    through once in a step, not once an operation.
 
     Args:
         params: What to train.
@@ -28,13 +28,13 @@ def embedding_optimizer(
         ValueError: Adam is to start with an accumulator.
     """
     params, lr = list(params), config.resolved_lr()
-    fused = all(p.device.type == 'cpu' for p in params) or None
+    devices = {p.device.type for p in params}
     if config.optimizer == 'adagrad':
         return torch.optim.Adagrad(
             params,
             lr=lr,
             initial_accumulator_value=initial_accumulator,
-            fused=fused,
+            fused=devices == {'cpu'} or None,
         )
     if initial_accumulator:
         raise ValueError(
@@ -43,6 +43,7 @@ def embedding_optimizer(
         )
     # Gradients of single coordinates are of the order of 1e-5 and less: next
     # to them the usual eps of 1e-8 would be felt.
+    fused = devices in ({'cpu'}, {'cuda'}) or None
     return torch.optim.Adam(params, lr=lr, eps=1e-10, fused=fused)
 
 
