@@ -65,8 +65,8 @@ from dsom_pyg.training import (
 
 # As the paper has it.
 PAPER = DistillConfig(tau=4.0, gamma=2.0)
-# Combiners whose students are left out: siblings of 'policy'.
-NO_STUDENT = (
+# Siblings of 'policy', whose students are trained if they are asked for.
+SIBLINGS = (
     'policy, sampled',
     'policy, teachers unweighted',
     'policy over a grid of weights',
@@ -135,6 +135,7 @@ class Bench:
             warm_start=args.warm_students,
             teachers=replace(given.teachers, epochs=args.epochs, **same),
             student=replace(loop, epochs=args.student_epochs, **same),
+            distill=replace(given.distill, n3=args.student_n3),
         )
 
     def record(
@@ -235,7 +236,8 @@ def run(bench: Bench, seed: int) -> None:
     for name, make in candidates(bench.data, held, recipe):
         teachers_due = missing(bench, name, seed, 'teachers')
         student_due = missing(bench, name, seed, 'student')
-        if bench.args.no_students or name in NO_STUDENT:
+        sibling = name in SIBLINGS and not bench.args.only
+        if bench.args.no_students or sibling:
             student_due = False
         page = bench.args.choices and seed == 0 and wanted(bench, name)
         page = page and not page_path(bench, name).exists()
@@ -361,6 +363,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, help='this one alone')
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--teacher-channels', type=int)
+    parser.add_argument('--student-n3', type=float, default=0.01)
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)
     parser.add_argument('--policy-epochs', type=int, default=16)
