@@ -20,13 +20,24 @@ from dsom_pyg.training import (
     policy_loop,
 )
 
+NAMES = (
+    'mean',
+    'fixed weights',
+    'weights by relation',
+    'policy',
+    'policy, sampled',
+    'policy, teachers unweighted',
+    'policy over a grid of weights',
+)
+
 
 def candidates(
     data: HeteroData, held: list[Fold], recipe: RecipeConfig
 ) -> Iterator[tuple[str, Callable[[], nn.Combiner]]]:
-    """The combiners that are fitted on held-out triples; 'policy' is the
-    library's own.
+    """The mean and what is fitted on held-out triples, by their names;
+    'policy' is the library's own.
     """
+    mask = recipe.mask_missing
     count, size = len(held[0].ensemble), num_relations(data)
     train = get_split(data, 'train')
     degree = torch.bincount(
@@ -43,7 +54,9 @@ def candidates(
     ) -> nn.Combiner:
         torch.manual_seed(recipe.teachers.seed)
         state = nn.CompactState(count, size, degree)
-        policy = nn.AdaptiveCombiner(state, actions, base, **options)
+        policy = nn.AdaptiveCombiner(
+            state, actions, base, mask_missing=mask, **options
+        )
         return learned(policy, recipe.policy_lr, recipe.policy_epochs)
 
     def weights() -> nn.WeightedCombiner:
@@ -51,16 +64,15 @@ def candidates(
 
     subsets = nn.AdaptiveCombiner.subsets(count)
     grid = nn.AdaptiveCombiner.grid(count, (0.0, 0.3, 1.0))
-    yield 'mean', nn.MeanCombiner
-    yield (
-        'fixed weights',
-        lambda: learned(nn.WeightedCombiner(count), 0.05, 10),
-    )
-    yield 'weights by relation', weights
-    yield 'policy', lambda: fit_policy(data, held, recipe)[0]
-    yield (
-        'policy, sampled',
+    makers = (
+        lambda: nn.MeanCombiner(mask),
+        lambda: learned(
+            nn.WeightedCombiner(count, mask_missing=mask), 0.05, 10
+        ),
+        weights,
+        lambda: fit_policy(data, held, recipe)[0],
         lambda: adaptive(subsets, weights(), estimator='sampled'),
+        lambda: adaptive(subsets),
+        lambda: adaptive(grid),
     )
-    yield 'policy, teachers unweighted', lambda: adaptive(subsets)
-    yield 'policy over a grid of weights', lambda: adaptive(grid)
+    yield from zip(NAMES, makers, strict=True)

@@ -9,8 +9,9 @@ them. Teachers may be larger or smaller than the student
 Combiners are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; with
 ``--folds`` they are fitted on all of train, part by part. What has no joint
-teacher learns with the paper's objective, but in the loops of the others;
-the paper's policy is trained along with its student. Students begin as a
+teacher learns with the paper's objective and from training queries alone, but
+in the loops of the others; the paper's policy is trained along with its
+student, so that both are trained if either row is missing. Students begin as a
 fresh table; with ``--warm-students`` those of the fitted combiners begin as a
 joint teacher of their size and end as a table
 (`dsom_pyg.training.start_student`).
@@ -21,8 +22,9 @@ Without it settings are given, the last epoch is taken, and test is read once,
 for the table.
 
 ``--choices`` draws what the combiners chose (seed 0), beside the report.
-Rows are written as they come, and not measured again. Trained teachers lie
-in ``--models`` and are used again.
+Rows are written as they come, and not measured again; each set of options has
+an ``--out`` of its own. Trained teachers lie in ``--models``, one folder for
+each dataset and set of options, and are used again.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from candidates import candidates
+from candidates import NAMES, candidates
 from disturb import add_noise, shuffle_texts
 from protocol import Report
 from torch_geometric.data import HeteroData
@@ -65,6 +67,7 @@ from dsom_pyg.training import (
 
 # As the paper has it.
 PAPER = DistillConfig(tau=4.0, gamma=2.0)
+PAPERS = ('no joint teacher, mean', "no joint teacher, the paper's policy")
 # Siblings of 'policy', whose students are trained if they are asked for.
 SIBLINGS = (
     'policy, sampled',
@@ -119,7 +122,7 @@ class Bench:
         return self.args.teacher_channels not in (None, self.args.channels)
 
     def recipe(self, seed: int) -> RecipeConfig:
-        """The library's recipe, with its own optimiser, rates and N3."""
+        """The library's recipe, with its own optimiser and rates."""
         args = self.args
         same = {'seed': seed, 'device': args.device}
         given = RecipeConfig(warm_start=args.warm_students)
@@ -321,13 +324,11 @@ def as_in_the_paper(
     recipe = bench.recipe(seed)
     names = [name for name in ensemble.modalities if name != 'joint']
     single = nn.TeacherEnsemble({name: ensemble[name] for name in names})
-    makers: dict[str, Callable[[], nn.Combiner]] = {
-        'no joint teacher, mean': nn.MeanCombiner,
-        "no joint teacher, the paper's policy": (
-            lambda: nn.ReinforcedCombiner.for_ensemble(single)
-        ),
-    }
-    for name, make in makers.items():
+    makers: tuple[Callable[[], nn.Combiner], ...] = (
+        nn.MeanCombiner,
+        lambda: nn.ReinforcedCombiner.for_ensemble(single),
+    )
+    for name, make in zip(PAPERS, makers, strict=True):
         teachers_due = missing(bench, name, seed, 'teachers')
         student_due = missing(bench, name, seed, 'student')
         student_due &= not bench.args.no_students
@@ -374,7 +375,7 @@ def main() -> None:
     parser.add_argument('--shuffled', action='store_true')
     parser.add_argument('--missing', type=float, default=0.0)
     parser.add_argument('--warm-students', action='store_true')
-    parser.add_argument('--only', action='append')
+    parser.add_argument('--only', action='append', choices=PAPERS + NAMES)
     parser.add_argument('--no-students', action='store_true')
     parser.add_argument('--choices', action='store_true')
     parser.add_argument('--device', default='cpu')

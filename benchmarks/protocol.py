@@ -28,37 +28,44 @@ class Report:
     ) -> None:
         self.path = path
         self.where = {'commit': commit(), 'machine': machine(device)}
-        protocol = json.loads(json.dumps(protocol))
-        self.content: dict[str, Any] = {'protocol': protocol, 'rows': {}}
-        if path.exists():
-            self.content = json.loads(path.read_text())
-            found = self.content['protocol']
-            if found != protocol:
-                there, here = flat(found), flat(protocol)
-                other = [
-                    f'{key}: {there.get(key)} there, {here.get(key)} here'
-                    for key in sorted({*there, *here})
-                    if there.get(key) != here.get(key)
-                ]
-                raise SystemExit(
-                    f'{path} has another protocol; move it, or name another '
-                    '--out\n' + '\n'.join(other)
-                )
+        self.protocol = json.loads(json.dumps(protocol))
+        self.rows()  # refuses a file of another protocol
+
+    def rows(self) -> dict[str, Any]:
+        """What is in the file by now, row by row and seed by seed.
+
+        Raises:
+            SystemExit: It belongs to another protocol.
+        """
+        if not self.path.exists():
+            return {}
+        found = json.loads(self.path.read_text())
+        there, here = flat(found['protocol']), flat(self.protocol)
+        other = [
+            f'{key}: {there.get(key, "-")} there, {here.get(key, "-")} here'
+            for key in sorted({*there, *here})
+            if there.get(key, '-') != here.get(key, '-')
+        ]
+        if other:
+            raise SystemExit(
+                f'{self.path} has another protocol; move it, or name another '
+                '--out\n' + '\n'.join(other)
+            )
+        rows: dict[str, Any] = found['rows']
+        return rows
 
     def done(self, name: str, seed: int) -> bool:
         """Whether this row is there."""
-        return str(seed) in self.content['rows'].get(name, {})
+        return str(seed) in self.rows().get(name, {})
 
     def add(self, name: str, seed: int, row: dict[str, Any]) -> None:
         """Write a row."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self.path.parent), whole_or_nothing(self.path) as new:
-            if self.path.exists():
-                found = json.loads(self.path.read_text())
-                self.content['rows'] = found['rows']
-            rows = self.content['rows'].setdefault(name, {})
-            rows[str(seed)] = {**row, **self.where}
-            new.write_text(json.dumps(self.content, indent=1) + '\n')
+            rows = self.rows()
+            rows.setdefault(name, {})[str(seed)] = {**row, **self.where}
+            content = {'protocol': self.protocol, 'rows': rows}
+            new.write_text(json.dumps(content, indent=1) + '\n')
 
 
 @contextmanager
@@ -90,9 +97,15 @@ def commit() -> str:
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(
-            ['git', *words], capture_output=True, text=True, cwd=here.parent
-        )
+        try:
+            done = subprocess.run(
+                ['git', *words],
+                capture_output=True,
+                text=True,
+                cwd=here.parent,
+            )
+        except FileNotFoundError:
+            return ''
         return done.stdout.strip()
 
     changed = git('status', '--porcelain', '--', 'dsom_pyg', 'benchmarks')

@@ -15,8 +15,8 @@ def embedding_optimizer(
 ) -> torch.optim.Optimizer:
     r"""The optimiser that a loop names, at its rate.
 
-    In its fused form where there is one: tables of all entities are walked
-    through once in a step, not once an operation.
+    On a CPU, and Adam on a GPU, in its fused form: tables of all entities are
+    walked through once in a step, not once an operation.
 
     Args:
         params: What to train.
@@ -41,8 +41,8 @@ def embedding_optimizer(
             'initial_accumulator is that of Adagrad; this loop has '
             f"optimizer='{config.optimizer}'"
         )
-    # Gradients of single coordinates are of the order of 1e-5 and less: next
-    # to them the usual eps of 1e-8 would be felt.
+    # Gradients of single coordinates are of the order of 1e-5 and less: the
+    # usual eps of 1e-8 would be felt by the least of them.
     fused = devices in ({'cpu'}, {'cuda'}) or None
     return torch.optim.Adam(params, lr=lr, eps=1e-10, fused=fused)
 
