@@ -36,6 +36,12 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert row['machine']['precision'] in ('bf16', 'fp32')
     assert rows['plain']['0']['machine']['cpu'] != 'another'
     assert rows['plain']['1']['machine']['cpu'] == 'another'
+    # Not even if the file was not there when they were begun.
+    new = tmp_path / 'new.json'
+    early, late = Report(new, protocol), Report(new, {'dataset': 'B'})
+    early.add('plain', 0, {})
+    with pytest.raises(SystemExit, match='dataset: A there, B here'):
+        late.add('plain', 0, {})
     # Rows of other settings do not belong there; what differs is named.
     other = {'dataset': 'A', 'fit': {'epochs': 4, 'lr': (0.1, 0.2)}}
     with pytest.raises(SystemExit, match=r'fit\.epochs: 3 there, 4 here') as e:
