@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,25 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r'fit\.epochs: 3 there, 4 here') as e:
         Report(path, other)
     assert 'lr' not in str(e.value)
+
+
+def test_reports_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
+    monkeypatch.delitem(sys.modules, 'protocol', raising=False)
+    from protocol import Report
+
+    path = tmp_path / 'rows.json'
+
+    def work(name: str) -> None:
+        report = Report(path, {'dataset': 'A'})
+        for seed in range(20):
+            report.add(name, seed, {})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, 'abcd'))
+    rows = json.loads(path.read_text())['rows']
+    assert {name: len(seeds) for name, seeds in rows.items()} == dict.fromkeys(
+        'abcd', 20
+    )
