@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from candidates import NAMES, candidates
+from candidates import NAMES, SIBLINGS, candidates
 from disturb import add_noise, shuffle_texts
 from protocol import Report
 from torch_geometric.data import HeteroData
@@ -43,12 +43,8 @@ from torch_geometric.data import HeteroData
 from dsom_pyg import datasets, nn
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer, evaluate
-from dsom_pyg.graph import (
-    drop_modality,
-    fingerprint,
-    merge_val,
-)
-from dsom_pyg.plots import choices, plot_choices
+from dsom_pyg.graph import drop_modality, fingerprint, merge_val
+from dsom_pyg.plots import choices, entity_types, plot_choices
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.training import (
     DistillConfig,
@@ -68,12 +64,11 @@ from dsom_pyg.training import (
 # As the paper has it.
 PAPER = DistillConfig(tau=4.0, gamma=2.0)
 PAPERS = ('no joint teacher, mean', "no joint teacher, the paper's policy")
-# Siblings of 'policy', whose students are trained if they are asked for.
-SIBLINGS = (
-    'policy, sampled',
-    'policy, teachers unweighted',
-    'policy over a grid of weights',
-)
+# The relation that tells the type of an entity, where there is one.
+TYPES = {
+    'DB15K': 'type (http://www.w3.org/1999/02/22-rdf-syntax-ns#type)',
+    'MKG_W': 'instance_of',
+}
 
 
 class Bench:
@@ -97,6 +92,12 @@ class Bench:
             add_noise(self.data, dataset.num_entities)
         self.split = 'val' if args.select else 'test'
         self.relation_names = dataset.relation_names
+        self.types = entity_types(
+            self.data,
+            dataset.relation_names,
+            TYPES.get(args.dataset),
+            dataset.entity_names,
+        )
         self.sizes = dataset.num_entities, dataset.num_relations
         out = Path(args.out or f'results/combiners/{args.dataset}.json')
         self.filter = ('train', 'val', 'test')[: 2 if args.select else 3]
@@ -309,7 +310,12 @@ def explain(
 ) -> None:
     """A page and tables of what was chosen, beside the report."""
     chosen = choices(
-        bench.data, ensemble, combiner, bench.split, bench.relation_names
+        bench.data,
+        ensemble,
+        combiner,
+        bench.split,
+        bench.relation_names,
+        bench.types,
     )
     page = page_path(bench, name)
     plot_choices(chosen, page)

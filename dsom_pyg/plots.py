@@ -1,5 +1,6 @@
 """What a combiner chose, and for which queries: tables and a page."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from dsom_pyg.query_index import Queries, QueryIndex
 
 DEGREES = (2, 5, 10, 20, 50)
 ANSWERS = (1, 2, 5, 20)
+UNSEEN = 'in no training triple'
 
 
 @dataclass
@@ -45,14 +47,16 @@ def choices(
     combiner: Combiner,
     split: str = 'test',
     relation_names: Sequence[str] | None = None,
+    types: Sequence[str] | None = None,
     top: int = 15,
     batch_size: int = 500,
 ) -> Choices:
     r"""The weights that a combiner gives the queries of a split.
 
-    Queries are grouped by side, by relation (the most frequent ones), by how
-    often the head occurs in train, by how many answers are known from train,
-    and by whether the head has each modality. Answers are not looked at.
+    Queries are grouped by side, by relation and by the type of the head (the
+    most frequent ones), by how often the head occurs in train, by how many
+    answers are known from train, and by whether the head has each modality.
+    Answers are not looked at.
 
     Args:
         data: The graph.
@@ -60,44 +64,22 @@ def choices(
         combiner: What combines them.
         split: Whose queries to ask. (default: ``'test'``)
         relation_names: Names of the R relations. (default: numbers)
-        top: How many relations to show. (default: :obj:`15`)
+        types: A type for each of the E entities.
+            (default: what :func:`entity_types` says of roles)
+        top: How many relations and types to show. (default: :obj:`15`)
         batch_size: Queries at a time. (default: :obj:`500`)
     """
     num_rels = num_relations(data)
-    train = get_split(data, 'train')
-    seen = QueryIndex(add_reciprocals(train, num_rels))
+    seen = QueryIndex(add_reciprocals(get_split(data, 'train'), num_rels))
     asked = QueryIndex(add_reciprocals(get_split(data, split), num_rels))
-    head, rel = asked.head, asked.rel
     device = next(ensemble.parameters()).device
-    queries = Queries(head.to(device), rel.to(device))
+    queries = Queries(asked.head.to(device), asked.rel.to(device))
     combiner.to(device)
     weights = ask(combiner, ensemble, queries, seen.to(device), batch_size)
     weights = (weights / weights.sum(dim=1, keepdim=True)).cpu()
     names = list(relation_names or map(str, range(num_rels)))
-    names += [f'{name}, heads asked' for name in names]
-    degree = torch.bincount(
-        train.edge_index.flatten(), minlength=num_entities(data)
-    )[head]
-    answers = seen.lookup(head, rel).count(head.numel())
-    frequent = torch.bincount(rel, minlength=2 * num_rels).argsort(
-        descending=True
-    )[:top]
-    tables = {
-        'all': [('all queries', torch.ones_like(rel).bool())],
-        'side': [
-            ('tail asked', rel < num_rels),
-            ('head asked', rel >= num_rels),
-        ],
-        'relation': [(names[r], rel == r) for r in frequent.tolist()],
-        'training triples of the head': bins(degree, DEGREES),
-        'known answers': bins(answers, ANSWERS),
-    }
-    for modality in modalities(data):
-        present = pool_features(data, modality)[1][head]
-        tables[f'the head has {modality}'] = [
-            ('yes', present),
-            ('no', ~present),
-        ]
+    types = types or entity_types(data, names)
+    groups = query_groups(data, asked.head, asked.rel, names, types, top)
     return Choices(
         ensemble.modalities,
         {
@@ -106,9 +88,116 @@ def choices(
                 for label, mask in rows
                 if mask.any()
             ]
-            for title, rows in tables.items()
+            for title, rows in groups.items()
         },
     )
+
+
+def query_groups(
+    data: HeteroData,
+    head: Tensor,
+    rel: Tensor,
+    relation_names: Sequence[str],
+    types: Sequence[str],
+    top: int,
+) -> dict[str, list[tuple[str, Tensor]]]:
+    r"""The tables of :func:`choices`: a title to labelled masks of queries.
+
+    Shapes:
+        - **head, rel, each mask:** :math:`(Q)`
+    """
+    num_rels = num_relations(data)
+    train = get_split(data, 'train')
+    names = list(relation_names)
+    names += [f'{name}, heads asked' for name in names]
+    number = {name: at for at, name in enumerate(dict.fromkeys(types))}
+    kind = torch.tensor([number[name] for name in types])[head]
+    size = num_entities(data)
+    degree = torch.bincount(train.edge_index.flatten(), minlength=size)[head]
+    seen = QueryIndex(add_reciprocals(train, num_rels)).lookup(head, rel)
+    groups = {
+        'all': [('all queries', torch.ones_like(rel).bool())],
+        'side': [
+            ('tail asked', rel < num_rels),
+            ('head asked', rel >= num_rels),
+        ],
+        'relation': frequent(rel, names, top),
+        'type of the head': frequent(kind, list(number), top),
+        'training triples of the head': bins(degree, DEGREES),
+        'known answers': bins(seen.count(head.numel()), ANSWERS),
+    }
+    for modality in modalities(data):
+        present = pool_features(data, modality)[1][head]
+        groups[f'the head has {modality}'] = [
+            ('yes', present),
+            ('no', ~present),
+        ]
+    return groups
+
+
+def entity_types(
+    data: HeteroData,
+    relation_names: Sequence[str] | None = None,
+    type_relation: str | None = None,
+    entity_names: Sequence[str] | None = None,
+) -> list[str]:
+    r"""A type for each entity, as far as training triples tell.
+
+    It is what the entity has as the tail of :obj:`type_relation`, of several
+    such tails the one that most entities have. Where there is none, the most
+    frequent role of the entity stands in, such as ``'tail of director'``.
+
+    Args:
+        data: The graph.
+        relation_names: Names of the R relations. (default: numbers)
+        type_relation: The name of the relation that gives types, such as
+            ``'instance_of'``. (default: none, roles alone)
+        entity_names: Names of the E entities. (default: numbers)
+
+    Returns:
+        E labels; ``'in no training triple'`` for one that is in none.
+
+    Raises:
+        ValueError: No relation is called :obj:`type_relation`.
+    """
+    size, num_rels = num_entities(data), num_relations(data)
+    relations = list(relation_names or map(str, range(num_rels)))
+    entities = list(entity_names or map(str, range(size)))
+    if type_relation is not None and type_relation not in relations:
+        raise ValueError(
+            f'no relation is called {type_relation!r}, so it cannot give '
+            'types; see relation_names'
+        )
+    train = get_split(data, 'train')
+    heads, tails = train.edge_index.tolist()
+    roles: list[Counter[str]] = [Counter() for _ in range(size)]
+    named: list[set[int]] = [set() for _ in range(size)]
+    for h, r, t in zip(heads, train.edge_type.tolist(), tails, strict=True):
+        roles[h][f'head of {relations[r]}'] += 1
+        roles[t][f'tail of {relations[r]}'] += 1
+        if relations[r] == type_relation:
+            named[h].add(t)
+    common = Counter(t for found in named for t in found)
+    types = []
+    for found, role in zip(named, roles, strict=True):
+        if found:
+            types.append(entities[max(found, key=lambda t: (common[t], -t))])
+        elif role:
+            # Of equally frequent roles always the same one.
+            types.append(max(sorted(role), key=role.__getitem__))
+        else:
+            types.append(UNSEEN)
+    return types
+
+
+def frequent(
+    value: Tensor, names: Sequence[str], top: int
+) -> list[tuple[str, Tensor]]:
+    r"""Masks of the most frequent values, named."""
+    order = torch.bincount(value, minlength=len(names)).argsort(
+        descending=True
+    )
+    return [(names[at], value == at) for at in order[:top].tolist()]
 
 
 def bins(value: Tensor, edges: Sequence[int]) -> list[tuple[str, Tensor]]:

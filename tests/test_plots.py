@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import get_split, modalities, pool_features
 from dsom_pyg.nn import Combiner, TeacherBatch, TeacherEnsemble
-from dsom_pyg.plots import bins, choices, plot_choices
+from dsom_pyg.plots import bins, choices, entity_types, plot_choices
 
 DATA = FakeMMKG(30, 4, 200)[0]
 
@@ -57,6 +58,10 @@ def test_shares_are_those_of_the_queries(tmp_path: Path) -> None:
         assert rows['no'][0] == pytest.approx(1.0)
     for title in ('side', 'training triples of the head', 'known answers'):
         assert sum(n for _, n, _ in chosen.tables[title]) == len(asked)
+    by_type = {row[0]: row[1] for row in chosen.tables['type of the head']}
+    types = entity_types(DATA)
+    for label, n in by_type.items():
+        assert n == sum(types[h] == label for h, _ in asked)
     relations = {label for label, _, _ in chosen.tables['relation']}
     assert '3, heads asked' in relations
     plot_choices(chosen, tmp_path / 'page.png')
@@ -68,3 +73,46 @@ def test_bins_cover_everything_once() -> None:
     parts = bins(value, (1, 2, 5))
     assert [label for label, _ in parts] == ['0', '1', '2 to 4', '5 and more']
     assert [int(mask.sum()) for _, mask in parts] == [1, 2, 2, 1]
+
+
+def test_types_are_told_by_a_relation_or_else_by_roles() -> None:
+    # 0 and 1 are films, 0 also a Work, as is 4; 2 acts twice, directs once.
+    triples = [
+        (0, 0, 5),
+        (0, 0, 6),
+        (1, 0, 5),
+        (4, 0, 6),
+        (7, 0, 6),
+        (0, 1, 2),
+        (1, 1, 2),
+        (1, 2, 2),
+    ]
+    data = HeteroData()
+    data['entity'].num_nodes = 9
+    store = data['entity', 'relation', 'entity']
+    heads, store.edge_type, tails = torch.tensor(triples).t()
+    store.edge_index = torch.stack([heads, tails])
+    store.num_relations = 3
+    relations = ['is_a', 'actor', 'director']
+    entities = ['a', 'b', 'c', 'd', 'e', 'Film', 'Work', 'f', 'g']
+    unseen = 'in no training triple'
+    assert entity_types(data, relations, 'is_a', entities) == [
+        'Work',
+        'Film',
+        'tail of actor',
+        unseen,
+        'Work',
+        'tail of is_a',
+        'tail of is_a',
+        'Work',
+        unseen,
+    ]
+    # Equally frequent roles: the first one by name.
+    assert entity_types(data, relations)[:3] == [
+        'head of is_a',
+        'head of actor',
+        'tail of actor',
+    ]
+    assert entity_types(data)[3:5] == [unseen, 'head of 0']
+    with pytest.raises(ValueError, match="'type'"):
+        entity_types(data, relations, 'type')
