@@ -59,8 +59,8 @@ def evaluate(
         data: The graph.
         split: Whose triples are ranked. (default: ``'test'``)
         filter_splits: Whose triples are known to be true. All three include
-            the further known triples that a dataset may bring.
-            (default: all)
+            the further known triples that a dataset may bring. Those of
+            :obj:`split` are among them in any case. (default: all)
         batch_size: Queries at a time. (default: :obj:`500`)
         max_memory: Bytes that score matrices may take. Fewer queries are
             taken at a time, and when that is not enough, the entities come
@@ -78,16 +78,19 @@ def evaluate(
     targets = get_split(data, split)
     if not targets.edge_type.numel():
         raise ValueError(f"split '{split}' has no triples to rank")
-    everything = set(filter_splits) == {'train', 'val', 'test'}
+    if isinstance(filter_splits, str):
+        filter_splits = (filter_splits,)
+    # The targets themselves are never rivals, whatever the filter holds.
+    names = list(dict.fromkeys((*filter_splits, split)))
+    everything = set(names) == {'train', 'val', 'test'}
     true = (
         known_triples(data)
         if everything
-        else concat(*(get_split(data, name) for name in filter_splits))
+        else concat(*(get_split(data, name) for name in names))
     )
     device = _device_of(scorer) if device is None else device
     asked = QueryIndex(add_reciprocals(targets, rels)).to(device)
-    # The targets themselves are never rivals, whatever the filter holds.
-    known = QueryIndex(add_reciprocals(concat(true, targets), rels)).to(device)
+    known = QueryIndex(add_reciprocals(true, rels)).to(device)
     batch_size, chunk = plan_memory(size, batch_size, max_memory)
     parts = []
     with _evaluating(scorer, device):
@@ -110,7 +113,7 @@ def evaluate(
         categories=relation_categories(get_split(data, 'train'), rels),
         protocol={
             'split': split,
-            'filter': '+'.join(filter_splits),
+            'filter': '+'.join(names),
             'candidates': 'all entities',
             'sides': 'head and tail',
             'ties': 'realistic unless stated',

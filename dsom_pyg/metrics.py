@@ -72,7 +72,7 @@ def relation_categories(triples: Triples, num_relations: int) -> Tensor:
     return 2 * many[num_relations:].long() + many[:num_relations].long()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankingResult:
     r"""Ranks of all targets of a split, and the protocol they follow.
 

@@ -77,8 +77,12 @@ def choices(
     combiner.to(device)
     weights = ask(combiner, ensemble, queries, seen.to(device), batch_size)
     weights = (weights / weights.sum(dim=1, keepdim=True)).cpu()
-    names = list(relation_names or map(str, range(num_rels)))
-    types = types or entity_types(data, names)
+    if len(asked) == 0:
+        raise ValueError(f"split '{split}' has no triples to ask about")
+    names = _names(relation_names, num_rels, 'relation_names')
+    if types is None:
+        types = entity_types(data, names)
+    types = _names(types, num_entities(data), 'types')
     groups = query_groups(data, asked.head, asked.rel, names, types, top)
     return Choices(
         ensemble.modalities,
@@ -161,8 +165,8 @@ def entity_types(
         ValueError: No relation is called :obj:`type_relation`.
     """
     size, num_rels = num_entities(data), num_relations(data)
-    relations = list(relation_names or map(str, range(num_rels)))
-    entities = list(entity_names or map(str, range(size)))
+    relations = _names(relation_names, num_rels, 'relation_names')
+    entities = _names(entity_names, size, 'entity_names')
     if type_relation is not None and type_relation not in relations:
         raise ValueError(
             f'no relation is called {type_relation!r}, so it cannot give '
@@ -188,6 +192,13 @@ def entity_types(
         else:
             types.append(UNSEEN)
     return types
+
+
+def _names(given: Sequence[str] | None, size: int, what: str) -> list[str]:
+    names = list(map(str, range(size))) if given is None else list(given)
+    if len(names) != size:
+        raise ValueError(f'{what} must be {size} names, got {len(names)}')
+    return names
 
 
 def frequent(
@@ -240,7 +251,11 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
     for panel, (title, rows) in zip(
         panels, chosen.tables.items(), strict=True
     ):
-        labels = [f'{label} ({count})' for label, count, _ in rows]
+        # A $ would start a formula.
+        labels = [
+            f'{label} ({count})'.replace('$', r'\$')
+            for label, count, _ in rows
+        ]
         left = [0.0] * len(rows)
         for m, teacher in enumerate(chosen.teachers):
             width = [weights[m] for _, _, weights in rows]

@@ -56,6 +56,10 @@ def matmul(a: Tensor, b: Tensor, precision: str = 'fp32') -> Tensor:
         - **b:** :math:`(k, m)`
         - **output:** :math:`(n, m)`
     """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"precision must be one of {PRECISIONS}, got '{precision}'"
+        )
     if precision == 'bf16':
         return (a.bfloat16() @ b.bfloat16()).to(a.dtype)
     return a @ b

@@ -116,7 +116,8 @@ class QueryIndex:
             - **head:** :math:`(B)`
             - **rel:** :math:`(B)`
         """
-        key = head * self._num_rels + rel
+        # Of 32 bits a key may be more than that.
+        key = head.long() * self._num_rels + rel
         position = torch.searchsorted(self._key, key)
         position = position.clamp(max=max(len(self) - 1, 0))
         if len(self) == 0:
@@ -176,14 +177,25 @@ def unlabeled_queries(
     rows = (both.sum(dim=1)[rel] > 0).nonzero()[:, 0]
     generator = torch.Generator().manual_seed(seed)
     found = torch.empty(0, dtype=torch.long)
+    draws = max(2 * num, 4096)
     for _ in range(20 if rows.numel() else 0):
-        at = torch.randint(rows.numel(), (2 * num,), generator=generator)
+        at = torch.randint(rows.numel(), (draws,), generator=generator)
         at = rows[at]
-        other = torch.multinomial(both[rel[at]], 1, generator=generator)
-        key = head[at] * size + other[:, 0]
+        # Relation by relation, so that no matrix of all draws is needed.
+        at = at[rel[at].argsort(stable=True)]
+        counts = torch.bincount(rel[at], minlength=size).tolist()
+        other = torch.cat(
+            [
+                torch.multinomial(both[r], n, True, generator=generator)
+                for r, n in enumerate(counts)
+                if n
+            ]
+        )
+        key = head[at] * size + other
         new = ~torch.isin(key, head * size + rel)
+        before = found.numel()
         found = torch.cat([found, key[new]]).unique()
-        if found.numel() >= num:
+        if found.numel() >= num or found.numel() == before:
             break
     order = torch.randperm(found.numel(), generator=generator)[:num]
     found = found[order].to(index.head.device)

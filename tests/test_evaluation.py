@@ -238,6 +238,13 @@ def test_filter_holds_validation_triples() -> None:
     assert tail.ranks().tolist() == [1.0]
     raw = evaluate(Table(table), data, filter_splits=('train',))
     assert raw.by_side()['tail'].ranks().tolist() == [2.0]
+    # The targets filter each other in any case, and the protocol says so.
+    assert raw.protocol['filter'] == 'train+test'
+    one = evaluate(Table(table), data, filter_splits='train')
+    none = evaluate(Table(table), data, filter_splits=())
+    assert one.protocol == raw.protocol
+    assert none.protocol['filter'] == 'test'
+    assert none.by_side()['tail'].ranks().tolist() == [3.0]
 
 
 def test_breakdowns_cover_everything_once() -> None:

@@ -100,6 +100,11 @@ def test_narrow_integers_do_not_overflow() -> None:
     narrow = Triples(wide.edge_index.int(), wide.edge_type.int())
     assert torch.equal(QueryIndex(narrow).tail, QueryIndex(wide).tail)
     assert torch.equal(QueryIndex(narrow).head, QueryIndex(wide).head)
+    head, rel = torch.tensor([3_000_000]), torch.tensor([1000])
+    index = QueryIndex(Triples(torch.stack([head, rel]), rel))
+    for kind in (torch.long, torch.int):
+        found = index.lookup(head.to(kind), rel.to(kind))
+        assert found.tail.tolist() == [1000]
 
 
 def test_empty_query_index() -> None:

@@ -8,7 +8,13 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.graph import get_split, modalities, pool_features
+from dsom_pyg.graph import (
+    Triples,
+    get_split,
+    modalities,
+    pool_features,
+    set_split,
+)
 from dsom_pyg.nn import Combiner, TeacherBatch, TeacherEnsemble
 from dsom_pyg.plots import bins, choices, entity_types, plot_choices
 
@@ -116,3 +122,20 @@ def test_types_are_told_by_a_relation_or_else_by_roles() -> None:
     assert entity_types(data)[3:5] == [unseen, 'head of 0']
     with pytest.raises(ValueError, match="'type'"):
         entity_types(data, relations, 'type')
+
+
+def test_names_are_counted_and_drawn_as_they_are(tmp_path: Path) -> None:
+    ensemble = teachers()
+    types = ['a$b_{$'] * 30
+    chosen = choices(DATA, ensemble, TextWherePresent(), types=types)
+    assert [row[0] for row in chosen.tables['type of the head']] == ['a$b_{$']
+    plot_choices(chosen, tmp_path / 'page.svg')
+    assert 'a$b_{$' in (tmp_path / 'page.svg').read_text()
+    for words in ({'types': types[:3]}, {'relation_names': ['one']}):
+        with pytest.raises(ValueError, match=r'must be \d+ names, got \d'):
+            choices(DATA, ensemble, TextWherePresent(), **words)  # type: ignore[arg-type]
+    data = DATA.clone()
+    empty = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+    set_split(data, 'val', empty)
+    with pytest.raises(ValueError, match="split 'val' has no triples"):
+        choices(data, ensemble, TextWherePresent(), 'val')

@@ -14,6 +14,8 @@ def test_precisions() -> None:
     assert rough.dtype == torch.float32
     expected = (a.bfloat16() @ b.bfloat16()).float()
     assert torch.equal(rough, expected)
+    with pytest.raises(ValueError, match="got 'fp16'"):
+        matmul(a, b, 'fp16')
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.losses import expected_reinforce, reinforce
-from dsom_pyg.nn.combiners import Combination, Combiner
+from dsom_pyg.nn.combiners import Combination, Combiner, mean_weights
 from dsom_pyg.nn.ensemble import TeacherBatch
 from dsom_pyg.nn.outcome import reciprocal_ranks
 from dsom_pyg.nn.state import CompactState
@@ -104,9 +104,9 @@ class AdaptiveCombiner(Combiner):
         self.state = state
         self.base = base
         if base is not None:
-            base.requires_grad_(False)
+            base.requires_grad_(False).eval()
         self.register_buffer('actions', actions.float(), persistent=False)
-        self.dropout = dropout
+        self.dropout, self.hidden_channels = dropout, hidden_channels
         last = nn.Linear(hidden_channels, len(actions))
         with torch.no_grad():
             last.bias[0] += prior
@@ -116,6 +116,12 @@ class AdaptiveCombiner(Combiner):
             nn.Dropout(dropout),
             last,
         )
+
+    def train(self, mode: bool = True) -> 'AdaptiveCombiner':
+        super().train(mode)
+        if self.base is not None:  # it has learned already
+            self.base.eval()
+        return self
 
     @staticmethod
     def subsets(num_teachers: int) -> Tensor:
@@ -173,12 +179,19 @@ class AdaptiveCombiner(Combiner):
             chosen = log_policy.exp() @ self.actions
         if self.base is None:
             return chosen
-        base = self.base.weights(batch)
+        base = self._base_weights(batch)
         chosen = chosen * base
         # A subset of teachers that the base leaves out: the base decides.
         chosen = chosen.where(chosen.sum(dim=1, keepdim=True) > 0, base)
         total = base.sum(dim=1, keepdim=True)
         return chosen * (total / chosen.sum(dim=1, keepdim=True))
+
+    def _base_weights(self, batch: TeacherBatch) -> Tensor:
+        assert self.base is not None
+        base = self.base.weights(batch)
+        # A base that leaves out everybody has no say.
+        everyone = mean_weights(batch, self.mask_missing)
+        return base.where(base.sum(dim=1, keepdim=True) > 0, everyone)
 
     def forward(
         self,
@@ -200,7 +213,7 @@ class AdaptiveCombiner(Combiner):
     def _learn(
         self, log_policy: Tensor, batch: TeacherBatch, targets: Pairs
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        base = None if self.base is None else self.base.weights(batch)
+        base = None if self.base is None else self._base_weights(batch)
         reward = 100 * reciprocal_ranks(
             self.actions, batch.each, targets, batch.known, base
         )

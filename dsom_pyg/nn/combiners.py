@@ -156,6 +156,7 @@ class ReinforcedCombiner(Combiner):
                 f"estimator must be 'sampled' or 'exact', got '{estimator}'"
             )
         self.state, self.estimator = state, estimator
+        self.hidden_channels = hidden_channels
         self.mask_missing, self.advantage = mask_missing, advantage
         bits = torch.arange(1, 2**num_teachers)[:, None]
         subsets = bits.bitwise_right_shift(torch.arange(num_teachers)) & 1

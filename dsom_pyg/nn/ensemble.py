@@ -50,7 +50,14 @@ class TeacherEnsemble(nn.Module):
                 'need one or more teachers over the same entities and '
                 f'relations, got sizes (E, R) {sorted(sizes)}'
             )
-        self.teachers = nn.ModuleDict(teachers)
+        self.teachers = nn.ModuleDict()
+        for name, teacher in teachers.items():
+            if not name or '.' in name or hasattr(self.teachers, name):
+                raise ValueError(
+                    f'torch cannot hold a module called {name!r}, rename the '
+                    'modality'
+                )
+            self.teachers[name] = teacher
 
     @classmethod
     def from_features(

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from dsom_pyg.precision import matmul
 
-# Feature values this much smaller than the largest count as 0.
-DEAD = 1e-12
+# Feature values below this, and this much smaller than the largest, are 0.
+DEAD, DEAD_SHARE = 1e-20, 1e-12
 
 
 class EntityModule(nn.Module):
@@ -155,7 +155,8 @@ class FeatureProjection(EntityModule):
     and constant logits as a head: :obj:`present` tells.
 
     Args:
-        x: Features, zero rows where absent.
+        x: Features, zero rows where absent. Values below 1e-20 that are
+            also 1e-12 times smaller than the largest one count as 0.
         present: Which entities have the modality.
         hidden_channels: D.
 
@@ -183,7 +184,8 @@ class FeatureProjection(EntityModule):
         # Some encoders have dead channels with values near 1e-37, whose
         # products underflow: that says nothing, and is several times slower.
         x = x.masked_fill(~present[:, None], 0.0)
-        x = x.masked_fill(x.abs() < DEAD * x.abs().max(), 0.0)
+        dead = (DEAD_SHARE * x.abs().amax()).clamp(max=DEAD)
+        x = x.masked_fill(x.abs() < dead, 0.0)
         self.register_buffer('x', x, persistent=False)
         self.register_buffer('present', present.clone(), persistent=False)
         self.weight = nn.Parameter(torch.empty(x.size(1), 2 * hidden_channels))

@@ -71,8 +71,8 @@ def reciprocal_ranks(
         targets: Tails of the queries, row by row.
         known: True tails that are no rivals. (default: every other entity
             is a rival)
-        base: Weights of each query, not negative, that the actions multiply.
-            (default: 1)
+        base: Weights of each query, not negative, that the actions multiply;
+            where that leaves none of them, they count alone. (default: 1)
 
     Shapes:
         - **actions:** :math:`(A, M)`
@@ -115,6 +115,11 @@ def _block_ranks(
     if scale is not None:
         leads = leads * scale[pair]
     score = leads @ actions.t()
+    if scale is not None:
+        # An action of teachers that the base leaves out: the base decides.
+        void = scale @ (actions > 0).float().t() == 0
+        if void.any():
+            score = leads.sum(dim=1, keepdim=True).where(void[pair], score)
     count = (score > 0).float() + (score == 0).float() / 2
     return 1 + scatter(count, pair, dim_size=row.numel())
 

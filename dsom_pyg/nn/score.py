@@ -155,7 +155,12 @@ class ScoreFunction(nn.Module):
         head, tail = rows.split([head_index.numel(), tail_index.numel()])
         rel = self.relations[rel_type]
         query = self.query(head, rel)
-        logits = self.entities.scores(query, precision=precision)
+        if type(self).score_tails is ScoreFunction.score_tails:
+            logits = self.entities.scores(query, precision=precision)
+        else:
+            logits = self.score_tails(
+                head_index, rel_type, precision=precision
+            )
         return logits, Factors(head, rel, tail)
 
     def as_table(self: Model) -> Model:

@@ -53,6 +53,7 @@ class CompactState(nn.Module):
     ) -> None:
         super().__init__()
         self.k = min(k, degree.numel())
+        self.relation_channels = relation_channels
         self.register_buffer('degree', degree.float(), persistent=False)
         pairs = num_teachers * (num_teachers - 1)
         self._width = num_teachers * (self.k + 3) + pairs * (self.k + 1) + 3

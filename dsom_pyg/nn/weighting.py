@@ -61,7 +61,8 @@ class WeightedCombiner(Combiner):
         if counts is not None:
             zeros = torch.zeros(counts.numel(), num_teachers)
             self.offset = nn.Parameter(zeros)
-            self.register_buffer('counts', counts.clamp(min=1).float())
+            counts = counts.clamp(min=1).float()
+            self.register_buffer('counts', counts, persistent=False)
 
     def weights(self, batch: TeacherBatch) -> Tensor:
         log_weight = self.log_weight.expand(len(batch), -1)
@@ -191,7 +192,7 @@ class QueryWeights(Combiner):
         return cls(head, rel, ask(*asked))
 
     def weights(self, batch: TeacherBatch) -> Tensor:
-        key = batch.head * self.num_rels + batch.rel
+        key = batch.head.long() * self.num_rels + batch.rel
         at = torch.searchsorted(self.keys, key)
         known = self.keys[at.clamp(max=self.keys.numel() - 1)] == key
         known &= batch.rel < self.num_rels

@@ -7,6 +7,7 @@ import torch
 
 from dsom_pyg.precision import PRECISIONS, default_precision
 
+BATCHES = ('queries', 'triples')
 # And the rate each of them wants.
 OPTIMIZERS = {'adagrad': 0.1, 'adam': 0.02}
 
@@ -57,6 +58,14 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f'epochs must be positive, got {self.epochs}')
+        if self.batch_size < 1:
+            raise ValueError(
+                f'batch_size must be positive, got {self.batch_size}'
+            )
+        if self.batch_by not in BATCHES:
+            raise ValueError(
+                f"batch_by must be one of {BATCHES}, got '{self.batch_by}'"
+            )
         if not 0.0 <= self.cooldown <= 1.0:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
         if self.optimizer not in OPTIMIZERS:

@@ -56,9 +56,11 @@ class RecipeConfig:
             on DB15K)
         student: The loop of the student. A loop that is given here, or for
             the teachers, brings its own optimiser, rate and batches: if it
-            names none, Adagrad, 0.1, constant, and 500. (default: like that
-            of the teachers, from trials on the validation split of MKG-W;
-            after a warm start Adagrad, 0.1, constant, in batches of 500)
+            names none, Adagrad, 0.1, constant, and 500. (default: 12 epochs
+            like those of the default teachers, from trials on the validation
+            split of MKG-W; after a warm start Adagrad, 0.1, constant, in
+            batches of 500; device, seed, precision and progress bar are those
+            of :obj:`teachers`)
         distill: The objective of the student. (default: tau 2, gamma 4)
     """
 
@@ -86,10 +88,12 @@ class RecipeConfig:
     def __post_init__(self) -> None:
         # Found out now, not after the teachers were trained.
         for name in ('folds', 'weight_epochs', 'policy_epochs'):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value != int(value) or value < 1:
                 raise ValueError(
-                    f'{name} must be positive, got {getattr(self, name)}'
+                    f'{name} must be a positive integer, got {value}'
                 )
+            setattr(self, name, int(value))
         if self.folds == 1 and not 0 < self.ratio < 1:
             raise ValueError(f'ratio must lie in (0, 1), got {self.ratio}')
         if self.unlabeled != int(self.unlabeled) or self.unlabeled < 0:
@@ -97,7 +101,7 @@ class RecipeConfig:
                 'unlabeled is a number of queries (their share of a batch is '
                 f'distill.unlabeled); got {self.unlabeled}'
             )
-
+        self.unlabeled = int(self.unlabeled)
         start = self.distill.initial_accumulator
         if start and self.student_loop().optimizer != 'adagrad':
             raise ValueError(
@@ -110,7 +114,15 @@ class RecipeConfig:
         r"""The loop of the student: the given one, or the default."""
         if self.student is not None:
             return self.student
-        return FitConfig(lr=0.1) if self.warm_start else _loop()
+        loop = FitConfig(lr=0.1) if self.warm_start else _loop()
+        given = self.teachers
+        return replace(
+            loop,
+            device=given.device,
+            seed=given.seed,
+            precision=given.precision,
+            progress=given.progress,
+        )
 
     def objective(self, student: ComplEx) -> DistillConfig:
         r"""The objective for a student that :func:`start_student` made."""

@@ -180,6 +180,12 @@ class DistillConfig:
     initial_accumulator: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.form not in ('mean', 'sum'):
+            raise ValueError(
+                f"form must be 'mean' or 'sum', got '{self.form}'"
+            )
+        if self.tau <= 0:
+            raise ValueError(f'tau must be positive, got {self.tau}')
         if not 0.0 <= self.unlabeled <= 1.0:
             raise ValueError(
                 'unlabeled is a share of the batch, in [0, 1]; got '

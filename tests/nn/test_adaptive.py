@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from test_combiners import DATA, TARGETS, ensemble
+from torch import Tensor
 
 from dsom_pyg.graph import get_split
 from dsom_pyg.nn import (
@@ -245,3 +246,46 @@ def test_policy_gives_weights_and_respects_what_is_missing() -> None:
     hard = policy.weights(batch)
     for row in hard:
         assert (policy.actions == row).all(dim=1).any()
+
+
+def test_an_action_without_the_base_is_rewarded_as_the_base() -> None:
+    batch = said()
+    base = torch.tensor([[1.0, 0.0, 0.5], [0.3, 0.2, 0.1]] * 2)
+    actions = AdaptiveCombiner.subsets(3)
+    found = reciprocal_ranks(actions, batch.each, TARGETS, None, base)
+    text = (actions == torch.eye(3)[1]).all(dim=1).nonzero().item()
+    # The first action, of all teachers alike, is the base itself.
+    out = base[TARGETS.row, 1] == 0
+    torch.testing.assert_close(found[out, text], found[out, 0])
+    assert not torch.equal(found[~out, text], found[~out, 0])
+
+
+def test_a_base_has_learned_already() -> None:
+    torch.manual_seed(0)
+    base = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3))
+    before = {k: v.clone() for k, v in base.state_dict().items()}
+    policy = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3), base)
+    batch = said()
+    policy.train()(batch, TARGETS)
+    assert policy.training
+    assert not any(module.training for module in base.modules())
+    after = base.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert policy.state.count == 4
+
+
+def test_a_base_that_leaves_out_everybody_is_no_nan() -> None:
+    class TextAlone(WeightedCombiner):
+        def weights(self, batch: TeacherBatch) -> Tensor:
+            return batch.available * torch.eye(3)[2]
+
+    batch = said()
+    none = ~batch.available[:, 2]
+    assert none.any()
+    policy = AdaptiveCombiner(
+        compact(), AdaptiveCombiner.subsets(3), TextAlone(3)
+    ).eval()
+    weights = policy.weights(batch)
+    assert weights.isfinite().all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))
+    assert (weights[none] > 0).sum() == 3 * none.sum()

@@ -230,3 +230,47 @@ def test_reset_parameters_draws_anew() -> None:
     model.reset_parameters()
     for old, new in zip(before, model.parameters(), strict=True):
         assert not torch.equal(old, new)
+
+
+class Distance(ScoreFunction):
+    """Not a dot product; one bias a relation, besides."""
+
+    def __init__(self, entities: EntityModule, num_relations: int) -> None:
+        super().__init__(entities, num_relations, scale=1.0)
+        self.bias = torch.nn.Parameter(torch.randn(2 * num_relations, 1))
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        return head + rel
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        query, rows = self.query_vectors(head_index, rel_type), self.entities()
+        return self.bias[rel_type] - torch.cdist(query, rows[entities])
+
+
+def test_own_scores_are_what_is_trained() -> None:
+    model = Distance(free(), R)
+    head, rel = queries()
+    logits, factors = model.logits_and_factors(head, rel, torch.tensor([1, 8]))
+    torch.testing.assert_close(logits, model.score_tails(head, rel))
+    torch.testing.assert_close(factors.tail, model.entities()[[1, 8]])
+    logits.sum().backward()
+    assert (model.bias.grad[rel] == E).all()
+
+
+def test_large_numbers_do_not_erase_small_ones() -> None:
+    x = torch.tensor([[1.7e13, 60.0, 2.0], [5e12, 45.0, 9.0]])
+    entities = FeatureProjection(x, torch.ones(2).bool(), D)
+    assert torch.equal(entities.x, x)
+
+
+@pytest.mark.parametrize('name', ['values', 'audio.wav', ''])
+def test_a_name_that_torch_refuses(name: str) -> None:
+    features = {name: (torch.zeros(E, 2), torch.ones(E).bool())}
+    with pytest.raises(ValueError, match=f"called '{name}', rename"):
+        TeacherEnsemble.from_features(features, E, R, D)

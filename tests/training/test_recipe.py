@@ -102,12 +102,13 @@ def test_stages_and_what_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'folds': 0}, 'folds must be positive, got 0'),
-        ({'weight_epochs': 0}, 'weight_epochs must be positive'),
-        ({'policy_epochs': 0}, 'policy_epochs must be positive'),
+        ({'folds': 0}, 'folds must be a positive integer, got 0'),
+        ({'weight_epochs': 0}, 'weight_epochs must be a positive integer'),
+        ({'policy_epochs': 0}, 'policy_epochs must be a positive integer'),
         ({'ratio': 0.0}, 'ratio must lie in'),
         ({'unlabeled': 0.5}, r'distill\.unlabeled\); got 0\.5'),
         ({'unlabeled': -1}, 'got -1'),
+        ({'folds': 1.5}, 'folds must be a positive integer, got 1.5'),
     ],
 )
 def test_settings_are_checked_before_anything_is_trained(
@@ -288,8 +289,41 @@ def test_loops_of_the_recipe() -> None:
     # A trained start is not thrown away by Adam's first steps.
     warm = RecipeConfig(warm_start=True).student_loop()
     assert (warm.optimizer, warm.lr) == ('adagrad', 0.1)
+    # Where, how precisely and with which seed: like the teachers.
+    where = {
+        'device': 'meta',
+        'seed': 5,
+        'precision': 'bf16',
+        'progress': False,
+    }
+    for each in (False, True):
+        recipe = RecipeConfig(teachers=FitConfig(**where), warm_start=each)
+        plain = RecipeConfig(warm_start=each).student_loop()
+        assert recipe.student_loop() == replace(plain, **where)
     own = FitConfig(epochs=3)
     assert RecipeConfig(student=own, warm_start=True).student_loop() is own
+
+
+def test_whole_numbers_may_be_floats() -> None:
+    given = RecipeConfig(unlabeled=1e2, policy_epochs=2.0)  # type: ignore[arg-type]
+    assert (type(given.unlabeled), given.unlabeled) == (int, 100)
+    assert (type(given.policy_epochs), given.policy_epochs) == (int, 2)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options', 'message'),
+    [
+        (FitConfig, {'batch_size': 0}, 'batch_size must be positive, got 0'),
+        (FitConfig, {'batch_by': 'query'}, "got 'query'"),
+        (DistillConfig, {'form': 'average'}, "got 'average'"),
+        (DistillConfig, {'tau': 0.0}, 'tau must be positive, got 0.0'),
+    ],
+)
+def test_loops_and_objectives_are_checked(
+    kind: type, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**options)
 
 
 def test_a_graph_without_modalities() -> None:

@@ -150,6 +150,10 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'combiner: .*paper.*mean_advantage'):
         fit(task, DATA, config(), path)
     task = student()
+    task.combiner = ReinforcedCombiner.for_ensemble(task.ensemble, 32)
+    with pytest.raises(ValueError, match=r'channels=16.*channels=32'):
+        fit(task, DATA, config(), path)
+    task = student()
     task.student = DistMult(EntityEmbedding(30, 8), 4)
     with pytest.raises(ValueError, match=r'student: ComplEx.*DistMult'):
         fit(task, DATA, config(), path)
