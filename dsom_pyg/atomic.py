@@ -18,7 +18,11 @@ def whole_or_nothing(path: Path) -> Iterator[Path]:
     # Not from `tempfile`, whose files nobody else may read.
     temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        # safetensors makes such files as well.
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -80,7 +80,7 @@ def make_data(
     for name, part in zip(SPLITS, (train, val, test), strict=True):
         part = empty if part is None else part
         _check_range(name, part, num_entities, num_relations)
-        set_split(data, name, part)
+        set_split(data, name, Triples(*(ids.long() for ids in part)))
     return data
 
 
@@ -100,6 +100,8 @@ def _check_range(name: str, part: Triples, entities: int, rels: int) -> None:
         (edge_index, entities, 'entity'),
         (edge_type, rels, 'relation'),
     ):
+        if ids.is_floating_point():
+            raise ValueError(f"{what} ids of split '{name}' are no integers")
         bad = (ids < 0) | (ids >= limit)
         if bad.any():
             at = int(bad.nonzero()[0, -1])
@@ -321,7 +323,8 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
             not finite.
     """
     item, entity = data[_feature_edge(data, modality)].edge_index
-    x = data[modality].x
+    # Sums of half precision may overflow.
+    x = data[modality].x.to(torch.get_default_dtype())
     finite = x.isfinite().all(dim=1)
     if not finite.all():
         row = int((~finite).nonzero()[0])

@@ -10,6 +10,7 @@ Countries, places and sizes are taken from its texts.
 """
 
 import argparse
+import math
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -43,13 +44,15 @@ def numbers_of_countries(dataset: datasets.MultimodalDataset) -> list[Row]:
 def numbers_of_file(path: Path) -> list[Row]:
     """Rows of a file; what is no number is passed over."""
     rows = []
-    for line in path.read_text(encoding='utf-8').splitlines():
+    for line in path.read_text(encoding='utf-8-sig').splitlines():
         cells = line.split('\t')
         value = cells[2].partition('^^')[0].strip('"') if cells[2:] else ''
         try:
-            rows.append((cells[0], cells[1], float(value)))
+            row = (cells[0], cells[1], float(value))
         except (IndexError, ValueError):
             continue
+        if math.isfinite(row[2]):
+            rows.append(row)
     return rows
 
 

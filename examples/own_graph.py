@@ -71,8 +71,8 @@ def find(dataset: MKGFolder, head: str, rel: str) -> list[torch.Tensor]:
         (head, dataset.entity_names, dataset.entity_keys, 'entity'),
         (rel, dataset.relation_names, dataset.relation_keys, 'relation'),
     ):
-        ids = {each: at for at, each in enumerate(keys)}
-        ids |= {each: at for at, each in enumerate(names)}
+        ids = {each: at for at, each in enumerate(names)}
+        ids |= {each: at for at, each in enumerate(keys)}
         if name not in ids:
             raise SystemExit(unknown_name(name, ids, what))
         out.append(torch.tensor([ids[name]]))

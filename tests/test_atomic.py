@@ -3,6 +3,8 @@ import stat
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from dsom_pyg.atomic import whole_or_nothing
 
@@ -32,10 +34,14 @@ def test_failure_leaves_the_old_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ['a.txt']
 
 
-def test_others_may_read_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize('safe', [False, True])
+def test_others_may_read_it(tmp_path: Path, safe: bool) -> None:
     plain, path = tmp_path / 'plain', tmp_path / 'a.txt'
     plain.touch()
     with whole_or_nothing(path) as temporary:
-        temporary.touch()
+        if safe:
+            save_file({'x': torch.ones(1)}, temporary)
+        else:
+            temporary.touch()
     modes = {stat.S_IMODE(each.stat().st_mode) for each in (plain, path)}
     assert len(modes) == 1

@@ -325,3 +325,25 @@ def test_drop_modality(modality: str) -> None:
         drop_modality(data, modality, 2)
     with pytest.raises(ValueError, match="modality 'sound'"):
         drop_modality(data, 'sound', 0.5)
+
+
+def test_ids_are_whole_numbers_of_64_bits() -> None:
+    wide = random_triples(20)
+    narrow = Triples(wide.edge_index.int(), wide.edge_type.int())
+    size = int(wide.edge_index.max()) + 1
+    one, two = (make_data(size, 9, part) for part in (wide, narrow))
+    assert fingerprint(one) == fingerprint(two)
+    assert get_split(two, 'train').edge_index.dtype == torch.long
+    broken = Triples(wide.edge_index.float(), wide.edge_type)
+    with pytest.raises(ValueError, match="entity ids of split 'train'"):
+        make_data(size, 9, broken)
+
+
+def test_means_of_half_precision_do_not_overflow() -> None:
+    triples = Triples(torch.zeros(2, 1).long(), torch.zeros(1).long())
+    data = make_data(1, 1, triples)
+    data['text'].x = torch.full((2, 3), 40000.0).half()
+    edge = torch.tensor([[0, 1], [0, 0]])
+    data['text', 'describes', 'entity'].edge_index = edge
+    x, _ = pool_features(data, 'text')
+    assert (x == 40000).all()

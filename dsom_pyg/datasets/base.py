@@ -18,6 +18,7 @@ from dsom_pyg.datasets.feature_files import align, names_file, read_features
 from dsom_pyg.datasets.features import add_features, coverage_of, set_features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.step_identity import step_identity
 from dsom_pyg.datasets.store import load_graph, save_graph
 from dsom_pyg.encoders import Encoder
 
@@ -95,13 +96,15 @@ class MultimodalDataset(InMemoryDataset):
         transform: Applied to the graph at every access.
             (default: :obj:`None`)
         pre_transform: Applied once, before the graph is stored. It is told
-            apart from another one by its ``repr``. (default: :obj:`None`)
+            apart from another one by its ``repr`` or, if that is but an
+            address, its code, arguments and enclosed variables; not by global
+            variables that it reads. (default: :obj:`None`)
         force_reload: Process and encode again even if a processed file and
             cached features exist. (default: :obj:`False`)
         features: Files with the features of a modality, read by
             :func:`~dsom_pyg.datasets.read_features`, in the place of an
-            encoder; any name of a modality will do.
-            (default: :obj:`None`)
+            encoder; any name of a modality will do but ``'entity'`` and
+            ``'structure'``. (default: :obj:`None`)
 
     Shapes:
         - **data['text'].x:** :math:`(n, d)`, one row for each text
@@ -111,6 +114,9 @@ class MultimodalDataset(InMemoryDataset):
     Raises:
         DatasetError: A raw file or the output of an encoder is not as it
             should be. No processed file is left behind.
+        TypeError: An encoder is none.
+        ValueError: A modality has an encoder and a file, or a name that is
+            taken.
     """
 
     def __init__(
@@ -128,7 +134,13 @@ class MultimodalDataset(InMemoryDataset):
             modality: Path(path).expanduser()
             for modality, path in (features or {}).items()
         }
+        for modality, encoder in self._encoders.items():
+            _check_encoder(modality, encoder)
         for modality in self._feature_files:
+            if modality in ('entity', 'structure'):
+                raise ValueError(
+                    f'{modality!r} is taken, give the modality another name'
+                )
             if self._encoders.get(modality) is not None:
                 raise ValueError(
                     f"modality '{modality}' has an encoder and a feature "
@@ -171,12 +183,10 @@ class MultimodalDataset(InMemoryDataset):
             ]
             for modality, path in self._feature_files.items()
         }
-        # The address of a function says nothing about what it does.
-        step = re.sub(r' at 0x[0-9a-f]+', '', repr(self.pre_transform))
         return {
             'dataset': type(self).__name__,
             'format': FORMAT,
-            'pre_transform': step,
+            'pre_transform': step_identity(self.pre_transform),
             'features': files,
             **names,
         }
@@ -232,6 +242,8 @@ class MultimodalDataset(InMemoryDataset):
             'text': raw.entity_texts,
         }
         coverage = {name: _share(lists) for name, lists in items.items()}
+        # Before hours of encoding.
+        given = self._given_features(raw)
         for modality, encoder in self._encoders.items():
             if encoder is not None:
                 add_features(
@@ -244,15 +256,7 @@ class MultimodalDataset(InMemoryDataset):
                     raw.findings,
                 )
                 coverage[modality] = coverage_of(data, modality)
-        names = raw.entity_names
-        aliases = [
-            [name, *(raw.aliases[index] if raw.aliases else ())]
-            for index, name in enumerate(names)
-        ]
-        for modality, path in self._feature_files.items():
-            table = read_features(path)
-            x, entity, findings = align(table, aliases, str(path))
-            raw.findings.extend(findings)
+        for modality, (x, entity) in given.items():
             set_features(data, modality, x, entity)
             coverage[modality] = coverage_of(data, modality)
         if raw.described is not None:
@@ -268,6 +272,20 @@ class MultimodalDataset(InMemoryDataset):
             'findings': raw.findings.to_json(),
         }
         return data, meta
+
+    def _given_features(self, raw: RawGraph) -> dict[str, tuple[Tensor, ...]]:
+        # An id is sure, a readable name may be the id of somebody else.
+        aliases = [
+            [*(raw.aliases[index] if raw.aliases else ()), name]
+            for index, name in enumerate(raw.entity_names)
+        ]
+        given: dict[str, tuple[Tensor, ...]] = {}
+        for modality, path in self._feature_files.items():
+            table = read_features(path)
+            x, entity, findings = align(table, aliases, str(path))
+            raw.findings.extend(findings)
+            given[modality] = x, entity
+        return given
 
     def _check_sizes(self, raw: RawGraph) -> None:
         entities = graph.num_entities(raw.data)
@@ -328,6 +346,22 @@ class MultimodalDataset(InMemoryDataset):
         name, ``'description'`` is a further entry.
         """
         return dict(self._meta['coverage'])
+
+
+def _check_encoder(modality: str, encoder: Any) -> None:
+    if encoder is None:
+        return
+    if (
+        isinstance(encoder, type)
+        or not callable(encoder)
+        or not isinstance(getattr(encoder, 'name', None), str)
+        or not isinstance(getattr(encoder, 'out_channels', None), int)
+    ):
+        raise TypeError(
+            f'{modality}_encoder must be callable, with a name and '
+            f'out_channels, such as an object of dsom_pyg.encoders; got '
+            f'{encoder!r}'
+        )
 
 
 def _share(values: Sequence[object]) -> float:

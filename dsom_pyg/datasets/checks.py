@@ -38,7 +38,7 @@ LEAK = 0.1
 HARMLESS = (
     *('header', 'separator', 'unused column', 'self loop', 'literal'),
     *('other language', 'second name', 'name of an unknown entity'),
-    *('empty value', 'duplicate text', 'not an image'),
+    *('empty value', 'duplicate text', 'not an image', 'unused file'),
 )
 # What further sections report in full.
 ELSEWHERE = (' also in ', ' not in train')
@@ -267,11 +267,12 @@ class Checks:
         for path in dict.fromkeys(paths):
             try:
                 open_image(path)
-            except UnreadableImage as error:
+            except (UnreadableImage, OSError) as error:
                 bad += 1
                 if bad <= KEEP:
                     place = self._name(path)
-                    found = Finding('unreadable', error.reason, place)
+                    why = getattr(error, 'reason', None) or str(error)
+                    found = Finding('unreadable', why, place)
                     out.examples.append(found)
         out.facts = {'image files': len(set(paths)), 'unreadable': bad}
         if bad:

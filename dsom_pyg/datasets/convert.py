@@ -9,8 +9,8 @@ from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.datasets.headers import (
     NAME,
     TEXT,
+    frame_columns,
     item_columns,
-    triple_columns,
 )
 from dsom_pyg.datasets.labels import Labels
 from dsom_pyg.datasets.own import LabeledGraph, OwnGraph
@@ -37,9 +37,9 @@ def from_pandas(
 
     Args:
         frame: A :class:`pandas.DataFrame` with the columns head, relation
-            and tail, under these or similar names, or else as its first
-            three columns. A further column ``split`` (train, val, test)
-            gives the splits; without one they are drawn.
+            and tail, under these or similar names, or else as the first
+            three. A further column ``split`` (train, val, test) gives the
+            splits; without one they are drawn.
         texts: The texts of entities: a mapping from an entity to a text or
             a list of texts, a :class:`pandas.Series` indexed by entity, or a
             frame with the columns entity and text, under these or similar
@@ -51,14 +51,13 @@ def from_pandas(
 
     Raises:
         DatasetError: A cell is missing or empty; the message names the row.
+            Or the names of the columns do not tell which is which.
     """
     columns = [str(column) for column in frame.columns]
-    if len(columns) < 3:
-        raise DatasetError(
-            f'the frame needs the columns head, relation and tail, it has '
-            f'{columns}'
-        )
-    places = triple_columns(columns) or {'head': 0, 'rel': 1, 'tail': 2}
+    try:
+        places = frame_columns(columns)
+    except ValueError as error:
+        raise DatasetError(f'the frame of triples: {error}') from error
     lower = [column.lower() for column in columns]
     order = [places[key] for key in ('head', 'rel', 'tail')]
     if 'split' in lower:
@@ -229,6 +228,10 @@ def _items(values: Any, what: str) -> list[Item]:
 def _entity_items(
     entity: tuple[str, ...], value: Any, what: str
 ) -> list[Item]:
+    if hasattr(value, 'tolist'):  # an array, as of a column of lists
+        value = value.tolist()
+    if isinstance(value, list):
+        value = [each for each in value if not _is_missing(each)]
     if isinstance(value, str | Path):
         value = [value]
     elif not isinstance(value, Sequence) and _is_missing(value):

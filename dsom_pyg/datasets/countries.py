@@ -65,9 +65,10 @@ class Countries(MultimodalDataset):
         pre_transform: Callable[..., Any] | None = None,
         force_reload: bool = False,
     ) -> None:
-        if isinstance(image_encoder, str):
+        # Another string is refused by the base class.
+        if image_encoder == 'default':
             image_encoder = ImageStatistics()
-        if isinstance(text_encoder, str):
+        if text_encoder == 'default':
             text_encoder = TfidfText(out_channels=128)
         self._folder = data_folder()
         super().__init__(

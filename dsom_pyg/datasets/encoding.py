@@ -68,8 +68,15 @@ class FeatureCache:
 
         A damaged file is deleted, and its items are encoded again.
         """
+        return self._load(self._files())[0]
+
+    def _load(
+        self, paths: Sequence[Path]
+    ) -> tuple[dict[bytes, Tensor], list[Path]]:
+        # And the files that were read.
         rows: dict[bytes, Tensor] = {}
-        for path in self._files():
+        found = []
+        for path in paths:
             try:
                 with safe_open(str(path), framework='pt') as file:
                     if (file.metadata() or {}).get('encoder') != self.identity:
@@ -77,14 +84,15 @@ class FeatureCache:
                     keys, x = file.get_tensor('key'), file.get_tensor('x')
                 if x.shape != (len(keys), self.width):
                     raise ValueError('of another shape')
-            except FileNotFoundError:  # merged by another process
+            except OSError:  # merged by another process, or not for us
                 continue
             except (SafetensorError, ValueError):
                 path.unlink(missing_ok=True)
                 continue
             names = keys.numpy()
             rows.update((names[i].tobytes(), x[i]) for i in range(len(keys)))
-        return rows
+            found.append(path)
+        return rows, found
 
     def add(self, keys: Sequence[bytes], x: Tensor) -> None:
         r"""Store features of some items.
@@ -107,10 +115,9 @@ class FeatureCache:
 
     def merge(self) -> None:
         r"""Make one file of many."""
-        paths = self._files()
+        rows, paths = self._load(self._files())
         if len(paths) < 2:
             return
-        rows = self.load()
         if rows:
             self.add(list(rows), torch.stack(list(rows.values())))
         for path in paths:
@@ -238,7 +245,7 @@ def _encode(
         good = [item for at, item in enumerate(part) if at not in bad]
         try:
             return _checked(encoder, good, encoder(good)), bad
-        except DatasetError:
+        except (DatasetError, KeyError):  # KeyError: of `Precomputed`
             raise
         except Exception as error:
             found = _named(error, part) or _unreadable(part)
@@ -284,6 +291,7 @@ def _checked(encoder: Encoder, part: list[Any], x: Any) -> Tensor:
         raise DatasetError(
             f"encoder '{encoder.name}' must return floats, got {x.dtype}"
         )
+    x = x.detach().float().cpu()
     finite = x.isfinite().all(dim=1)
     if not finite.all():
         row = int((~finite).nonzero()[0])
@@ -291,4 +299,4 @@ def _checked(encoder: Encoder, part: list[Any], x: Any) -> Tensor:
             f"encoder '{encoder.name}' returned a non-finite feature for "
             f"'{part[row]}'"
         )
-    return x.detach().float().cpu()
+    return x

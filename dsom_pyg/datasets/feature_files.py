@@ -104,9 +104,21 @@ def save_features(
 
     Shapes:
         - **x:** :math:`(n, d)`
+
+    Raises:
+        ValueError: The file would not be read as what it is, or there are
+            not as many names as rows.
     """
+    path, x = Path(path).expanduser(), torch.as_tensor(x)
+    if path.suffix.lower() != '.safetensors':
+        raise ValueError(f"'{path}' must end in .safetensors: it will be one")
+    if x.dim() != 2 or (names is not None and len(names) != len(x)):
+        got = '' if names is None else f' and {len(names)} names'
+        raise ValueError(
+            f'need features [n, d] and n names, got {list(x.shape)}{got}'
+        )
     metadata = {} if names is None else {'names': json.dumps(list(names))}
-    with whole_or_nothing(Path(path)) as temporary:
+    with whole_or_nothing(path) as temporary:
         save_file({'x': x.contiguous()}, temporary, metadata)
 
 
@@ -211,7 +223,9 @@ def _to_table(path: Path, content: Any) -> FeatureTable:
             return _stack(path, arrays)
         content = arrays[matrix]
         if label is not None:
-            names = [_word(value) for value in arrays[label]]
+            given = arrays[label]
+            given = given.tolist() if hasattr(given, 'tolist') else given
+            names = [_word(path, value) for value in given]
     x = _matrix(path, content)
     if x.dim() != 2:
         raise DatasetError(
@@ -249,8 +263,18 @@ def _matrix(path: Path, value: Any) -> Tensor:
         ) from error
 
 
-def _word(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _word(path: Path, value: Any) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise DatasetError(
+                f'{path}: the name {value!r} is not UTF-8'
+            ) from error
+    # Ids that went through a table with a gap.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -260,6 +284,8 @@ def _read_safetensors(path: Path) -> Any:
             names = (file.metadata() or {}).get('names')
         if names is not None:
             content['names'] = json.loads(names)
+    except FileNotFoundError as error:  # it is there, see `read_features`
+        raise DatasetError(f'{path} may not be read: no permission') from error
     except (SafetensorError, ValueError) as error:
         raise DatasetError(f'{path} is damaged: {error}') from error
     return content

@@ -22,10 +22,10 @@ ITEM_SUFFIXES = ('.tsv', '.csv', '.txt', '.jsonl')
 STEMS = {
     'all': ('triples',),
     'train': ('train',),
-    'val': ('val', 'valid', 'validation'),
+    'val': ('val', 'valid', 'validation', 'dev'),
     'test': ('test',),
-    'texts': ('texts', 'descriptions'),
-    'names': ('names',),
+    'texts': ('texts', 'text', 'descriptions', 'description'),
+    'names': ('names', 'name'),
 }
 
 
@@ -169,6 +169,7 @@ def read_labels(root: Path, files: Mapping[str, Path]) -> Labels:
         files: What :func:`find_files` found there.
     """
     findings = Findings()
+    _note_unused(root, files, findings)
     labels = Labels({}, findings=findings, image_folder=root / 'images')
     for split in ('all', *SPLITS):
         if split not in files:
@@ -185,6 +186,17 @@ def read_labels(root: Path, files: Mapping[str, Path]) -> Labels:
         if kind in files:
             out += read_items(files[kind], words, findings)
     return labels
+
+
+def _note_unused(
+    root: Path, files: Mapping[str, Path], findings: Findings
+) -> None:
+    tables = {*TRIPLE_SUFFIXES, *ITEM_SUFFIXES}
+    for path in sorted(root.iterdir()):
+        table = path.is_file() and path.suffix.lower() in tables
+        images = path.is_dir() and path.name.lower() in ('image', 'img')
+        if (table or images) and path not in files.values():
+            findings.add('unused file', f"'{path.name}' plays no part", path)
 
 
 def _read_part(

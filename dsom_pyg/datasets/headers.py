@@ -6,7 +6,16 @@ from collections.abc import Sequence
 # What headers call a column; the first word that is there counts.
 HEAD = (
     *('head', 'subject', 'source', 'from', 'h', 's', 'head_entity', 'src'),
-    *('subj', 'start', 'entity1', 'entity_1', 'node1', 'node_1', 'e1'),
+    *(
+        'subj',
+        'start',
+        'start_node',
+        'entity1',
+        'entity_1',
+        'node1',
+        'node_1',
+        'e1',
+    ),
 )
 RELATION = (
     *('relation', 'predicate', 'relationship', 'property', 'edge_type'),
@@ -14,7 +23,16 @@ RELATION = (
 )
 TAIL = (
     *('tail', 'object', 'target', 'to', 't', 'o', 'tail_entity', 'dst'),
-    *('obj', 'end', 'entity2', 'entity_2', 'node2', 'node_2', 'e2'),
+    *(
+        'obj',
+        'end',
+        'end_node',
+        'entity2',
+        'entity_2',
+        'node2',
+        'node_2',
+        'e2',
+    ),
 )
 ENTITY = (
     *('entity', 'id', 'key', 'uri', 'entity_id', 'node', 'item'),
@@ -47,6 +65,38 @@ def triple_columns(header: Sequence[str]) -> Columns | None:
     if rel is None:
         return None
     return {'head': head, 'rel': rel, 'tail': tail}
+
+
+def frame_columns(columns: Sequence[str]) -> Columns:
+    r"""Where ``'head'``, ``'rel'`` and ``'tail'`` stand in a frame, whose
+    columns always have names.
+
+    Under the usual words; besides a head and a tail the only other column is
+    the relation. Columns called something else are taken by their place, if
+    no word speaks against that. A column ``'split'`` is none of them.
+
+    Raises:
+        ValueError: It cannot be told.
+    """
+    cells = [column.strip().lower() for column in columns]
+    free = [at for at, cell in enumerate(cells) if cell != 'split']
+    cells = [cells[at] for at in free]
+    keys = ('head', 'rel', 'tail')
+    found = [_find(cells, words) for words in (HEAD, RELATION, TAIL)]
+    head, rel, tail = found
+    if head is not None and tail is not None and rel is None:
+        rest = [at for at in range(len(cells)) if at not in (head, tail)]
+        if len(rest) == 1:
+            found = [head, rest[0], tail]
+    elif all(at in (None, place) for place, at in enumerate(found)):
+        found = [0, 1, 2]
+    if None in found or len(free) < 3:
+        raise ValueError(
+            'cannot tell head, relation and tail among the columns '
+            f'{list(columns)}; call them so'
+        )
+    places = [free[at] for at in found if at is not None]
+    return dict(zip(keys, places, strict=True))
 
 
 def maybe_name(cell: str) -> bool:
@@ -93,7 +143,10 @@ def is_relation_word(cell: str) -> bool:
 
 def _find(cells: Sequence[str], words: Sequence[str]) -> int | None:
     # As they are, or else without what says that they are labels.
-    bare = [re.sub(r'[ _-]+(id|name|label)$', '', cell) for cell in cells]
+    bare = [
+        re.sub(r'[ _-]+(id|name|label)$', '', cell.lstrip(':'))
+        for cell in cells
+    ]
     for row in (cells, bare):
         for word in words:
             if word in row:

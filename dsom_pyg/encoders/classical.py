@@ -18,7 +18,9 @@ class TfidfText:
 
     The vocabulary is fitted on the texts given in one call: features of two
     calls do not live in the same space. With fewer texts or words than
-    :obj:`out_channels`, the remaining columns are zero.
+    :obj:`out_channels`, the remaining columns are zero. Where no word occurs
+    in :obj:`min_count` texts, as in Chinese, which has no spaces, characters
+    in twos and threes take the place of words.
 
     Args:
         out_channels: d. (default: :obj:`128`)
@@ -41,14 +43,21 @@ class TfidfText:
 
         texts = [str(item) for item in items]
         out = torch.zeros(len(texts), self.out_channels)
-        vectorizer = TfidfVectorizer(
-            min_df=min(self.min_count, max(1, len(texts))),
-            ngram_range=(1, 2),
-            sublinear_tf=True,
+        options = {
+            'min_df': min(self.min_count, max(1, len(texts))),
+            'sublinear_tf': True,
+        }
+        words = TfidfVectorizer(ngram_range=(1, 2), **options)
+        characters = TfidfVectorizer(
+            analyzer='char_wb', ngram_range=(2, 3), **options
         )
-        try:
-            matrix = vectorizer.fit_transform(texts)
-        except ValueError:  # no word occurs often enough
+        for vectorizer in (words, characters):
+            try:
+                matrix = vectorizer.fit_transform(texts)
+                break
+            except ValueError:  # nothing occurs often enough
+                continue
+        else:
             return out
         width = min(self.out_channels, min(matrix.shape) - 1)
         if width < 1:

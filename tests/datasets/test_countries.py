@@ -174,3 +174,8 @@ def test_default_encoders(tmp_path: Path) -> None:
         _, present = pool_features(data, name)
         share = present.float().mean().item()
         assert share == pytest.approx(dataset.coverage()[name])
+
+
+def test_only_the_default_is_called_by_name() -> None:
+    with pytest.raises(TypeError, match=r"text_encoder .* got 'bert'"):
+        Countries(text_encoder='bert')  # type: ignore[arg-type]

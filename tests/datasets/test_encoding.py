@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from torch import Tensor
 
+from dsom_pyg.datasets import encoding
 from dsom_pyg.datasets.encoding import encode_items
 from dsom_pyg.datasets.reading import DatasetError
-from dsom_pyg.encoders import UnreadableImage
+from dsom_pyg.encoders import Precomputed, UnreadableImage
 
 
 class Bytes:
@@ -221,3 +223,43 @@ def test_nothing_to_encode(tmp_path: Path) -> None:
     assert out.x.shape == (0, 2)
     assert out.position.tolist() == []
     assert out.failures == {}
+
+
+def test_a_file_that_may_not_be_read_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_items(Bytes(), ['a', 'b'], tmp_path)
+    (theirs,) = tmp_path.rglob('*.safetensors')
+
+    def of_others(path: str, framework: str) -> Any:
+        # What safetensors says of a file without permission.
+        if path == str(theirs):
+            raise FileNotFoundError(path)
+        return safe_open(path, framework=framework)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding, 'safe_open', of_others)
+        mine = Bytes()
+        encode_items(mine, ['a', 'c'], tmp_path)
+        assert mine.encoded == ['a', 'c']
+    assert theirs.exists()
+    again = Bytes()
+    encode_items(again, ['a', 'b', 'c'], tmp_path)
+    assert again.encoded == []
+
+
+def test_float64_beyond_float32_is_refused() -> None:
+    class Huge(Bytes):
+        def __call__(self, items: Sequence[Any]) -> Tensor:
+            return torch.full((len(items), 2), 1e300, dtype=torch.float64)
+
+    with pytest.raises(DatasetError, match='non-finite'):
+        encode_items(Huge(), ['a'])
+
+
+def test_a_missing_feature_is_no_unreadable_image(tmp_path: Path) -> None:
+    names = [tmp_path / f'{x}.png' for x in 'abc']
+    known = {str(names[0]): [1.0], str(names[1]): [2.0]}
+    given = Precomputed({k: torch.tensor(v) for k, v in known.items()})
+    with pytest.raises(KeyError, match=r'c\.png'):
+        encode_items(given, names)

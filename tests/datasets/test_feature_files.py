@@ -196,3 +196,24 @@ def test_names_of_another_graph() -> None:
     table = FeatureTable(torch.ones(1, 1), ['x'])
     with pytest.raises(DatasetError, match="it has 'x', the graph 'a'"):
         align(table, [['a']], 'f')
+
+
+def test_names_may_be_numbers(tmp_path: Path) -> None:
+    for at, ids in enumerate(([7, 8, 9], [7.0, 8.0, 9.0])):
+        path = tmp_path / f'{at}.pt'
+        torch.save({'x': torch.tensor(X), 'ids': torch.tensor(ids)}, path)
+        assert read_features(path).names == ['7', '8', '9']
+    np.savez(tmp_path / 'n.npz', x=X, names=np.array([b'a', b'b', b'\xff']))
+    with pytest.raises(DatasetError, match=r'n\.npz.*not UTF-8'):
+        read_features(tmp_path / 'n.npz')
+
+
+def test_what_is_saved_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / 'f.safetensors'
+    save_features(path, X, NAMES)  # type: ignore[arg-type]
+    assert read_features(path).names == NAMES
+    with pytest.raises(ValueError, match=r"f\.npy' must end in \.safetensors"):
+        save_features(tmp_path / 'f.npy', torch.tensor(X), NAMES)
+    with pytest.raises(ValueError, match=r'got \[3, 2\] and 2 names'):
+        save_features(path, torch.tensor(X), NAMES[:2])
+    assert read_features(path).names == NAMES

@@ -507,3 +507,41 @@ def test_the_findings_are_json(tmp_path: Path) -> None:
     dataset = MKGFolder(root)
     text = json.dumps(dataset.findings.to_json())
     assert re.search('duplicate triple.*10', text)
+
+
+def test_an_id_goes_before_the_name_of_another(tmp_path: Path) -> None:
+    root = write(
+        tmp_path / 'g',
+        {
+            'triples.tsv': '1\tr\t2\n2\tr\t3\n3\tr\t1\n',
+            'names.tsv': '1\tAnimal Farm\n2\tCatch\n3\t2\n',
+        },
+    )
+    file = tmp_path / 'x.safetensors'
+    save_features(file, torch.tensor([[1.0], [2.0], [3.0]]), ['1', '2', '3'])
+    dataset = MKGFolder(root, split=(1.0, 0.0, 0.0), features={'a': file})
+    x, present = pool_features(dataset[0], 'a')
+    assert present.all()
+    assert x[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert 'feature of several entities' in dataset.findings.counts
+
+
+def test_files_that_play_no_part_are_named(tmp_path: Path) -> None:
+    root = write(
+        tmp_path / 'g',
+        {
+            'train.tsv': 'a\tr\tb\nb\tr\tc\n',
+            'dev.tsv': 'a\tr\tc\n',
+            'description.tsv': 'a\tthe first letter\n',
+            'extra.tsv': 'x\ty\tz\n',
+        },
+    )
+    (root / 'image').mkdir()
+    dataset = MKGFolder(root, split=(1.0, 0.0, 0.0))
+    assert named(dataset, 'val') == [('a', 'r', 'c')]
+    assert dataset.entity_texts[0] == ['the first letter']
+    told = dataset.findings.examples['unused file']
+    assert [each.message for each in told] == [
+        "'extra.tsv' plays no part",
+        "'image' plays no part",
+    ]

@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch_geometric.data import HeteroData
 from dsom_pyg.datasets import MultimodalDataset, save_features, store
 from dsom_pyg.datasets.base import RawGraph
 from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.step_identity import step_identity
 from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import (
     Triples,
@@ -375,3 +377,67 @@ def test_without_root_nothing_is_written(
     dataset = Toy(None, text_encoder=Lengths(), pre_transform=add_number)
     assert dataset[0]['entity'].label == 'numbered'
     assert list(tmp_path.iterdir()) == []
+
+
+def numbered(start: int, data: HeteroData) -> HeteroData:
+    data['entity'].number = torch.arange(3) + start
+    return data
+
+
+class Numbered:
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __call__(self, data: HeteroData) -> HeteroData:
+        return numbered(self.start, data)
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda start: lambda data: numbered(start, data),
+        lambda start: lambda data, start=start: numbered(start, data),
+        lambda start: partial(numbered, start),
+        lambda start: partial(lambda s, data: numbered(s, data), start),
+        Numbered,
+        lambda start: Numbered(start).__call__,
+    ],
+)
+def test_functions_are_told_apart_by_what_they_do(
+    tmp_path: Path, make: Callable[[int], Callable[[HeteroData], HeteroData]]
+) -> None:
+    for start in (0, 5, 0):
+        data = Toy(tmp_path, pre_transform=make(start))[0]
+        assert data['entity'].number[0] == start
+    assert Toy.reads == 2  # the third is the first
+
+
+def test_another_line_is_another_function() -> None:
+    assert step_identity(lambda x: x + 1) != step_identity(lambda x: x + 2)
+    assert step_identity(lambda x: x + 1) == step_identity(lambda x: x + 1)
+    loop: list[object] = []
+    loop.append(lambda: loop)
+    assert step_identity(loop[0]) == step_identity(loop[0])
+
+
+@pytest.mark.parametrize('encoder', ['bert', Lengths, 5])
+def test_no_encoder(encoder: Any) -> None:
+    with pytest.raises(TypeError, match='text_encoder must be callable'):
+        Toy(None, text_encoder=encoder)
+
+
+@pytest.mark.parametrize('name', ['entity', 'structure'])
+def test_names_that_are_taken(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is taken"):
+        Toy(None, features={name: tmp_path / 'x.npy'})
+
+
+def test_feature_files_are_read_before_anything_is_encoded(
+    tmp_path: Path,
+) -> None:
+    class Never(Lengths):
+        def __call__(self, items: Any) -> Tensor:
+            raise AssertionError
+
+    with pytest.raises(DatasetError, match='is missing'):
+        Toy(None, text_encoder=Never(), features={'a': tmp_path / 'x.npy'})

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -231,7 +232,12 @@ def test_a_missing_cell_names_its_row(cell: Any) -> None:
 @pytest.mark.parametrize(
     ('rows', 'columns', 'options', 'message'),
     [
-        ([('a', 'b')], ['head', 'tail'], {}, "it has .'head', 'tail'"),
+        (
+            [('a', 'b')],
+            ['head', 'tail'],
+            {},
+            "among the columns .'head', 'tail'",
+        ),
         ([], ['head', 'relation', 'tail'], {}, 'no training triple'),
         (
             [('a', 'r', 'b', 'training')],
@@ -404,3 +410,44 @@ def test_round_trip_of_anything(
     for split in SPLITS:
         wanted = {row[:3] for row in rows if row[3] == split}
         assert set(named(dataset, split)) == wanted
+
+
+@pytest.mark.parametrize(
+    ('columns', 'cells'),
+    [
+        ('head tail kind split', 'a b likes train'),
+        ('split x y z', 'train a likes b'),
+        (':START_ID :END_ID :TYPE since', 'a b likes 1990'),
+        ('start_node end_node verb', 'a b likes'),
+        ('object verb subject split', 'b likes a train'),
+        ('x relation y score', 'a likes b 0.5'),
+        ('head x y score', 'a likes b 0.5'),
+    ],
+)
+def test_columns_of_a_frame(columns: str, cells: str) -> None:
+    row = tuple(cells.split())
+    dataset = from_pandas(frame([row], columns.split()))
+    assert named(dataset, 'train') == [('a', 'likes', 'b')]
+
+
+@pytest.mark.parametrize(
+    'columns',
+    [
+        'subject object verb score',
+        'x y relation',
+        'x head relation',
+        'a tail b',
+    ],
+)
+def test_columns_that_cannot_be_told(columns: str) -> None:
+    names = columns.split()
+    with pytest.raises(DatasetError, match=f'columns .*{names[0]}.*call them'):
+        from_pandas(frame([tuple('abcd'[: len(names)])], names))
+
+
+def test_lists_of_a_frame_may_be_arrays() -> None:
+    texts = frame([('a', None)], ['entity', 'text'])
+    texts['text'] = [np.array(['one', None, 'two'], object)]
+    triples = frame([('a', 'r', 'b')], ['h', 'r', 't'])
+    dataset = from_pandas(triples, texts)
+    assert dataset.entity_texts[0] == ['one', 'two']

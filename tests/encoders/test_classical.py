@@ -82,3 +82,12 @@ def test_names_and_what_they_depend_on() -> None:
     assert ImageStatistics().name == 'image-statistics2-s32'
     assert not getattr(ImageStatistics(), 'corpus_dependent', False)
     assert TfidfText().corpus_dependent is True
+
+
+def test_tfidf_of_a_language_without_spaces() -> None:
+    texts = ['她住在海边', '他也住在海边', '矿工在山里挖煤', '他们在山里挖矿']
+    x = TfidfText(out_channels=3)(texts)
+    assert (x.norm(dim=1) > 0.99).all()
+    similar = x @ x.t()
+    assert similar[0, 1] > similar[0, 2]
+    assert similar[2, 3] > similar[1, 2]
