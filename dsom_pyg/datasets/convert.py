@@ -160,11 +160,16 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
 
     Args:
         dataset: Any dataset of the library.
+
+    Raises:
+        DatasetError: Two entities of a dataset without labels have one name.
     """
     import networkx as nx  # type: ignore[import-untyped, unused-ignore]
 
     own = isinstance(dataset, OwnGraph)
     keys = dataset.entity_keys if own else dataset.entity_names
+    if len(set(keys)) < len(keys):
+        raise DatasetError('two entities have the same name')
     relations = dataset.relation_keys if own else dataset.relation_names
     images = dataset.entity_images if own else [[] for _ in keys]
     names = dict(zip(relations, dataset.relation_names, strict=True))

@@ -163,7 +163,11 @@ def encode_items(
     for at, item in enumerate(items):
         try:
             keys[at] = _key(item)
-        except (FileNotFoundError, IsADirectoryError) as error:
+        except (
+            FileNotFoundError,
+            IsADirectoryError,
+            NotADirectoryError,
+        ) as error:
             failures[at] = str(error.strerror)
     cache = FeatureCache(folder, encoder) if folder else None
     if cache and refresh:

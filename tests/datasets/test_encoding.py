@@ -263,3 +263,11 @@ def test_a_missing_feature_is_no_unreadable_image(tmp_path: Path) -> None:
     given = Precomputed({k: torch.tensor(v) for k, v in known.items()})
     with pytest.raises(KeyError, match=r'c\.png'):
         encode_items(given, names)
+
+
+def test_a_path_that_leads_nowhere_is_missing(tmp_path: Path) -> None:
+    good = image(tmp_path / 'a.png', 1)
+    paths = [good, good / 'b.png', tmp_path, tmp_path / 'c.png']
+    found = encode_items(Bytes(), paths)
+    assert found.position.tolist() == [0]
+    assert sorted(found.failures) == [1, 2, 3]

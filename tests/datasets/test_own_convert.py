@@ -451,3 +451,12 @@ def test_lists_of_a_frame_may_be_arrays() -> None:
     triples = frame([('a', 'r', 'b')], ['h', 'r', 't'])
     dataset = from_pandas(triples, texts)
     assert dataset.entity_texts[0] == ['one', 'two']
+
+
+def test_equal_names_are_not_made_one_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = FakeMMKG(3, 1, 4)
+    monkeypatch.setitem(dataset._meta, 'entity_names', ['a', 'a', 'b'])
+    with pytest.raises(DatasetError, match='the same name'):
+        to_networkx(dataset)
