@@ -456,7 +456,7 @@ def test_lists_of_a_frame_may_be_arrays() -> None:
 def test_equal_names_are_not_made_one_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    dataset = FakeMMKG(3, 1, 4)
-    monkeypatch.setitem(dataset._meta, 'entity_names', ['a', 'a', 'b'])
+    dataset = FakeMMKG(30, 4, 200)
+    monkeypatch.setitem(dataset._meta, 'entity_names', ['a'] * 30)
     with pytest.raises(DatasetError, match='the same name'):
         to_networkx(dataset)
