@@ -415,6 +415,13 @@ def test_functions_are_told_apart_by_what_they_do(
 def test_another_line_is_another_function() -> None:
     assert step_identity(lambda x: x + 1) != step_identity(lambda x: x + 2)
     assert step_identity(lambda x: x + 1) == step_identity(lambda x: x + 1)
+    for make in (torch.zeros, np.zeros, lambda n: [torch.zeros(n)]):
+        one, two, other = make(5000), make(5000), make(5000)
+        (other if len(other) > 1 else other[0])[2500] = 1
+        first, second, third = (
+            step_identity(lambda data, x=x: x) for x in (one, two, other)
+        )
+        assert first == second != third
     loop: list[object] = []
     loop.append(lambda: loop)
     assert step_identity(loop[0]) == step_identity(loop[0])
