@@ -8,6 +8,8 @@ from torch import Tensor
 
 from dsom_pyg.query_index import Pairs, QueryIndex
 
+BATCHES = ('queries', 'triples')
+
 
 @dataclass(frozen=True)
 class QueryBatch:
@@ -50,9 +52,9 @@ class QueryLoader:
         batch_by: str = 'queries',
         seed: int = 0,
     ) -> None:
-        if batch_by not in ('queries', 'triples'):
+        if batch_by not in BATCHES:
             raise ValueError(
-                f"batch_by must be 'queries' or 'triples', got '{batch_by}'"
+                f"batch_by must be one of {BATCHES}, got '{batch_by}'"
             )
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from dsom_pyg.precision import PRECISIONS, default_precision
+from dsom_pyg.training.batches import BATCHES
 
-BATCHES = ('queries', 'triples')
 # And the rate each of them wants.
 OPTIMIZERS = {'adagrad': 0.1, 'adam': 0.02}
 

@@ -347,6 +347,28 @@ def test_unreadable_images(tmp_path: Path) -> None:
     assert 'images' not in audit(dataset, images=False).sections
 
 
+def test_an_image_without_permission_is_a_line_of_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder(tmp_path, train__tsv='a\tr\tb\nb\tr\tc\n')
+    (root / 'images').mkdir()
+    for name in ('a.png', 'b.png'):
+        Image.new('RGB', (4, 4)).save(root / 'images' / name)
+    dataset = MKGFolder(root, split=(1, 0, 0))
+
+    def refuses(path: Path) -> Image.Image:
+        if path.name == 'b.png':
+            raise PermissionError(13, 'Permission denied')
+        return Image.open(path)
+
+    monkeypatch.setattr('dsom_pyg.datasets.checks.open_image', refuses)
+    report = audit(dataset)
+    assert report['images'] == {'image files': 2, 'unreadable': 1}
+    (example,) = report.sections['images'].examples
+    assert example.file == 'images/b.png'
+    assert 'Permission denied' in example.message
+
+
 class Opens:
     name = 'opens'
     out_channels = 1

@@ -55,7 +55,7 @@ def test_order_follows_the_seed_and_goes_on() -> None:
 
 def test_bad_settings() -> None:
     index = train_index(FakeMMKG()[0])
-    with pytest.raises(ValueError, match="'queries' or 'triples'"):
+    with pytest.raises(ValueError, match="'queries', 'triples'"):
         QueryLoader(index, 4, 'entities')
     with pytest.raises(ValueError, match='batch_size'):
         QueryLoader(index, 0)
