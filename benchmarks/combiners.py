@@ -5,7 +5,8 @@
 For every seed: the teachers, the first of which is plain ComplEx-N3, and for
 every combiner the teachers at test time and the student that learned from
 them. Teachers may be larger or smaller than the student
-(``--teacher-channels``); a plain ComplEx-N3 of its size comes last then.
+(``--teacher-channels``), or several of each kind (``--committee``); a plain
+ComplEx-N3 of the student's size comes last then.
 Combiners are fitted on a part of train that their own teachers never saw
 (`dsom_pyg.training.cross_fit`), and then used with the full teachers; with
 ``--folds`` they are fitted on all of train, part by part. What has no joint
@@ -53,11 +54,10 @@ from dsom_pyg.training import (
     Fold,
     ModelTask,
     RecipeConfig,
-    build_teachers,
     fit,
     fit_folds,
+    fit_teachers,
     start_student,
-    teacher_n3,
     train_index,
 )
 
@@ -116,9 +116,15 @@ class Bench:
         self.report = Report(out, protocol, args.device)
 
     @property
-    def larger_teachers(self) -> bool:
-        """Whether teachers have another size than the student."""
-        return self.args.teacher_channels not in (None, self.args.channels)
+    def other_teachers(self) -> bool:
+        """Whether no teacher is what a plain model of the student's size is:
+        they have another size, or are committees.
+        """
+        other_size = self.args.teacher_channels not in (
+            None,
+            self.args.channels,
+        )
+        return other_size or self.args.committee > 1
 
     def recipe(self, seed: int) -> RecipeConfig:
         """The library's recipe, with its own optimiser and rates."""
@@ -129,6 +135,7 @@ class Bench:
         return RecipeConfig(
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
+            committee=args.committee,
             # A mask is for those who lack something.
             mask_missing=args.missing > 0,
             folds=args.folds,
@@ -172,7 +179,7 @@ class Bench:
 def plain(bench: Bench, seed: int, ensemble: nn.TeacherEnsemble) -> None:
     """Plain ComplEx-N3 of the student's size, where no teacher is that."""
     name = 'plain ComplEx-N3'
-    if not bench.larger_teachers or bench.report.done(name, seed):
+    if not bench.other_teachers or bench.report.done(name, seed):
         return
     recipe = bench.recipe(seed)
     cold = replace(recipe, warm_start=False)
@@ -183,21 +190,18 @@ def plain(bench: Bench, seed: int, ensemble: nn.TeacherEnsemble) -> None:
 
 def teachers(bench: Bench, seed: int) -> nn.TeacherEnsemble:
     """The teachers on all of train; the first one is plain ComplEx-N3 if it
-    has the size of the student.
+    has the size of the student and no others like it beside it.
     """
-    recipe = bench.recipe(seed)
-    ensemble = build_teachers(bench.data, recipe)
-    n3 = teacher_n3(ensemble, recipe)
+    folder = Path(bench.args.models) / f'teachers-{seed}'
+    folder.mkdir(parents=True, exist_ok=True)
+    ensemble, results = fit_teachers(bench.data, bench.recipe(seed), folder)
+    seconds = sum(result.seconds for result in results)
     for name in ensemble.modalities:
-        task = ModelTask(ensemble[name], n3[name], name)
-        path = Path(bench.args.models) / f'{name}-{seed}.safetensors'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result = fit(task, bench.data, recipe.teachers, checkpoint=path)
         row = f'teacher: {name}'
-        if name == 'structure' and not bench.larger_teachers:
+        if name == 'structure' and not bench.other_teachers:
             row = 'plain ComplEx-N3 = teacher: structure'
         if not bench.report.done(row, seed):
-            bench.record(row, seed, ensemble[name], seconds=result.seconds)
+            bench.record(row, seed, ensemble[name], seconds_of_all=seconds)
     return ensemble
 
 
@@ -368,6 +372,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, help='this one alone')
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--teacher-channels', type=int)
+    parser.add_argument('--committee', type=int, default=1)
     parser.add_argument('--student-n3', type=float, default=0.01)
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)

@@ -100,6 +100,36 @@ class TeacherEnsemble(nn.Module):
             teachers['joint'] = score(together, num_relations)
         return cls(teachers)
 
+    @classmethod
+    def concatenate(
+        cls, ensembles: Sequence['TeacherEnsemble']
+    ) -> 'TeacherEnsemble':
+        r"""A committee for each modality: one teacher whose logits are the
+        mean of those of several ensembles, see
+        :meth:`ScoreFunction.concatenate`.
+
+        Args:
+            ensembles: Of the same modalities.
+
+        Raises:
+            ValueError: Their modalities differ, or their teachers do not fit
+                together.
+        """
+        if not ensembles:
+            raise ValueError('need one or more ensembles, got none')
+        names = ensembles[0].modalities
+        for other in ensembles:
+            if other.modalities != names:
+                raise ValueError(
+                    'the ensembles of a committee must have the same '
+                    f'modalities, got {names} and {other.modalities}'
+                )
+        committees = {}
+        for name in names:
+            members = [ensemble[name] for ensemble in ensembles]
+            committees[name] = type(members[0]).concatenate(members)
+        return cls(committees)
+
     @property
     def modalities(self) -> list[str]:
         r"""Names of the teachers, in the order of the axis M."""

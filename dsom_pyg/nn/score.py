@@ -4,12 +4,18 @@ Teachers and student are the same class; only the entity module differs.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.nn.entity import EntityModule
+from dsom_pyg.nn.entity import (
+    EntityEmbedding,
+    EntityModule,
+    FeatureProjection,
+    JointEmbedding,
+)
 
 Model = TypeVar('Model', bound='ScoreFunction')
 
@@ -25,6 +31,19 @@ class Factors(NamedTuple):
     head: Tensor
     rel: Tensor
     tail: Tensor
+
+
+def side_by_side(rows: Sequence[Tensor]) -> Tensor:
+    r"""Rows [real | imaginary] of several models as those of one, which has
+    the coordinates of all: their real parts, then their imaginary ones.
+
+    Shapes:
+        - **rows:** :math:`(N, 2D_i)` each
+        - **output:** :math:`(N, 2 \sum_i D_i)`
+    """
+    halves = [row.chunk(2, dim=-1) for row in rows]
+    real, imaginary = zip(*halves, strict=True)
+    return torch.cat([*real, *imaginary], dim=-1)
 
 
 class ScoreFunction(nn.Module):
@@ -186,6 +205,49 @@ class ScoreFunction(nn.Module):
         memo = {id(self.entities): table}
         return copy.deepcopy(self, memo)
 
+    @classmethod
+    @torch.no_grad()
+    def concatenate(cls: type[Model], models: Sequence[Model]) -> Model:
+        r"""One model whose scores are the mean of those of several.
+
+        Its rows are theirs side by side, so its D is the sum of theirs: a
+        committee of models that were trained apart answers in one matrix
+        product, and can be used wherever one of them can.
+
+        Args:
+            models: Of this class, over the same entities, features and
+                relations; they may differ in D. Nothing of them is shared
+                but the features.
+
+        Raises:
+            ValueError: The models do not fit together; or it is not known
+                that their scores can be averaged this way, because their
+                class or their entity module is not of this library.
+        """
+        if not models:
+            raise ValueError('need one or more models, got none')
+        if cls not in (ComplEx, DistMult):
+            raise ValueError(
+                f'the scores of {cls.__name__} may not be a sum over '
+                'coordinates; concatenate ComplEx or DistMult models'
+            )
+        first = models[0]
+        for model in models:
+            _check_alike(cls, first, model)
+        # The features are those of the first one, not a copy.
+        features = {id(buffer): buffer for buffer in first.buffers()}
+        joined = copy.deepcopy(first, features)
+        for module in joined.modules():
+            if isinstance(module, EntityModule):
+                module.hidden_channels = sum(m.hidden_channels for m in models)
+        for path, old in first.named_parameters():
+            share = len(models) if path == 'relations' else 1
+            rows = [model.get_parameter(path) / share for model in models]
+            owner, _, name = path.rpartition('.')
+            new = nn.Parameter(side_by_side(rows), old.requires_grad)
+            setattr(joined.get_submodule(owner), name, new)
+        return joined
+
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}({self.entities!r}, '
@@ -215,3 +277,43 @@ class DistMult(ScoreFunction):
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
         return head * rel
+
+
+# Every parameter of these is rows of 2D coordinates.
+_BY_COORDINATE = (EntityEmbedding, FeatureProjection, JointEmbedding)
+
+
+def _check_alike(
+    kind: type[ScoreFunction], first: ScoreFunction, other: ScoreFunction
+) -> None:
+    inner = type(other.entities)
+    if inner not in _BY_COORDINATE:
+        raise ValueError(
+            f'the coordinates of {inner.__name__} may depend on each other; '
+            f'concatenate models over {_names(_BY_COORDINATE)}'
+        )
+    sizes = [(m.num_entities, m.num_relations) for m in (first, other)]
+    alike = (
+        type(other) is kind
+        and inner is type(first.entities)
+        and sizes[0] == sizes[1]
+        and _buffers_equal(first, other)
+    )
+    if not alike:
+        raise ValueError(
+            f'all must be {kind.__name__} models over the same entities, '
+            f'features and relations, got {first!r} and {other!r}'
+        )
+
+
+def _names(kinds: Sequence[type]) -> str:
+    return ', '.join(kind.__name__ for kind in kinds)
+
+
+def _buffers_equal(one: nn.Module, other: nn.Module) -> bool:
+    there = dict(other.named_buffers())
+    here = dict(one.named_buffers())
+    return here.keys() == there.keys() and all(
+        torch.equal(value, there[name].to(value.device))
+        for name, value in here.items()
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import torch
 from torch_geometric.data import HeteroData
@@ -19,14 +20,13 @@ from dsom_pyg.training.config import FitResult
 from dsom_pyg.training.fit import fit, train_index
 from dsom_pyg.training.recipe_config import RecipeConfig
 from dsom_pyg.training.stages import (
-    build_teachers,
     fit_folds,
     fit_policy,
+    fit_teachers,
     fit_weights,
     start_student,
-    teacher_n3,
 )
-from dsom_pyg.training.tasks import DistillTask, TeachersTask
+from dsom_pyg.training.tasks import DistillTask
 
 
 @dataclass
@@ -39,7 +39,8 @@ class Trained:
         policy: What combined them.
         results: What happened in training, stage by stage: ``'teachers'``,
             ``'policy'``, ``'student'``, and ``'start'`` if the student's
-            beginning had to be trained.
+            beginning had to be trained, ``'teachers-2'`` and so on for
+            further members of a committee.
     """
 
     student: ComplEx
@@ -82,11 +83,11 @@ def train_dsom(
         return folder and folder / f'{stage}.safetensors'
 
     results = {}
-    ensemble = build_teachers(data, config)
-    task = TeachersTask(ensemble, teacher_n3(ensemble, config))
     loop = config.teachers
-    results['teachers'] = fit(task, data, loop, path('teachers'))
-    epochs = results['teachers'].best_epoch
+    ensemble, trained = fit_teachers(data, config, folder)
+    for at, result in enumerate(trained):
+        results['teachers' if at == 0 else f'teachers-{at + 1}'] = result
+    epochs = round(mean(result.best_epoch for result in trained))
     folds = fit_folds(data, config, epochs, folder)
     weights = fit_weights(data, folds, config, path('weights'))
     policy, results['policy'] = fit_policy(

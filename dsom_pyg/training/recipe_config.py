@@ -6,6 +6,10 @@ from dsom_pyg.nn import ComplEx, EntityEmbedding
 from dsom_pyg.training.config import FitConfig
 from dsom_pyg.training.tasks import DistillConfig
 
+# Seeds of a committee lie this far apart, so that runs whose seeds are near
+# each other have no member in common.
+MEMBER_SEED = 1000
+
 
 def _loop() -> FitConfig:
     return FitConfig(batch_size=250, optimizer='adam', lr=0.02, cooldown=1.0)
@@ -18,6 +22,10 @@ class RecipeConfig:
     Args:
         hidden_channels: D of the student. (default: :obj:`256`)
         teacher_channels: D of the teachers. (default: that of the student)
+        committee: How many teachers of each kind are trained apart, with
+            seeds of their own; what is distilled is the mean of their
+            logits. Each costs as much as the first, and so do its folds.
+            (default: :obj:`1`)
         n3: Weight of the N3 regulariser of the teachers with a free entity
             table, structure and joint. (default: :obj:`0.05`)
         feature_n3: The same of the others. (default: :obj:`0.01`)
@@ -66,6 +74,7 @@ class RecipeConfig:
 
     hidden_channels: int = 256
     teacher_channels: int | None = None
+    committee: int = 1
     n3: float = 0.05
     feature_n3: float = 0.01
     joint: bool = True
@@ -87,7 +96,7 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         # Found out now, not after the teachers were trained.
-        for name in ('folds', 'weight_epochs', 'policy_epochs'):
+        for name in ('committee', 'folds', 'weight_epochs', 'policy_epochs'):
             value = getattr(self, name)
             if value != int(value) or value < 1:
                 raise ValueError(
@@ -109,6 +118,21 @@ class RecipeConfig:
                 'the student has another optimizer: give it '
                 "student=FitConfig(optimizer='adagrad', ...)"
             )
+
+    def members(self) -> list['RecipeConfig']:
+        r"""The settings of each member of the committee: these ones, but for
+        its size and the seed of the teachers' loop; the first has the given
+        seed.
+        """
+        loop = self.teachers
+        return [
+            replace(
+                self,
+                committee=1,
+                teachers=replace(loop, seed=loop.seed + at * MEMBER_SEED),
+            )
+            for at in range(self.committee)
+        ]
 
     def student_loop(self) -> FitConfig:
         r"""The loop of the student: the given one, or the default."""

@@ -1,9 +1,10 @@
 """The stages of the recipe."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ from dsom_pyg.training.held_out import (
     held_out_data,
 )
 from dsom_pyg.training.recipe_config import RecipeConfig
-from dsom_pyg.training.tasks import ModelTask
+from dsom_pyg.training.tasks import ModelTask, TeachersTask
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def _drawn_with(seed: int) -> Iterator[None]:
 
 def build_teachers(data: HeteroData, config: RecipeConfig) -> TeacherEnsemble:
     r"""Untrained teachers of all modalities of the graph, drawn with the
-    seed of their loop.
+    seed of their loop: one of each kind, the first member of a committee.
     """
     features = {name: pool_features(data, name) for name in modalities(data)}
     channels = config.teacher_channels
@@ -76,6 +77,41 @@ def teacher_n3(
     }
 
 
+def fit_teachers(
+    data: HeteroData,
+    config: RecipeConfig,
+    checkpoints: str | Path | None = None,
+) -> tuple[TeacherEnsemble, list[FitResult]]:
+    r"""Teachers on all of train.
+
+    Args:
+        data: The graph.
+        config: How, and how many of each kind.
+        checkpoints: A folder; every member of the committee is then written
+            there after each epoch, and goes on from there.
+            (default: :obj:`None`)
+
+    Returns:
+        The teachers, and how each member of the committee was trained.
+    """
+    ensembles, results = [], []
+    for at, member in enumerate(config.members()):
+        ensemble = build_teachers(data, member)
+        task = TeachersTask(ensemble, teacher_n3(ensemble, member))
+        stem = 'teachers' if at == 0 else f'teachers-{at + 1}'
+        path = checkpoints and Path(checkpoints) / f'{stem}.safetensors'
+        results.append(fit(task, data, member.teachers, path))
+        ensembles.append(ensemble)
+    return together(ensembles), results
+
+
+def together(ensembles: Sequence[TeacherEnsemble]) -> TeacherEnsemble:
+    r"""The only ensemble, or the committee of several."""
+    if len(ensembles) == 1:
+        return ensembles[0]
+    return TeacherEnsemble.concatenate(ensembles)
+
+
 def fit_folds(
     data: HeteroData,
     config: RecipeConfig,
@@ -86,20 +122,34 @@ def fit_folds(
 
     Args:
         data: The graph.
-        config: With :obj:`folds` and :obj:`ratio`.
+        config: With :obj:`folds` and :obj:`ratio`. All members of a
+            committee leave out the same parts.
         epochs: How long the teachers of all of train were trained.
-        checkpoints: As in :func:`cross_fit`. (default: :obj:`None`)
+        checkpoints: As in :func:`cross_fit`; those of further members of a
+            committee go to folders in it. (default: :obj:`None`)
     """
-    return cross_fit(
-        data,
-        lambda: build_teachers(data, config),
-        replace(config.teachers, epochs=epochs),
-        config.folds,
-        config.ratio,
-        teacher_n3(build_teachers(data, config), config),
-        seed=config.teachers.seed + 1,
-        checkpoints=checkpoints,
-    )
+    found = []
+    for at, member in enumerate(config.members()):
+        folder = checkpoints
+        if checkpoints is not None and at > 0:
+            folder = Path(checkpoints) / f'member-{at + 1}'
+            folder.mkdir(parents=True, exist_ok=True)
+        build = partial(build_teachers, data, member)
+        folds = cross_fit(
+            data,
+            build,
+            replace(member.teachers, epochs=epochs),
+            config.folds,
+            config.ratio,
+            teacher_n3(build(), member),
+            seed=config.teachers.seed + 1,
+            checkpoints=folder,
+        )
+        found.append(folds)
+    return [
+        replace(of_all[0], ensemble=together([f.ensemble for f in of_all]))
+        for of_all in zip(*found, strict=True)
+    ]
 
 
 def policy_loop(config: RecipeConfig, epochs: int) -> FitConfig:

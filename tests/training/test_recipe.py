@@ -32,6 +32,7 @@ from dsom_pyg.training import (
     fit,
     fit_folds,
     fit_policy,
+    fit_teachers,
     policy_loop,
     start_student,
     teacher_n3,
@@ -155,6 +156,50 @@ def test_weights_and_policy_learn_from_what_folds_hold(k: int) -> None:
     # Moments of what the policy saw: everything held out, both ways, thrice.
     queries = sum(len(fold.held_index()) for fold in folds)
     assert policy.state.count == 3 * queries
+
+
+def test_a_committee_is_the_mean_of_single_runs(tmp_path: Path) -> None:
+    settings = config(committee=2, folds=2)
+    head, rel = torch.tensor([0, 5, 9]), torch.tensor([0, 1, 6])
+    members = settings.members()
+    first, second = (member.teachers.seed for member in members)
+    assert first == LOOP.seed
+    assert second != first
+    alone = [
+        config(folds=2, teachers=replace(LOOP, seed=seed))
+        for seed in (first, second)
+    ]
+    singles = [fit_teachers(DATA, one)[0] for one in alone]
+    for _ in range(2):  # trained, then read from the files
+        ensemble, results = fit_teachers(DATA, settings, tmp_path)
+        assert len(results) == 2
+        expected = (singles[0](head, rel) + singles[1](head, rel)) / 2
+        torch.testing.assert_close(ensemble(head, rel), expected)
+    assert ensemble['structure'].hidden_channels == 16
+    # The parts that are left out are those of the first member.
+    folds = fit_folds(DATA, settings, 2, tmp_path)
+    for fold, other in zip(
+        folds, fit_folds(DATA, alone[0], 2, tmp_path), strict=True
+    ):
+        assert torch.equal(fold.held.edge_index, other.held.edge_index)
+        assert torch.equal(fold.seen.edge_index, other.seen.edge_index)
+        assert fold.ensemble['text'].hidden_channels == 16
+        assert other.ensemble['text'].hidden_channels == 8
+
+
+def test_a_student_of_a_committee(tmp_path: Path) -> None:
+    trained = train_dsom(DATA, config(committee=2), tmp_path)
+    assert trained.student.hidden_channels == 8
+    assert trained.ensemble['joint'].hidden_channels == 16
+    assert {'teachers', 'teachers-2'} < set(trained.results)
+    once = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.s*')}
+    again = train_dsom(DATA, config(committee=2), tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in once} == once
+    scores = [
+        t.combined(DATA).score_tails(torch.arange(3), torch.arange(3))
+        for t in (trained, again)
+    ]
+    torch.testing.assert_close(*scores)
 
 
 def test_test_triples_are_never_read() -> None:
