@@ -136,6 +136,8 @@ class Bench:
             hidden_channels=args.channels,
             teacher_channels=args.teacher_channels,
             committee=args.committee,
+            n3=args.n3,
+            feature_n3=args.feature_n3,
             # A mask is for those who lack something.
             mask_missing=args.missing > 0,
             folds=args.folds,
@@ -373,6 +375,9 @@ def main() -> None:
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--teacher-channels', type=int)
     parser.add_argument('--committee', type=int, default=1)
+    given = RecipeConfig()
+    parser.add_argument('--n3', type=float, default=given.n3)
+    parser.add_argument('--feature-n3', type=float, default=given.feature_n3)
     parser.add_argument('--student-n3', type=float, default=0.01)
     parser.add_argument('--epochs', type=int, default=12)
     parser.add_argument('--student-epochs', type=int, default=12)
