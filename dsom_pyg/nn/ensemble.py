@@ -128,7 +128,7 @@ class TeacherEnsemble(nn.Module):
         for name in names:
             members = [ensemble[name] for ensemble in ensembles]
             committees[name] = type(members[0]).concatenate(members)
-        return cls(committees)
+        return cls(committees).train(ensembles[0].training)
 
     @property
     def modalities(self) -> list[str]:

@@ -214,10 +214,13 @@ class ScoreFunction(nn.Module):
         committee of models that were trained apart answers in one matrix
         product, and can be used wherever one of them can.
 
+        Call it on :class:`ComplEx` or :class:`DistMult`.
+
         Args:
             models: Of this class, over the same entities, features and
                 relations; they may differ in D. Nothing of them is shared
-                but the features.
+                but the features. The device, whether it is trained further
+                (:obj:`requires_grad`) and all else is as in the first.
 
         Raises:
             ValueError: The models do not fit together; or it is not known
@@ -229,7 +232,7 @@ class ScoreFunction(nn.Module):
         if cls not in (ComplEx, DistMult):
             raise ValueError(
                 f'the scores of {cls.__name__} may not be a sum over '
-                'coordinates; concatenate ComplEx or DistMult models'
+                'coordinates; call it on ComplEx or DistMult'
             )
         first = models[0]
         for model in models:
@@ -242,7 +245,10 @@ class ScoreFunction(nn.Module):
                 module.hidden_channels = sum(m.hidden_channels for m in models)
         for path, old in first.named_parameters():
             share = len(models) if path == 'relations' else 1
-            rows = [model.get_parameter(path) / share for model in models]
+            rows = [
+                model.get_parameter(path).to(old.device) / share
+                for model in models
+            ]
             owner, _, name = path.rpartition('.')
             new = nn.Parameter(side_by_side(rows), old.requires_grad)
             setattr(joined.get_submodule(owner), name, new)
@@ -286,28 +292,28 @@ _BY_COORDINATE = (EntityEmbedding, FeatureProjection, JointEmbedding)
 def _check_alike(
     kind: type[ScoreFunction], first: ScoreFunction, other: ScoreFunction
 ) -> None:
-    inner = type(other.entities)
-    if inner not in _BY_COORDINATE:
-        raise ValueError(
-            f'the coordinates of {inner.__name__} may depend on each other; '
-            f'concatenate models over {_names(_BY_COORDINATE)}'
-        )
-    sizes = [(m.num_entities, m.num_relations) for m in (first, other)]
-    alike = (
+    for module in other.entities.modules():
+        inner = type(module)
+        if isinstance(module, EntityModule) and inner not in _BY_COORDINATE:
+            names = ', '.join(known.__name__ for known in _BY_COORDINATE)
+            raise ValueError(
+                f'the coordinates of {inner.__name__} may depend on each '
+                f'other; concatenate models over {names}'
+            )
+    if not (
         type(other) is kind
-        and inner is type(first.entities)
-        and sizes[0] == sizes[1]
+        and [type(m) for m in other.modules()]
+        == [type(m) for m in first.modules()]
+        and other.num_entities == first.num_entities
+        and other.num_relations == first.num_relations
+        and other.relations.dtype == first.relations.dtype
         and _buffers_equal(first, other)
-    )
-    if not alike:
+    ):
         raise ValueError(
             f'all must be {kind.__name__} models over the same entities, '
-            f'features and relations, got {first!r} and {other!r}'
+            f'features and relations, of one dtype, got {first!r} and '
+            f'{other!r}'
         )
-
-
-def _names(kinds: Sequence[type]) -> str:
-    return ', '.join(kind.__name__ for kind in kinds)
 
 
 def _buffers_equal(one: nn.Module, other: nn.Module) -> bool:

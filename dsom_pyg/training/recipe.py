@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 
 import torch
 from torch_geometric.data import HeteroData
@@ -39,8 +38,8 @@ class Trained:
         policy: What combined them.
         results: What happened in training, stage by stage: ``'teachers'``,
             ``'policy'``, ``'student'``, and ``'start'`` if the student's
-            beginning had to be trained, ``'teachers-2'`` and so on for
-            further members of a committee.
+            beginning had to be trained. Of a committee ``'teachers'`` is
+            the first member, ``'teachers-2'`` and so on are the others.
     """
 
     student: ComplEx
@@ -72,7 +71,9 @@ def train_dsom(
         data: The graph, with features of its modalities.
         config: How. (default: :class:`RecipeConfig()`)
         checkpoints: A folder; every stage then writes a file there after
-            each epoch, and goes on from it. (default: :obj:`None`)
+            each epoch, and goes on from it. A larger committee takes up the
+            teachers and folds of a smaller one; the files of the stages
+            after them have to be removed first. (default: :obj:`None`)
     """
     config = config or RecipeConfig()
     folder = None if checkpoints is None else Path(checkpoints)
@@ -87,7 +88,7 @@ def train_dsom(
     ensemble, trained = fit_teachers(data, config, folder)
     for at, result in enumerate(trained):
         results['teachers' if at == 0 else f'teachers-{at + 1}'] = result
-    epochs = round(mean(result.best_epoch for result in trained))
+    epochs = [result.best_epoch for result in trained]
     folds = fit_folds(data, config, epochs, folder)
     weights = fit_weights(data, folds, config, path('weights'))
     policy, results['policy'] = fit_policy(

@@ -22,10 +22,10 @@ class RecipeConfig:
     Args:
         hidden_channels: D of the student. (default: :obj:`256`)
         teacher_channels: D of the teachers. (default: that of the student)
-        committee: How many teachers of each kind are trained apart, with
-            seeds of their own; what is distilled is the mean of their
-            logits. Each costs as much as the first, and so do its folds.
-            (default: :obj:`1`)
+        committee: How many teachers of each kind are trained apart; what is
+            distilled is the mean of their logits. Each costs as much as the
+            first, and so do its folds; the steps of the distillation grow
+            wider as well. Their seeds lie 1000 apart. (default: :obj:`1`)
         n3: Weight of the N3 regulariser of the teachers with a free entity
             table, structure and joint. (default: :obj:`0.05`)
         feature_n3: The same of the others. (default: :obj:`0.01`)

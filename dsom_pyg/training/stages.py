@@ -99,7 +99,9 @@ def fit_teachers(
         ensemble = build_teachers(data, member)
         task = TeachersTask(ensemble, teacher_n3(ensemble, member))
         stem = 'teachers' if at == 0 else f'teachers-{at + 1}'
-        path = checkpoints and Path(checkpoints) / f'{stem}.safetensors'
+        path = None
+        if checkpoints is not None:
+            path = Path(checkpoints) / f'{stem}.safetensors'
         results.append(fit(task, data, member.teachers, path))
         ensembles.append(ensemble)
     return together(ensembles), results
@@ -115,7 +117,7 @@ def together(ensembles: Sequence[TeacherEnsemble]) -> TeacherEnsemble:
 def fit_folds(
     data: HeteroData,
     config: RecipeConfig,
-    epochs: int,
+    epochs: int | Sequence[int],
     checkpoints: str | Path | None = None,
 ) -> list[Fold]:
     r"""Teachers that never saw a part of train, to learn a policy from.
@@ -124,12 +126,16 @@ def fit_folds(
         data: The graph.
         config: With :obj:`folds` and :obj:`ratio`. All members of a
             committee leave out the same parts.
-        epochs: How long the teachers of all of train were trained.
+        epochs: How long the teachers of all of train were trained; one
+            number for all members of a committee, or one for each.
         checkpoints: As in :func:`cross_fit`; those of further members of a
             committee go to folders in it. (default: :obj:`None`)
     """
+    members = config.members()
+    if isinstance(epochs, int):
+        epochs = [epochs] * len(members)
     found = []
-    for at, member in enumerate(config.members()):
+    for at, (member, length) in enumerate(zip(members, epochs, strict=True)):
         folder = checkpoints
         if checkpoints is not None and at > 0:
             folder = Path(checkpoints) / f'member-{at + 1}'
@@ -138,7 +144,7 @@ def fit_folds(
         folds = cross_fit(
             data,
             build,
-            replace(member.teachers, epochs=epochs),
+            replace(member.teachers, epochs=length),
             config.folds,
             config.ratio,
             teacher_n3(build(), member),
@@ -253,7 +259,8 @@ def start_student(
         data: The graph.
         ensemble: The trained teachers. If they have a joint ComplEx of the
             student's size, a warm start is a copy of it.
-        config: With :obj:`warm_start` or without.
+        config: With :obj:`warm_start` or without. The joint teacher of a
+            committee has the D of all its members together.
         checkpoint: A file for the training of a joint model, where the
             teachers have no such one. (default: :obj:`None`)
 

@@ -121,8 +121,18 @@ def test_what_cannot_be_averaged_is_refused() -> None:
     features = FeatureProjection(X + 1, PRESENT, 4)
     with pytest.raises(ValueError, match=fitting):
         ComplEx.concatenate([text[0], ComplEx(features, R)])
+    double = ComplEx(entities(EntityEmbedding, 4), R).double()
+    with pytest.raises(ValueError, match='of one dtype'):
+        ComplEx.concatenate([one, double])
+    joint = entities(JointEmbedding, 4)
+    assert isinstance(joint, JointEmbedding)
+    joint.parts[0] = Own()
+    with pytest.raises(ValueError, match='coordinates of Own'):
+        ComplEx.concatenate([ComplEx(joint, R)])
     with pytest.raises(ValueError, match='one or more'):
         ComplEx.concatenate([])
+    with pytest.raises(ValueError, match='call it on ComplEx'):
+        ScoreFunction.concatenate([one, other])
 
 
 def test_ensembles_are_joined_modality_by_modality() -> None:
@@ -135,6 +145,10 @@ def test_ensembles_are_joined_modality_by_modality() -> None:
         for _ in range(2)
     ]
     joined = TeacherEnsemble.concatenate(several)
+    assert joined.training
+    for one in several:
+        one.eval()
+    assert not TeacherEnsemble.concatenate(several).training
     assert joined.modalities == ['structure', 'text', 'joint']
     expected = (several[0](HEAD, REL) + several[1](HEAD, REL)) / 2
     torch.testing.assert_close(joined(HEAD, REL), expected)

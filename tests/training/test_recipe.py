@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from dsom_pyg.training import (
     RecipeConfig,
     TeachersTask,
     build_teachers,
+    cross_fit,
     fit,
     fit_folds,
     fit_policy,
@@ -103,6 +105,7 @@ def test_stages_and_what_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
+        ({'committee': 0}, 'committee must be a positive integer, got 0'),
         ({'folds': 0}, 'folds must be a positive integer, got 0'),
         ({'weight_epochs': 0}, 'weight_epochs must be a positive integer'),
         ({'policy_epochs': 0}, 'policy_epochs must be a positive integer'),
@@ -158,48 +161,116 @@ def test_weights_and_policy_learn_from_what_folds_hold(k: int) -> None:
     assert policy.state.count == 3 * queries
 
 
+HEAD, REL = torch.tensor([0, 5, 9]), torch.tensor([0, 1, 6])
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {
+        path.relative_to(folder): path.stat().st_mtime_ns
+        for path in folder.rglob('*.safetensors')
+    }
+
+
 def test_a_committee_is_the_mean_of_single_runs(tmp_path: Path) -> None:
-    settings = config(committee=2, folds=2)
-    head, rel = torch.tensor([0, 5, 9]), torch.tensor([0, 1, 6])
-    members = settings.members()
-    first, second = (member.teachers.seed for member in members)
+    settings = config(committee=2)
+    first, second = (one.teachers.seed for one in settings.members())
     assert first == LOOP.seed
     assert second != first
-    alone = [
-        config(folds=2, teachers=replace(LOOP, seed=seed))
-        for seed in (first, second)
-    ]
-    singles = [fit_teachers(DATA, one)[0] for one in alone]
-    for _ in range(2):  # trained, then read from the files
-        ensemble, results = fit_teachers(DATA, settings, tmp_path)
-        assert len(results) == 2
-        expected = (singles[0](head, rel) + singles[1](head, rel)) / 2
-        torch.testing.assert_close(ensemble(head, rel), expected)
+    singles = []
+    for seed in (first, second):
+        one = config(teachers=replace(LOOP, seed=seed))
+        singles.append(fit_teachers(DATA, one)[0](HEAD, REL))
+    assert not torch.allclose(*singles)
+    ensemble, results = fit_teachers(DATA, settings, tmp_path)
+    torch.testing.assert_close(ensemble(HEAD, REL), sum(singles) / 2)
     assert ensemble['structure'].hidden_channels == 16
-    # The parts that are left out are those of the first member.
-    folds = fit_folds(DATA, settings, 2, tmp_path)
-    for fold, other in zip(
-        folds, fit_folds(DATA, alone[0], 2, tmp_path), strict=True
-    ):
-        assert torch.equal(fold.held.edge_index, other.held.edge_index)
-        assert torch.equal(fold.seen.edge_index, other.seen.edge_index)
-        assert fold.ensemble['text'].hidden_channels == 16
-        assert other.ensemble['text'].hidden_channels == 8
+    assert len(results) == 2
+    written = files(tmp_path)
+    names = {Path('teachers.safetensors'), Path('teachers-2.safetensors')}
+    assert set(written) == names
+    again, _ = fit_teachers(DATA, settings, tmp_path)
+    assert files(tmp_path) == written
+    assert torch.equal(again(HEAD, REL), ensemble(HEAD, REL))
 
 
-def test_a_student_of_a_committee(tmp_path: Path) -> None:
-    trained = train_dsom(DATA, config(committee=2), tmp_path)
+@pytest.mark.parametrize('k', [1, 2])
+def test_no_member_of_a_committee_saw_what_a_fold_holds(
+    k: int, tmp_path: Path
+) -> None:
+    settings = config(committee=2, folds=k, ratio=0.1)
+    expected = []
+    for member, epochs in zip(settings.members(), (3, 2), strict=True):
+        alone = cross_fit(
+            DATA,
+            partial(build_teachers, DATA, member),
+            replace(member.teachers, epochs=epochs),
+            k,
+            0.1,
+            teacher_n3(build_teachers(DATA, member), member),
+            seed=LOOP.seed + 1,  # one split for all members
+        )
+        expected.append(alone)
+    folds = fit_folds(DATA, settings, (3, 2), tmp_path)
+    assert len(folds) == k
+    for fold, one, other in zip(folds, *expected, strict=True):
+        assert torch.equal(one.held.edge_index, other.held.edge_index)
+        assert torch.equal(fold.held.edge_index, one.held.edge_index)
+        assert torch.equal(fold.seen.edge_index, one.seen.edge_index)
+        logits = [f.ensemble(HEAD, REL) for f in (one, other)]
+        assert not torch.allclose(*logits)
+        torch.testing.assert_close(
+            fold.ensemble(HEAD, REL), sum(logits) / 2, rtol=1e-4, atol=1e-5
+        )
+    names = [f'fold-{at + 1}-of-{k}.safetensors' for at in range(k)]
+    written = files(tmp_path)
+    further = {Path('member-2') / name for name in names}
+    assert set(written) == {*map(Path, names), *further}
+    fit_folds(DATA, settings, (3, 2), tmp_path)
+    assert files(tmp_path) == written
+
+
+def test_a_student_of_a_committee(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    recipe = importlib.import_module('dsom_pyg.training.recipe')
+
+    def spy(data, settings, epochs, folder):  # type: ignore[no-untyped-def]
+        asked.append(epochs)
+        return fit_folds(data, settings, epochs, folder)
+
+    monkeypatch.setattr(recipe, 'fit_folds', spy)
+    settings = config(
+        committee=3, teachers=replace(LOOP, eval_every=1, patience=2)
+    )
+    trained = train_dsom(DATA, settings, tmp_path)
     assert trained.student.hidden_channels == 8
-    assert trained.ensemble['joint'].hidden_channels == 16
-    assert {'teachers', 'teachers-2'} < set(trained.results)
-    once = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.s*')}
-    again = train_dsom(DATA, config(committee=2), tmp_path)
-    assert {p: p.stat().st_mtime_ns for p in once} == once
-    scores = [
-        t.combined(DATA).score_tails(torch.arange(3), torch.arange(3))
-        for t in (trained, again)
-    ]
-    torch.testing.assert_close(*scores)
+    assert trained.ensemble['joint'].hidden_channels == 24
+    # Each member's folds are trained as long as its teachers were.
+    stages = ('teachers', 'teachers-2', 'teachers-3')
+    best = [trained.results[stage].best_epoch for stage in stages]
+    assert asked == [best]
+    written = files(tmp_path)
+    assert Path('student.safetensors') in written
+    again = train_dsom(DATA, settings, tmp_path)
+    assert files(tmp_path) == written
+    for a, b in zip(
+        again.student.parameters(), trained.student.parameters(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('channels', [4, 8])
+def test_a_warm_student_of_a_committee(channels: int) -> None:
+    settings = config(committee=2, teacher_channels=channels)
+    ensemble, _ = fit_teachers(DATA, settings)
+    student, begun = start_student(DATA, ensemble, settings)
+    assert student.hidden_channels == 8
+    # Two of 4 make one of 8; two of 8 do not, and one is trained.
+    assert (begun is None) == (channels == 4)
+    if channels == 4:
+        joint = ensemble['joint'].score_tails(HEAD, REL)
+        assert torch.equal(student.score_tails(HEAD, REL), joint)
 
 
 def test_test_triples_are_never_read() -> None:
