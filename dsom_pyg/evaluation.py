@@ -8,22 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.graph import (
-    Triples,
-    add_reciprocals,
-    concat,
-    get_split,
-    known_triples,
-    num_entities,
-    num_relations,
-)
-from dsom_pyg.metrics import RankingResult, count_rivals, relation_categories
+from dsom_pyg.graph import Triples, add_reciprocals
+from dsom_pyg.kg import KG
+from dsom_pyg.metrics import RankingResult, count_rivals
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 
 class Scorer(Protocol):
-    r"""Anything that scores all entities as tails of queries: a score
-    function, or :class:`~dsom_pyg.nn.CombinedTeachers`.
+    r"""Anything that scores all entities as tails of queries: a model, or
+    :class:`~dsom_pyg.teachers.EnsembleScorer`.
     """
 
     def score_tails(
@@ -41,7 +34,7 @@ class Scorer(Protocol):
 @torch.no_grad()
 def evaluate(
     scorer: Scorer,
-    data: HeteroData,
+    data: HeteroData | KG,
     split: str = 'test',
     filter_splits: Sequence[str] = ('train', 'val', 'test'),
     batch_size: int = 500,
@@ -74,23 +67,17 @@ def evaluate(
         FloatingPointError: A score is NaN or infinite.
         ValueError: The split has no triples.
     """
-    size, rels = num_entities(data), num_relations(data)
-    targets = get_split(data, split)
-    if not targets.edge_type.numel():
+    graph = KG.of(data)
+    size = graph.num_entities
+    if not graph.triples(split).edge_type.numel():
         raise ValueError(f"split '{split}' has no triples to rank")
     if isinstance(filter_splits, str):
         filter_splits = (filter_splits,)
     # The targets themselves are never rivals, whatever the filter holds.
     names = list(dict.fromkeys((*filter_splits, split)))
-    everything = set(names) == {'train', 'val', 'test'}
-    true = (
-        known_triples(data)
-        if everything
-        else concat(*(get_split(data, name) for name in names))
-    )
     device = _device_of(scorer) if device is None else device
-    asked = QueryIndex(add_reciprocals(targets, rels)).to(device)
-    known = QueryIndex(add_reciprocals(true, rels)).to(device)
+    asked = graph.index(split).to(device)
+    known = graph.index(*names).to(device)
     batch_size, chunk = plan_memory(size, batch_size, max_memory)
     parts = []
     with _evaluating(scorer, device):
@@ -109,8 +96,8 @@ def evaluate(
         tail,
         above,
         equal,
-        num_relations=rels,
-        categories=relation_categories(get_split(data, 'train'), rels),
+        num_relations=graph.num_relations,
+        categories=graph.relation_categories,
         protocol={
             'split': split,
             'filter': '+'.join(names),

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
-class DamagedFile(ValueError):
+class DamagedFile(ValueError):  # noqa: N818
     r"""A file is truncated, or is no safetensors file."""
 
 

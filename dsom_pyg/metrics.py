@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from dsom_pyg.graph import Triples, add_reciprocals
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
@@ -53,18 +52,20 @@ def count_rivals(
     return better, least - better
 
 
-def relation_categories(triples: Triples, num_relations: int) -> Tensor:
+def relation_categories(index: QueryIndex, num_relations: int) -> Tensor:
     r"""Category of each relation: 1-1, 1-N, N-1 or N-N.
 
     A side counts as N when a query has more than 1.5 answers on average
     (`Bordes et al. <https://papers.nips.cc/paper/5071>`_, 2013).
 
+    Args:
+        index: Tails by query, reciprocals included.
+        num_relations: R.
+
     Shapes:
         - **output:** :math:`(R)`, positions in :data:`CATEGORIES`; a
           relation without triples gets 0
     """
-    both = add_reciprocals(triples, num_relations)
-    index = QueryIndex(both)
     size = 2 * num_relations
     queries = scatter(torch.ones_like(index.rel), index.rel, dim_size=size)
     pairs = scatter(index.ptr.diff(), index.rel, dim_size=size)

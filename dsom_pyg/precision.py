@@ -30,6 +30,17 @@ def default_precision(device: torch.device) -> str:
     return 'fp32'
 
 
+def resolve_precision(
+    precision: str | None, device: torch.device | str
+) -> str:
+    r"""The precision that was asked for, or the default of a device."""
+    if precision not in (None, *PRECISIONS):
+        raise ValueError(
+            f"precision must be one of {PRECISIONS}, got '{precision}'"
+        )
+    return precision or default_precision(torch.device(device))
+
+
 def _has(probe: str) -> bool:
     # Private in torch, hence the defensive look-up.
     supported = getattr(torch.cpu, probe, None)

@@ -33,6 +33,26 @@ class Pairs:
         return scatter(torch.ones_like(self.row), self.row, dim_size=num_rows)
 
 
+@dataclass(frozen=True)
+class QueryBatch:
+    r"""Queries with their training tails.
+
+    Shapes:
+        - **head, rel:** :math:`(B)`
+        - **targets:** :math:`(K)` pairs, the tails to learn
+        - **neighbors:** all of N(h, r) of each query; the same object as
+          ``targets`` in a batch of distinct queries
+    """
+
+    head: Tensor
+    rel: Tensor
+    targets: Pairs
+    neighbors: Pairs
+
+    def __len__(self) -> int:
+        return self.head.numel()
+
+
 class Queries(NamedTuple):
     r"""Queries without their answers.
 

@@ -1,60 +1,41 @@
 """Training: batches, the loop, and the tasks it runs."""
 
-from dsom_pyg.training.batches import QueryBatch, QueryLoader
-from dsom_pyg.training.config import FitConfig, FitResult
-from dsom_pyg.training.fit import Task, fit, train_index
-from dsom_pyg.training.held_out import (
+from dsom_pyg.training.batches import QueryLoader
+from dsom_pyg.training.fit import fit
+from dsom_pyg.training.folds import (
     Fold,
+    KFolds,
+    OneFold,
     PolicyTask,
-    cross_fit,
-    held_out_data,
+    held_graph,
 )
-from dsom_pyg.training.recipe import Trained, train_dsom
-from dsom_pyg.training.recipe_config import RecipeConfig
-from dsom_pyg.training.stages import (
-    build_teachers,
-    fit_folds,
-    fit_policy,
-    fit_teachers,
-    fit_weights,
-    policy_loop,
-    start_student,
-    teacher_n3,
-)
-from dsom_pyg.training.tasks import (
-    DistillConfig,
+from dsom_pyg.training.loop import Adagrad, Adam, FitResult, Loop
+from dsom_pyg.training.objectives import (
+    Distill,
     DistillTask,
     ModelTask,
     TeachersTask,
-    model_step,
 )
+from dsom_pyg.training.run import Run, drawn_with
+from dsom_pyg.training.task import Task
 
 __all__ = [
-    'DistillConfig',
+    'Adagrad',
+    'Adam',
+    'Distill',
     'DistillTask',
-    'FitConfig',
     'FitResult',
     'Fold',
+    'KFolds',
+    'Loop',
     'ModelTask',
+    'OneFold',
     'PolicyTask',
-    'QueryBatch',
     'QueryLoader',
-    'RecipeConfig',
+    'Run',
     'Task',
     'TeachersTask',
-    'Trained',
-    'build_teachers',
-    'cross_fit',
+    'drawn_with',
     'fit',
-    'fit_folds',
-    'fit_policy',
-    'fit_teachers',
-    'fit_weights',
-    'held_out_data',
-    'model_step',
-    'policy_loop',
-    'start_student',
-    'teacher_n3',
-    'train_dsom',
-    'train_index',
+    'held_graph',
 ]

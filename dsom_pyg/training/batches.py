@@ -1,34 +1,12 @@
 """Batches of distinct queries, or of triples as their special case."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from dsom_pyg.query_index import Pairs, QueryIndex
+from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 
 BATCHES = ('queries', 'triples')
-
-
-@dataclass(frozen=True)
-class QueryBatch:
-    r"""Queries with their training tails.
-
-    Shapes:
-        - **head, rel:** :math:`(B)`
-        - **targets:** :math:`(K)` pairs, the tails to learn
-        - **neighbors:** all of N(h, r) of each query; the same object as
-          ``targets`` in a batch of distinct queries
-    """
-
-    head: Tensor
-    rel: Tensor
-    targets: Pairs
-    neighbors: Pairs
-
-    def __len__(self) -> int:
-        return self.head.numel()
 
 
 class QueryLoader:

@@ -1,16 +1,19 @@
-"""Checkpoints: safetensors with a JSON header, written atomically."""
+"""Trained modules in a file, with what they belong to."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import dsom_pyg
-from dsom_pyg.atomic import whole_or_nothing
+from dsom_pyg.files import (
+    DamagedFile,
+    load_tensors,
+    read_header,
+    save_tensors,
+)
 
 FORMAT = 'dsom_pyg-1'
 
@@ -31,9 +34,8 @@ def save_checkpoint(
         meta: Anything JSON can hold: configuration, data fingerprint,
             ``entity_names``, ``relation_names``.
     """
-    path = Path(path)
     tensors = {
-        f'{name}/{key}': value.detach().cpu().contiguous().clone()
+        f'{name}/{key}': value
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
@@ -42,8 +44,7 @@ def save_checkpoint(
         'version': dsom_pyg.__version__,
         'meta': json.dumps(dict(meta or {})),
     }
-    with whole_or_nothing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    save_tensors(path, tensors, header)
 
 
 def load_checkpoint(
@@ -77,11 +78,10 @@ def load_checkpoint(
             f'{[meta.get(key) for key in differing]}'
         )
     states: dict[str, dict[str, Tensor]] = {name: {} for name in modules}
-    with safe_open(str(path), framework='pt') as file:
-        for key in file.keys():  # noqa: SIM118
-            name, _, rest = key.partition('/')
-            if name in states:
-                states[name][rest] = file.get_tensor(key)
+    for key, value in load_tensors(path)[0].items():
+        name, _, rest = key.partition('/')
+        if name in states:
+            states[name][rest] = value
     for name, module in modules.items():
         own = {k: v.shape for k, v in module.state_dict().items()}
         saved = {k: v.shape for k, v in states[name].items()}
@@ -98,11 +98,8 @@ def load_checkpoint(
 def read_meta(path: str | Path) -> dict[str, Any]:
     r"""The meta data of a checkpoint, without its parameters."""
     try:
-        with safe_open(str(path), framework='pt') as file:
-            header = file.metadata() or {}
-    except Exception as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        header = read_header(path)
+    except DamagedFile as error:
         raise ValueError(
             f'{path} is not a whole checkpoint: {error}'
         ) from error

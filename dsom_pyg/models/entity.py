@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.precision import matmul
-
 # Feature values below this, and this much smaller than the largest, are 0.
 DEAD, DEAD_SHARE = 1e-20, 1e-12
 
@@ -14,8 +12,9 @@ DEAD, DEAD_SHARE = 1e-20, 1e-12
 class EntityModule(nn.Module):
     r"""Base class: a module whose output is the entity matrix.
 
-    A subclass gives :meth:`forward`; :meth:`rows` and :meth:`scores` may be
-    overridden where there is a cheaper way than through the whole matrix.
+    A subclass gives :meth:`forward`. Where there is a cheaper way than
+    through the whole matrix, it may override :meth:`rows`, and
+    :meth:`coordinates` with :meth:`basis`, and :meth:`once` then.
 
     Args:
         num_entities: E.
@@ -32,6 +31,11 @@ class EntityModule(nn.Module):
         self.num_entities = num_entities
         self.hidden_channels = hidden_channels
 
+    by_coordinate = False
+    r"""Whether every parameter is rows of :math:`2D` coordinates that do not
+    depend on each other. A class says it of itself, not of its subclasses.
+    """
+
     @property
     def available(self) -> Tensor | None:
         r"""Which entities have the modality, ``[E]``, or :obj:`None` for
@@ -43,6 +47,14 @@ class EntityModule(nn.Module):
         r"""The entity matrix, ``[E, 2D]``."""
         raise NotImplementedError
 
+    def once(self) -> 'EntityModule':
+        r"""This module for one training step.
+
+        The matrix is computed once, however often it is read: a network has
+        the same dropout mask for heads and for tails.
+        """
+        return Computed(self())
+
     def rows(self, index: Tensor) -> Tensor:
         r"""Rows of the matrix.
 
@@ -53,7 +65,7 @@ class EntityModule(nn.Module):
         return self()[index]
 
     def coordinates(self, query: Tensor) -> Tensor:
-        r"""What of a query the scores depend on: :meth:`scores` is
+        r"""What of a query the scores depend on: they are
         ``coordinates(query) @ basis().t()``.
 
         Shapes:
@@ -67,37 +79,13 @@ class EntityModule(nn.Module):
         return self()
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Tensor]]:
-        r"""Coordinates and bases whose products sum to :meth:`scores`.
+        r"""Coordinates and bases whose products sum to the scores.
 
         More than one where parts of the basis are frozen: a product with
         all of it would cost the gradient of these, too. Side by side they
         must be :meth:`coordinates` and :meth:`basis`.
         """
         return [(self.coordinates(query), self.basis())]
-
-    def scores(
-        self,
-        query: Tensor,
-        entities: slice = slice(None),
-        precision: str = 'fp32',
-    ) -> Tensor:
-        r"""Dot products of query vectors with entity rows.
-
-        Args:
-            query: Query vectors.
-            entities: Which entities. (default: all)
-            precision: See :func:`~dsom_pyg.precision.matmul`.
-
-        Shapes:
-            - **query:** :math:`(B, 2D)`
-            - **output:** :math:`(B, E)`
-        """
-        (coordinates, basis), *others = self.terms(query)
-        total = matmul(coordinates, basis[entities].t(), precision)
-        for coordinates, basis in others:
-            # In place: no gradient looks back at a product.
-            total.add_(matmul(coordinates, basis[entities].t(), precision))
-        return total
 
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
@@ -121,6 +109,24 @@ class EntityModule(nn.Module):
         )
 
 
+class Computed(EntityModule):
+    r"""A matrix that has been computed.
+
+    Shapes:
+        - **matrix:** :math:`(E, 2D)`
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(matrix.size(0), matrix.size(1) // 2)
+        self._matrix = matrix
+
+    def forward(self) -> Tensor:
+        return self._matrix
+
+    def once(self) -> EntityModule:
+        return self
+
+
 class EntityEmbedding(EntityModule):
     r"""A free table, one trainable row an entity (structure modality).
 
@@ -130,6 +136,8 @@ class EntityEmbedding(EntityModule):
         scale: Standard deviation of the initial values.
             (default: :obj:`1e-3`)
     """
+
+    by_coordinate = True
 
     def __init__(
         self, num_entities: int, hidden_channels: int, scale: float = 1e-3
@@ -146,6 +154,9 @@ class EntityEmbedding(EntityModule):
 
     def forward(self) -> Tensor:
         return self.weight
+
+    def once(self) -> EntityModule:
+        return self
 
 
 class FeatureProjection(EntityModule):
@@ -168,6 +179,7 @@ class FeatureProjection(EntityModule):
     to the dataset, the parameters to the model.
     """
 
+    by_coordinate = True
     x: Tensor
     present: Tensor
 
@@ -201,6 +213,9 @@ class FeatureProjection(EntityModule):
     def forward(self) -> Tensor:
         return self.x @ self.weight
 
+    def once(self) -> EntityModule:
+        return self
+
     def rows(self, index: Tensor) -> Tensor:
         return self.x[index] @ self.weight
 
@@ -229,6 +244,8 @@ class JointEmbedding(EntityModule):
         scale: Standard deviation of the initial free values.
             (default: :obj:`1e-3`)
     """
+
+    by_coordinate = True
 
     def __init__(
         self,
@@ -261,6 +278,12 @@ class JointEmbedding(EntityModule):
 
     def forward(self) -> Tensor:
         return torch.stack([part() for part in self._each()]).sum(dim=0)
+
+    def once(self) -> EntityModule:
+        known = (EntityEmbedding, FeatureProjection)
+        if all(type(part) in known for part in self.parts):
+            return self
+        return Computed(self())
 
     def rows(self, index: Tensor) -> Tensor:
         rows = [part.rows(index) for part in self._each()]

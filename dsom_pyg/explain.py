@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.graph import (
-    add_reciprocals,
-    get_split,
-    modalities,
-    num_entities,
-    num_relations,
-    pool_features,
-)
-from dsom_pyg.nn import Combiner, TeacherEnsemble
-from dsom_pyg.nn.weighting import ask
-from dsom_pyg.query_index import Queries, QueryIndex
+from dsom_pyg.kg import KG
+from dsom_pyg.query_index import Queries
+from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
 
 DEGREES = (2, 5, 10, 20, 50)
 ANSWERS = (1, 2, 5, 20)
@@ -42,7 +34,7 @@ class Choices:
 
 @torch.no_grad()
 def choices(
-    data: HeteroData,
+    data: HeteroData | KG,
     ensemble: TeacherEnsemble,
     combiner: Combiner,
     split: str = 'test',
@@ -69,9 +61,8 @@ def choices(
         top: How many relations and types to show. (default: :obj:`15`)
         batch_size: Queries at a time. (default: :obj:`500`)
     """
-    num_rels = num_relations(data)
-    seen = QueryIndex(add_reciprocals(get_split(data, 'train'), num_rels))
-    asked = QueryIndex(add_reciprocals(get_split(data, split), num_rels))
+    graph = KG.of(data)
+    seen, asked = graph.index('train'), graph.index(split)
     device = next(ensemble.parameters()).device
     queries = Queries(asked.head.to(device), asked.rel.to(device))
     combiner.to(device)
@@ -79,11 +70,11 @@ def choices(
     weights = (weights / weights.sum(dim=1, keepdim=True)).cpu()
     if len(asked) == 0:
         raise ValueError(f"split '{split}' has no triples to ask about")
-    names = _names(relation_names, num_rels, 'relation_names')
+    names = _names(relation_names, graph.num_relations, 'relation_names')
     if types is None:
-        types = entity_types(data, names)
-    types = _names(types, num_entities(data), 'types')
-    groups = query_groups(data, asked.head, asked.rel, names, types, top)
+        types = entity_types(graph, names)
+    types = _names(types, graph.num_entities, 'types')
+    groups = query_groups(graph, asked.head, asked.rel, names, types, top)
     return Choices(
         ensemble.modalities,
         {
@@ -98,7 +89,7 @@ def choices(
 
 
 def query_groups(
-    data: HeteroData,
+    graph: KG,
     head: Tensor,
     rel: Tensor,
     relation_names: Sequence[str],
@@ -110,15 +101,13 @@ def query_groups(
     Shapes:
         - **head, rel, each mask:** :math:`(Q)`
     """
-    num_rels = num_relations(data)
-    train = get_split(data, 'train')
+    num_rels = graph.num_relations
     names = list(relation_names)
     names += [f'{name}, heads asked' for name in names]
     number = {name: at for at, name in enumerate(dict.fromkeys(types))}
     kind = torch.tensor([number[name] for name in types])[head]
-    size = num_entities(data)
-    degree = torch.bincount(train.edge_index.flatten(), minlength=size)[head]
-    seen = QueryIndex(add_reciprocals(train, num_rels)).lookup(head, rel)
+    degree = graph.degree[head]
+    seen = graph.index('train').lookup(head, rel)
     groups = {
         'all': [('all queries', torch.ones_like(rel).bool())],
         'side': [
@@ -130,8 +119,8 @@ def query_groups(
         'training triples of the head': bins(degree, DEGREES),
         'known answers': bins(seen.count(head.numel()), ANSWERS),
     }
-    for modality in modalities(data):
-        present = pool_features(data, modality)[1][head]
+    for modality, (_, available) in graph.features.items():
+        present = available[head]
         groups[f'the head has {modality}'] = [
             ('yes', present),
             ('no', ~present),
@@ -140,7 +129,7 @@ def query_groups(
 
 
 def entity_types(
-    data: HeteroData,
+    data: HeteroData | KG,
     relation_names: Sequence[str] | None = None,
     type_relation: str | None = None,
     entity_names: Sequence[str] | None = None,
@@ -164,7 +153,8 @@ def entity_types(
     Raises:
         ValueError: No relation is called :obj:`type_relation`.
     """
-    size, num_rels = num_entities(data), num_relations(data)
+    graph = KG.of(data)
+    size, num_rels = graph.num_entities, graph.num_relations
     relations = _names(relation_names, num_rels, 'relation_names')
     entities = _names(entity_names, size, 'entity_names')
     if type_relation is not None and type_relation not in relations:
@@ -172,7 +162,7 @@ def entity_types(
             f'no relation is called {type_relation!r}, so it cannot give '
             'types; see relation_names'
         )
-    train = get_split(data, 'train')
+    train = graph.triples('train')
     heads, tails = train.edge_index.tolist()
     roles: list[Counter[str]] = [Counter() for _ in range(size)]
     named: list[set[int]] = [set() for _ in range(size)]

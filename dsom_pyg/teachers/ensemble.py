@@ -1,23 +1,28 @@
 """Several teachers side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.nn.entity import (
+from dsom_pyg.models import (
+    Bilinear,
+    ComplEx,
     EntityEmbedding,
+    EntityModule,
     FeatureProjection,
     JointEmbedding,
+    Model,
+    concatenate,
 )
-from dsom_pyg.nn.score import ComplEx, ScoreFunction
 from dsom_pyg.precision import matmul
-from dsom_pyg.query_index import Pairs
+
+# From an entity module and R to a model.
+ModelFactory = Callable[[EntityModule, int], Model]
 
 
-def combine(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
-    r"""Weighted sum of teacher logits.
+def weighted_sum(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
+    r"""Weighted sum of teacher logits (Eq. 7).
 
     Args:
         weights: Of each query and teacher.
@@ -38,11 +43,11 @@ class TeacherEnsemble(nn.Module):
     r"""Teachers of M modalities; nothing is shared between them (Eq. 3).
 
     Args:
-        teachers: A score function for each modality, all over the same
-            entities and relations.
+        teachers: A model for each modality, all over the same entities and
+            relations.
     """
 
-    def __init__(self, teachers: Mapping[str, ScoreFunction]) -> None:
+    def __init__(self, teachers: Mapping[str, Model]) -> None:
         super().__init__()
         sizes = {(t.num_entities, t.num_relations) for t in teachers.values()}
         if len(sizes) != 1:
@@ -66,20 +71,23 @@ class TeacherEnsemble(nn.Module):
         num_entities: int,
         num_relations: int,
         hidden_channels: int,
-        score: type[ScoreFunction] = ComplEx,
+        structure: ModelFactory = ComplEx,
+        feature: ModelFactory = ComplEx,
         joint: bool = False,
     ) -> 'TeacherEnsemble':
         r"""A structure teacher and one teacher for each feature modality.
 
         Args:
             features: For each modality its pooled features and which
-                entities have them, as
-                :func:`~dsom_pyg.graph.pool_features` gives them.
+                entities have them, see :attr:`~dsom_pyg.kg.KG.features`.
             num_entities: E.
             num_relations: R.
             hidden_channels: D.
-            score: Score function class. (default:
-                :class:`~dsom_pyg.nn.ComplEx`)
+            structure: Makes the teachers that have a free entity table,
+                structure and joint, from an entity module and R.
+                (default: :class:`~dsom_pyg.models.ComplEx`)
+            feature: Makes the others.
+                (default: :class:`~dsom_pyg.models.ComplEx`)
             joint: Add a teacher ``'joint'`` over structure and all features
                 at once, which the paper does not have.
                 (default: :obj:`False`)
@@ -91,13 +99,13 @@ class TeacherEnsemble(nn.Module):
                 'of a teacher, rename the modality'
             )
         free = EntityEmbedding(num_entities, hidden_channels)
-        teachers = {'structure': score(free, num_relations)}
+        teachers = {'structure': structure(free, num_relations)}
         for name, (x, present) in features.items():
             projected = FeatureProjection(x, present, hidden_channels)
-            teachers[name] = score(projected, num_relations)
+            teachers[name] = feature(projected, num_relations)
         if joint:
             together = JointEmbedding(features, hidden_channels)
-            teachers['joint'] = score(together, num_relations)
+            teachers['joint'] = structure(together, num_relations)
         return cls(teachers)
 
     @classmethod
@@ -106,10 +114,11 @@ class TeacherEnsemble(nn.Module):
     ) -> 'TeacherEnsemble':
         r"""A committee for each modality: one teacher whose logits are the
         mean of those of several ensembles, see
-        :meth:`ScoreFunction.concatenate`.
+        :func:`~dsom_pyg.models.concatenate`.
 
         Args:
-            ensembles: Of the same modalities.
+            ensembles: Of the same modalities; a single one is returned as it
+                is.
 
         Raises:
             ValueError: Their modalities differ, or their teachers do not fit
@@ -117,33 +126,54 @@ class TeacherEnsemble(nn.Module):
         """
         if not ensembles:
             raise ValueError('need one or more ensembles, got none')
-        names = ensembles[0].modalities
-        for other in ensembles:
+        first, *others = ensembles
+        if not others:
+            return first
+        names = first.modalities
+        for other in others:
             if other.modalities != names:
                 raise ValueError(
                     'the ensembles of a committee must have the same '
                     f'modalities, got {names} and {other.modalities}'
                 )
-        committees = {}
+        committees: dict[str, Model] = {}
         for name in names:
             members = [ensemble[name] for ensemble in ensembles]
-            committees[name] = type(members[0]).concatenate(members)
-        return cls(committees).train(ensembles[0].training)
+            if not all(isinstance(member, Bilinear) for member in members):
+                raise ValueError(
+                    f'the teachers of {name!r} are no bilinear models, so '
+                    'several of them cannot answer as one'
+                )
+            committees[name] = concatenate(members)
+        return cls(committees).train(first.training)
 
     @property
     def modalities(self) -> list[str]:
         r"""Names of the teachers, in the order of the axis M."""
         return list(self.teachers)
 
+    @property
+    def num_entities(self) -> int:
+        r"""E."""
+        return next(iter(self)).num_entities
+
+    @property
+    def bilinear(self) -> list[Bilinear] | None:
+        r"""The teachers, if all of them are dot products: the only place
+        that asks.
+        """
+        found = [t for t in self if isinstance(t, Bilinear)]
+        return found if len(found) == len(self) else None
+
     def __len__(self) -> int:
         return len(self.teachers)
 
-    def __getitem__(self, modality: str) -> ScoreFunction:
+    def __getitem__(self, modality: str) -> Model:
         teacher = self.teachers[modality]
-        assert isinstance(teacher, ScoreFunction)
+        assert isinstance(teacher, Model)
         return teacher
 
-    def __iter__(self) -> Iterator[ScoreFunction]:
+    def __iter__(self) -> Iterator[Model]:
         return (self[modality] for modality in self.teachers)
 
     def forward(
@@ -187,11 +217,11 @@ class TeacherEnsemble(nn.Module):
         precision: str = 'fp32',
         bases: Tensor | None = None,
     ) -> Tensor:
-        r"""Weighted sum of the teachers' logits.
+        r"""Weighted sum of the teachers' logits (Eq. 7).
 
-        As long as all teachers are dot products this is one, too: of the
-        weighted coordinates of the query with the bases side by side. It
-        costs one matrix product, and no teacher's logits are written.
+        If all teachers are dot products this is one, too: of the weighted
+        coordinates of the query with the bases side by side. It costs one
+        matrix product, and no teacher's logits are written.
 
         Args:
             head_index: Heads.
@@ -207,53 +237,33 @@ class TeacherEnsemble(nn.Module):
             - **weights:** :math:`(B, M)`
             - **output:** :math:`(B, E)`
         """
-        if not self.is_dot_product:
-            return combine(
-                weights, self.each(head_index, rel_type, entities, precision)
-            )
-        parts = []
-        for m, teacher in enumerate(self):
-            query = teacher.query_vectors(head_index, rel_type)
-            parts.append(
-                teacher.entities.coordinates(query) * weights[:, m, None]
-            )
+        teachers = self.bilinear
+        if teachers is None:
+            each = self.each(head_index, rel_type, entities, precision)
+            return weighted_sum(weights, each)
+        parts = [
+            teacher.coordinates(head_index, rel_type) * weights[:, m, None]
+            for m, teacher in enumerate(teachers)
+        ]
         if bases is None:
             bases = self.bases(precision)
+        assert bases is not None
         together = torch.cat(parts, dim=1)
         return matmul(together, bases[entities].t(), precision)
 
-    @property
-    def is_dot_product(self) -> bool:
-        r"""Whether all teachers are."""
-        return all(teacher.is_dot_product for teacher in self)
-
     @torch.no_grad()
-    def bases(self, precision: str = 'fp32') -> Tensor:
+    def bases(self, precision: str = 'fp32') -> Tensor | None:
         r"""The bases of all teachers side by side, ``[E, sum k]``, in the
-        type that products of this precision take.
+        type that products of this precision take; :obj:`None` if they are no
+        dot products.
 
         Worth keeping as long as the teachers do not change.
         """
-        bases = torch.cat([t.entities.basis() for t in self], dim=1)
+        teachers = self.bilinear
+        if teachers is None:
+            return None
+        bases = torch.cat([t.entities.basis() for t in teachers], dim=1)
         return bases.bfloat16() if precision == 'bf16' else bases
-
-    def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
-        r"""What the logits of each teacher depend on, side by side.
-
-        The logits of teacher m are its part of these, times ``basis()`` of
-        its entity module.
-
-        Shapes:
-            - **head_index, rel_type:** :math:`(B)`
-            - **output:** :math:`(B, \sum_m k_m)`
-        """
-        parts = [
-            teacher.entities.coordinates(
-                teacher.query_vectors(head_index, rel_type)
-            )
-            for teacher in self
-        ]
-        return torch.cat(parts, dim=-1)
 
     def available(self, head_index: Tensor) -> Tensor:
         r"""Which teachers know the head: its modality is present.
@@ -264,96 +274,9 @@ class TeacherEnsemble(nn.Module):
         """
         columns = []
         for teacher in self:
-            mask = teacher.entities.available
+            mask = teacher.available
             if mask is None:
                 columns.append(torch.ones_like(head_index, dtype=torch.bool))
             else:
                 columns.append(mask[head_index])
         return torch.stack(columns, dim=1)
-
-
-class TeacherBatch:
-    r"""What frozen teachers say on a batch of queries, computed on demand.
-
-    A combiner that decides from query vectors or availability alone never
-    pays for the logits, and one that is evaluated on a part of the entities
-    never holds all of them.
-
-    Args:
-        ensemble: The teachers.
-        head: Heads.
-        rel: Relations in :math:`0..2R - 1`.
-        precision: Of the matrix products. (default: ``'fp32'``)
-        seen: Tails that the teachers were trained on, for combiners that
-            tell memory from knowledge. (default: not told)
-        known: True tails that are no rivals of each other when an answer
-            is judged on held-out triples, as in a filtered ranking.
-            (default: every other entity is a rival)
-        bases: The teachers' bases, if they are kept.
-        degree: How often the heads occur in what the teachers were trained
-            on, if that is not the whole training split.
-
-    Shapes:
-        - **head, rel, degree:** :math:`(B)`
-    """
-
-    def __init__(
-        self,
-        ensemble: TeacherEnsemble,
-        head: Tensor,
-        rel: Tensor,
-        precision: str = 'fp32',
-        seen: Pairs | None = None,
-        known: Pairs | None = None,
-        bases: Tensor | None = None,
-        degree: Tensor | None = None,
-    ) -> None:
-        self.ensemble, self.head, self.rel = ensemble, head, rel
-        self.precision, self.seen, self.known = precision, seen, known
-        self.bases, self.degree = bases, degree
-
-    def __len__(self) -> int:
-        return self.head.numel()
-
-    @cached_property
-    def each(self) -> list[Tensor]:
-        r"""Logits of each teacher, M times ``[B, E]``, without gradient."""
-        with torch.no_grad():
-            return self.ensemble.each(
-                self.head, self.rel, precision=self.precision
-            )
-
-    def combine(self, weights: Tensor) -> Tensor:
-        r"""Weighted sum of the teachers' logits, without gradient.
-
-        Shapes:
-            - **weights:** :math:`(B, M)`
-            - **output:** :math:`(B, E)`
-        """
-        weights = weights.detach()
-        if 'each' in vars(self):  # they are there already
-            return combine(weights, self.each)
-        with torch.no_grad():
-            return self.ensemble.combined(
-                self.head,
-                self.rel,
-                weights,
-                precision=self.precision,
-                bases=self.bases,
-            )
-
-    @cached_property
-    def logits(self) -> Tensor:
-        r"""Logits ``[B, M, E]``, without gradient."""
-        return torch.stack(self.each).transpose(0, 1)
-
-    @cached_property
-    def queries(self) -> Tensor:
-        r"""Coordinates of the queries, ``[B, sum k]``, without gradient."""
-        with torch.no_grad():
-            return self.ensemble.coordinates(self.head, self.rel)
-
-    @cached_property
-    def available(self) -> Tensor:
-        r"""``[B, M]``, bool."""
-        return self.ensemble.available(self.head)

@@ -1,0 +1,116 @@
+"""A read-only view of a graph that works out each thing once."""
+
+import copy
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from dsom_pyg.graph import (
+    SPLITS,
+    Triples,
+    add_reciprocals,
+    concat,
+    fingerprint,
+    get_split,
+    known_triples,
+    modalities,
+    num_entities,
+    num_relations,
+    pool_features,
+    set_split,
+)
+from dsom_pyg.metrics import relation_categories
+from dsom_pyg.query_index import QueryIndex
+
+
+class KG:
+    r"""What training and evaluation ask of a graph.
+
+    Indices, pooled features, degrees and the fingerprint are computed when
+    they are first asked for, and kept. Change a graph by making another one,
+    not under the eyes of its view.
+
+    Args:
+        data: The graph, see :func:`~dsom_pyg.graph.make_data`.
+
+    Letters used in shapes: T triples, E entities, R relations.
+    """
+
+    def __init__(self, data: HeteroData) -> None:
+        self.data = data
+        self.num_entities = num_entities(data)
+        self.num_relations = num_relations(data)
+        self.modalities = modalities(data)
+        self._indices: dict[frozenset[str], QueryIndex] = {}
+        self._origin: KG | None = None
+
+    @classmethod
+    def of(cls, graph: 'HeteroData | KG') -> 'KG':
+        r"""The view of a graph, or the view that was given."""
+        return graph if isinstance(graph, KG) else cls(graph)
+
+    def __repr__(self) -> str:
+        return (
+            f'KG({self.num_entities} entities, {self.num_relations} '
+            f'relations, features of {self.modalities})'
+        )
+
+    def triples(self, split: str) -> Triples:
+        r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+        return get_split(self.data, split)
+
+    def index(self, *splits: str) -> QueryIndex:
+        r"""The tails of every query of some splits, reciprocals included.
+
+        ``index('train')`` is N(h, r). The index of all three splits is the
+        filter of an evaluation: it also holds the further known triples that
+        a dataset may bring.
+        """
+        names = frozenset(splits)
+        if names not in self._indices:
+            if names == frozenset(SPLITS):
+                found = known_triples(self.data)
+            else:
+                found = concat(*(self.triples(name) for name in splits))
+            both = add_reciprocals(found, self.num_relations)
+            self._indices[names] = QueryIndex(both)
+        return self._indices[names]
+
+    @cached_property
+    def features(self) -> dict[str, tuple[Tensor, Tensor]]:
+        r"""For each modality its pooled features and which entities have
+        them, see :func:`~dsom_pyg.graph.pool_features`.
+        """
+        if self._origin is not None:
+            return self._origin.features
+        return {
+            name: pool_features(self.data, name) for name in self.modalities
+        }
+
+    @cached_property
+    def degree(self) -> Tensor:
+        r"""How often each entity occurs in a training triple, ``[E]``."""
+        ends = self.triples('train').edge_index.flatten()
+        return torch.bincount(ends, minlength=self.num_entities)
+
+    @cached_property
+    def relation_categories(self) -> Tensor:
+        r"""Category of each relation in train, ``[R]``."""
+        return relation_categories(self.index('train'), self.num_relations)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        r"""See :func:`~dsom_pyg.graph.fingerprint`."""
+        return fingerprint(self.data)
+
+    def with_train(self, train: Triples) -> 'KG':
+        r"""The same graph with other training triples; features are shared,
+        not pooled again.
+        """
+        data = copy.copy(self.data)
+        set_split(data, 'train', train)
+        view = KG(data)
+        view._origin = self
+        return view

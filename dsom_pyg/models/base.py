@@ -1,0 +1,103 @@
+"""What every model of triples gives: scores, and the loss it learns by."""
+
+from torch import Tensor, nn
+
+from dsom_pyg.query_index import QueryBatch
+
+
+class Model(nn.Module):
+    r"""Base class of everything that scores triples and can be trained.
+
+    A subclass gives :meth:`score_tails`, :meth:`loss` and
+    :meth:`reset_parameters`; its tables and settings are its own. Teachers,
+    students and plain models are all of this kind.
+
+    Args:
+        num_entities: E.
+        num_relations: R. Relations :math:`R..2R - 1` are the reciprocals.
+    """
+
+    def __init__(self, num_entities: int, num_relations: int) -> None:
+        super().__init__()
+        if num_entities < 1 or num_relations < 1:
+            raise ValueError(
+                'num_entities and num_relations must be positive, got '
+                f'{num_entities} and {num_relations}'
+            )
+        self.num_entities = num_entities
+        self.num_relations = num_relations
+
+    @property
+    def available(self) -> Tensor | None:
+        r"""Which entities the model knows as heads, bool ``[E]``;
+        :obj:`None` for all of them.
+        """
+        return None
+
+    def reset_parameters(self) -> None:
+        r"""Draw all parameters anew."""
+        raise NotImplementedError
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        r"""Scores of every entity as the tail of each query.
+
+        Args:
+            head_index: Heads.
+            rel_type: Relations in :math:`0..2R - 1`.
+            entities: A part of the entities. (default: all)
+            precision: Of matrix products. (default: ``'fp32'``)
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **output:** :math:`(B, E)`
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
+    ) -> Tensor:
+        r"""Scores of triples: those that :meth:`score_tails` gives them.
+
+        Shapes:
+            - **head_index, rel_type, tail_index, output:** :math:`(B)`
+        """
+        scores = self.score_tails(head_index, rel_type)
+        return scores.gather(1, tail_index[:, None]).squeeze(1)
+
+    def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        r"""The terms that the model minimises; their sum is its loss.
+
+        Args:
+            batch: Queries and their training tails. Queries without tails
+                cost nothing.
+            precision: Of matrix products.
+        """
+        raise NotImplementedError
+
+    def logits_and_loss(
+        self, batch: QueryBatch, precision: str
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        r"""Scores of the queries, with gradient, and :meth:`loss`.
+
+        What distillation asks of a student. Override it where one pass gives
+        both.
+
+        Shapes:
+            - **logits:** :math:`(B, E)`
+        """
+        logits = self.score_tails(batch.head, batch.rel, precision=precision)
+        return logits, self.loss(batch, precision)
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    r"""The sum of the terms of a loss."""
+    out, *others = terms.values()
+    for term in others:
+        out = out + term
+    return out

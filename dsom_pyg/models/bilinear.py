@@ -1,0 +1,301 @@
+"""Models whose score is a dot product, and all that dot products allow."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.losses import n3, query_cross_entropy
+from dsom_pyg.models.base import Model
+from dsom_pyg.models.entity import EntityModule
+from dsom_pyg.precision import matmul
+from dsom_pyg.query_index import QueryBatch
+
+Kind = TypeVar('Kind', bound='Bilinear')
+
+
+class Bilinear(Model):
+    r"""Base class: a query vector times the matrix of all entities.
+
+    A subclass gives :meth:`query`. The scores are dot products by
+    construction, so :meth:`score_tails`, :meth:`forward` and :meth:`loss`
+    cannot be overridden apart from each other; what scores in another way is
+    a :class:`Model`.
+
+    The loss is the cross-entropy over all entities (Eq. 1) plus N3 (`Lacroix
+    et al. <https://arxiv.org/abs/1806.07297>`_).
+
+    Args:
+        entities: Gives the entity matrix ``[E, 2D]``.
+        num_relations: R; the relation table has :math:`2R` rows, row
+            :math:`r + R` belongs to the reciprocal of r.
+        n3: Weight of the N3 regulariser. (default: :obj:`0.01`)
+        scale: Standard deviation of the initial relation rows.
+            (default: :obj:`1e-3`)
+    """
+
+    complex_rows = True
+    r"""Whether rows are [real | imaginary], for the N3 regulariser."""
+
+    by_coordinate = False
+    r"""Whether scores are a sum over coordinates, each with its own part of
+    every row. A class says it of itself, not of its subclasses.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ('score_tails', 'forward'):
+            if name in vars(cls):
+                raise TypeError(
+                    f'{cls.__name__} overrides {name}, so its scores may be '
+                    'no dot products; derive it from dsom_pyg.models.Model'
+                )
+
+    def __init__(
+        self,
+        entities: EntityModule,
+        num_relations: int,
+        n3: float = 0.01,
+        scale: float = 1e-3,
+    ) -> None:
+        super().__init__(entities.num_entities, num_relations)
+        self.entities = entities
+        self.n3, self.scale = n3, scale
+        self.relations = nn.Parameter(
+            torch.empty(2 * num_relations, 2 * entities.hidden_channels)
+        )
+        nn.init.normal_(self.relations, std=scale)
+
+    @property
+    def hidden_channels(self) -> int:
+        r"""D."""
+        return self.entities.hidden_channels
+
+    @property
+    def available(self) -> Tensor | None:
+        return self.entities.available
+
+    def reset_parameters(self) -> None:
+        self.entities.reset_parameters()
+        nn.init.normal_(self.relations, std=self.scale)
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        r"""Vectors whose dot product with an entity row is the score.
+
+        Args:
+            head: Rows of the head entities.
+            rel: Rows of the relation table.
+
+        Shapes:
+            - **head, rel, output:** :math:`(B, 2D)`
+        """
+        raise NotImplementedError
+
+    def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
+        r"""Query vectors by id, ``[B, 2D]``."""
+        rel = self.relations[rel_type]
+        return self.query(self.entities.rows(head_index), rel)
+
+    def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
+        r"""What the scores of a query depend on: times the basis of the
+        entity module they are the scores.
+
+        Shapes:
+            - **head_index, rel_type:** :math:`(B)`
+            - **output:** :math:`(B, k)`
+        """
+        query = self.query_vectors(head_index, rel_type)
+        return self.entities.coordinates(query)
+
+    def forward(
+        self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
+    ) -> Tensor:
+        query = self.query_vectors(head_index, rel_type)
+        return (query * self.entities.rows(tail_index)).sum(dim=-1)
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        query = self.query_vectors(head_index, rel_type)
+        return _scores(self.entities, query, entities, precision)
+
+    def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        return self.logits_and_loss(batch, precision)[1]
+
+    def logits_and_loss(
+        self, batch: QueryBatch, precision: str
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        targets, entities = batch.targets, self.entities.once()
+        # One gather for heads and tails: its gradient is a dense [E, 2D].
+        rows = entities.rows(torch.cat([batch.head, targets.tail]))
+        head, tail = rows.split([batch.head.numel(), targets.tail.numel()])
+        rel = self.relations[batch.rel]
+        query = self.query(head, rel)
+        logits = _scores(entities, query, slice(None), precision)
+        # N3 counts head and relation rows once for each tail of their query,
+        # so that a batch of queries equals the batch of its triples.
+        count = targets.count(len(batch)).to(logits.dtype)
+        cubes = (
+            n3(head, count, self.complex_rows)
+            + n3(rel, count, self.complex_rows)
+            + n3(tail, None, self.complex_rows)
+        )
+        penalty = self.n3 * cubes / targets.row.numel()
+        return logits, {
+            'ce': query_cross_entropy(logits, targets),
+            'n3': penalty,
+        }
+
+    def as_table(self: Kind) -> Kind:
+        r"""A copy that scores alike from a free table of entity rows.
+
+        A student may be trained with features inside its entity module
+        (:class:`~dsom_pyg.models.JointEmbedding`). As a table it is
+        structure-only, of the size and speed of any other, and needs no
+        feature to answer.
+        """
+        table = self.entities.as_table()
+        # Neither features nor gradients are to be copied along.
+        return copy.deepcopy(self, {id(self.entities): table})
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.entities!r}, '
+            f'num_relations={self.num_relations})'
+        )
+
+
+class ComplEx(Bilinear):
+    r"""`ComplEx <https://arxiv.org/abs/1606.06357>`_ (Trouillon et al.):
+    :math:`\mathrm{Re}\langle h, r, \bar t \rangle`, rows [real | imaginary].
+    """
+
+    by_coordinate = True
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        h_re, h_im = head.chunk(2, dim=-1)
+        r_re, r_im = rel.chunk(2, dim=-1)
+        return torch.cat(
+            [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=-1
+        )
+
+
+class DistMult(Bilinear):
+    r"""`DistMult <https://arxiv.org/abs/1412.6575>`_ (Yang et al.):
+    :math:`\langle h, r, t \rangle` over all :math:`2D` real coordinates.
+    """
+
+    complex_rows = False
+    by_coordinate = True
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        return head * rel
+
+
+def _scores(
+    entities: EntityModule, query: Tensor, part: slice, precision: str
+) -> Tensor:
+    # Dot products of query vectors [B, 2D] with a part of the entity rows.
+    (coordinates, basis), *others = entities.terms(query)
+    scores = matmul(coordinates, basis[part].t(), precision)
+    for coordinates, basis in others:
+        # In place: no gradient looks back at a product.
+        scores.add_(matmul(coordinates, basis[part].t(), precision))
+    return scores
+
+
+@torch.no_grad()
+def concatenate(models: Sequence[Kind]) -> Kind:
+    r"""One model whose scores are the mean of those of several.
+
+    Its rows are theirs side by side, so its D is the sum of theirs: a
+    committee of models that were trained apart answers in one matrix
+    product, and can be used wherever one of them can.
+
+    Args:
+        models: Of one class, over the same entities, features and relations;
+            they may differ in D. Nothing of them is shared but the features.
+            The device, whether it is trained further (:obj:`requires_grad`)
+            and all else is as in the first.
+
+    Raises:
+        ValueError: The models do not fit together; or their class, or that
+            of their entity module, does not say that it works coordinate by
+            coordinate (``by_coordinate``).
+    """
+    if not models:
+        raise ValueError('need one or more models, got none')
+    first = models[0]
+    for model in models:
+        _check_alike(first, model)
+    # The features are those of the first one, not a copy.
+    features = {id(buffer): buffer for buffer in first.buffers()}
+    joined = copy.deepcopy(first, features)
+    for module in joined.modules():
+        if isinstance(module, EntityModule):
+            module.hidden_channels = sum(m.hidden_channels for m in models)
+    for path, old in first.named_parameters():
+        share = len(models) if path == 'relations' else 1
+        rows = [
+            model.get_parameter(path).to(old.device) / share
+            for model in models
+        ]
+        owner, _, name = path.rpartition('.')
+        new = nn.Parameter(side_by_side(rows), old.requires_grad)
+        setattr(joined.get_submodule(owner), name, new)
+    return joined
+
+
+def side_by_side(rows: Sequence[Tensor]) -> Tensor:
+    r"""Rows [real | imaginary] of several models as those of one, which has
+    the coordinates of all: their real parts, then their imaginary ones.
+
+    Shapes:
+        - **rows:** :math:`(N, 2D_i)` each
+        - **output:** :math:`(N, 2 \sum_i D_i)`
+    """
+    halves = [row.chunk(2, dim=-1) for row in rows]
+    real, imaginary = zip(*halves, strict=True)
+    return torch.cat([*real, *imaginary], dim=-1)
+
+
+def _check_alike(first: Model, other: Model) -> None:
+    for module in other.modules():
+        if not isinstance(module, Bilinear | EntityModule):
+            continue
+        if not vars(type(module)).get('by_coordinate', False):
+            raise ValueError(
+                f'the coordinates of {type(module).__name__} may depend on '
+                'each other, so models cannot be put side by side; a class '
+                'whose do not says by_coordinate = True'
+            )
+    if not (
+        isinstance(first, Bilinear)
+        and isinstance(other, Bilinear)
+        and [type(m) for m in other.modules()]
+        == [type(m) for m in first.modules()]
+        and other.num_entities == first.num_entities
+        and other.num_relations == first.num_relations
+        and other.relations.dtype == first.relations.dtype
+        and _buffers_equal(first, other)
+    ):
+        raise ValueError(
+            'need bilinear models of one class over the same entities, '
+            f'features and relations, of one dtype, got {first!r} and '
+            f'{other!r}'
+        )
+
+
+def _buffers_equal(one: nn.Module, other: nn.Module) -> bool:
+    there = dict(other.named_buffers())
+    here = dict(one.named_buffers())
+    return here.keys() == there.keys() and all(
+        torch.equal(value, there[name].to(value.device))
+        for name, value in here.items()
+    )

@@ -1,0 +1,112 @@
+"""Complete recipes: functions that return one.
+
+Vary a recipe by its arguments, or by :func:`dataclasses.replace`.
+"""
+
+from functools import partial
+from typing import Any
+
+from dsom_pyg.dsom import Recipe
+from dsom_pyg.models import ComplEx
+from dsom_pyg.policies import AsInPaper, HeldOut
+from dsom_pyg.stages import DECAYING_ADAM, Student, Teachers, WarmStart
+from dsom_pyg.training import Adagrad, Distill, Loop
+
+
+def held_out(channels: int = 256, **options: Any) -> Recipe:
+    r"""The library's own recipe, the default of
+    :func:`~dsom_pyg.train_dsom`.
+
+    It departs from the paper where that helped: a further teacher over
+    structure and features at once; a policy that is rewarded on held-out
+    triples; distillation on plausible queries without a known answer; Adam
+    at a rate that falls to 0.
+
+    Args:
+        channels: D of teachers and student. (default: :obj:`256`)
+        **options: Of :class:`~dsom_pyg.Recipe`, such as :obj:`seed` and
+            :obj:`device`.
+    """
+    return Recipe(
+        teachers=Teachers(channels=channels),
+        policy=HeldOut(),
+        student=Student(channels=channels),
+        **options,
+    )
+
+
+def paper(channels: int = 256, **options: Any) -> Recipe:
+    r"""DSoM as in the paper: one teacher a modality, the policy of Eq. 5-10,
+    Adagrad at a constant rate, distillation on training queries.
+
+    Args:
+        channels: D of teachers and student. (default: :obj:`256`)
+        **options: Of :class:`~dsom_pyg.Recipe`.
+    """
+    plain = partial(ComplEx, n3=0.01)
+    return Recipe(
+        teachers=Teachers(
+            channels=channels,
+            structure=plain,
+            feature=plain,
+            joint=False,
+            loop=Loop(),
+        ),
+        policy=AsInPaper(),
+        student=Student(
+            channels=channels,
+            model=plain,
+            loop=Loop(),
+            distill=Distill(tau=4.0, gamma=2.0),
+            unlabeled=None,
+        ),
+        **options,
+    )
+
+
+def committee(
+    size: int = 6,
+    channels: int = 640,
+    teacher_channels: int = 640,
+    n3: float = 0.03,
+    **options: Any,
+) -> Recipe:
+    r"""The library's recipe with several teachers of each kind, trained
+    apart: the best students of this library, at many times the cost of
+    training. The student costs the same when it answers.
+
+    Args:
+        size: Teachers of each kind. (default: :obj:`6`)
+        channels: D of the student. (default: :obj:`640`)
+        teacher_channels: D of each teacher. (default: :obj:`640`)
+        n3: N3 of teachers with a free table. (default: :obj:`0.03`)
+        **options: Of :class:`~dsom_pyg.Recipe`.
+    """
+    return Recipe(
+        teachers=Teachers(
+            channels=teacher_channels,
+            structure=partial(ComplEx, n3=n3),
+            committee=size,
+        ),
+        policy=HeldOut(),
+        student=Student(channels=channels),
+        **options,
+    )
+
+
+def warm_start(channels: int = 256, **options: Any) -> Recipe:
+    r"""The library's recipe with a student that begins as the joint teacher,
+    for graphs of few triples.
+
+    Args:
+        channels: D of teachers and student. (default: :obj:`256`)
+        **options: Of :class:`~dsom_pyg.Recipe`.
+    """
+    # The student's loop is from trials on DB15K.
+    gentle = Loop(optimizer=Adagrad(lr=0.1, initial_accumulator=2e-6))
+    return Recipe(
+        teachers=Teachers(channels=channels, loop=DECAYING_ADAM),
+        policy=HeldOut(),
+        student=Student(channels=channels, start=WarmStart(), loop=gentle),
+        **options,
+    )

@@ -1,0 +1,330 @@
+"""The stages of DSoM: teachers, folds, the student, distillation.
+
+Each stage is a public function that you can call yourself; each is described
+by a small class that holds its own settings and no others.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+from dsom_pyg.kg import KG
+from dsom_pyg.models import (
+    Bilinear,
+    ComplEx,
+    EntityEmbedding,
+    JointEmbedding,
+    Model,
+)
+from dsom_pyg.query_index import Queries, unlabeled_queries
+from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
+from dsom_pyg.teachers.ensemble import ModelFactory
+from dsom_pyg.training import (
+    Adam,
+    Distill,
+    DistillTask,
+    Fold,
+    KFolds,
+    Loop,
+    ModelTask,
+    OneFold,
+    Run,
+    TeachersTask,
+    drawn_with,
+)
+
+# From trials on the validation splits of DB15K and MKG-W.
+DECAYING_ADAM = Loop(batch_size=250, optimizer=Adam(lr=0.02), cooldown=1.0)
+# A free table of entities overfits sooner than projected features do.
+STRUCTURE: ModelFactory = partial(ComplEx, n3=0.05)
+FEATURE: ModelFactory = partial(ComplEx, n3=0.01)
+STUDENT: ModelFactory = partial(ComplEx, n3=0.01)
+
+
+@dataclass(kw_only=True, frozen=True)
+class Teachers:
+    r"""One teacher over the structure, and one for each modality.
+
+    Args:
+        channels: D. (default: :obj:`256`)
+        structure: Makes a teacher that has a free entity table, structure and
+            joint. (default: ComplEx with N3 0.05)
+        feature: Makes each of the others. (default: ComplEx with N3 0.01)
+        joint: Add a teacher over structure and all features at once, which
+            the paper does not have. (default: :obj:`True`)
+        committee: How many teachers of each kind are trained apart; what is
+            distilled is the mean of their logits. Each costs as much as the
+            first, and so do its folds; the steps of the distillation grow
+            wider as well. Their seeds lie 1000 apart. (default: :obj:`1`)
+        loop: How they are trained. (default: 12 epochs, batches of 250
+            queries, Adam at a rate of 0.02 that falls to 0)
+    """
+
+    channels: int = 256
+    structure: ModelFactory = STRUCTURE
+    feature: ModelFactory = FEATURE
+    joint: bool = True
+    committee: int = 1
+    loop: Loop = DECAYING_ADAM
+
+    def __post_init__(self) -> None:
+        # Found out now, not after the teachers were trained.
+        if self.committee < 1 or self.committee != int(self.committee):
+            raise ValueError(
+                f'committee must be a positive integer, got {self.committee}'
+            )
+
+    def build(self, graph: KG, seed: int) -> TeacherEnsemble:
+        r"""Untrained teachers, one of each kind."""
+        with drawn_with(seed):
+            return TeacherEnsemble.from_features(
+                graph.features,
+                graph.num_entities,
+                graph.num_relations,
+                self.channels,
+                self.structure,
+                self.feature,
+                joint=self.joint and bool(graph.features),
+            )
+
+
+@dataclass(frozen=True)
+class Unlabeled:
+    r"""Plausible queries without a known answer, which the student learns to
+    answer as its teachers do; see
+    :func:`~dsom_pyg.query_index.unlabeled_queries`.
+
+    Args:
+        queries: How many to draw. (default: :obj:`250000`)
+        share: How many come into a batch, as a share of its other queries.
+            (default: :obj:`1.0`)
+    """
+
+    queries: int = 250_000
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.queries < 1:
+            raise ValueError(
+                f'queries must be positive, got {self.queries}; '
+                'Student(unlabeled=None) is without'
+            )
+        if not 0.0 < self.share <= 1.0:
+            raise ValueError(f'share must lie in (0, 1], got {self.share}')
+
+    def draw(self, run: Run) -> Queries:
+        r"""The queries of a run."""
+        index = run.graph.index('train').to(run.device)
+        size = run.graph.num_entities
+        return unlabeled_queries(index, size, self.queries, run.seed)
+
+
+class Start(Protocol):
+    r"""How a student begins."""
+
+    def student(
+        self,
+        run: Run,
+        student: 'Student',
+        teachers: Teachers,
+        ensemble: TeacherEnsemble,
+    ) -> Model:
+        r"""The student before distillation."""
+
+    def finished(self, student: Model) -> Model:
+        r"""What answers in the end."""
+
+
+@dataclass(frozen=True)
+class FreshTable:
+    r"""The student begins as a fresh table of entities."""
+
+    def student(
+        self,
+        run: Run,
+        student: 'Student',
+        teachers: Teachers,
+        ensemble: TeacherEnsemble,
+    ) -> Model:
+        with drawn_with(run.seed + 1):
+            table = EntityEmbedding(run.graph.num_entities, student.channels)
+            return student.model(table, run.graph.num_relations)
+
+    def finished(self, student: Model) -> Model:
+        return student
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    r"""The student begins as a copy of the joint teacher, and keeps the
+    features inside until it is done. What answers in the end is the table of
+    its rows, structure-only.
+
+    If the teachers have no joint one of the student's size, such a model is
+    trained first, like one more teacher: by their loop. Adagrad is ruinous
+    for what is trained already, unless its sums begin at about 2e-6, see
+    :class:`~dsom_pyg.training.Adagrad`.
+    """
+
+    def student(
+        self,
+        run: Run,
+        student: 'Student',
+        teachers: Teachers,
+        ensemble: TeacherEnsemble,
+    ) -> Model:
+        features = run.graph.features
+        if not features:
+            raise ValueError(
+                'a warm start needs features and the graph has none; use '
+                'FreshTable()'
+            )
+        with drawn_with(run.seed + 1):
+            blank = JointEmbedding(features, student.channels)
+            begun = student.model(blank, run.graph.num_relations)
+        source = None
+        if 'joint' in ensemble.modalities:
+            source = ensemble['joint']
+        if not (
+            isinstance(source, Bilinear)
+            and type(source) is type(begun)
+            and source.hidden_channels == student.channels
+        ):
+            with drawn_with(run.seed + 1):
+                blank = JointEmbedding(features, student.channels)
+                source = teachers.structure(blank, run.graph.num_relations)
+            task = ModelTask(source, 'start of the student')
+            run.fit('start', task, teachers.loop)
+        begun.load_state_dict(source.state_dict())
+        return begun
+
+    def finished(self, student: Model) -> Model:
+        if not isinstance(student, Bilinear):
+            raise ValueError(
+                f'the scores of {type(student).__name__} are no products '
+                'with entity rows, so no table can take their place'
+            )
+        return student.as_table()
+
+
+@dataclass(kw_only=True, frozen=True)
+class Student:
+    r"""The model that answers at test time, and how it learns.
+
+    Args:
+        channels: D. (default: :obj:`256`)
+        model: Makes the student from an entity module.
+            (default: ComplEx with N3 0.01)
+        start: How it begins: :class:`FreshTable()` or :class:`WarmStart()`.
+        loop: How it is trained. (default: 12 epochs like those of the
+            teachers)
+        distill: Its objective. (default: tau 2, gamma 4)
+        unlabeled: Further queries to learn from; :obj:`None` for none, as in
+            the paper. (default: :class:`Unlabeled()`)
+    """
+
+    channels: int = 256
+    model: ModelFactory = STUDENT
+    start: Start = FreshTable()
+    loop: Loop = DECAYING_ADAM
+    distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
+    unlabeled: Unlabeled | None = Unlabeled()
+
+
+def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:
+    r"""Train the teachers on all of train (Eq. 1, 3).
+
+    Files and results of the stages are called ``'teachers'``, and
+    ``'teachers-2'`` and so on for further members of a committee.
+    """
+    ensembles = []
+    for at in range(teachers.committee):
+        member = run.member(at)
+        ensemble = teachers.build(run.graph, member.seed)
+        member.fit(_stage(at), TeachersTask(ensemble), teachers.loop)
+        ensembles.append(ensemble)
+    return TeacherEnsemble.concatenate(ensembles)
+
+
+def fit_folds(
+    run: Run, teachers: Teachers, evidence: OneFold | KFolds
+) -> list[Fold]:
+    r"""Train teachers that never saw a part of train, for every part.
+
+    They are trained as long as those of all of train were, if these belong to
+    the same run; the last epoch is kept. All members of a committee leave out
+    the same parts.
+
+    Args:
+        run: The run.
+        teachers: What to train.
+        evidence: Which parts.
+    """
+    parts = evidence.parts(run.graph, run.seed + 1)
+    ensembles: list[list[TeacherEnsemble]] = [[] for _ in parts]
+    for at in range(teachers.committee):
+        member = run.member(at)
+        whole = run.results.get(_stage(at))
+        epochs = teachers.loop.epochs if whole is None else whole.best_epoch
+        loop = replace(teachers.loop, epochs=epochs, eval_every=0)
+        for number, (rest, _) in enumerate(parts):
+            stage = f'fold-{number + 1}-of-{len(parts)}'
+            if at > 0:
+                stage = f'member-{at + 1}/{stage}'
+            ensemble = teachers.build(run.graph, member.seed)
+            member.fit(stage, TeachersTask(ensemble), loop, rest)
+            ensembles[number].append(ensemble)
+    return [
+        Fold(TeacherEnsemble.concatenate(members), rest, held)
+        for members, (rest, held) in zip(ensembles, parts, strict=True)
+    ]
+
+
+def _stage(at: int) -> str:
+    return 'teachers' if at == 0 else f'teachers-{at + 1}'
+
+
+def start_student(
+    run: Run, student: Student, teachers: Teachers, ensemble: TeacherEnsemble
+) -> Model:
+    r"""The student before distillation, see :class:`FreshTable` and
+    :class:`WarmStart`.
+    """
+    return student.start.student(run, student, teachers, ensemble)
+
+
+def distil(
+    run: Run,
+    student: Student,
+    model: Model,
+    ensemble: TeacherEnsemble,
+    combiner: Combiner,
+) -> Model:
+    r"""Teach a student what its teachers say (Eq. 4, 11-12, Algorithm 1).
+
+    Args:
+        run: The run.
+        student: How it learns.
+        model: The student, see :func:`start_student`.
+        ensemble: Its trained teachers.
+        combiner: How they are weighed. One that learns does so along with the
+            student; another one is asked once about every query.
+
+    Returns:
+        What answers at test time.
+    """
+    pool, share = None, 1.0
+    if student.unlabeled is not None:
+        pool = student.unlabeled.draw(run)
+        share = student.unlabeled.share
+    if not combiner.learns:
+        combiner = Lookup.of(
+            combiner.to(run.device),
+            ensemble.to(run.device),
+            run.graph.index('train').to(run.device),
+            pool,
+            precision=run.resolved_precision(),
+        )
+    task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
+    run.fit('student', task, student.loop)
+    return student.start.finished(model)

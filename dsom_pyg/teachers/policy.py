@@ -1,0 +1,334 @@
+"""The policy: which teachers to ask, decided query by query (Eq. 5-10)."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.losses import (
+    expected_reinforce,
+    paper_advantage,
+    reinforce,
+)
+from dsom_pyg.query_index import Pairs
+from dsom_pyg.teachers.answers import Answers
+from dsom_pyg.teachers.combiner import Combiner, Decision, mean_weights
+from dsom_pyg.teachers.ensemble import TeacherEnsemble
+from dsom_pyg.teachers.rewards import Advantage, CrossEntropyReward, Reward
+from dsom_pyg.teachers.states import QueryState, State
+
+DECISIONS = ('sample', 'best', 'mean')
+ESTIMATORS = ('exact', 'sampled')
+LEVELS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)
+
+
+def subsets(num_teachers: int) -> Tensor:
+    r"""Equal weights in every non-empty subset of teachers (Eq. 7); the first
+    action is the mean of all.
+
+    Shapes:
+        - **output:** :math:`(2^M - 1, M)`
+    """
+    if not 1 <= num_teachers <= 8:
+        raise ValueError(
+            f'num_teachers must be 1 to 8 (2^M - 1 subsets), '
+            f'got {num_teachers}'
+        )
+    bits = torch.arange(2**num_teachers - 1, 0, -1)[:, None]
+    members = bits.bitwise_right_shift(torch.arange(num_teachers)) & 1
+    return members / members.sum(dim=1, keepdim=True)
+
+
+def grid(num_teachers: int, levels: Sequence[float] = LEVELS) -> Tensor:
+    r"""All weightings with the given levels whose largest level occurs,
+    scaled to sum 1; the first action is the mean of all. This is the adaptive
+    aggregation that the paper leaves to future work.
+
+    Shapes:
+        - **output:** :math:`(A, M)`, :math:`A = L^M - (L - 1)^M` for L levels
+    """
+    top = max(levels)
+    rows = [row for row in product(levels, repeat=num_teachers) if top in row]
+    rows.sort(key=lambda row: row != (top,) * num_teachers)
+    table = torch.tensor(rows)
+    return table / table.sum(dim=1, keepdim=True)
+
+
+class Policy(Combiner):
+    r"""A softmax over actions, trained by reinforcement.
+
+    The policy looks at a state of the query (Eq. 5), an MLP with one hidden
+    ReLU layer scores A actions (Eq. 6), each a weighting of the M teachers
+    (Eq. 7), and what is decided gets a reward (Eq. 8). The loss is
+
+    .. math::
+        - \mathrm{E}_{a \sim \pi} \, \delta_a
+        + \beta \, \mathrm{KL}(\pi \,\|\, \pi_0)
+
+    where :math:`\pi_0`, from which the policy starts, prefers the first
+    action by :obj:`prior` nats to each other. In the paper (Eq. 10)
+    :math:`\beta` is 0.
+
+    With a :obj:`base`, such as fitted weights, an action multiplies what the
+    base gives the query, and the result is scaled to the sum that the base
+    has. Choosing all teachers reproduces the base weights, and the policy
+    learns when to deviate; the overall scale (temperature) of the base is
+    preserved.
+
+    Args:
+        state: What the policy looks at.
+        actions: The weightings, see :func:`subsets` and :func:`grid`.
+        reward: What it is rewarded for.
+        decision: ``'mean'``: the weights are averaged over the policy.
+            ``'best'``: those of the most probable action. ``'sample'``: one
+            action a query is drawn while the policy learns, and the most
+            probable one is taken afterwards, as in the paper.
+        estimator: ``'exact'``: the expectation over all actions;
+            ``'sampled'``: one action, as in the paper.
+            (default: ``'exact'``)
+        base: Gives weights that the actions multiply; it is frozen here.
+            (default: :obj:`None`)
+        mask_missing: Actions that need a teacher whose modality the head
+            lacks get probability 0. (default: :obj:`False`)
+        prior: How far the first action leads at the start, in nats.
+            (default: :obj:`0.0`)
+        kl: :math:`\beta`. At test time the weights are averaged over the
+            policy; without this term it becomes overconfident on few
+            held-out triples. (default: :obj:`0.0`)
+        mlp_channels: Width of the hidden layer. (default: :obj:`1024`, as in
+            the paper)
+        dropout: Of the hidden layer. (default: :obj:`0.0`)
+        lr: Learning rate of Adam. (default: :obj:`1e-3`)
+
+    Shapes:
+        - **actions:** :math:`(A, M)`, non-negative, some weight in each row
+    """
+
+    actions: Tensor
+
+    def __init__(
+        self,
+        state: State,
+        actions: Tensor,
+        reward: Reward,
+        decision: str,
+        estimator: str = 'exact',
+        base: Combiner | None = None,
+        mask_missing: bool = False,
+        prior: float = 0.0,
+        kl: float = 0.0,
+        mlp_channels: int = 1024,
+        dropout: float = 0.0,
+        lr: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        for name, value, known in (
+            ('decision', decision, DECISIONS),
+            ('estimator', estimator, ESTIMATORS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"{name} must be one of {known}, got '{value}'"
+                )
+        if (actions < 0).any() or (actions.sum(dim=1) == 0).any():
+            raise ValueError(
+                'actions must be non-negative, with some weight in each row'
+            )
+        self.state, self.base, self.reward = state, base, reward
+        self.decision, self.estimator = decision, estimator
+        self.mask_missing = mask_missing
+        self.prior, self.kl = prior, kl
+        self.mlp_channels, self.dropout, self.lr = mlp_channels, dropout, lr
+        if base is not None:
+            base.requires_grad_(False).eval()
+        self.register_buffer('actions', actions.float(), persistent=False)
+        # On the host, so that naming an action never waits for a device.
+        self._members = [
+            [m for m, weight in enumerate(row) if weight > 0]
+            for row in actions.tolist()
+        ]
+        sizes = [(state.out_channels, mlp_channels)]
+        sizes.append((mlp_channels, len(actions)))
+        # In the order that each had in 0.1: a seed means the same draws.
+        if state.drawn_last:
+            last, first = nn.Linear(*sizes[1]), nn.Linear(*sizes[0])
+        else:
+            first, last = nn.Linear(*sizes[0]), nn.Linear(*sizes[1])
+        with torch.no_grad():
+            last.bias[0] += prior
+        self.mlp = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), last)
+
+    def train(self, mode: bool = True) -> 'Policy':
+        super().train(mode)
+        if self.base is not None:  # it has learned already
+            self.base.eval()
+        return self
+
+    def strategies(self, modalities: list[str]) -> list[str]:
+        r"""Whom each action asks, such as ``'structure+text'``."""
+        return [
+            '+'.join(modalities[m] for m in members)
+            for members in self._members
+        ]
+
+    def log_policy(self, answers: Answers) -> Tensor:
+        r"""Eq. 6: log-probabilities of the actions, ``[B, A]``."""
+        return self._masked(self.mlp(self.state(answers)), answers)
+
+    def log_prior(self, answers: Answers) -> Tensor:
+        r"""The same of :math:`\pi_0`, ``[B, A]``."""
+        scores = self.actions.new_zeros(len(answers), len(self.actions))
+        scores[:, 0] = self.prior
+        return self._masked(scores, answers)
+
+    def _masked(self, scores: Tensor, answers: Answers) -> Tensor:
+        if self.mask_missing:
+            used = (self.actions > 0).float()
+            possible = (~answers.available).float() @ used.t() == 0
+            # No teacher available: nothing to mask.
+            possible |= ~possible.any(dim=1, keepdim=True)
+            # Not -inf: 0 * -inf would be NaN in the exact gradient.
+            scores = scores.masked_fill(~possible, -1e4)
+        return scores.log_softmax(dim=1)
+
+    def weights(self, answers: Answers) -> Tensor:
+        return self._weights(self.log_policy(answers), answers)
+
+    def forward(
+        self,
+        answers: Answers,
+        targets: Pairs | None = None,
+        student_logits: Tensor | None = None,
+    ) -> Decision:
+        log_policy = self.log_policy(answers)
+        learning = self.training and log_policy.requires_grad
+        if not learning or targets is None:
+            weights = self._weights(log_policy.detach(), answers)
+            return Decision(weights, None, self._shares(weights, answers))
+        action = None
+        if self.decision == 'sample':
+            policy = log_policy.detach().exp()
+            action = torch.multinomial(policy, 1).squeeze(1)
+            weights = self._based(self.actions[action], answers)
+        else:
+            weights = self._weights(log_policy.detach(), answers)
+        # The rows of the pairs, once: gradients meet here.
+        of_pairs = log_policy[targets.row]
+        metrics = {}
+        if self.kl:
+            of_prior = self.log_prior(answers)[targets.row]
+            divergence = of_pairs.exp() * (of_pairs - of_prior)
+            kl = divergence.sum(dim=1).mean()
+            metrics['kl'] = kl.detach()
+        rest = (answers, targets, student_logits)
+        if action is not None:
+            delta, reward = self.reward.one(
+                weights, *rest, mask_missing=self.mask_missing
+            )
+            metrics |= {'advantage': delta.mean(), 'reward': reward.mean()}
+        if action is not None and self.estimator == 'sampled':
+            log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
+            loss = reinforce(log_prob[targets.row], delta)
+        else:
+            every = self.reward.every(
+                self.actions,
+                *rest,
+                base=None if self.base is None else self._base_of(answers),
+                mask_missing=self.mask_missing,
+            )
+            policy = of_pairs.detach().exp()
+            expected = (policy * every).sum(dim=1).mean()
+            metrics.setdefault('reward', expected)
+            loss = self._loss(of_pairs, policy, every)
+        if self.kl:
+            loss = loss + self.kl * kl
+        metrics |= self._shares(weights, answers)
+        return Decision(weights, loss, metrics)
+
+    def _loss(
+        self, log_policy: Tensor, policy: Tensor, reward: Tensor
+    ) -> Tensor:
+        if self.estimator == 'exact':
+            return expected_reinforce(log_policy, reward)
+        # One action for each pair; the baseline is the first action.
+        action = torch.multinomial(policy, 1)
+        advantage = reward.gather(1, action) - reward[:, :1]
+        return reinforce(log_policy.gather(1, action), advantage)
+
+    def _weights(self, log_policy: Tensor, answers: Answers) -> Tensor:
+        if self.decision == 'mean':
+            chosen = log_policy.exp() @ self.actions
+        else:
+            chosen = self.actions[log_policy.argmax(dim=1)]
+        return self._based(chosen, answers)
+
+    def _based(self, chosen: Tensor, answers: Answers) -> Tensor:
+        if self.base is None:
+            return chosen
+        base = self._base_of(answers)
+        chosen = chosen * base
+        # A subset of teachers that the base leaves out: the base decides.
+        chosen = chosen.where(chosen.sum(dim=1, keepdim=True) > 0, base)
+        total = base.sum(dim=1, keepdim=True)
+        return chosen * (total / chosen.sum(dim=1, keepdim=True))
+
+    def _base_of(self, answers: Answers) -> Tensor:
+        assert self.base is not None
+        base = self.base.weights(answers)
+        # A base that leaves out everybody has no say.
+        everyone = mean_weights(answers, self.mask_missing)
+        return base.where(base.sum(dim=1, keepdim=True) > 0, everyone)
+
+    def _shares(self, weights: Tensor, answers: Answers) -> dict[str, Tensor]:
+        # How much of the say each teacher has, on average.
+        names = answers.ensemble.modalities
+        means = weights.mean(dim=0)
+        return {
+            f'weight {name}': mean
+            for name, mean in zip(names, means, strict=True)
+        }
+
+
+def paper_policy(
+    ensemble: TeacherEnsemble,
+    mlp_channels: int = 1024,
+    estimator: str = 'sampled',
+    mask_missing: bool = False,
+    advantage: Advantage = paper_advantage,
+    lr: float = 1e-3,
+) -> Policy:
+    r"""The policy as the paper writes it (Eq. 5-10), for these teachers.
+
+    It picks a non-empty subset of them. Its state is the teachers' logits, in
+    the form that :class:`~dsom_pyg.teachers.QueryState` gives them; its
+    reward compares with the student.
+
+    Args:
+        ensemble: The (trained) teachers, all of them dot products.
+        mlp_channels: Width of the hidden layer. (default: :obj:`1024`)
+        estimator: ``'sampled'`` or ``'exact'``. (default: ``'sampled'``)
+        mask_missing: Subsets with a teacher whose modality the head lacks
+            get probability 0. (default: :obj:`False`, as in the paper)
+        advantage: See :class:`~dsom_pyg.teachers.CrossEntropyReward`.
+        lr: Learning rate of Adam. (default: :obj:`1e-3`)
+
+    Raises:
+        ValueError: A teacher is no dot product; build a :class:`Policy` over
+            a :class:`~dsom_pyg.teachers.LogitState` then.
+    """
+    state = QueryState(ensemble)
+    policy = Policy(
+        state,
+        subsets(len(ensemble)).flip(0),
+        CrossEntropyReward(advantage),
+        'sample',
+        estimator,
+        mask_missing=mask_missing,
+        mlp_channels=mlp_channels,
+        lr=lr,
+    )
+    first = policy.mlp[0]
+    assert isinstance(first, nn.Linear)
+    state.fold(first, ensemble)
+    return policy

@@ -1,0 +1,57 @@
+"""Teachers and how they are combined, as a scorer of its own."""
+
+from torch import Tensor, nn
+
+from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.teachers.combiner import Combiner
+from dsom_pyg.teachers.ensemble import TeacherEnsemble
+
+
+class EnsembleScorer(nn.Module):
+    r"""The combined teachers as a scorer, for evaluation.
+
+    Args:
+        ensemble: The teachers.
+        combiner: How they are weighed.
+        seen: N(h, r) of what the teachers were trained on, see
+            :meth:`~dsom_pyg.kg.KG.index`; needed where the combiner reads a
+            :class:`~dsom_pyg.teachers.CompactState`. (default: none)
+    """
+
+    def __init__(
+        self,
+        ensemble: TeacherEnsemble,
+        combiner: Combiner,
+        seen: QueryIndex | None = None,
+    ) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+        self.combiner = combiner
+        self.seen = seen
+
+    @property
+    def num_entities(self) -> int:
+        r"""E."""
+        return self.ensemble.num_entities
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        r"""Combined logits, ``[B, E]``; no target is involved."""
+        context = Context()
+        if self.seen is not None:
+            # Where the queries are; a copy only if they have moved.
+            self.seen = self.seen.to(head_index.device)
+            context = Context(seen=self.seen.lookup(head_index, rel_type))
+        answers = Answers(
+            self.ensemble, head_index, rel_type, precision, context
+        )
+        weights = self.combiner.weights(answers)
+        return self.ensemble.combined(
+            head_index, rel_type, weights, entities, precision
+        )

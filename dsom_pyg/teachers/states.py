@@ -1,0 +1,269 @@
+"""What a policy looks at: the state of Eq. 5, in three forms."""
+
+import math
+from itertools import permutations
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.kg import KG
+from dsom_pyg.teachers.answers import Answers
+from dsom_pyg.teachers.ensemble import TeacherEnsemble
+
+
+class State(nn.Module):
+    r"""Base class. A subclass gives :meth:`forward` and its width.
+
+    Args:
+        out_channels: S, how many numbers describe a query.
+    """
+
+    same_for_all_folds = True
+    r"""Whether the numbers mean the same for teachers that were trained
+    apart, so that a policy may learn from some and judge others.
+    """
+
+    drawn_last = False
+    r"""Whether a policy draws its first layer, which reads the state, after
+    its last one.
+    """
+
+    def __init__(self, out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+
+    @classmethod
+    def for_teachers(cls, ensemble: TeacherEnsemble, graph: KG) -> 'State':
+        r"""A state of the right size for these teachers on this graph."""
+        raise NotImplementedError
+
+    def forward(self, answers: Answers) -> Tensor:
+        r"""The state of each query, ``[B, S]``. Nothing depends on the
+        target.
+        """
+        raise NotImplementedError
+
+
+class LogitState(State):
+    r"""The logits of all teachers as they are (Eq. 5): :math:`M E` numbers.
+
+    Args:
+        num_teachers: M.
+        num_entities: E.
+    """
+
+    def __init__(self, num_teachers: int, num_entities: int) -> None:
+        super().__init__(num_teachers * num_entities)
+
+    @classmethod
+    def for_teachers(
+        cls, ensemble: TeacherEnsemble, graph: KG
+    ) -> 'LogitState':
+        return cls(len(ensemble), ensemble.num_entities)
+
+    def forward(self, answers: Answers) -> Tensor:
+        stacked = torch.stack(answers.each).transpose(0, 1)
+        return stacked.flatten(start_dim=1)
+
+
+class QueryState(State):
+    r"""What the logits of Eq. 5 depend on, for teachers that are dot products.
+
+    The logits of a teacher are :math:`F^m = B^m c^m` with a frozen basis
+    :math:`B^m` and coordinates :math:`c^m` of the query (its query vector, or
+    that projected onto the features). So a first layer :math:`W_m` over the
+    logits is :math:`W_m F^m = (W_m B^m) c^m`, and can be stored as
+    :math:`V_m = W_m B^m`. Where the basis has full column rank, both forms
+    describe the same functions; after :meth:`fold` they start from the same
+    distribution, and this one costs a small fraction. Only the path of the
+    optimiser differs.
+
+    Args:
+        ensemble: The trained teachers.
+
+    Raises:
+        ValueError: A teacher is no dot product, so it has no basis.
+    """
+
+    same_for_all_folds = False
+
+    def __init__(self, ensemble: TeacherEnsemble) -> None:
+        super().__init__(sum(basis.size(1) for basis in _bases(ensemble)))
+
+    @classmethod
+    def for_teachers(
+        cls, ensemble: TeacherEnsemble, graph: KG
+    ) -> 'QueryState':
+        return cls(ensemble)
+
+    @torch.no_grad()
+    def forward(self, answers: Answers) -> Tensor:
+        teachers = answers.ensemble.bilinear
+        assert teachers is not None
+        parts = [t.coordinates(answers.head, answers.rel) for t in teachers]
+        return torch.cat(parts, dim=-1)
+
+    @torch.no_grad()
+    def fold(self, first: nn.Linear, ensemble: TeacherEnsemble) -> None:
+        r"""Draw a first layer as if it read the logits:
+        :math:`V_m = W_m B^m`, W drawn as :class:`torch.nn.Linear` draws it.
+        """
+        bound = (ensemble.num_entities * len(ensemble)) ** -0.5
+        blocks = []
+        for basis in _bases(ensemble):
+            shape = (first.out_features, basis.size(0))
+            w = torch.empty(shape, device=basis.device)
+            blocks.append(w.uniform_(-bound, bound) @ basis)
+        first.weight.copy_(torch.cat(blocks, dim=1))
+        nn.init.uniform_(first.bias, -bound, bound)
+
+
+def _bases(ensemble: TeacherEnsemble) -> list[Tensor]:
+    teachers = ensemble.bilinear
+    if teachers is None:
+        raise ValueError(
+            'QueryState needs teachers whose scores are dot products '
+            '(dsom_pyg.models.Bilinear); use LogitState or CompactState'
+        )
+    return [teacher.entities.basis() for teacher in teachers]
+
+
+class CompactState(State):
+    r"""A state whose size does not grow with E.
+
+    For each teacher: the entropy of its answer, how far its best logits
+    lie from the best one (the second of these is the margin), how far the
+    best lies from the mean, and the spread of all. For each ordered pair of
+    teachers: what the second thinks of the favourites of the first, and how
+    many favourites they share. Of the query: which modalities its head has,
+    how often the head occurs in train, how many answers are known, and a
+    learned vector of its relation.
+
+    Answers that the teachers were trained on (``Context.seen``) are left
+    out: their logits say what was memorised, not how the rest will be
+    answered.
+
+    Args:
+        num_teachers: M.
+        num_relations: R.
+        degree: How often each entity occurs in a training triple. Answers of
+            teachers that saw less bring their own.
+        k: How many of the best logits count. (default: :obj:`10`)
+        relation_channels: Width of the vector of a relation.
+            (default: :obj:`32`)
+
+    Shapes:
+        - **degree:** :math:`(E)`
+        - **output:** :math:`(B, S)`, S = :attr:`out_channels`
+    """
+
+    drawn_last = True
+    degree: Tensor
+    count: Tensor
+    mean: Tensor
+    square: Tensor
+
+    def __init__(
+        self,
+        num_teachers: int,
+        num_relations: int,
+        degree: Tensor,
+        k: int = 10,
+        relation_channels: int = 32,
+    ) -> None:
+        k = min(k, degree.numel())
+        pairs = num_teachers * (num_teachers - 1)
+        width = num_teachers * (k + 3) + pairs * (k + 1) + 3
+        super().__init__(width + num_teachers + relation_channels)
+        self.k, self.relation_channels = k, relation_channels
+        self.register_buffer('degree', degree.float(), persistent=False)
+        # Moments of all numbers seen in training: scales differ by teacher.
+        self.register_buffer('count', torch.zeros(()))
+        self.register_buffer('mean', torch.zeros(width))
+        self.register_buffer('square', torch.zeros(width))
+        self.relation = nn.Embedding(2 * num_relations, relation_channels)
+        nn.init.normal_(self.relation.weight, std=0.1)
+
+    @classmethod
+    def for_teachers(
+        cls, ensemble: TeacherEnsemble, graph: KG
+    ) -> 'CompactState':
+        return cls(len(ensemble), graph.num_relations, graph.degree)
+
+    def forward(self, answers: Answers) -> Tensor:
+        with torch.no_grad():
+            numbers = torch.cat(
+                [*self._of_teachers(answers), self._of_query(answers)], 1
+            )
+            numbers = self._normalised(numbers)
+        available = answers.available.float()
+        relation = self.relation(answers.rel)
+        return torch.cat([numbers, available, relation], dim=1)
+
+    def _normalised(self, numbers: Tensor) -> Tensor:
+        if self.training and len(numbers):
+            self.count += len(numbers)
+            share = len(numbers) / self.count
+            self.mean += share * (numbers.mean(dim=0) - self.mean)
+            square = numbers.square().mean(dim=0)
+            self.square += share * (square - self.square)
+        var = (self.square - self.mean.square()).clamp(min=1e-6)
+        return ((numbers - self.mean) * var.rsqrt()).clamp(-5.0, 5.0)
+
+    def _of_teachers(self, answers: Answers) -> list[Tensor]:
+        logits = [self._unseen(x, answers) for x in answers.each]
+        parts, best = [], []
+        for x in logits:
+            top, where = x.topk(self.k, dim=1)
+            mean, std = _moments(x)
+            log_p = x.log_softmax(dim=1)
+            # A seen answer has p = 0: 0 * -inf counts as 0.
+            p_log_p = log_p.exp() * log_p.clamp(min=-1e4)
+            entropy = -p_log_p.sum(dim=1) / math.log(x.size(1))
+            first = top[:, 0].clamp(min=-1e4)
+            entropy = entropy.nan_to_num()
+            parts.append(torch.stack([entropy, first - mean, std], dim=1))
+            margins = (top - first[:, None]).clamp(min=-100.0)
+            parts.append(margins.nan_to_num())  # nothing left to answer
+            best.append(where)
+        # Somebody who does not know the head has no favourites.
+        knows = answers.available.float()
+        for a, b in permutations(range(len(logits)), 2):
+            x = logits[b]
+            opinion = x.gather(1, best[a]) - x.amax(dim=1, keepdim=True)
+            opinion = opinion.nan_to_num()
+            same = best[a][:, :, None] == best[b][:, None, :]
+            both = (knows[:, a] * knows[:, b])[:, None]
+            parts.append(both * opinion.clamp(min=-100.0))
+            shared = same.flatten(1).sum(dim=1, keepdim=True) / self.k
+            parts.append(both * shared)
+        return parts
+
+    def _of_query(self, answers: Answers) -> Tensor:
+        count = torch.zeros_like(answers.head)
+        if answers.context.seen is not None:
+            count = answers.context.seen.count(len(answers))
+        degree = answers.context.degree
+        if degree is None:
+            degree = self.degree[answers.head]
+        return torch.stack(
+            [degree.log1p(), count.log1p(), (count == 0).float()], dim=1
+        )
+
+    @staticmethod
+    def _unseen(logits: Tensor, answers: Answers) -> Tensor:
+        if answers.context.seen is None:
+            return logits
+        at = (answers.context.seen.row, answers.context.seen.tail)
+        minus_inf = logits.new_full((), -torch.inf)
+        return logits.index_put(at, minus_inf)
+
+
+def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
+    # Mean and deviation of each row, over the entities that are left in.
+    left = logits > -torch.inf
+    count = left.sum(dim=1).clamp(min=1)
+    logits = logits.masked_fill(~left, 0.0)
+    mean = logits.sum(dim=1) / count
+    centred = (logits - mean[:, None]).masked_fill(~left, 0.0)
+    return mean, (centred.square().sum(dim=1) / count).sqrt()

@@ -1,0 +1,101 @@
+"""Weights of the teachers, fitted on triples that they have not seen."""
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.query_index import Pairs
+from dsom_pyg.teachers.answers import Answers
+from dsom_pyg.teachers.combiner import Combiner, Decision
+from dsom_pyg.teachers.rewards import combined_cross_entropy
+
+
+class Weighted(Combiner):
+    r"""A weight for each teacher, or for each teacher and relation.
+
+    The combined logits are :math:`\sum_m w_{m,r} F^m` with positive weights
+    that need not sum to 1: a weight is the inverse temperature of its
+    teacher as well, so the combination is calibrated. Weights are meant to
+    be learned (by :class:`~dsom_pyg.training.PolicyTask`) from the
+    cross-entropy of held-out triples.
+
+    Relations with few such triples would fit noise. So the logarithm of
+    :math:`w_{m,r}` is a global one plus an offset, and the offsets have a
+    Gaussian prior: what is minimised is
+
+    .. math::
+        \frac{1}{K} \Big(\sum_k CE_k +
+        \lambda \sum_{m,r} o_{m,r}^2\Big)
+
+    over all K pairs, spread over the batches in which a relation occurs.
+
+    Args:
+        num_teachers: M.
+        counts: Held-out (query, tail) pairs of each relation, reciprocals
+            included; :obj:`None` for one weight a teacher, which is a
+            calibrated mean. (default: :obj:`None`)
+        shrinkage: :math:`\lambda`. (default: :obj:`10.0`)
+        mask_missing: Leave out teachers whose modality the head lacks.
+            (default: :obj:`False`)
+        lr: Learning rate of Adam. (default: :obj:`0.05`)
+
+    Shapes:
+        - **counts:** :math:`(2R)`
+    """
+
+    counts: Tensor
+
+    def __init__(
+        self,
+        num_teachers: int,
+        counts: Tensor | None = None,
+        shrinkage: float = 10.0,
+        mask_missing: bool = False,
+        lr: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.lr = lr
+        self.shrinkage, self.mask_missing = shrinkage, mask_missing
+        start = torch.full((num_teachers,), 1 / num_teachers).log()
+        self.log_weight = nn.Parameter(start)
+        self.offset = None
+        if counts is not None:
+            zeros = torch.zeros(counts.numel(), num_teachers)
+            self.offset = nn.Parameter(zeros)
+            counts = counts.clamp(min=1).float()
+            self.register_buffer('counts', counts, persistent=False)
+
+    def weights(self, answers: Answers) -> Tensor:
+        log_weight = self.log_weight.expand(len(answers), -1)
+        if self.offset is not None:
+            log_weight = log_weight + self.offset[answers.rel]
+        weights = log_weight.exp()
+        if not self.mask_missing:
+            return weights
+        # Nobody available: better all than nothing.
+        mask = answers.available | ~answers.available.any(dim=1, keepdim=True)
+        return weights * mask
+
+    def forward(
+        self,
+        answers: Answers,
+        targets: Pairs | None = None,
+        student_logits: Tensor | None = None,
+    ) -> Decision:
+        weights = self.weights(answers)
+        loss = None
+        metrics = {}
+        if self.training and weights.requires_grad and targets is not None:
+            ce = combined_cross_entropy(
+                weights, answers.each, targets, answers.context.known
+            ).mean()
+            loss = ce + self._penalty(answers, targets)
+            metrics = {'ce': ce.detach()}
+        return Decision(weights.detach(), loss, metrics)
+
+    def _penalty(self, answers: Answers, targets: Pairs) -> Tensor:
+        if self.offset is None:
+            return self.log_weight.new_zeros(())
+        # Each pair carries its share of the prior of its relation.
+        rel = answers.rel[targets.row]
+        squares = self.offset.square().sum(dim=1) / self.counts
+        return self.shrinkage * squares[rel].mean()

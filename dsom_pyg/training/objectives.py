@@ -1,0 +1,233 @@
+"""The objectives of a model, of teachers, and of a student."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.evaluation import Scorer
+from dsom_pyg.losses import neighbor_decoupled_kd
+from dsom_pyg.models import Model
+from dsom_pyg.models.base import total
+from dsom_pyg.query_index import Queries, QueryBatch
+from dsom_pyg.teachers import (
+    Answers,
+    Combiner,
+    Context,
+    EnsembleScorer,
+    Mean,
+    TeacherEnsemble,
+)
+from dsom_pyg.training.loop import Loop
+from dsom_pyg.training.task import Task, adam, describe
+
+
+class ModelTask(Task):
+    r"""Train one model by its own loss: a teacher, or plain ComplEx-N3.
+
+    Args:
+        model: The model.
+        name: Shown in progress bars and results.
+    """
+
+    def __init__(self, model: Model, name: str = 'model') -> None:
+        super().__init__(name, [model])
+        self.model = model
+
+    def scorer(self) -> Scorer:
+        return self.model
+
+    def settings(self) -> dict[str, Any]:
+        return {'model': describe(self.model)}
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        terms = self.model.loss(batch, precision)
+        return {'loss': total(terms), **terms}
+
+
+class TeachersTask(Task):
+    r"""Train all teachers jointly: the sum of their losses (Eq. 3).
+
+    As nothing is shared, this equals training one by one with the same
+    batches; early stopping looks at the mean of their logits.
+
+    Args:
+        ensemble: The teachers.
+    """
+
+    def __init__(self, ensemble: TeacherEnsemble) -> None:
+        super().__init__('teachers', [ensemble])
+        self.ensemble = ensemble
+
+    def scorer(self) -> Scorer:
+        return EnsembleScorer(self.ensemble, Mean())
+
+    def settings(self) -> dict[str, Any]:
+        names = self.ensemble.modalities
+        return {'teachers': {m: describe(self.ensemble[m]) for m in names}}
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        terms = {
+            modality: total(self.ensemble[modality].loss(batch, precision))
+            for modality in self.ensemble.modalities
+        }
+        return {'loss': torch.stack(list(terms.values())).sum(), **terms}
+
+
+@dataclass(kw_only=True, frozen=True)
+class Distill:
+    r"""The objective of distillation, Eq. 4 and 11-12.
+
+    Args:
+        gamma: Weight of distillation. (default: :obj:`2.0`)
+        tau: Temperature. (default: :obj:`4.0`)
+        alpha: Weight of the neighbor part. (default: :obj:`1.0`)
+        beta: Weight of the non-neighbor part. (default: :obj:`1.0`)
+        form: ``'mean'`` or ``'sum'`` over neighbors, see
+            :func:`~dsom_pyg.losses.decoupled_parts`.
+        scale_tau: Multiply by :math:`\tau^2`, as Hinton et al. do; the
+            paper does not say. (default: :obj:`True`; without it the student
+            loses two points of validation MRR on Countries)
+    """
+
+    gamma: float = 2.0
+    tau: float = 4.0
+    alpha: float = 1.0
+    beta: float = 1.0
+    form: str = 'mean'
+    scale_tau: bool = True
+
+    def __post_init__(self) -> None:
+        if self.form not in ('mean', 'sum'):
+            raise ValueError(
+                f"form must be 'mean' or 'sum', got '{self.form}'"
+            )
+        if self.tau <= 0:
+            raise ValueError(f'tau must be positive, got {self.tau}')
+
+
+class DistillTask(Task):
+    r"""Train a student, and the combiner of its teachers if that learns
+    (Eq. 4, Algorithm 1).
+
+    Args:
+        student: What is trained: a fresh structure-only model, or one that
+            has learned something already; see
+            :attr:`~dsom_pyg.training.Adagrad.initial_accumulator` then.
+        ensemble: Trained teachers; they stay as they are.
+        combiner: How they are weighed; trained along if it has parameters
+            that require gradients.
+        distill: The objective. (default: :class:`Distill()`)
+        unlabeled: Queries without a known answer, as
+            :func:`~dsom_pyg.query_index.unlabeled_queries` finds them. What
+            the teachers say there is all that a student can learn about
+            them; the paper distils on training queries alone.
+            (default: none)
+        unlabeled_share: How many of these come into a batch, as a share of
+            its other queries, in [0, 1]. Their distillation (they have no
+            neighbors: it is plain) weighs as much as that of the others.
+            (default: :obj:`1.0`)
+    """
+
+    def __init__(
+        self,
+        student: Model,
+        ensemble: TeacherEnsemble,
+        combiner: Combiner,
+        distill: Distill | None = None,
+        unlabeled: Queries | None = None,
+        unlabeled_share: float = 1.0,
+    ) -> None:
+        if not 0.0 <= unlabeled_share <= 1.0:
+            raise ValueError(
+                'unlabeled_share is a share of the batch, in [0, 1]; got '
+                f'{unlabeled_share}'
+            )
+        trained = [student, combiner] if combiner.learns else [student]
+        frozen = [ensemble] if combiner.learns else [ensemble, combiner]
+        super().__init__('student', trained, frozen)
+        self.student, self.combiner = student, combiner
+        self.ensemble = ensemble
+        self.distill = distill or Distill()
+        self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
+        self._bases: Tensor | None = None
+
+    def scorer(self) -> Scorer:
+        return self.student
+
+    def settings(self) -> dict[str, Any]:
+        pool = self.unlabeled
+        return {
+            **asdict(self.distill),
+            'student': describe(self.student),
+            'combiner': describe(self.combiner),
+            'unlabeled_queries': None if pool is None else pool.digest(),
+            'unlabeled_share': self.unlabeled_share,
+        }
+
+    def optimizers(self, loop: Loop) -> list[torch.optim.Optimizer]:
+        self._bases = None  # of teachers that may have changed since
+        return [
+            loop.optimizer(self.student.parameters()),
+            *adam(self.combiner, self.combiner.lr),
+        ]
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        d, labeled = self.distill, len(batch)
+        batch = self._with_unlabeled(batch)
+        # Algorithm 1. The student answers and counts its own loss (Eq. 1).
+        logits, terms = self.student.logits_and_loss(batch, precision)
+        # The combiner weighs the teachers. The paper's policy draws an action
+        # for each query here, and learns from its reward against the student;
+        # one that has learned before says what it decided.
+        if self._bases is None:
+            self._bases = self.ensemble.bases(precision)
+        answers = Answers(
+            self.ensemble,
+            batch.head,
+            batch.rel,
+            precision,
+            Context(seen=batch.neighbors),
+            self._bases,
+        )
+        decision = self.combiner(answers, batch.targets, logits.detach())
+        # The student imitates the teachers so weighed (Eq. 11-12), for every
+        # training triple alike.
+        ndkd = neighbor_decoupled_kd(
+            answers.combined(decision.weights),
+            logits,
+            batch.neighbors,
+            d.tau,
+            d.alpha,
+            d.beta,
+            d.form,
+        )
+        count = batch.targets.count(len(batch))
+        soft = (ndkd * count).sum() / count.sum()
+        if len(batch) > labeled:
+            soft = soft + ndkd[labeled:].mean()
+        if d.scale_tau:
+            soft = soft * d.tau**2
+        loss = total(terms) + d.gamma * soft
+        terms = {**terms, 'ndkd': soft}
+        if decision.loss is not None:
+            loss = loss + decision.loss
+            terms['rc'] = decision.loss
+        return {'loss': loss, **terms, **decision.metrics}
+
+    def _with_unlabeled(self, batch: QueryBatch) -> QueryBatch:
+        # Appended without targets and neighbors, so that they cost no
+        # cross-entropy and no regulariser.
+        pool = self.unlabeled
+        if pool is None or not self.unlabeled_share or not len(pool.head):
+            return batch
+        wanted = round(self.unlabeled_share * len(batch))
+        size = (min(wanted, len(pool.head)),)
+        at = torch.randint(len(pool.head), size).to(pool.head.device)
+        head, rel = pool.head[at], pool.rel[at]
+        return replace(
+            batch,
+            head=torch.cat([batch.head, head.to(batch.head)]),
+            rel=torch.cat([batch.rel, rel.to(batch.rel)]),
+        )

@@ -1,0 +1,87 @@
+"""A run of several stages: its graph, seeds, files and results."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from dsom_pyg.kg import KG
+from dsom_pyg.precision import resolve_precision
+from dsom_pyg.training.fit import fit
+from dsom_pyg.training.loop import FitResult, Loop
+from dsom_pyg.training.task import Task
+
+# Seeds of a committee lie this far apart, so that runs whose seeds are near
+# each other have no member in common.
+MEMBER_SEED = 1000
+
+
+@dataclass(kw_only=True)
+class Run:
+    r"""What the stages of one training share.
+
+    Args:
+        graph: The graph.
+        folder: Where each stage writes a file after each epoch, and goes on
+            from it. (default: :obj:`None`, nothing is written)
+        seed: Of all draws; stages add small numbers to it.
+        device: Where to train.
+        precision: Of matrix products. (default: the faster one there)
+        progress: Show progress bars. (default: only on a terminal)
+        results: What happened, stage by stage.
+    """
+
+    graph: KG
+    folder: Path | None = None
+    seed: int = 0
+    device: str = 'cpu'
+    precision: str | None = None
+    progress: bool | None = None
+    results: dict[str, FitResult] = field(default_factory=dict)
+
+    def fit(
+        self, stage: str, task: Task, loop: Loop, graph: KG | None = None
+    ) -> FitResult:
+        r"""Train a task as a stage of this run; an earlier file of the stage
+        is gone on from.
+
+        Args:
+            stage: Names its file and its result.
+            task: What to train.
+            loop: How.
+            graph: Whose training split to learn from. (default: the run's)
+        """
+        path = self.folder and self.folder / f'{stage}.safetensors'
+        self.results[stage] = fit(
+            task,
+            graph or self.graph,
+            loop,
+            path,
+            seed=self.seed,
+            device=self.device,
+            precision=self.precision,
+            progress=self.progress,
+        )
+        return self.results[stage]
+
+    def member(self, at: int) -> 'Run':
+        r"""The run of a member of a committee: with a seed of its own, the
+        first with that of the whole.
+        """
+        return replace(self, seed=self.seed + at * MEMBER_SEED)
+
+    def resolved_precision(self) -> str:
+        r"""The precision that will be used."""
+        return resolve_precision(self.precision, self.device)
+
+
+@contextmanager
+def drawn_with(seed: int) -> Iterator[None]:
+    r"""Draw parameters with a seed. They are drawn on the CPU, and the
+    caller's own stream goes on as if nothing had happened.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

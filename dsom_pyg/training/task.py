@@ -1,0 +1,103 @@
+"""What the loop trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.evaluation import Scorer
+from dsom_pyg.query_index import QueryBatch
+from dsom_pyg.training.loop import Loop
+
+
+class Task:
+    r"""Base class of what :func:`~dsom_pyg.training.fit` trains.
+
+    A subclass gives :meth:`step`. One that needs several optimisers or
+    passes, such as a generator and its critic, overrides :meth:`update`.
+
+    Args:
+        name: Shown in progress bars and results.
+        trained: Modules that are trained.
+        frozen: Modules that take part but stay as they are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trained: Sequence[nn.Module],
+        frozen: Sequence[nn.Module] = (),
+    ) -> None:
+        self.name = name
+        self.trained, self.frozen = list(trained), list(frozen)
+
+    def scorer(self) -> Scorer:
+        r"""What is evaluated for early stopping."""
+        raise ValueError(
+            f"'{self.name}' is not evaluated along the way; set eval_every=0"
+        )
+
+    def settings(self) -> dict[str, Any]:
+        r"""Settings of the objective, for the record."""
+        return {}
+
+    def optimizers(self, loop: Loop) -> list[torch.optim.Optimizer]:
+        r"""Optimisers of all trained parameters."""
+        params = (p for module in self.trained for p in module.parameters())
+        return [loop.optimizer(params)]
+
+    def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        r"""Losses and metrics of a batch; the entry ``'loss'`` is
+        minimised.
+        """
+        raise NotImplementedError
+
+    def update(
+        self,
+        batch: QueryBatch,
+        precision: str,
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> dict[str, Tensor]:
+        r"""Learn from a batch: one backward pass, one step of all
+        optimisers.
+
+        Returns:
+            Losses and metrics, for the history.
+        """
+        terms = self.step(batch, precision)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        terms['loss'].backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        return terms
+
+
+def adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+    r"""Adam for what is trainable in a module, nothing if nothing is."""
+    params = [p for p in module.parameters() if p.requires_grad]
+    return [torch.optim.Adam(params, lr=lr)] if params else []
+
+
+def describe(module: nn.Module) -> str:
+    r"""A module's class and plain attributes, for the record.
+
+    Parameters do not count, functions by their name.
+    """
+    words = []
+    for key, value in sorted(vars(module).items()):
+        if key.startswith('_') or key == 'training':
+            continue
+        if callable(value) and hasattr(value, '__qualname__'):
+            value = value.__qualname__
+        if isinstance(value, bool | int | float | str):
+            words.append(f'{key}={value}')
+        elif type(value).__module__.startswith('dsom_pyg'):
+            words.append(f'{key}={value!r}')
+    inner = [
+        describe(child)
+        for child in module.children()
+        if type(child).__module__.startswith('dsom_pyg')
+    ]
+    return f'{type(module).__name__}({", ".join(words + inner)})'
