@@ -3,14 +3,21 @@
 Vary a recipe by its arguments, or by :func:`dataclasses.replace`.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.models import ComplEx
 from dsom_pyg.policies import AsInPaper, HeldOut
-from dsom_pyg.stages import DECAYING_ADAM, Student, Teachers, WarmStart
-from dsom_pyg.training import Adagrad, Distill, Loop
+from dsom_pyg.stages import (
+    DECAYING_ADAM,
+    Student,
+    Teachers,
+    Unlabeled,
+    WarmStart,
+)
+from dsom_pyg.training import Adagrad, Distill, KFolds, Loop
 
 
 def held_out(channels: int = 256, **options: Any) -> Recipe:
@@ -108,5 +115,46 @@ def warm_start(channels: int = 256, **options: Any) -> Recipe:
         teachers=Teachers(channels=channels, loop=DECAYING_ADAM),
         policy=HeldOut(),
         student=Student(channels=channels, start=WarmStart(), loop=gentle),
+        **options,
+    )
+
+
+def small(
+    channels: int = 64,
+    epochs: int = 25,
+    folds: int = 4,
+    eval_every: int = 5,
+    **options: Any,
+) -> Recipe:
+    r"""A recipe for graphs of some thousands of entities and few triples,
+    from trials on the validation split of Countries: strong regularisation,
+    every training triple held out once, a student that begins as the joint
+    teacher.
+
+    Args:
+        channels: D of teachers and student. (default: :obj:`64`)
+        epochs: Passes over train, at most. (default: :obj:`25`)
+        folds: Parts of train that the policy learns from. (default: :obj:`4`)
+        eval_every: Epochs between two looks at the validation split, which
+            choose the epoch that is kept; 0 for a graph without one.
+            (default: :obj:`5`)
+        **options: Of :class:`~dsom_pyg.Recipe`.
+    """
+    loop = Loop(epochs=epochs, batch_size=100, eval_every=eval_every)
+    gentle = replace(loop, optimizer=Adagrad(initial_accumulator=2e-6))
+    return Recipe(
+        teachers=Teachers(
+            channels=channels,
+            structure=partial(ComplEx, n3=0.15),
+            loop=loop,
+        ),
+        policy=HeldOut(evidence=KFolds(folds)),
+        student=Student(
+            channels=channels,
+            model=partial(ComplEx, n3=0.05),
+            start=WarmStart(),
+            loop=gentle,
+            unlabeled=Unlabeled(queries=20_000),
+        ),
         **options,
     )

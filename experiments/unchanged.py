@@ -128,10 +128,8 @@ def old_countries(data: Any) -> dict[str, dict[str, float]]:
 
 def new_countries(data: Any) -> dict[str, dict[str, float]]:
     """The same models in the same order of draws."""
-    from dsom_pyg import KG, Recipe, train_dsom
+    from dsom_pyg import KG, recipes, train_dsom
     from dsom_pyg.models import ComplEx, EntityEmbedding
-    from dsom_pyg.policies import HeldOut
-    from dsom_pyg.stages import Student, Teachers, Unlabeled, WarmStart
     from dsom_pyg.teachers import (
         EnsembleScorer,
         Mean,
@@ -139,10 +137,8 @@ def new_countries(data: Any) -> dict[str, dict[str, float]]:
         paper_policy,
     )
     from dsom_pyg.training import (
-        Adagrad,
         Distill,
         DistillTask,
-        KFolds,
         Loop,
         ModelTask,
         TeachersTask,
@@ -188,28 +184,7 @@ def new_countries(data: Any) -> dict[str, dict[str, float]]:
         if name != 'mean':
             report(f'teachers by {name}', EnsembleScorer(teachers, combiner))
         report(f'student of {name}', student)
-    # What 0.1.0 called the accumulator of a warm start is Adagrad's own.
-    gentle = replace(loop, optimizer=Adagrad(initial_accumulator=2e-6))
-    trained = train_dsom(
-        graph,
-        Recipe(
-            teachers=Teachers(
-                channels=CHANNELS,
-                structure=complex_n3,
-                feature=feature,
-                loop=loop,
-            ),
-            policy=HeldOut(evidence=KFolds(4)),
-            student=Student(
-                channels=CHANNELS,
-                model=partial(ComplEx, n3=0.05),
-                start=WarmStart(),
-                loop=gentle,
-                distill=Distill(tau=2.0, gamma=4.0),
-                unlabeled=Unlabeled(queries=20_000),
-            ),
-        ),
-    )
+    trained = train_dsom(graph, recipes.small(CHANNELS, EPOCHS))
     report('teacher: joint', trained.ensemble['joint'])
     report('teachers by held-out policy', trained.teachers)
     report('student of held-out policy', trained.student)

@@ -138,8 +138,12 @@ class TeacherEnsemble(nn.Module):
                 )
         committees: dict[str, Model] = {}
         for name in names:
-            members = [ensemble[name] for ensemble in ensembles]
-            if not all(isinstance(member, Bilinear) for member in members):
+            members = [
+                teacher
+                for ensemble in ensembles
+                if isinstance(teacher := ensemble[name], Bilinear)
+            ]
+            if len(members) < len(ensembles):
                 raise ValueError(
                     f'the teachers of {name!r} are no bilinear models, so '
                     'several of them cannot answer as one'

@@ -1,0 +1,63 @@
+"""Parts of your own: a text encoder, a model, and a recipe that uses them.
+
+    python examples/own_part.py --epochs 5
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from dsom_pyg import evaluate, recipes, train_dsom
+from dsom_pyg.datasets import Countries
+from dsom_pyg.models import Bilinear
+
+
+class LetterTriples:
+    """An encoder: a callable with a name and a width."""
+
+    name = 'letter-triples-256'
+    out_channels = 256
+
+    def __call__(self, items: Sequence[Any]) -> Tensor:
+        """How often each hashed run of three letters occurs."""
+        rows = []
+        for item in items:
+            text = f'  {item} '.lower().encode()
+            runs = [crc32(text[at : at + 3]) for at in range(len(text) - 2)]
+            columns = torch.tensor(runs) % self.out_channels
+            rows.append(columns.bincount(minlength=self.out_channels))
+        return torch.nn.functional.normalize(torch.stack(rows).float())
+
+
+class Analogy(Bilinear):
+    """A model: half its coordinates as in DistMult, half as in ComplEx."""
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        """What the rows of the tails are multiplied with."""
+        (a, b, c, d), (w, x, y, z) = head.chunk(4, -1), rel.chunk(4, -1)
+        parts = [a * w, b * x - d * z, c * y, b * z + d * x]
+        return torch.cat(parts, dim=-1)
+
+
+def main() -> None:
+    """Train with these parts and rank the test triples."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--epochs', type=int, default=25)
+    args = parser.parse_args()
+    data = Countries(text_encoder=LetterTriples())[0]
+    recipe = recipes.small(epochs=args.epochs)
+    model = partial(Analogy, n3=0.05)
+    student = replace(recipe.student, model=model)
+    teachers = replace(recipe.teachers, structure=model, feature=model)
+    trained = train_dsom(data, replace(recipe, teachers=teachers, student=student))
+    print(evaluate(trained.student, data))
+
+
+if __name__ == '__main__':
+    main()
