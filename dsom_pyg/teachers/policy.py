@@ -221,25 +221,23 @@ class Policy(Combiner):
             divergence = of_pairs.exp() * (of_pairs - of_prior)
             kl = divergence.sum(dim=1).mean()
             metrics['kl'] = kl.detach()
-        rest = (answers, targets, student_logits)
-        if action is not None:
-            delta, reward = self.reward.one(
-                weights, *rest, mask_missing=self.mask_missing
+        everyone = mean_weights(answers, self.mask_missing)
+
+        def rewards(actions: Tensor, base: Tensor | None) -> Tensor:
+            return self.reward(
+                actions, answers, targets, student_logits, base, everyone
             )
-            metrics |= {'advantage': delta.mean(), 'reward': reward.mean()}
+
         if action is not None and self.estimator == 'sampled':
+            delta = rewards(torch.ones_like(weights[:1]), weights).squeeze(1)
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
             loss = reinforce(log_prob[targets.row], delta)
+            metrics['reward'] = delta.mean()
         else:
-            every = self.reward.every(
-                self.actions,
-                *rest,
-                base=None if self.base is None else self._base_of(answers),
-                mask_missing=self.mask_missing,
-            )
+            base = None if self.base is None else self._base_of(answers)
+            every = rewards(self.actions, base)
             policy = of_pairs.detach().exp()
-            expected = (policy * every).sum(dim=1).mean()
-            metrics.setdefault('reward', expected)
+            metrics['reward'] = (policy * every).sum(dim=1).mean()
             loss = self._loss(of_pairs, policy, every)
         if self.kl:
             loss = loss + self.kl * kl

@@ -9,13 +9,11 @@ from torch_geometric.utils import scatter
 
 from dsom_pyg.losses import (
     paper_advantage,
-    reward,
     row_blocks,
     target_cross_entropy,
 )
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import mean_weights
 from dsom_pyg.teachers.ensemble import weighted_sum
 
 # Entities times weightings that are ranked at a time.
@@ -29,14 +27,14 @@ Advantage = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class Reward(Protocol):
     r"""How good actions are, for each (query, target) pair of a batch."""
 
-    def every(
+    def __call__(
         self,
         actions: Tensor,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None = None,
-        base: Tensor | None = None,
-        mask_missing: bool = False,
+        student_logits: Tensor | None,
+        base: Tensor | None,
+        everyone: Tensor,
     ) -> Tensor:
         r"""The reward of each of A actions.
 
@@ -45,97 +43,55 @@ class Reward(Protocol):
             answers: What the teachers say.
             targets: Tails of the queries.
             student_logits: What the student says, if it is there.
-            base: Weights of each query that the actions multiply.
-            mask_missing: Whether the mean of all teachers, where a reward
-                compares with it, leaves out those that lack the head's
-                modality.
+            base: Weights of each query that the actions multiply, if any.
+            everyone: Those of all teachers together.
 
         Shapes:
             - **actions:** :math:`(A, M)`
             - **student_logits:** :math:`(B, E)`
-            - **base:** :math:`(B, M)`
+            - **base, everyone:** :math:`(B, M)`
             - **output:** :math:`(K, A)`
-        """
-
-    def one(
-        self,
-        weights: Tensor,
-        answers: Answers,
-        targets: Pairs,
-        student_logits: Tensor | None = None,
-        mask_missing: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        r"""The action that was taken: how much better it was than all
-        teachers together, and its reward.
-
-        Shapes:
-            - **weights:** :math:`(B, M)`
-            - **advantage, reward:** :math:`(K)`
         """
 
 
 class CrossEntropyReward:
-    r"""The paper's reward: whose cross-entropy on the target is lower.
+    r"""The paper's: whose cross-entropy on the target is lower.
 
     Args:
         advantage: From the cross-entropies of the action, of all teachers
             and of the student (each ``[K]``) to :math:`\delta`.
-            (default: :func:`~dsom_pyg.losses.paper_advantage`, Eq. 8-10)
+            (default: Eq. 8-10)
     """
 
     def __init__(self, advantage: Advantage = paper_advantage) -> None:
         self.advantage = advantage
 
-    def every(
+    def __call__(
         self,
         actions: Tensor,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None = None,
-        base: Tensor | None = None,
-        mask_missing: bool = False,
+        student_logits: Tensor | None,
+        base: Tensor | None,
+        everyone: Tensor,
     ) -> Tensor:
-        reference = self._references(
-            answers, targets, student_logits, mask_missing
-        )
+        # Actions and the mean by the same function: where they are the same,
+        # delta must be exactly 0.
+        def cross_entropy(weights: Tensor) -> Tensor:
+            known = answers.context.known
+            return combined_cross_entropy(
+                weights, answers.each, targets, known
+            )
+
+        ce_all, ce_student = cross_entropy(everyone), None
+        if student_logits is not None:
+            ce_student = target_cross_entropy(student_logits, targets)
         columns = []
         for action in actions:
             weights = action.expand(len(answers), -1)
-            if base is not None:
-                weights = weights * base
-            ce = _cross_entropy(weights, answers, targets)
-            columns.append(self.advantage(ce, *reference))
+            ce = cross_entropy(weights if base is None else weights * base)
+            columns.append(self.advantage(ce, ce_all, ce_student))
         return torch.stack(columns, dim=1)
-
-    def one(
-        self,
-        weights: Tensor,
-        answers: Answers,
-        targets: Pairs,
-        student_logits: Tensor | None = None,
-        mask_missing: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        # Action and baseline by the same function: where they are the same,
-        # delta must be exactly 0.
-        ce = _cross_entropy(weights, answers, targets)
-        ce_all, ce_student = self._references(
-            answers, targets, student_logits, mask_missing
-        )
-        rival = ce_all if ce_student is None else ce_student
-        return self.advantage(ce, ce_all, ce_student), reward(ce, rival)
-
-    def _references(
-        self,
-        answers: Answers,
-        targets: Pairs,
-        student_logits: Tensor | None,
-        mask_missing: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        everyone = mean_weights(answers, mask_missing)
-        ce_all = _cross_entropy(everyone, answers, targets)
-        if student_logits is None:
-            return ce_all, None
-        return ce_all, target_cross_entropy(student_logits, targets)
 
     def __repr__(self) -> str:
         name = getattr(self.advantage, '__name__', str(self.advantage))
@@ -150,46 +106,22 @@ class RankReward:
     :obj:`known` tails, as in a distillation, the rank is not filtered.
     """
 
-    def every(
+    def __call__(
         self,
         actions: Tensor,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None = None,
-        base: Tensor | None = None,
-        mask_missing: bool = False,
+        student_logits: Tensor | None,
+        base: Tensor | None,
+        everyone: Tensor,
     ) -> Tensor:
         known = answers.context.known
         return 100 * reciprocal_ranks(
             actions, answers.each, targets, known, base
         )
 
-    def one(
-        self,
-        weights: Tensor,
-        answers: Answers,
-        targets: Pairs,
-        student_logits: Tensor | None = None,
-        mask_missing: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        everyone = mean_weights(answers, mask_missing)
-        alone = torch.ones_like(weights[:1])
-        taken, mean = (
-            self.every(alone, answers, targets, base=base).squeeze(1)
-            for base in (weights, everyone)
-        )
-        return taken - mean, taken
-
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
-
-
-def _cross_entropy(
-    weights: Tensor, answers: Answers, targets: Pairs
-) -> Tensor:
-    return combined_cross_entropy(
-        weights, answers.each, targets, answers.context.known
-    )
 
 
 def combined_cross_entropy(
