@@ -110,7 +110,7 @@ class MeanOfTeachers:
 class Learner(Protocol):
     r"""What learns from held-out triples."""
 
-    def fit(
+    def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
         r"""A combiner fitted to what the folds held out.
@@ -136,7 +136,7 @@ class FixedWeights:
     epochs: int = 10
     lr: float = 0.05
 
-    def fit(
+    def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
         count = len(folds[0].ensemble)
@@ -160,7 +160,7 @@ class ByRelation:
     lr: float = 0.05
     shrinkage: float = 10.0
 
-    def fit(
+    def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
         held = held_graph(run.graph, folds).triples('train').edge_type
@@ -214,12 +214,12 @@ class RewardedPolicy:
     epochs: int = 16
     lr: float = 2e-3
 
-    def fit(
+    def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
         base = None
         if self.base is not None:
-            base = self.base.fit(run, loop, folds, mask_missing)
+            base = self.base.learn(run, loop, folds, mask_missing)
         ensemble = folds[0].ensemble
         with drawn_with(run.seed):
             policy = Policy(
@@ -260,7 +260,7 @@ class HeldOut:
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         folds = fit_folds(run, teachers, self.evidence)
-        return self.learner.fit(run, teachers.loop, folds, self.mask_missing)
+        return self.learner.learn(run, teachers.loop, folds, self.mask_missing)
 
 
 def _learned(

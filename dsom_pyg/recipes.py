@@ -11,7 +11,6 @@ from dsom_pyg.dsom import Recipe
 from dsom_pyg.models import ComplEx
 from dsom_pyg.policies import AsInPaper, HeldOut
 from dsom_pyg.stages import (
-    DECAYING_ADAM,
     Student,
     Teachers,
     Unlabeled,
@@ -97,24 +96,6 @@ def committee(
         ),
         policy=HeldOut(),
         student=Student(channels=channels),
-        **options,
-    )
-
-
-def warm_start(channels: int = 256, **options: Any) -> Recipe:
-    r"""The library's recipe with a student that begins as the joint teacher,
-    for graphs of few triples.
-
-    Args:
-        channels: D of teachers and student. (default: :obj:`256`)
-        **options: Of :class:`~dsom_pyg.Recipe`.
-    """
-    # The student's loop is from trials on DB15K.
-    gentle = Loop(optimizer=Adagrad(lr=0.1, initial_accumulator=2e-6))
-    return Recipe(
-        teachers=Teachers(channels=channels, loop=DECAYING_ADAM),
-        policy=HeldOut(),
-        student=Student(channels=channels, start=WarmStart(), loop=gentle),
         **options,
     )
 

@@ -6,7 +6,6 @@ by a small class that holds its own settings and no others.
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
@@ -119,10 +118,11 @@ class Unlabeled:
         return unlabeled_queries(index, size, self.queries, run.seed)
 
 
-class Start(Protocol):
-    r"""How a student begins."""
+@dataclass(frozen=True)
+class FreshTable:
+    r"""The student begins as a fresh table of entities."""
 
-    def student(
+    def begin(
         self,
         run: Run,
         student: 'Student',
@@ -130,32 +130,17 @@ class Start(Protocol):
         ensemble: TeacherEnsemble,
     ) -> Model:
         r"""The student before distillation."""
-
-    def finished(self, student: Model) -> Model:
-        r"""What answers in the end."""
-
-
-@dataclass(frozen=True)
-class FreshTable:
-    r"""The student begins as a fresh table of entities."""
-
-    def student(
-        self,
-        run: Run,
-        student: 'Student',
-        teachers: Teachers,
-        ensemble: TeacherEnsemble,
-    ) -> Model:
         with drawn_with(run.seed + 1):
             table = EntityEmbedding(run.graph.num_entities, student.channels)
             return student.model(table, run.graph.num_relations)
 
-    def finished(self, student: Model) -> Model:
-        return student
+    def finish(self, model: Model) -> Model:
+        r"""What answers in the end."""
+        return model
 
 
 @dataclass(frozen=True)
-class WarmStart:
+class WarmStart(FreshTable):
     r"""The student begins as a copy of the joint teacher, and keeps the
     features inside until it is done. What answers in the end is the table of
     its rows, structure-only.
@@ -164,9 +149,13 @@ class WarmStart:
     trained first, like one more teacher: by their loop. Adagrad is ruinous
     for what is trained already, unless its sums begin at about 2e-6, see
     :class:`~dsom_pyg.training.Adagrad`.
+
+    Raises:
+        ValueError: The graph has no features, or the student is no bilinear
+            model.
     """
 
-    def student(
+    def begin(
         self,
         run: Run,
         student: 'Student',
@@ -179,32 +168,35 @@ class WarmStart:
                 'a warm start needs features and the graph has none; use '
                 'FreshTable()'
             )
-        with drawn_with(run.seed + 1):
-            blank = JointEmbedding(features, student.channels)
-            begun = student.model(blank, run.graph.num_relations)
-        source = None
-        if 'joint' in ensemble.modalities:
-            source = ensemble['joint']
+
+        def joint(make: ModelFactory) -> Model:
+            with drawn_with(run.seed + 1):
+                blank = JointEmbedding(features, student.channels)
+                return make(blank, run.graph.num_relations)
+
+        begun = joint(student.model)
+        if not isinstance(begun, Bilinear):
+            raise ValueError(
+                f'the scores of {type(begun).__name__} are no products with '
+                'entity rows, so no table can take their place; use '
+                'FreshTable()'
+            )
+        names = ensemble.modalities
+        source = ensemble['joint'] if 'joint' in names else None
         if not (
             isinstance(source, Bilinear)
             and type(source) is type(begun)
             and source.hidden_channels == student.channels
         ):
-            with drawn_with(run.seed + 1):
-                blank = JointEmbedding(features, student.channels)
-                source = teachers.structure(blank, run.graph.num_relations)
-            task = ModelTask(source, 'start of the student')
+            task = ModelTask(joint(teachers.structure), 'start of the student')
             run.fit('start', task, teachers.loop)
+            source = task.model
         begun.load_state_dict(source.state_dict())
         return begun
 
-    def finished(self, student: Model) -> Model:
-        if not isinstance(student, Bilinear):
-            raise ValueError(
-                f'the scores of {type(student).__name__} are no products '
-                'with entity rows, so no table can take their place'
-            )
-        return student.as_table()
+    def finish(self, model: Model) -> Model:
+        assert isinstance(model, Bilinear)
+        return model.as_table()
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -225,10 +217,10 @@ class Student:
 
     channels: int = 256
     model: ModelFactory = STUDENT
-    start: Start = FreshTable()
+    start: FreshTable = field(default_factory=FreshTable)
     loop: Loop = DECAYING_ADAM
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
-    unlabeled: Unlabeled | None = Unlabeled()
+    unlabeled: Unlabeled | None = field(default_factory=Unlabeled)
 
 
 def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:
@@ -290,7 +282,7 @@ def start_student(
     r"""The student before distillation, see :class:`FreshTable` and
     :class:`WarmStart`.
     """
-    return student.start.student(run, student, teachers, ensemble)
+    return student.start.begin(run, student, teachers, ensemble)
 
 
 def distil(
@@ -327,4 +319,4 @@ def distil(
         )
     task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
     run.fit('student', task, student.loop)
-    return student.start.finished(model)
+    return student.start.finish(model)

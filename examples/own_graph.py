@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import torch
+from dsom_pyg.audit import audit
 
 from dsom_pyg import KG, evaluate, graph, predict_tails, recipes, train_dsom
-from dsom_pyg.audit import audit
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.encoders import SBERT, ImageStatistics, TfidfText, ViT
 
@@ -54,7 +54,9 @@ def main() -> None:
             trained.student, head, rel, 10, known, view.num_relations
         )
         print(f'\n{" | ".join(args.query)} | ?   (without known answers)')
-        for score, tail in zip(*(column[0].tolist() for column in best)):
+        for score, tail in zip(
+            *(column[0].tolist() for column in best), strict=True
+        ):
             if tail >= 0:
                 print(f'{score:8.2f}  {dataset.entity_names[tail]}')
 

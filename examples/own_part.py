@@ -1,6 +1,6 @@
 """Parts of your own: a text encoder, a model, and a recipe that uses them.
 
-    python examples/own_part.py --epochs 5
+python examples/own_part.py --epochs 5
 """
 
 import argparse
@@ -55,7 +55,9 @@ def main() -> None:
     model = partial(Analogy, n3=0.05)
     student = replace(recipe.student, model=model)
     teachers = replace(recipe.teachers, structure=model, feature=model)
-    trained = train_dsom(data, replace(recipe, teachers=teachers, student=student))
+    trained = train_dsom(
+        data, replace(recipe, teachers=teachers, student=student)
+    )
     print(evaluate(trained.student, data))
 
 
