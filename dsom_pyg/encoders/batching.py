@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -14,10 +15,18 @@ MAX_WORKERS = 8
 
 
 def check_batch_size(batch_size: int) -> int:
-    r"""A batch size, if it is one."""
+    r"""Return the batch size, or raise if it is not positive."""
     if batch_size < 1:
         raise ValueError(f'batch_size must be at least 1, got {batch_size}')
     return batch_size
+
+
+def check_choice(argument: str, value: str, literal: Any) -> None:
+    r"""Raise if :obj:`value` is none of the strings of a ``Literal``."""
+    if value not in get_args(literal):
+        raise ValueError(
+            f'{argument} must be one of {get_args(literal)}, got {value!r}'
+        )
 
 
 @torch.no_grad()

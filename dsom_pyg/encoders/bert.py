@@ -2,48 +2,48 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from dsom_pyg.encoders.batching import check_batch_size, encode_texts
+from dsom_pyg.encoders.batching import (
+    check_batch_size,
+    check_choice,
+    encode_texts,
+)
 from dsom_pyg.encoders.hub import (
-    load_network,
-    load_transformers,
-    loading,
+    Pooling,
+    hidden_states,
+    load_pretrained,
     used_weights,
 )
 from dsom_pyg.encoders.identity import (
     config_settings,
     make_name,
-    settings_digest,
     tokenizer_settings,
-    weights_digest,
 )
-
-Pooling = Literal['cls', 'mean', 'second_to_last']
 
 
 class BERT:
     r"""`BERT <https://arxiv.org/abs/1810.04805>`_ features of texts, frozen.
 
-    The paper of DSoM uses this checkpoint and does not say how its tokens
-    are pooled; its predecessor `MoSE <https://arxiv.org/abs/2210.08821>`_
-    takes ``'second_to_last'``. Other encoders with a [CLS] token (RoBERTa,
-    DistilBERT, MPNet, ...) can be given as well.
+    The DSoM paper uses this checkpoint. It does not say how it pools the
+    tokens; its predecessor `MoSE <https://arxiv.org/abs/2210.08821>`_ takes
+    ``'second_to_last'``. Other text encoders (RoBERTa, DistilBERT, MPNet,
+    ...) work as well.
 
     Args:
         model: A name on the Hugging Face hub, or a local folder.
             (default: ``'bert-base-uncased'``)
         pooling: ``'cls'`` is the last hidden state of the [CLS] token;
             ``'mean'`` is the mean of the last hidden states of all tokens of
-            the text, [CLS] and [SEP] included, padding not;
+            the text, including [CLS] and [SEP], excluding padding;
             ``'second_to_last'`` is the same mean in the layer before the
             last. The checkpoint's pooler is never used.
             (default: ``'cls'``)
-        max_length: Tokens after which a text is cut; :obj:`None` for as many
-            as the model can take. (default: :obj:`None`)
+        max_length: The number of tokens after which a text is cut.
+            :obj:`None` stands for as many as the model can take.
+            (default: :obj:`None`)
         batch_size: Texts at a time. (default: :obj:`64`)
         device: Where to encode. (default: ``'cpu'``)
         progress: Show a progress bar. (default: :obj:`False`)
@@ -65,27 +65,19 @@ class BERT:
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        if pooling not in get_args(Pooling):
-            raise ValueError(
-                f'pooling must be one of {get_args(Pooling)}, got {pooling!r}'
-            )
+        check_choice('pooling', pooling, Pooling)
         self.pooling, self.progress = pooling, progress
         self.batch_size = check_batch_size(batch_size)
-        transformers = load_transformers()
-        with loading('text', model, 'a folder of a BERT-like model'):
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(
-                str(model), trust_remote_code=False
-            )
-            self.model: Any = load_network(transformers, model)
+        self.tokenizer, self.model = load_pretrained(model, 'text')
         self.tokenizer.padding_side = 'right'  # so that [CLS] comes first
         self.max_length = self._limit(max_length)
         self._check_cls(model)
-        settings = settings_digest(
+        settings = [
             tokenizer_settings(self.tokenizer),
             config_settings(self.model.config),
             [pooling, self.max_length],
-        )
-        weights = weights_digest(used_weights(self.model))
+        ]
+        weights = used_weights(self.model)
         self.name = make_name('bert', model, pooling, weights, settings)
         self.device = torch.device(device)
         self.model.to(self.device)
@@ -110,23 +102,19 @@ class BERT:
             return_attention_mask=True,
             return_tensors='pt',
         ).to(self.device)
-        earlier = self.pooling == 'second_to_last'
-        out = self.model(**words, output_hidden_states=earlier)
-        hidden: Tensor = (
-            out.hidden_states[-2] if earlier else out.last_hidden_state
-        )
+        hidden = hidden_states(self.model, self.pooling, **words)
         if self.pooling == 'cls':
             return hidden[:, 0]
         real = words['attention_mask'][..., None].to(hidden.dtype)
         return (hidden * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
 
     def _limit(self, max_length: int | None) -> int:
-        # A tokenizer may know no limit, and then names a huge one.
+        # A tokenizer without a limit names a huge one.
         limit = int(min(self.tokenizer.model_max_length, 1_000_000))
         embeddings = getattr(self.model, 'embeddings', None)
         positions = getattr(embeddings, 'position_embeddings', None)
         if isinstance(positions, torch.nn.Embedding):
-            # RoBERTa and its kin count positions from behind the padding's.
+            # RoBERTa and its relatives count positions after the padding's.
             padding = positions.padding_idx
             before = 0 if padding is None else padding + 1
             limit = min(limit, positions.num_embeddings - before)

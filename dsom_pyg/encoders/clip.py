@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dsom_pyg.encoders.batching import (
     check_batch_size,
+    check_choice,
     encode_images,
     encode_texts,
 )
@@ -18,9 +19,7 @@ from dsom_pyg.encoders.hub import load_library, loading
 from dsom_pyg.encoders.identity import (
     make_name,
     module_settings,
-    settings_digest,
     tokenizer_settings,
-    weights_digest,
 )
 from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
 
@@ -35,11 +34,11 @@ class CLIP:
     texts into one space.
 
     Args:
-        architecture: A model name of open_clip; or ``'hf-hub:org/name'``, or
-            a folder with an ``open_clip_config.json``, which both bring
+        architecture: A model name of open_clip, ``'hf-hub:org/name'``, or a
+            folder with an ``open_clip_config.json``. The last two bring
             their own weights. (default: ``'ViT-B-32'``)
-        pretrained: A tag of open_clip, or a checkpoint file; not used where
-            :obj:`architecture` brings its weights.
+        pretrained: A tag of open_clip, or a checkpoint file. It is not used
+            if :obj:`architecture` brings its own weights.
             (default: ``'laion2b_s34b_b79k'``)
         tower: ``'image'`` or ``'text'``. (default: ``'image'``)
         normalize: Scale features to unit norm. (default: :obj:`True`)
@@ -51,14 +50,15 @@ class CLIP:
         ImportError: open_clip is not installed.
         OSError: The weights are neither a file nor in the hub's cache, and
             the hub cannot be reached; or they do not fit.
-        ValueError: There are no weights: they would be random; or the
-            configuration asks for code of its own to be run.
+        ValueError: No weights are given, so that they would be random; or
+            the configuration asks to run the checkpoint's own code.
         UnreadableImage: On a call, an image cannot be read.
 
     .. note::
-        The activation is the one that the weights of a tag were trained
-        with, QuickGELU for ``'openai'``. A file does not tell: give an
-        architecture such as ``'ViT-B-32-quickgelu'``.
+        With a tag, the activation is the one that its weights were trained
+        with, such as QuickGELU for ``'openai'``. A file does not say which
+        one that was: if it was QuickGELU, give an architecture such as
+        ``'ViT-B-32-quickgelu'``.
     """
 
     def __init__(
@@ -71,10 +71,7 @@ class CLIP:
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        if tower not in get_args(Tower):
-            raise ValueError(
-                f'tower must be one of {get_args(Tower)}, got {tower!r}'
-            )
+        check_choice('tower', tower, Tower)
         self.tower, self.normalize = tower, normalize
         self.batch_size = check_batch_size(batch_size)
         self.progress = progress
@@ -82,9 +79,8 @@ class CLIP:
         open_clip = load_library('open_clip', 'open-clip-torch')
         _refuse_code(source)
         place = 'a model of open_clip with a tag or a checkpoint file'
-        with loading(
-            'CLIP', ', '.join(filter(None, (source, weights))), place
-        ):
+        given = ', '.join(filter(None, (source, weights)))
+        with loading('CLIP', given, place):
             model, self.preprocess = open_clip.create_model_from_pretrained(
                 source,
                 weights,
@@ -135,17 +131,15 @@ class CLIP:
         return self._encode_images(pixels[None].to(self.device))
 
     def _name(self, source: str) -> str:
-        # Buffers that are in no checkpoint hold the attention mask.
-        tensors = dict(self.model.named_parameters())
-        weights = weights_digest(tensors | dict(self.model.named_buffers()))
+        # The attention mask is a buffer that no checkpoint holds.
+        weights = dict(self.model.named_parameters())
+        weights |= dict(self.model.named_buffers())
         steps = (
             _tokenizer_settings(self.tokenizer)
             if self.tower == 'text'
             else [repr(self.preprocess), IMAGE_VERSION, WHITE]
         )
-        settings = settings_digest(
-            steps, module_settings(self.model), self.normalize
-        )
+        settings = [steps, module_settings(self.model), self.normalize]
         what = self.tower if self.normalize else f'{self.tower}-raw'
         return make_name('clip', source, what, weights, settings)
 
@@ -153,7 +147,7 @@ class CLIP:
 def _source(
     architecture: str | Path, pretrained: str | Path | None
 ) -> tuple[str, str | None]:
-    # What open_clip is to be told: a model and, if need be, its weights.
+    # The model as open_clip names it, and its weights if it has none itself.
     text = str(architecture)
     if (Path(text) / 'open_clip_config.json').is_file():
         return f'local-dir:{text}', None
@@ -169,8 +163,8 @@ def _source(
 
 
 def _refuse_code(source: str) -> None:
-    # open_clip hands options of a configuration on to transformers, which
-    # would run code that lies beside the weights.
+    # open_clip passes options of a configuration to transformers, which then
+    # runs code that lies beside the weights.
     kind, _, place = source.partition(':')
     name = 'open_clip_config.json'
     if kind == 'local-dir':

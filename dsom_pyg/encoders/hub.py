@@ -1,15 +1,21 @@
-"""Loading models by their hub name or from a folder, none of them random."""
+"""Pretrained networks, from the hub or a folder, and their hidden states.
+
+No network here has random weights, and no checkpoint brings code that is run.
+"""
 
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-# Parts that no pooling here looks at; a checkpoint may lack them.
+Pooling = Literal['cls', 'mean', 'second_to_last']
+
+_PROCESSORS = {'text': 'AutoTokenizer', 'image': 'AutoImageProcessor'}
+# No pooling here reads these parts, so a checkpoint may lack them.
 _UNUSED = ('pooler', 'mask_token')
 
 
@@ -17,11 +23,12 @@ def load_library(name: str, install: str) -> Any:
     r"""Import a library when it is first needed.
 
     Args:
-        name: Of the module.
-        install: What ``pip install`` has to be told.
+        name: The name of the module.
+        install: The argument of ``pip install`` that installs it.
 
     Raises:
-        ImportError: It is missing; the message says how to install it.
+        ImportError: The library is missing; the message says how to install
+            it.
     """
     try:
         return importlib.import_module(name)
@@ -32,19 +39,14 @@ def load_library(name: str, install: str) -> Any:
         ) from error
 
 
-def load_transformers() -> Any:
-    r"""Import transformers."""
-    return load_library('transformers', 'dsom_pyg[encoders]')
-
-
 @contextmanager
 def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
-    r"""Say what was to be loaded when anything goes wrong.
+    r"""Name the model in every error that loading it raises.
 
     Args:
-        what: Kind of encoder.
-        model: Its folder or name.
-        source: What can be given instead.
+        what: The kind of encoder.
+        model: The folder or hub name that the user gave.
+        source: What the user can give instead.
 
     Raises:
         OSError: Loading failed.
@@ -53,8 +55,8 @@ def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
         yield
     except ImportError:
         raise
-    # What a wrong or damaged file brings about depends on how far a library
-    # gets with it: KeyError, UnpicklingError, SafetensorError, ...
+    # A wrong or damaged file raises different errors, depending on how far
+    # the library reads it: KeyError, UnpicklingError, SafetensorError, ...
     except Exception as error:
         raise OSError(
             f"cannot load the {what} encoder '{model}': give {source}, or a "
@@ -64,7 +66,7 @@ def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
 
 @contextmanager
 def quiet(transformers: Any) -> Iterator[None]:
-    r"""Without the report on weights that are not used here anyway."""
+    r"""Hide the report on weights that are not used here."""
     logging = transformers.utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -74,12 +76,25 @@ def quiet(transformers: Any) -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def load_network(transformers: Any, model: str | Path) -> nn.Module:
-    r"""The network of a checkpoint, frozen, in float32, without a head.
+def load_pretrained(
+    model: str | Path, what: Literal['text', 'image']
+) -> tuple[Any, Any]:
+    r"""The tokenizer or image processor of a checkpoint of transformers, and
+    its network: frozen, in float32, and without a head.
 
     Raises:
-        OSError: The checkpoint lacks weights, which would be random.
+        ImportError: transformers is not installed.
+        OSError: Loading failed, or the checkpoint lacks weights, which would
+            be random.
     """
+    transformers = load_library('transformers', 'dsom_pyg[encoders]')
+    with loading(what, model, f'a folder of a {what} model'):
+        auto = getattr(transformers, _PROCESSORS[what])
+        processor = auto.from_pretrained(str(model), trust_remote_code=False)
+        return processor, _load_network(transformers, model)
+
+
+def _load_network(transformers: Any, model: str | Path) -> nn.Module:
     options = {
         'trust_remote_code': False,
         'dtype': torch.float32,
@@ -91,9 +106,9 @@ def load_network(transformers: Any, model: str | Path) -> nn.Module:
             network, info = auto.from_pretrained(
                 str(model), add_pooling_layer=False, **options
             )
-        except TypeError:  # a class that has no such layer, or no choice
+        except TypeError:  # this class has no such argument
             network, info = auto.from_pretrained(str(model), **options)
-    missing = [key for key in info['missing_keys'] if not is_unused(key)]
+    missing = [key for key in info['missing_keys'] if not _is_unused(key)]
     if missing:
         raise OSError(
             f'{len(missing)} weights are not in the checkpoint and would be '
@@ -103,12 +118,25 @@ def load_network(transformers: Any, model: str | Path) -> nn.Module:
     return frozen
 
 
-def is_unused(key: str) -> bool:
-    r"""Whether a weight has no part in any feature here."""
-    return any(part in _UNUSED for part in key.split('.'))
+def hidden_states(network: Any, pooling: Pooling, **inputs: Any) -> Tensor:
+    r"""The hidden states that :obj:`pooling` reads, ``[n, tokens, d]``.
+
+    ``'second_to_last'`` reads the layer before the last one; the others read
+    the last one.
+    """
+    earlier = pooling == 'second_to_last'
+    out = network(**inputs, output_hidden_states=earlier)
+    hidden: Tensor = (
+        out.hidden_states[-2] if earlier else out.last_hidden_state
+    )
+    return hidden
 
 
-def used_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+def used_weights(network: nn.Module) -> dict[str, Tensor]:
     r"""The weights that features depend on, by name."""
     weights = network.state_dict()
-    return {k: v for k, v in weights.items() if not is_unused(k)}
+    return {k: v for k, v in weights.items() if not _is_unused(k)}
+
+
+def _is_unused(key: str) -> bool:
+    return any(part in _UNUSED for part in key.split('.'))

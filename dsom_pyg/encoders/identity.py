@@ -1,15 +1,16 @@
-"""Names of encoders, which change with everything that changes a feature."""
+"""Names of encoders. A name changes with everything that changes a feature."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-# Where a model came from and what it is not used for.
+# Entries of a configuration that no feature depends on: where the model came
+# from, and what its head is for.
 _IRRELEVANT = {
     '_name_or_path',
     '_commit_hash',
@@ -25,10 +26,10 @@ _IRRELEVANT = {
 
 
 def weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    r"""SHA-256 of tensors and their names, whatever their order.
+    r"""SHA-256 of tensors and their names, in any order.
 
-    The weights themselves identify a model: a folder's name says nothing
-    about them.
+    The weights themselves identify a model, because the name of a folder
+    says nothing about them.
     """
     digest = hashlib.sha256()
     for key, value in sorted(tensors.items()):
@@ -40,40 +41,44 @@ def weights_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def settings_digest(*settings: Any) -> str:
-    r"""SHA-256 of settings that JSON can hold; other values count by their
-    text, without addresses.
+    r"""SHA-256 of settings as JSON. A value that JSON cannot hold is
+    represented by its text, without addresses.
     """
     text = json.dumps(settings, sort_keys=True, default=_text)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def make_name(
-    kind: str, model: str | Path, what: str, weights: str, settings: str
+    kind: str,
+    model: str | Path,
+    what: str,
+    weights: Mapping[str, Tensor],
+    settings: Sequence[Any],
 ) -> str:
     r"""The name of an encoder.
 
     Args:
-        kind: Of encoder.
-        model: The folder or hub name; its last part is used.
-        what: Pooling, or tower, or nothing.
-        weights: From :func:`weights_digest`.
-        settings: From :func:`settings_digest`.
+        kind: The kind of encoder, such as ``'bert'``.
+        model: The folder or hub name; only its last part is used.
+        what: The pooling or the tower; may be empty.
+        weights: The weights that features depend on, by name.
+        settings: Everything else that features depend on.
     """
     path = Path(model)
     short = path.resolve().name if path.is_dir() else path.name
-    words = (kind, short, what, weights[:12], settings[:8])
-    return '-'.join(word for word in words if word)
+    digests = weights_digest(weights)[:12], settings_digest(*settings)[:8]
+    return '-'.join(word for word in (kind, short, what, *digests) if word)
 
 
 def config_settings(config: Any) -> dict[str, Any]:
-    r"""What a configuration of transformers says about the output."""
+    r"""The entries of a transformers configuration that change features."""
     entries: dict[str, Any] = config.to_dict()
     kept = {k: v for k, v in entries.items() if k not in _IRRELEVANT}
     return {'class': type(config).__name__, **kept}
 
 
 def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
-    r"""What a tokenizer of transformers does to a text."""
+    r"""How a transformers tokenizer turns a text into tokens."""
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if backend is None:  # written in Python
         options = tokenizer.init_kwargs
@@ -87,7 +92,7 @@ def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
         }
     else:
         rules = json.loads(backend.to_str())
-        # What the last call left behind.
+        # The last call left these behind.
         rules.pop('padding', None)
         rules.pop('truncation', None)
     return {
@@ -103,8 +108,8 @@ def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
 def module_settings(module: nn.Module) -> list[Any]:
     r"""Classes and plain attributes of a module and all its parts.
 
-    For models whose configuration cannot be asked for: it tells apart what
-    the weights do not, such as activations and the number of heads.
+    Use this for a model without a configuration. It distinguishes models
+    that have equal weights, but other activations or numbers of heads.
     """
     return [
         (

@@ -12,17 +12,15 @@ from dsom_pyg.encoders.hub import load_library, loading, used_weights
 from dsom_pyg.encoders.identity import (
     config_settings,
     make_name,
-    settings_digest,
     tokenizer_settings,
-    weights_digest,
 )
 
 
 class SBERT:
     r"""`Sentence-BERT <https://arxiv.org/abs/1908.10084>`_ features of texts.
 
-    How tokens are pooled and whether features have unit norm is part of the
-    model.
+    The model itself says how it pools tokens and whether features have unit
+    norm.
 
     Args:
         model: A name on the Hugging Face hub, or a local folder.
@@ -56,14 +54,13 @@ class SBERT:
             )
         self.model.float().eval().requires_grad_(False)
         self.out_channels = int(self.model.get_embedding_dimension())
-        weights = weights_digest(used_weights(self.model))
-        settings = settings_digest(*_settings(self.model))
+        weights, settings = used_weights(self.model), _settings(self.model)
         self.name = make_name('sbert', model, '', weights, settings)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
         if not items:
             return torch.empty(0, self.out_channels)
-        # It sorts by length and pads by batch itself.
+        # The library itself sorts by length and pads by batch.
         features = self.model.encode(
             [str(item) for item in items],
             batch_size=self.batch_size,
@@ -71,7 +68,7 @@ class SBERT:
             convert_to_tensor=True,
         )
         assert isinstance(features, Tensor)
-        # Out of inference mode, so that the features can be trained on.
+        # A clone leaves inference mode, so that autograd accepts it.
         return features.float().cpu().clone()
 
 

@@ -2,46 +2,42 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from dsom_pyg.encoders.batching import check_batch_size, encode_images
+from dsom_pyg.encoders.batching import (
+    check_batch_size,
+    check_choice,
+    encode_images,
+)
 from dsom_pyg.encoders.hub import (
-    load_network,
-    load_transformers,
-    loading,
+    Pooling,
+    hidden_states,
+    load_pretrained,
     used_weights,
 )
-from dsom_pyg.encoders.identity import (
-    config_settings,
-    make_name,
-    settings_digest,
-    weights_digest,
-)
+from dsom_pyg.encoders.identity import config_settings, make_name
 from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
-
-Pooling = Literal['cls', 'mean', 'second_to_last']
 
 
 class ViT:
     r"""`Vision transformer <https://arxiv.org/abs/2010.11929>`_ features of
     images, frozen.
 
-    Images are opened by :func:`~dsom_pyg.encoders.open_image` and prepared
-    as the checkpoint's own image processor does it. The paper of DSoM uses
-    this checkpoint and does not say how its tokens are pooled. Other vision
-    transformers (DeiT, DINOv2, BEiT, ...) can be given as well; of a model
-    with two towers the one for images is taken.
+    :func:`~dsom_pyg.encoders.open_image` opens the images; the checkpoint's
+    own image processor prepares them. The DSoM paper uses this checkpoint
+    and does not say how it pools the tokens. Other vision transformers (DeiT,
+    DINOv2, BEiT, ...) work as well. If a model has two towers, the one for
+    images is used.
 
     Args:
         model: A name on the Hugging Face hub, or a local folder.
             (default: ``'google/vit-base-patch16-224'``)
         pooling: ``'cls'`` is the last hidden state of the [CLS] token;
             ``'mean'`` is the mean of the last hidden states of all patches,
-            without [CLS] and other extra tokens; ``'second_to_last'`` is the
+            excluding [CLS] and other extra tokens; ``'second_to_last'`` is the
             same mean in the layer before the last. The checkpoint's pooler
             is never used. (default: ``'cls'``)
         batch_size: Images at a time. (default: :obj:`32`)
@@ -65,27 +61,19 @@ class ViT:
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        if pooling not in get_args(Pooling):
-            raise ValueError(
-                f'pooling must be one of {get_args(Pooling)}, got {pooling!r}'
-            )
+        check_choice('pooling', pooling, Pooling)
         self.pooling, self.progress = pooling, progress
         self.batch_size = check_batch_size(batch_size)
-        transformers = load_transformers()
-        with loading('image', model, 'a folder of a vision transformer'):
-            self.processor = transformers.AutoImageProcessor.from_pretrained(
-                str(model), trust_remote_code=False
-            )
-            network = load_network(transformers, model)
+        self.processor, network = load_pretrained(model, 'image')
         self.model = getattr(network, 'vision_model', network)
         self._check_model(model)
-        settings = settings_digest(
+        settings = [
             type(self.processor).__name__,
             self.processor.to_dict(),
             config_settings(self.model.config),
             [pooling, IMAGE_VERSION, WHITE],
-        )
-        weights = weights_digest(used_weights(self.model))
+        ]
+        weights = used_weights(self.model)
         self.name = make_name('vit', model, pooling, weights, settings)
         self.device = torch.device(device)
         self.model.to(self.device)
@@ -102,25 +90,20 @@ class ViT:
         )
 
     def _pixels(self, image: Image.Image) -> Tensor:
-        pixels: Tensor = self.processor(image, return_tensors='pt')[
-            'pixel_values'
-        ][0]
+        prepared = self.processor(image, return_tensors='pt')
+        pixels: Tensor = prepared['pixel_values'][0]
         return pixels
 
     def _pool(self, pixels: Tensor) -> Tensor:
-        earlier = self.pooling == 'second_to_last'
-        out = self.model(pixel_values=pixels, output_hidden_states=earlier)
-        hidden: Tensor = (
-            out.hidden_states[-2] if earlier else out.last_hidden_state
-        )
+        hidden = hidden_states(self.model, self.pooling, pixel_values=pixels)
         if self.pooling == 'cls':
             return hidden[:, 0]
         return hidden[:, self._num_extra :].mean(dim=1)
 
     @torch.no_grad()
     def _check_model(self, model: str | Path) -> None:
-        # One grey image says more than a configuration: how many tokens are
-        # no patches, and how wide a feature is.
+        # The configuration does not say how many tokens are no patches and
+        # how wide a feature is. One grey image shows both.
         config = self.model.config
         if getattr(config, 'mask_ratio', 0):
             raise ValueError(
@@ -133,7 +116,7 @@ class ViT:
             raise ValueError(f"'{model}' is no vision transformer")
         height, width = (side, side) if isinstance(side, int) else side
         patches = (pixels.size(1) // height) * (pixels.size(2) // width)
-        # Negative where patches are merged on the way.
+        # The difference is negative if the model merges patches.
         self._num_extra = max(tokens.size(1) - patches, 0)
         if self.pooling == 'cls' and not self._num_extra:
             raise ValueError(
