@@ -238,6 +238,29 @@ def test_relation_categories() -> None:
     assert names == ['1-1', '1-N', 'N-1', 'N-N', '1-1']
 
 
+def test_boundary_of_relation_categories() -> None:
+    # A side is "many" if its queries have more than 1.5 answers on average.
+    # Relation 0: three answers of two heads, 3 / 2 = 1.5 exactly: one.
+    # Relation 1: 13 answers of nine heads, 13 / 9 = 1.44: still one.
+    # Relation 2: 14 answers of nine heads, 14 / 9 = 1.56: many.
+    # All tails differ, so that each has one head.
+    counts = {0: [2, 1], 1: [5, *[1] * 8], 2: [6, *[1] * 8]}
+    tails = iter(range(100, 200))
+    rows = [
+        (head, relation, next(tails))
+        for relation, answers in counts.items()
+        for head, count in enumerate(answers)
+        for _ in range(count)
+    ]
+    names = [CATEGORIES[c] for c in relation_categories(triples(*rows), 3)]
+    assert names == ['1-1', '1-1', '1-N']
+    # The same triples the other way round, and with every triple twice: a
+    # duplicate is no further answer.
+    mirrored = [(t, r, h) for h, r, t in rows] * 2
+    names = [CATEGORIES[c] for c in relation_categories(triples(*mirrored), 3)]
+    assert names == ['1-1', '1-1', 'N-1']
+
+
 def test_fingerprint_sees_triples_and_filter() -> None:
     data = FakeMMKG()[0]
     before = fingerprint(data)
