@@ -1,0 +1,67 @@
+"""The public names are those of a committed list, and have docstrings.
+
+After a change of the public names: ``python tests/test_public.py``
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import dsom_pyg
+
+LIST = Path(__file__).with_name('public_names.txt')
+
+
+def modules() -> Iterator[ModuleType]:
+    """Every module that says what is public in it."""
+    yield dsom_pyg
+    for found in pkgutil.walk_packages(dsom_pyg.__path__, 'dsom_pyg.'):
+        if not found.name.endswith('.__main__'):  # a command, to be run
+            yield import_module(found.name)
+
+
+PUBLIC = [module for module in modules() if hasattr(module, '__all__')]
+
+
+def public_names() -> list[str]:
+    return sorted(
+        f'{module.__name__}.{name}'
+        for module in PUBLIC
+        for name in module.__all__
+    )
+
+
+def is_documented(name: str, thing: object) -> bool:
+    if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return True  # a constant or an alias of types cannot hold one
+    # A docstring that lists the fields comes from `dataclass` or `NamedTuple`.
+    doc = thing.__doc__ or ''
+    return bool(doc) and not doc.startswith(f'{name}(')
+
+
+def test_public_names_are_those_of_the_list() -> None:
+    listed = LIST.read_text(encoding='utf-8').splitlines()
+    names = public_names()
+    assert len(set(names)) == len(names), 'a name stands twice in __all__'
+    gone, new = set(listed) - set(names), set(names) - set(listed)
+    advice = 'if that is meant, run `python tests/test_public.py`'
+    assert not gone, f'no longer public: {sorted(gone)}; {advice}'
+    assert not new, f'newly public: {sorted(new)}; {advice}'
+    assert listed == names  # sorted
+
+
+@pytest.mark.parametrize('module', PUBLIC, ids=lambda m: m.__name__)
+def test_public_names_are_there_and_documented(module: ModuleType) -> None:
+    assert module.__doc__
+    for name in module.__all__:
+        thing = getattr(module, name)
+        assert is_documented(name, thing), f'{name} has no docstring'
+
+
+if __name__ == '__main__':
+    LIST.write_text(''.join(f'{n}\n' for n in public_names()), 'utf-8')
