@@ -168,7 +168,7 @@ def test_two_evaluations_give_the_same_ranks() -> None:
 
 
 def test_batch_size_does_not_change_ranks() -> None:
-    data = FakeMMKG(40, 4, 300)[0]
+    data = FakeMMKG(40, 4, 150)[0]
     torch.manual_seed(0)
     model = ComplEx(EntityEmbedding(40, 4, scale=1.0), 4).double()
     expected = evaluate(model, data).ranks()
@@ -181,7 +181,7 @@ def test_batch_size_does_not_change_ranks() -> None:
 
 
 def test_chunks_keep_ties_of_equal_entities() -> None:
-    data = FakeMMKG(400, 4, 2000)[0]
+    data = FakeMMKG(400, 4, 600)[0]
     torch.manual_seed(0)
     table = EntityEmbedding(400, 25, scale=1.0)
     with torch.no_grad():
