@@ -1,16 +1,21 @@
 # make train: DSoM on the bundled graph. make test: lint, types, tests.
-# Both set up .venv first; the package index is all they need.
+# make coverage: make test, and which lines no test runs.
+# All set up .venv first; the package index is all they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test lint clean
+.PHONY: train test coverage lint clean
 
 train: $(VENV)/installed
 	$(BIN)/python examples/train_dsom.py
 
 test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest
+
+# Slower than `make test`: every call is traced.
+coverage: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest --cov
 
 lint: $(VENV)/installed-test
