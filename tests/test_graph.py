@@ -227,6 +227,10 @@ def test_features_are_means_over_items() -> None:
         pool_features(data, 'sound')
 
 
+def categories(part: Triples, num_relations: int) -> list[str]:
+    return [CATEGORIES[c] for c in relation_categories(part, num_relations)]
+
+
 def test_relation_categories() -> None:
     part = triples(
         *((i, 0, i + 1) for i in range(3)),  # 1-1
@@ -234,8 +238,7 @@ def test_relation_categories() -> None:
         *((i, 2, 0) for i in range(1, 4)),  # many heads, one tail
         *((i, 3, j) for i in range(2) for j in range(2, 4)),
     )
-    names = [CATEGORIES[c] for c in relation_categories(part, 5)]
-    assert names == ['1-1', '1-N', 'N-1', 'N-N', '1-1']
+    assert categories(part, 5) == ['1-1', '1-N', 'N-1', 'N-N', '1-1']
 
 
 def test_boundary_of_relation_categories() -> None:
@@ -252,13 +255,11 @@ def test_boundary_of_relation_categories() -> None:
         for head, count in enumerate(answers)
         for _ in range(count)
     ]
-    names = [CATEGORIES[c] for c in relation_categories(triples(*rows), 3)]
-    assert names == ['1-1', '1-1', '1-N']
+    assert categories(triples(*rows), 3) == ['1-1', '1-1', '1-N']
     # The same triples the other way round, and with every triple twice: a
     # duplicate is no further answer.
     mirrored = [(t, r, h) for h, r, t in rows] * 2
-    names = [CATEGORIES[c] for c in relation_categories(triples(*mirrored), 3)]
-    assert names == ['1-1', '1-1', 'N-1']
+    assert categories(triples(*mirrored), 3) == ['1-1', '1-1', 'N-1']
 
 
 def test_fingerprint_sees_triples_and_filter() -> None:
