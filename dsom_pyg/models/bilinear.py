@@ -47,7 +47,7 @@ class Bilinear(Model):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ('score_tails', 'forward'):
-            if name in vars(cls):
+            if getattr(cls, name) is not getattr(Bilinear, name):
                 raise TypeError(
                     f'{cls.__name__} overrides {name}, so its scores may be '
                     'no dot products; derive it from dsom_pyg.models.Model'

@@ -4,15 +4,17 @@ from torch import Tensor
 from torch_geometric.nn import ComplEx as PyGComplEx
 from torch_geometric.nn import DistMult as PyGDistMult
 
-from dsom_pyg.nn import (
+from dsom_pyg.models import (
+    Bilinear,
     ComplEx,
     DistMult,
     EntityEmbedding,
     EntityModule,
     FeatureProjection,
-    ScoreFunction,
-    TeacherEnsemble,
+    JointEmbedding,
 )
+from dsom_pyg.query_index import Pairs, QueryBatch
+from dsom_pyg.teachers import TeacherEnsemble
 
 E, R, D = 11, 3, 4
 
@@ -32,28 +34,31 @@ def queries() -> tuple[Tensor, Tensor]:
     return torch.tensor([0, 4, 7, 10]), torch.tensor([0, 2, 3, 5])
 
 
-@pytest.mark.parametrize('score', [ComplEx, DistMult])
+@pytest.mark.parametrize('kind', [ComplEx, DistMult])
 @pytest.mark.parametrize('entities', [free, projected, lambda: projected(99)])
-def test_triples_and_queries_agree(score, entities) -> None:  # type: ignore[no-untyped-def]
-    model = score(entities(), R, scale=1.0)
+def test_loss_by_hand(kind, entities) -> None:  # type: ignore[no-untyped-def]
+    model = kind(entities(), R, n3=0.3, scale=1.0)
     head, rel = queries()
+    # The last query has no tail: it costs nothing.
+    targets = Pairs(torch.tensor([0, 0, 2, 1]), torch.tensor([1, 8, 1, 5]))
+    batch = QueryBatch(head, rel, targets, targets)
+    matrix, ce, cubes = model.entities(), 0.0, 0.0
     scores = model.score_tails(head, rel)
-    assert scores.shape == (4, E)
-    for t in range(E):
-        torch.testing.assert_close(
-            model(head, rel, torch.full((4,), t)), scores[:, t]
-        )
-    torch.testing.assert_close(
-        model.score_tails(head, rel, slice(3, 7)), scores[:, 3:7]
-    )
-    logits, factors = model.logits_and_factors(
-        head, rel, torch.tensor([1, 1, 8])
-    )
+    for q, t in zip(targets.row.tolist(), targets.tail.tolist(), strict=True):
+        ce -= scores[q].log_softmax(dim=0)[t].item() / 4
+        for row in (matrix[head[q]], model.relations[rel[q]], matrix[t]):
+            if kind is ComplEx:
+                row = torch.complex(row[:D], row[D:])
+            cubes += (row.abs() ** 3).sum().item() / 4
+    logits, terms = model.logits_and_loss(batch, 'fp32')
     torch.testing.assert_close(logits, scores)
-    matrix = model.entities()
-    torch.testing.assert_close(factors.head, matrix[head])
-    torch.testing.assert_close(factors.rel, model.relations[rel])
-    torch.testing.assert_close(factors.tail, matrix[[1, 1, 8]])
+    assert list(terms) == ['ce', 'n3']
+    assert terms['ce'].item() == pytest.approx(ce, rel=1e-5)
+    assert terms['n3'].item() == pytest.approx(0.3 * cubes, rel=1e-5)
+    alone = model.loss(batch, 'fp32')
+    assert {k: v.item() for k, v in alone.items()} == {
+        k: v.item() for k, v in terms.items()
+    }
 
 
 def test_complex_equals_pyg() -> None:
@@ -102,9 +107,11 @@ def test_projection_is_features_times_weight(d: int) -> None:
     torch.testing.assert_close(entities(), expected)
     assert (entities.x[~entities.present] == 0).all()
     query = torch.randn(3, 2 * D)
-    torch.testing.assert_close(entities.scores(query), query @ expected.t())
+    [(coordinates, basis)] = entities.terms(query)
+    scores = coordinates @ basis.t()
+    torch.testing.assert_close(scores, query @ expected.t())
     # Both ways have the same gradient.
-    entities.scores(query).square().sum().backward()
+    scores.square().sum().backward()
     assert entities.weight.grad is not None
     mine = entities.weight.grad.clone()
     entities.weight.grad = None
@@ -180,7 +187,7 @@ def test_teacher_sizes_on_db15k() -> None:
     assert count(teachers) == 64_208_000
 
 
-def test_an_own_entity_module_and_score_function() -> None:
+def test_an_own_entity_module_and_bilinear_model() -> None:
     class Shared(EntityModule):
         def __init__(self) -> None:
             super().__init__(E, D)
@@ -189,7 +196,7 @@ def test_an_own_entity_module_and_score_function() -> None:
         def forward(self) -> Tensor:
             return self.row * torch.arange(1.0, E + 1)[:, None]
 
-    class Sum(ScoreFunction):
+    class Sum(Bilinear):
         def query(self, head: Tensor, rel: Tensor) -> Tensor:
             return head + rel
 
@@ -224,43 +231,82 @@ def test_representation_and_errors() -> None:
         TeacherEnsemble({'a': model, 'b': ComplEx(EntityEmbedding(5, 2), R)})
 
 
-def test_reset_parameters_draws_anew() -> None:
-    model = ComplEx(projected(), R)
-    before = [p.clone() for p in model.parameters()]
-    model.reset_parameters()
-    for old, new in zip(before, model.parameters(), strict=True):
-        assert not torch.equal(old, new)
+def test_what_is_no_dot_product_is_no_bilinear_model() -> None:
+    with pytest.raises(TypeError, match='Distance overrides score_tails'):
+
+        class Distance(ComplEx):
+            def score_tails(  # type: ignore[no-untyped-def]
+                self, head, rel, entities=slice(None), precision='fp32'
+            ):
+                rows = self.entities()[entities]
+                return -torch.cdist(self.query_vectors(head, rel), rows)
+
+    with pytest.raises(TypeError, match='Squared overrides forward'):
+
+        class Squared(Bilinear):
+            def forward(self, *triple: Tensor) -> Tensor:
+                return super().forward(*triple).square()
+
+    class Negated:
+        def forward(self, *triple: Tensor) -> Tensor:
+            return -super().forward(*triple)  # type: ignore[misc]
+
+    with pytest.raises(TypeError, match='Mixed overrides forward'):
+
+        class Mixed(Negated, ComplEx):
+            pass
 
 
-class Distance(ScoreFunction):
-    """Not a dot product; one bias a relation, besides."""
+class Network(EntityModule):
+    """Rows with dropout; counts how often they are made."""
 
-    def __init__(self, entities: EntityModule, num_relations: int) -> None:
-        super().__init__(entities, num_relations, scale=1.0)
-        self.bias = torch.nn.Parameter(torch.randn(2 * num_relations, 1))
+    def __init__(self) -> None:
+        super().__init__(E, D)
+        self.register_buffer('x', torch.randn(E, 5), persistent=False)
+        self.linear = torch.nn.Linear(5, 2 * D)
+        self.made: list[Tensor] = []
 
-    def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        return head + rel
-
-    def score_tails(
-        self,
-        head_index: Tensor,
-        rel_type: Tensor,
-        entities: slice = slice(None),
-        precision: str = 'fp32',
-    ) -> Tensor:
-        query, rows = self.query_vectors(head_index, rel_type), self.entities()
-        return self.bias[rel_type] - torch.cdist(query, rows[entities])
+    def forward(self) -> Tensor:
+        rows = torch.nn.functional.dropout(
+            self.linear(self.x), 0.5, self.training
+        )
+        self.made.append(rows)
+        return rows
 
 
-def test_own_scores_are_what_is_trained() -> None:
-    model = Distance(free(), R)
+@pytest.mark.parametrize('inside', [False, True])
+def test_a_network_is_evaluated_once_a_step(inside: bool) -> None:
+    torch.manual_seed(0)
+    network: EntityModule = Network()
+    entities, rest = network, torch.zeros(())
+    if inside:
+        features = {'text': (torch.randn(E, 3), torch.ones(E).bool())}
+        entities = JointEmbedding(features, D, scale=1.0)
+        rest = entities().detach() - entities.parts[1]().detach()
+        entities.parts[1] = network
+    model = ComplEx(entities, R, n3=1.0, scale=1.0).train()
     head, rel = queries()
-    logits, factors = model.logits_and_factors(head, rel, torch.tensor([1, 8]))
-    torch.testing.assert_close(logits, model.score_tails(head, rel))
-    torch.testing.assert_close(factors.tail, model.entities()[[1, 8]])
-    logits.sum().backward()
-    assert (model.bias.grad[rel] == E).all()
+    targets = Pairs(torch.tensor([0, 1]), torch.tensor([7, 3]))
+    batch = QueryBatch(head, rel, targets, targets)
+    logits, terms = model.logits_and_loss(batch, 'fp32')
+    assert len(network.made) == 1
+    # Heads and tails have the same rows, those that were made.
+    rows = rest + network.made[0]
+    query = model.query(rows[head], model.relations[rel])
+    torch.testing.assert_close(logits, query @ rows.t())
+    of_triples = torch.cat(
+        [rows[[0, 4]], rows[[7, 3]], model.relations[[0, 2]]]
+    )
+    cubes = torch.complex(of_triples[:, :D], of_triples[:, D:]).abs() ** 3
+    torch.testing.assert_close(terms['n3'], cubes.sum() / 2)
+    # Another step has another mask, and all parts learn.
+    again, _ = model.logits_and_loss(batch, 'fp32')
+    assert len(network.made) == 2
+    assert not torch.equal(again, logits)
+    torch.stack(list(terms.values())).sum().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert (parameter.grad != 0).any()
 
 
 def test_large_numbers_do_not_erase_small_ones() -> None:

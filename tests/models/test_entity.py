@@ -1,16 +1,24 @@
-"""Entity modules and ensembles beyond the single score function."""
+"""Entity modules and ensembles beyond a single model."""
 
 import pytest
 import torch
+from torch import Tensor
 
-from dsom_pyg.nn import (
+from dsom_pyg.models import (
+    Bilinear,
     ComplEx,
     DistMult,
     EntityEmbedding,
+    EntityModule,
     JointEmbedding,
-    ScoreFunction,
-    TeacherEnsemble,
 )
+from dsom_pyg.teachers import TeacherEnsemble
+
+
+def products(entities: EntityModule, query: Tensor) -> Tensor:
+    return torch.stack(
+        [c @ basis.t() for c, basis in entities.terms(query)]
+    ).sum(dim=0)
 
 
 def test_joint_embedding_is_the_sum_of_its_parts() -> None:
@@ -29,14 +37,11 @@ def test_joint_embedding_is_the_sum_of_its_parts() -> None:
     torch.testing.assert_close(joint(), expected)
     index, query = torch.tensor([5, 0]), torch.randn(2, 8)
     torch.testing.assert_close(joint.rows(index), expected[index])
-    torch.testing.assert_close(joint.scores(query), query @ expected.t())
-    torch.testing.assert_close(
-        joint.scores(query, slice(1, 4)), query @ expected[1:4].t()
-    )
+    torch.testing.assert_close(products(joint, query), query @ expected.t())
     trained = [query.requires_grad_(True), *joint.parameters()]
     weight = torch.randn(2, 6)
     for found, wanted in zip(
-        torch.autograd.grad((joint.scores(query) * weight).sum(), trained),
+        torch.autograd.grad((products(joint, query) * weight).sum(), trained),
         torch.autograd.grad((query @ expected.t() * weight).sum(), trained),
         strict=True,
     ):
@@ -79,7 +84,7 @@ def test_one_product_for_all_teachers() -> None:
 
 @pytest.mark.parametrize('kind', [ComplEx, DistMult])
 def test_a_table_scores_alike_without_features(
-    kind: type[ScoreFunction],
+    kind: type[Bilinear],
 ) -> None:
     torch.manual_seed(0)
     present = torch.ones(6, dtype=torch.bool)
@@ -104,23 +109,3 @@ def test_a_table_scores_alike_without_features(
     with torch.no_grad():
         table.entities.weight.zero_()
     torch.testing.assert_close(again.score_tails(head, rel), expected)
-
-
-def test_no_table_takes_the_place_of_distances() -> None:
-    class Distance(ComplEx):
-        def score_tails(  # type: ignore[no-untyped-def]
-            self, head, rel, entities=slice(None), precision='fp32'
-        ):
-            rows = self.entities()[entities]
-            return -torch.cdist(self.query_vectors(head, rel), rows)
-
-    class Scaled(EntityEmbedding):
-        def scores(  # type: ignore[no-untyped-def]
-            self, query, entities=slice(None), precision='fp32'
-        ):
-            return 2 * super().scores(query, entities, precision)
-
-    with pytest.raises(ValueError, match='Distance over EntityEmbedding'):
-        Distance(EntityEmbedding(6, 4), 2).as_table()
-    with pytest.raises(ValueError, match='ComplEx over Scaled'):
-        ComplEx(Scaled(6, 4), 2).as_table()

@@ -1,16 +1,5 @@
 import pytest
 import torch
-from torch import Tensor
-
-from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.evaluation import evaluate
-from dsom_pyg.graph import (
-    modalities,
-    num_entities,
-    num_relations,
-    pool_features,
-)
-from dsom_pyg.losses import mean_advantage
 from dsom_pyg.nn import (
     CombinedTeachers,
     ComplEx,
@@ -22,6 +11,17 @@ from dsom_pyg.nn import (
     combine,
 )
 from dsom_pyg.nn.outcome import combined_cross_entropy
+from torch import Tensor
+
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.evaluation import evaluate
+from dsom_pyg.graph import (
+    modalities,
+    num_entities,
+    num_relations,
+    pool_features,
+)
+from dsom_pyg.losses import mean_advantage
 from dsom_pyg.query_index import Pairs
 
 DATA = FakeMMKG()[0]

@@ -4,10 +4,6 @@ import math
 
 import pytest
 import torch
-from test_combiners import DATA, TARGETS, ensemble
-from torch import Tensor
-
-from dsom_pyg.graph import get_split
 from dsom_pyg.nn import (
     AdaptiveCombiner,
     CompactState,
@@ -15,6 +11,10 @@ from dsom_pyg.nn import (
     WeightedCombiner,
     reciprocal_ranks,
 )
+from test_combiners import DATA, TARGETS, ensemble
+from torch import Tensor
+
+from dsom_pyg.graph import get_split
 from dsom_pyg.query_index import Pairs
 
 DEGREE = torch.bincount(get_split(DATA, 'train').edge_index.flatten())

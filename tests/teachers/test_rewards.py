@@ -4,6 +4,15 @@ import math
 
 import pytest
 import torch
+from dsom_pyg.nn import (
+    CombinedTeachers,
+    Combiner,
+    TeacherBatch,
+    combined_cross_entropy,
+    outcome,
+    reciprocal_ranks,
+)
+from dsom_pyg.nn.ensemble import TeacherEnsemble
 from test_combiners import DATA, TARGETS, batch, ensemble
 from torch import Tensor
 
@@ -15,15 +24,6 @@ from dsom_pyg.graph import (
     num_relations,
 )
 from dsom_pyg.losses import blocks
-from dsom_pyg.nn import (
-    CombinedTeachers,
-    Combiner,
-    TeacherBatch,
-    combined_cross_entropy,
-    outcome,
-    reciprocal_ranks,
-)
-from dsom_pyg.nn.ensemble import TeacherEnsemble
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 KNOWN = Pairs(

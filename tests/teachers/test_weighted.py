@@ -3,6 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from dsom_pyg.nn import (
+    QueryWeights,
+    TeacherBatch,
+    TeacherEnsemble,
+    WeightedCombiner,
+)
 from scipy.optimize import minimize
 from torch_geometric.data import HeteroData
 
@@ -13,12 +19,6 @@ from dsom_pyg.graph import (
     get_split,
     modalities,
     pool_features,
-)
-from dsom_pyg.nn import (
-    QueryWeights,
-    TeacherBatch,
-    TeacherEnsemble,
-    WeightedCombiner,
 )
 from dsom_pyg.query_index import QueryIndex, unlabeled_queries
 from dsom_pyg.training import FitConfig, PolicyTask, TeachersTask, fit
