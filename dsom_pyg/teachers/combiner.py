@@ -80,6 +80,20 @@ class Mean(Combiner):
         return mean_weights(answers, self.mask_missing)
 
 
+def based(chosen: Tensor, base: Tensor) -> Tensor:
+    r"""Weights of teachers that an action multiplies, scaled to their sum.
+
+    Where the action leaves none of them, they stay as they are.
+
+    Shapes:
+        - **chosen, base, output:** :math:`(B, M)`
+    """
+    chosen = chosen * base
+    chosen = chosen.where(chosen.sum(dim=1, keepdim=True) > 0, base)
+    total = base.sum(dim=1, keepdim=True)
+    return chosen * (total / chosen.sum(dim=1, keepdim=True))
+
+
 def mean_weights(answers: Answers, mask_missing: bool) -> Tensor:
     r"""Equal weights ``[B, M]``, of all teachers or of the available ones."""
     mask = answers.available.float()

@@ -13,7 +13,12 @@ from dsom_pyg.losses import (
 )
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import Combiner, Decision, mean_weights
+from dsom_pyg.teachers.combiner import (
+    Combiner,
+    Decision,
+    based,
+    mean_weights,
+)
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.rewards import Advantage, CrossEntropyReward, Reward
 from dsom_pyg.teachers.states import QueryState, State
@@ -264,12 +269,7 @@ class Policy(Combiner):
     def _based(self, chosen: Tensor, answers: Answers) -> Tensor:
         if self.base is None:
             return chosen
-        base = self._base_of(answers)
-        chosen = chosen * base
-        # A subset of teachers that the base leaves out: the base decides.
-        chosen = chosen.where(chosen.sum(dim=1, keepdim=True) > 0, base)
-        total = base.sum(dim=1, keepdim=True)
-        return chosen * (total / chosen.sum(dim=1, keepdim=True))
+        return based(chosen, self._base_of(answers))
 
     def _base_of(self, answers: Answers) -> Tensor:
         assert self.base is not None

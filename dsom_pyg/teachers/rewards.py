@@ -14,6 +14,7 @@ from dsom_pyg.losses import (
 )
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
+from dsom_pyg.teachers.combiner import based
 from dsom_pyg.teachers.ensemble import weighted_sum
 
 # Entities times weightings that are ranked at a time.
@@ -89,7 +90,10 @@ class CrossEntropyReward:
         columns = []
         for action in actions:
             weights = action.expand(len(answers), -1)
-            ce = cross_entropy(weights if base is None else weights * base)
+            if base is not None:
+                # As they are used: how sharp they are counts here.
+                weights = based(weights, base)
+            ce = cross_entropy(weights)
             columns.append(self.advantage(ce, ce_all, ce_student))
         return torch.stack(columns, dim=1)
 

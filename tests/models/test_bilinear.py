@@ -294,10 +294,9 @@ def test_a_network_is_evaluated_once_a_step(inside: bool) -> None:
     rows = rest + network.made[0]
     query = model.query(rows[head], model.relations[rel])
     torch.testing.assert_close(logits, query @ rows.t())
-    of_triples = torch.cat(
-        [rows[[0, 4]], rows[[7, 3]], model.relations[[0, 2]]]
-    )
-    cubes = torch.complex(of_triples[:, :D], of_triples[:, D:]).abs() ** 3
+    heads, rels, tails = rows[[0, 4]], model.relations[[0, 2]], rows[[7, 3]]
+    factors = torch.cat([heads, rels, tails])
+    cubes = torch.complex(factors[:, :D], factors[:, D:]).abs() ** 3
     torch.testing.assert_close(terms['n3'], cubes.sum() / 2)
     # Another step has another mask, and all parts learn.
     again, _ = model.logits_and_loss(batch, 'fp32')

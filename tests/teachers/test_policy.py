@@ -1,131 +1,120 @@
-"""A policy over weightings, and the state that it reads."""
+"""A policy over weightings of teachers."""
 
 import math
 
 import pytest
 import torch
-from dsom_pyg.nn import (
-    AdaptiveCombiner,
-    CompactState,
-    TeacherBatch,
-    WeightedCombiner,
-    reciprocal_ranks,
-)
-from test_combiners import DATA, TARGETS, ensemble
+from fake_answers import GRAPH, SEEN, TARGETS, answers, ensemble
 from torch import Tensor
 
-from dsom_pyg.graph import get_split
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.teachers import (
+    Answers,
+    Combiner,
+    CompactState,
+    CrossEntropyReward,
+    LogitState,
+    Policy,
+    RankReward,
+    Weighted,
+    grid,
+    reciprocal_ranks,
+    subsets,
+)
 
-DEGREE = torch.bincount(get_split(DATA, 'train').edge_index.flatten())
-SEEN = Pairs(torch.tensor([0, 0, 2]), torch.tensor([3, 8, 5]))
+
+def said() -> Answers:
+    return answers(ensemble(), seen=SEEN)
 
 
-def said() -> TeacherBatch:
-    head, rel = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 3, 5, 7])
-    return TeacherBatch(ensemble(), head, rel, seen=SEEN)
-
-
-def compact(k: int = 4) -> CompactState:
+def compact() -> CompactState:
     torch.manual_seed(0)
-    return CompactState(3, 4, DEGREE, k=k, relation_channels=5)
+    return CompactState(3, 4, GRAPH.degree, k=4, relation_channels=5)
 
 
-def test_state_by_hand() -> None:
-    batch, state = said(), compact()
-    raw = torch.cat([*state._said(batch), state._known(batch)], dim=1)
-    logits = batch.each[0][0].tolist()
-    unseen = sorted(
-        (x for e, x in enumerate(logits) if e not in (3, 8)), reverse=True
+def policy(
+    actions: Tensor | None = None,
+    base: Combiner | None = None,
+    decision: str = 'mean',
+    estimator: str = 'exact',
+    mask_missing: bool = False,
+    prior: float = 2.0,
+    kl: float = 3.0,
+    dropout: float = 0.2,
+) -> Policy:
+    return Policy(
+        compact(),
+        subsets(3) if actions is None else actions,
+        RankReward(),
+        decision,
+        estimator,
+        base,
+        mask_missing,
+        prior,
+        kl,
+        mlp_channels=64,
+        dropout=dropout,
     )
-    total = sum(math.exp(x) for x in unseen)
-    p = [math.exp(x) / total for x in unseen]
-    entropy = -sum(x * math.log(x) for x in p) / math.log(20)
-    assert raw[0, 0].item() == pytest.approx(entropy, abs=1e-5)
-    margins = [x - unseen[0] for x in unseen[:4]]
-    torch.testing.assert_close(raw[0, 3:7], torch.tensor(margins))
-    degree = math.log1p(int(DEGREE[0]))
-    expected = torch.tensor([degree, math.log1p(2), 0.0])
-    torch.testing.assert_close(raw[0, -3:], expected)
-    assert raw[1, -1] == 1  # no known answers
-    batch.degree = torch.tensor([5, 0, 1, 2])
-    own = state._known(batch)[:, 0]
-    torch.testing.assert_close(own, torch.tensor([5, 0, 1, 2]).log1p())
-    out = state.eval()(batch)
-    assert out.shape == (4, state.out_channels)
-    assert out.isfinite().all()
-    assert state.out_channels == compact().out_channels
-
-
-def test_nothing_left_to_answer_is_no_nan() -> None:
-    everyone = Pairs(torch.zeros(20, dtype=torch.long), torch.arange(20))
-    head, rel = torch.tensor([0, 1]), torch.tensor([0, 3])
-    batch = TeacherBatch(ensemble(), head, rel, seen=everyone)
-    state = compact().train()
-    assert state(batch).isfinite().all()
-    assert state.eval()(batch).isfinite().all()
-
-
-def test_moments_are_those_of_all_numbers() -> None:
-    state = compact().train()
-    numbers = torch.randn(30, state.mean.numel()) * 3 + 1
-    for part in numbers.split(7):
-        state._normalised(part)
-    torch.testing.assert_close(state.mean, numbers.mean(dim=0))
-    normal = state.eval()._normalised(numbers)
-    expected = (numbers - numbers.mean(dim=0)) / numbers.std(
-        dim=0, correction=0
-    )
-    torch.testing.assert_close(normal, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_actions() -> None:
-    subsets = AdaptiveCombiner.subsets(3)
-    assert subsets.shape == (7, 3)
-    assert len(set(map(tuple, subsets.tolist()))) == 7
-    torch.testing.assert_close(subsets[0], torch.full((3,), 1 / 3))
-    grid = AdaptiveCombiner.grid(2, (0.0, 0.5, 1.0))
-    assert grid.shape == (5, 2)  # 9 - 4
-    torch.testing.assert_close(grid.sum(dim=1), torch.ones(5))
-    torch.testing.assert_close(grid[0], torch.tensor([0.5, 0.5]))
+    rows = subsets(3)
+    assert rows.shape == (7, 3)
+    assert len(set(map(tuple, rows.tolist()))) == 7
+    assert all(len(set(row) - {0.0}) == 1 for row in rows.tolist())
+    torch.testing.assert_close(rows.sum(dim=1), torch.ones(7))
+    torch.testing.assert_close(rows[0], torch.full((3,), 1 / 3))
+    levels = grid(2, (0.0, 0.5, 1.0))
+    assert levels.shape == (5, 2)  # 9 - 4
+    torch.testing.assert_close(levels.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(levels[0], torch.tensor([0.5, 0.5]))
+    expected = {(1, 1), (1, 0), (0, 1), (1, 2), (2, 1)}
+    found = (levels / levels.amax(dim=1, keepdim=True) * 2).tolist()
+    assert {(a * c, b * c) for a, b in expected for c in (2 / max(a, b),)} == {
+        tuple(row) for row in found
+    }
+
+
+def test_bad_settings() -> None:
     with pytest.raises(ValueError, match='some weight'):
-        AdaptiveCombiner(compact(), torch.zeros(2, 3))
-    with pytest.raises(ValueError, match='estimator'):
-        AdaptiveCombiner(compact(), subsets, estimator='none')
+        policy(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match='some weight'):
+        policy(torch.tensor([[1.0, -1.0, 1.0]]))
+    with pytest.raises(ValueError, match=r"estimator .* got 'none'"):
+        policy(estimator='none')
+    with pytest.raises(ValueError, match=r"decision .* got 'greedy'"):
+        policy(decision='greedy')
+    for count in (0, 9):
+        with pytest.raises(ValueError, match='num_teachers must be 1 to 8'):
+            subsets(count)
 
 
 def test_exact_gradient_is_that_of_the_expected_reward() -> None:
-    actions = AdaptiveCombiner.subsets(3)
-    torch.manual_seed(1)
-    policy = AdaptiveCombiner(
-        compact(), actions, beta=0.0, dropout=0.0
-    ).train()
+    actions = subsets(3)
+    learned = policy(kl=0.0, dropout=0.0).train()
     batch = said()
-    policy.state.eval()
+    learned.state.eval()
     rewards = 100 * reciprocal_ranks(actions, batch.each, TARGETS)
-    pi = policy.log_policy(batch).exp()[TARGETS.row]
+    pi = learned.log_policy(batch).exp()[TARGETS.row]
     (pi * rewards).sum(dim=1).mean().backward()
-    bias = policy.mlp[-1].bias
+    bias = learned.mlp[-1].bias
     expected = -bias.grad.clone()
-    policy.zero_grad()
-    policy(batch, TARGETS).loss.backward()
+    learned.zero_grad()
+    learned(batch, TARGETS).loss.backward()
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(bias.grad, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_sampled_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    actions = AdaptiveCombiner.subsets(3)
-    torch.manual_seed(1)
-    policy = AdaptiveCombiner(
-        compact(), actions, beta=0.0, dropout=0.0, estimator='sampled'
-    ).train()
+    actions = subsets(3)
+    learned = policy(kl=0.0, dropout=0.0, estimator='sampled').train()
     batch = said()
-    policy.state.eval()
+    learned.state.eval()
     drawn = torch.tensor([[3], [0], [6], [1], [2]])
     monkeypatch.setattr(torch, 'multinomial', lambda *_: drawn)
-    loss = policy(batch, TARGETS).loss
+    loss = learned(batch, TARGETS).loss
     rewards = 100 * reciprocal_ranks(actions, batch.each, TARGETS)
-    log_pi = policy.log_policy(batch).detach()
+    log_pi = learned.log_policy(batch).detach()
     total = 0.0
     for k, action in enumerate([3, 0, 6, 1, 2]):
         # Against the reward of the first action, the mean of all.
@@ -138,26 +127,24 @@ def test_sampled_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize('estimator', ['exact', 'sampled'])
 def test_divergence_from_the_prior_by_hand(estimator: str) -> None:
     losses = []
-    for beta in (0.0, 2.5):
-        torch.manual_seed(1)
-        policy = AdaptiveCombiner(
-            compact(),
-            AdaptiveCombiner.subsets(3),
+    for kl in (0.0, 2.5):
+        learned = policy(
             prior=1.5,
-            beta=beta,
+            kl=kl,
             dropout=0.0,
             estimator=estimator,
             mask_missing=True,
         ).train()
-        policy.state.eval()
-        losses.append(policy(said(), TARGETS).loss.item())
+        learned.state.eval()
+        torch.manual_seed(1)
+        losses.append(learned(said(), TARGETS).loss.item())
     batch = said()
-    pi = policy.log_policy(batch).exp().tolist()
+    pi = learned.log_policy(batch).exp().tolist()
     total = 0.0
     for row in TARGETS.row.tolist():
         present = batch.available[row].tolist()
         possible = []
-        for action in policy.actions.tolist():
+        for action in learned.actions.tolist():
             needed = zip(action, present, strict=True)
             possible.append(all(p for weight, p in needed if weight > 0))
         odds = [math.exp(1.5 * (a == 0)) * p for a, p in enumerate(possible)]
@@ -173,10 +160,7 @@ def test_divergence_from_the_prior_by_hand(estimator: str) -> None:
 
 def test_the_prior_leads_at_the_start() -> None:
     batch = said()
-    torch.manual_seed(1)
-    even = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3), prior=0.0)
-    torch.manual_seed(1)
-    led = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3), prior=1.5)
+    even, led = policy(prior=0.0), policy(prior=1.5)
     a = even.eval().log_policy(batch)
     b = led.eval().log_policy(batch)
     odds = (b[:, 0] - b[:, 3]) - (a[:, 0] - a[:, 3])
@@ -184,50 +168,46 @@ def test_the_prior_leads_at_the_start() -> None:
 
 
 def test_subsets_of_weighted_teachers() -> None:
-    base = WeightedCombiner(3, torch.ones(8))
+    base = Weighted(3, torch.ones(8))
     with torch.no_grad():
         base.log_weight.copy_(torch.tensor([0.5, -1.0, 0.2]))
         assert base.offset is not None
         base.offset.normal_()
-    policy = AdaptiveCombiner(
-        compact(), AdaptiveCombiner.subsets(3), base, beta=0.0, dropout=0.0
-    ).train()
-    policy.state.eval()
+    learned = policy(base=base, kl=0.0, dropout=0.0).train()
+    learned.state.eval()
     batch = said()
     given = base.weights(batch)
     # What is rewarded is what is used: the action times the base.
-    pi = policy.log_policy(batch).exp()[TARGETS.row].detach()
+    pi = learned.log_policy(batch).exp()[TARGETS.row].detach()
     expected = 0.0
     for k, row in enumerate(TARGETS.row.tolist()):
         pair = Pairs(torch.tensor([row]), TARGETS.tail[k : k + 1])
-        own = policy.actions * given[row]
+        own = learned.actions * given[row]
         rewards = 100 * reciprocal_ranks(own, batch.each, pair)
         expected += float((pi[k] * rewards[0]).sum()) / 5
-    loss = policy(batch, TARGETS).loss
+    loss = learned(batch, TARGETS).loss
     assert loss.item() == pytest.approx(-expected, rel=1e-4)
     assert all(p.grad is None for p in base.parameters())
     assert not any(p.requires_grad for p in base.parameters())
-    shared = policy.eval().weights(batch)
+    shared = learned.eval().weights(batch)
     assert not torch.allclose(shared, given)
     torch.testing.assert_close(shared.sum(dim=1), given.sum(dim=1))
     # The first action alone: the base.
     with torch.no_grad():
-        policy.mlp[-1].bias[0] += 50.0
-    torch.testing.assert_close(policy.weights(batch), given)
+        learned.mlp[-1].bias[0] += 50.0
+    torch.testing.assert_close(learned.weights(batch), given)
 
 
 def test_a_subset_that_the_base_leaves_out_is_no_nan() -> None:
     batch = said()
-    base = WeightedCombiner(3, mask_missing=True)
-    policy = AdaptiveCombiner(
-        compact(), AdaptiveCombiner.subsets(3), base, hard=True
-    ).eval()
+    base = Weighted(3, mask_missing=True)
+    learned = policy(base=base, decision='best').eval()
     missing, teacher = (~batch.available).nonzero()[0].tolist()
     alone = torch.eye(3)[teacher]
-    at = (policy.actions == alone).all(dim=1).nonzero().item()
+    at = (learned.actions == alone).all(dim=1).nonzero().item()
     with torch.no_grad():
-        policy.mlp[-1].bias[at] += 50.0
-    weights = policy.weights(batch)
+        learned.mlp[-1].bias[at] += 50.0
+    weights = learned.weights(batch)
     torch.testing.assert_close(weights[missing], base.weights(batch)[missing])
     present = batch.available[:, teacher]
     assert (weights[present] > 0).sum() == present.sum()
@@ -235,23 +215,21 @@ def test_a_subset_that_the_base_leaves_out_is_no_nan() -> None:
 
 def test_policy_gives_weights_and_respects_what_is_missing() -> None:
     batch = said()
-    policy = AdaptiveCombiner(
-        compact(), AdaptiveCombiner.grid(3), mask_missing=True
-    ).eval()
-    weights = policy.weights(batch)
+    learned = policy(grid(3), mask_missing=True).eval()
+    weights = learned.weights(batch)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))
     assert (weights[~batch.available] == 0).all()
-    assert policy(batch).loss is None
-    policy.hard = True
-    hard = policy.weights(batch)
-    for row in hard:
-        assert (policy.actions == row).all(dim=1).any()
+    assert learned(batch).loss is None
+    learned.decision = 'best'
+    at = learned.log_policy(batch).argmax(dim=1)
+    assert torch.equal(learned.weights(batch), learned.actions[at])
+    assert (learned.weights(batch)[~batch.available] == 0).all()
 
 
 def test_an_action_without_the_base_is_rewarded_as_the_base() -> None:
     batch = said()
     base = torch.tensor([[1.0, 0.0, 0.5], [0.3, 0.2, 0.1]] * 2)
-    actions = AdaptiveCombiner.subsets(3)
+    actions = subsets(3)
     found = reciprocal_ranks(actions, batch.each, TARGETS, None, base)
     text = (actions == torch.eye(3)[1]).all(dim=1).nonzero().item()
     # The first action, of all teachers alike, is the base itself.
@@ -261,31 +239,129 @@ def test_an_action_without_the_base_is_rewarded_as_the_base() -> None:
 
 
 def test_a_base_has_learned_already() -> None:
-    torch.manual_seed(0)
-    base = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3))
+    base = policy()
     before = {k: v.clone() for k, v in base.state_dict().items()}
-    policy = AdaptiveCombiner(compact(), AdaptiveCombiner.subsets(3), base)
+    learned = policy(base=base)
     batch = said()
-    policy.train()(batch, TARGETS)
-    assert policy.training
+    learned.train()(batch, TARGETS)
+    assert learned.training
     assert not any(module.training for module in base.modules())
     after = base.state_dict()
     assert all(torch.equal(after[key], before[key]) for key in before)
-    assert policy.state.count == 4
+    assert learned.state.count == 4
 
 
 def test_a_base_that_leaves_out_everybody_is_no_nan() -> None:
-    class TextAlone(WeightedCombiner):
-        def weights(self, batch: TeacherBatch) -> Tensor:
-            return batch.available * torch.eye(3)[2]
+    class TextAlone(Weighted):
+        def weights(self, answers: Answers) -> Tensor:
+            return answers.available * torch.eye(3)[2]
 
     batch = said()
     none = ~batch.available[:, 2]
     assert none.any()
-    policy = AdaptiveCombiner(
-        compact(), AdaptiveCombiner.subsets(3), TextAlone(3)
-    ).eval()
-    weights = policy.weights(batch)
+    weights = policy(base=TextAlone(3)).eval().weights(batch)
     assert weights.isfinite().all()
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))
     assert (weights[none] > 0).sum() == 3 * none.sum()
+
+
+@pytest.mark.parametrize('state', [CompactState, LogitState])
+def test_the_drawn_gradient_is_the_exact_one_on_average(
+    state: type,
+) -> None:
+    # The same queries many times over: each draws an action of its own.
+    times = 4000
+    teachers = ensemble()
+    one = answers(teachers)
+    # What one teacher finds, another one does not.
+    best = Pairs(torch.arange(4), one.each[0].argmax(dim=1))
+    many = Answers(teachers, one.head.repeat(times), one.rel.repeat(times))
+    targets = Pairs(torch.arange(4 * times), best.tail.repeat(times))
+    gradients = []
+    for estimator in ('exact', 'sampled'):
+        torch.manual_seed(0)
+        learned = Policy(
+            state.for_teachers(teachers, GRAPH),
+            subsets(3),
+            RankReward(),
+            'mean',
+            estimator,
+            mlp_channels=8,
+        ).train()
+        learned.state.eval()
+        # Far from uniform, so that a wrong weighting shows.
+        with torch.no_grad():
+            learned.mlp[-1].bias.copy_(torch.linspace(-1, 1, 7))
+        said = (one, best) if estimator == 'exact' else (many, targets)
+        learned(*said).loss.backward()
+        gradients.append(learned.mlp[-1].bias.grad)
+    exact, mean = gradients
+    assert exact.abs().max() > 3
+    torch.testing.assert_close(mean, exact, atol=0.7, rtol=0)
+
+
+def test_what_is_drawn_and_what_is_taken() -> None:
+    teachers, times = ensemble(), 3000
+    one = answers(teachers)
+    many = Answers(teachers, one.head.repeat(times), one.rel.repeat(times))
+    targets = Pairs(torch.arange(4 * times), TARGETS.tail[1:].repeat(times))
+    learned = policy(decision='sample', kl=0.0, dropout=0.0, prior=0.5)
+    learned.train().state.eval()
+    probability = learned.log_policy(one).exp()
+    drawn = learned(many, targets).weights.view(times, 4, 3)
+    for query in range(4):
+        share = [
+            (drawn[:, query] == action).all(dim=1).float().mean()
+            for action in learned.actions
+        ]
+        torch.testing.assert_close(
+            torch.stack(share), probability[query], atol=0.05, rtol=0
+        )
+    best = learned.actions[probability.argmax(dim=1)]
+    # Nothing is drawn where nothing is learned.
+    assert torch.equal(learned(one).weights, best)
+    assert torch.equal(learned.weights(one), best)
+    learned.eval()
+    assert torch.equal(learned(one, TARGETS).weights, best)
+    learned.decision = 'mean'
+    expected = probability @ learned.actions
+    torch.testing.assert_close(learned.weights(one), expected)
+
+
+@pytest.mark.parametrize('decision', ['sample', 'best', 'mean'])
+@pytest.mark.parametrize('estimator', ['exact', 'sampled'])
+@pytest.mark.parametrize('reward', [RankReward(), CrossEntropyReward()])
+def test_every_setting_masks_learns_and_keeps_the_scale(
+    decision: str, estimator: str, reward: object
+) -> None:
+    said, student = answers(ensemble(), seen=SEEN), torch.randn(4, 20)
+    base = Weighted(3, mask_missing=True)
+    with torch.no_grad():
+        base.log_weight.copy_(torch.tensor([0.5, -1.0, 0.2]))
+    learned = Policy(
+        compact(),
+        subsets(3),
+        reward,
+        decision,
+        estimator,
+        base,
+        mask_missing=True,
+        kl=1.0,
+    ).train()
+    for _ in range(5):
+        out = learned(said, TARGETS, student)
+        assert (out.weights[~said.available] == 0).all()
+        total = base.weights(said).sum(dim=1)
+        torch.testing.assert_close(out.weights.sum(dim=1), total)
+        assert not out.weights.requires_grad
+        assert out.loss is not None
+        out.loss.backward()
+        assert all(value.isfinite() for value in out.metrics.values())
+    for name, parameter in learned.named_parameters():
+        if not name.startswith('base.'):
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+    assert base.log_weight.grad is None
+    probability = learned.log_policy(said).exp()
+    torch.testing.assert_close(probability.sum(dim=1), torch.ones(4))
+    assert ((probability @ learned.actions)[~said.available] == 0).all()

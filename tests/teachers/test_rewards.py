@@ -1,33 +1,37 @@
-"""Outcomes of weighted teachers against brute force and `evaluate`."""
+"""Rewards of weighted teachers against brute force and `evaluate`."""
 
 import math
 
 import pytest
 import torch
-from dsom_pyg.nn import (
-    CombinedTeachers,
-    Combiner,
-    TeacherBatch,
-    combined_cross_entropy,
-    outcome,
-    reciprocal_ranks,
+from fake_answers import (
+    GRAPH,
+    KNOWN,
+    TARGETS,
+    answers,
+    by_teacher,
+    ensemble,
 )
-from dsom_pyg.nn.ensemble import TeacherEnsemble
-from test_combiners import DATA, TARGETS, batch, ensemble
 from torch import Tensor
 
 from dsom_pyg.evaluation import evaluate
-from dsom_pyg.graph import (
-    add_reciprocals,
-    get_split,
-    known_triples,
-    num_relations,
+from dsom_pyg.losses import (
+    blocks,
+    gain_advantage,
+    mean_advantage,
+    paper_advantage,
 )
-from dsom_pyg.losses import blocks
-from dsom_pyg.query_index import Pairs, QueryIndex
-
-KNOWN = Pairs(
-    torch.tensor([0, 0, 0, 1, 2, 3, 3]), torch.tensor([1, 4, 7, 2, 0, 9, 3])
+from dsom_pyg.query_index import Pairs
+from dsom_pyg.teachers import (
+    Answers,
+    Combiner,
+    CrossEntropyReward,
+    EnsembleScorer,
+    RankReward,
+    combined_cross_entropy,
+    reciprocal_ranks,
+    rewards,
+    subsets,
 )
 
 
@@ -38,8 +42,8 @@ class Fixed(Combiner):
         super().__init__()
         self.fixed = torch.tensor(weights)
 
-    def weights(self, batch: TeacherBatch) -> Tensor:
-        return self.fixed.expand(len(batch), -1)
+    def weights(self, answers: Answers) -> Tensor:
+        return self.fixed.expand(len(answers), -1)
 
 
 def rivals_by_hand(row: int, tail: int) -> list[int]:
@@ -53,15 +57,16 @@ def test_filtered_cross_entropy_and_rank_by_hand(
 ) -> None:
     # Rows, and pairs, of one block or of several.
     monkeypatch.setattr(blocks, 'BLOCK', block)
-    monkeypatch.setattr(outcome, 'WEIGHED', block)
-    said = batch(ensemble())
+    monkeypatch.setattr(rewards, 'WEIGHED', block)
+    said = answers(ensemble())
     weights = torch.rand(4, 3, requires_grad=True)
     ce = combined_cross_entropy(weights, said.each, TARGETS, KNOWN)
     actions = torch.tensor([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.0, 0.1, 2.0]])
     rr = reciprocal_ranks(actions, said.each, TARGETS, KNOWN)
     base = torch.rand(4, 3)
     based = reciprocal_ranks(actions, said.each, TARGETS, KNOWN, base)
-    combined = torch.einsum('bm,bme->be', weights, said.logits)
+    logits = by_teacher(said)
+    combined = torch.einsum('bm,bme->be', weights, logits)
     for k in range(5):
         row, tail = int(TARGETS.row[k]), int(TARGETS.tail[k])
         scores = combined[row].tolist()
@@ -72,7 +77,7 @@ def test_filtered_cross_entropy_and_rank_by_hand(
         )
         for a, action in enumerate(actions):
             for found, scale in ((rr, torch.ones(3)), (based, base[row])):
-                each = (action * scale)[:, None] * said.logits[row]
+                each = (action * scale)[:, None] * logits[row]
                 weighed = each.sum(dim=0)
                 lead = weighed[rivals_by_hand(row, tail)] - weighed[tail]
                 # Entities without the used modalities tie.
@@ -98,15 +103,13 @@ def test_ties_count_half_and_unfiltered_rivals_are_all_others() -> None:
 
 
 def test_mean_reciprocal_rank_is_that_of_evaluate() -> None:
-    teachers: TeacherEnsemble = ensemble()
+    teachers = ensemble()
     weights = [0.6, 0.1, 0.3]
-    scorer = CombinedTeachers(teachers, Fixed(weights))
-    expected = evaluate(scorer, DATA, split='test').mrr()
-    num_rels = num_relations(DATA)
-    index = QueryIndex(add_reciprocals(get_split(DATA, 'test'), num_rels))
-    known = QueryIndex(add_reciprocals(known_triples(DATA), num_rels))
+    scorer = EnsembleScorer(teachers, Fixed(weights))
+    expected = evaluate(scorer, GRAPH, split='test').mrr()
+    index, known = GRAPH.index('test'), GRAPH.index('train', 'val', 'test')
     targets = index.rows(torch.arange(len(index)))
-    said = TeacherBatch(teachers, index.head, index.rel)
+    said = Answers(teachers, index.head, index.rel)
     rr = reciprocal_ranks(
         torch.tensor([weights]),
         said.each,
@@ -123,3 +126,112 @@ def test_a_score_that_is_no_number_is_no_first_rank() -> None:
         reciprocal_ranks(torch.ones(1, 1), logits, targets)
     with pytest.raises(FloatingPointError, match='non-finite'):
         combined_cross_entropy(torch.ones(1, 1), logits, targets)
+
+
+def cross_entropy_by_hand(
+    logits: Tensor, weights: Tensor, row: int, tail: int
+) -> float:
+    scores = (weights[:, None] * logits[row]).sum(dim=0).tolist()
+    rivals = rivals_by_hand(row, tail)
+    total = sum(math.exp(scores[e]) for e in [*rivals, tail])
+    return math.log(total) - scores[tail]
+
+
+def used_weights(action: Tensor, base: Tensor | None) -> Tensor:
+    """What a policy makes of an action and the weights below it."""
+    if base is None:
+        return action
+    chosen = action * base
+    if chosen.sum() == 0:
+        return base
+    return chosen * (base.sum() / chosen.sum())
+
+
+@pytest.mark.parametrize('based', [False, True])
+@pytest.mark.parametrize('mask_missing', [False, True])
+@pytest.mark.parametrize(
+    'advantage', [paper_advantage, mean_advantage, gain_advantage]
+)
+def test_cross_entropy_reward_by_hand(
+    based: bool,
+    mask_missing: bool,
+    advantage: rewards.Advantage,
+) -> None:
+    said = answers(ensemble(), known=KNOWN)
+    logits = by_teacher(said)
+    # A student between the teachers, so that rewards differ.
+    student = logits.mean(dim=1) + 0.3 * torch.randn(4, 20)
+    base = None
+    if based:
+        base = torch.tensor([[0.9, 0.4, 0.5], [0.6, 0.0, 0.3]] * 2)
+    kind = CrossEntropyReward(advantage)
+    every = kind.every(subsets(3), said, TARGETS, student, base, mask_missing)
+    pairs = list(zip(TARGETS.row.tolist(), TARGETS.tail.tolist(), strict=True))
+    for k, (row, tail) in enumerate(pairs):
+        everyone = torch.ones(3)
+        if mask_missing:
+            everyone = said.available[row].float()
+        ce_all = cross_entropy_by_hand(
+            logits, everyone / everyone.sum(), row, tail
+        )
+        ce_student = -student[row].log_softmax(dim=0)[tail].item()
+        for a, action in enumerate(subsets(3)):
+            weights = used_weights(action, None if base is None else base[row])
+            ce = cross_entropy_by_hand(logits, weights, row, tail)
+            if advantage is paper_advantage:
+                expected = (1 if ce < ce_student else -10) - (
+                    1 if ce_all < ce_student else -10
+                )
+            elif advantage is mean_advantage:
+                expected = 11 * ((ce < ce_all - 1e-5) - (ce > ce_all + 1e-5))
+            else:
+                expected = max(-5.0, min(5.0, ce_all - ce))
+            assert every[k, a].item() == pytest.approx(expected, abs=1e-4)
+    assert len(every.unique()) > 1
+    # One action for each query: the same, and whether it beat the student.
+    taken = torch.tensor([3, 0, 6, 2])
+    weights = torch.stack(
+        [
+            used_weights(subsets(3)[a], None if base is None else base[row])
+            for row, a in enumerate(taken)
+        ]
+    )
+    delta, reward = kind.one(weights, said, TARGETS, student, mask_missing)
+    for k, (row, tail) in enumerate(pairs):
+        assert delta[k].item() == pytest.approx(
+            every[k, taken[row]].item(), abs=1e-4
+        )
+        ce = cross_entropy_by_hand(logits, weights[row], row, tail)
+        ce_student = -student[row].log_softmax(dim=0)[tail].item()
+        assert reward[k] == (1 if ce < ce_student else -10)
+
+
+@pytest.mark.parametrize('mask_missing', [False, True])
+def test_rank_reward_by_hand(mask_missing: bool) -> None:
+    said = answers(ensemble(), known=KNOWN)
+    logits = by_teacher(said)
+
+    def percent(weights: Tensor, row: int, tail: int) -> float:
+        scores = (weights[:, None] * logits[row]).sum(dim=0)
+        lead = scores[rivals_by_hand(row, tail)] - scores[tail]
+        return 100 / (1 + float((lead > 0).sum() + (lead == 0).sum() / 2))
+
+    weights = torch.rand(4, 3)
+    kind = RankReward()
+    delta, reward = kind.one(weights, said, TARGETS, mask_missing=mask_missing)
+    every = kind.every(subsets(3), said, TARGETS)
+    for k in range(5):
+        row, tail = int(TARGETS.row[k]), int(TARGETS.tail[k])
+        everyone = torch.ones(3)
+        if mask_missing:
+            everyone = said.available[row].float()
+        taken = percent(weights[row], row, tail)
+        assert reward[k].item() == pytest.approx(taken, rel=1e-4)
+        assert delta[k].item() == pytest.approx(
+            taken - percent(everyone, row, tail), rel=1e-4, abs=1e-4
+        )
+        for a, action in enumerate(subsets(3)):
+            assert every[k, a].item() == pytest.approx(
+                percent(action, row, tail), rel=1e-4
+            )
+    assert len(every.unique()) > 3

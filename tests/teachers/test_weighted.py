@@ -3,71 +3,95 @@
 import numpy as np
 import pytest
 import torch
-from dsom_pyg.nn import (
-    QueryWeights,
-    TeacherBatch,
-    TeacherEnsemble,
-    WeightedCombiner,
-)
+from fake_answers import by_teacher
 from scipy.optimize import minimize
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import (
+    Triples,
     add_reciprocals,
     drop_modality,
     get_split,
-    modalities,
     pool_features,
 )
+from dsom_pyg.kg import KG
 from dsom_pyg.query_index import QueryIndex, unlabeled_queries
-from dsom_pyg.training import FitConfig, PolicyTask, TeachersTask, fit
+from dsom_pyg.teachers import (
+    Answers,
+    Context,
+    Lookup,
+    Mean,
+    TeacherEnsemble,
+    Weighted,
+)
+from dsom_pyg.training import (
+    Fold,
+    Loop,
+    PolicyTask,
+    TeachersTask,
+    fit,
+    held_graph,
+)
 
 DATA = FakeMMKG(30, 4, 200)[0]
 PAIRS = add_reciprocals(get_split(DATA, 'train'), 4)
 COUNTS = torch.bincount(PAIRS.edge_type, minlength=8)
+# For each pair the entities that are no other answer to its query.
+RIVAL = np.ones((len(PAIRS.tail), 30), dtype=bool)
+for k, query in enumerate(zip(PAIRS.head, PAIRS.edge_type, strict=True)):
+    same = (PAIRS.head == query[0]) & (PAIRS.edge_type == query[1])
+    RIVAL[k, PAIRS.tail[same]] = False
+    RIVAL[k, PAIRS.tail[k]] = True
 
 
 def teachers(data: HeteroData = DATA) -> TeacherEnsemble:
     torch.manual_seed(0)
-    features = {name: pool_features(data, name) for name in modalities(data)}
-    ensemble = TeacherEnsemble.from_features(features, 30, 4, 8)
-    config = FitConfig(epochs=3, batch_size=50, progress=False)
-    fit(TeachersTask(ensemble), DATA, config)
+    ensemble = TeacherEnsemble.from_features(KG(data).features, 30, 4, 8)
+    loop = Loop(epochs=3, batch_size=50)
+    fit(TeachersTask(ensemble), DATA, loop, progress=False)
     return ensemble
 
 
 def objective(
     flat: np.ndarray, logits: np.ndarray, by_relation: bool, shrinkage: float
 ) -> float:
-    """Mean cross-entropy and prior over all pairs."""
+    """Mean cross-entropy and prior over all pairs, among no other answers
+    of the same query.
+    """
     offset = flat[3:].reshape(8, 3) if by_relation else np.zeros((8, 3))
     weights = np.exp(flat[:3] + offset)[PAIRS.edge_type.numpy()]
     rows = np.einsum('km,kme->ke', weights, logits)
-    top = rows.max(axis=1)
-    log_z = np.log(np.exp(rows - top[:, None]).sum(axis=1)) + top
     at_target = rows[np.arange(len(rows)), PAIRS.tail.numpy()]
+    rows = np.where(RIVAL, rows, -np.inf)
+    log_z = np.logaddexp.reduce(rows, axis=1)
     total = (log_z - at_target).sum() + shrinkage * (offset**2).sum()
     return float(total / len(rows))
 
 
 @pytest.mark.parametrize(
-    ('by_relation', 'shrinkage'), [(False, 0.0), (True, 5.0), (True, 1e6)]
+    ('by_relation', 'shrinkage', 'lr'),
+    [(False, 0.0, 0.1), (True, 5.0, 0.1), (True, 1e6, 0.03)],
 )
-def test_the_fit_is_the_optimum(by_relation: bool, shrinkage: float) -> None:
+def test_the_fit_is_the_optimum(
+    by_relation: bool, shrinkage: float, lr: float
+) -> None:
     ensemble = teachers()
-    batch = TeacherBatch(ensemble, PAIRS.head, PAIRS.edge_type)
-    logits = batch.logits.double().numpy()
-    combiner = WeightedCombiner(
-        3, COUNTS if by_relation else None, shrinkage=shrinkage
-    )
+    batch = Answers(ensemble, PAIRS.head, PAIRS.edge_type)
+    logits = by_teacher(batch).double().numpy()
+    combiner = Weighted(3, COUNTS if by_relation else None, shrinkage, lr=lr)
     start = np.zeros(3 + 24 * by_relation)
     start[:3] = np.log(1 / 3)
     words = (logits, by_relation, shrinkage)
     best = minimize(objective, start, words, method='L-BFGS-B').fun
     before = objective(start, *words)
-    task = PolicyTask(ensemble, combiner, lr=0.05)
-    fit(task, DATA, FitConfig(epochs=400, batch_size=1000, progress=False))
+    # Every triple is held out, and nothing else is known.
+    nothing = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+    graph = KG(DATA)
+    folds = [Fold(ensemble, graph.with_train(nothing), graph.triples('train'))]
+    task = PolicyTask(folds, combiner)
+    loop = Loop(epochs=120, batch_size=1000, cooldown=0.6)
+    fit(task, held_graph(graph, folds), loop, progress=False)
     parts = [p.detach().double().flatten() for p in combiner.parameters()]
     reached = objective(torch.cat(parts).numpy(), *words)
     assert before - best > 0.05
@@ -78,19 +102,24 @@ def test_the_fit_is_the_optimum(by_relation: bool, shrinkage: float) -> None:
 
 
 def test_the_loss_does_not_depend_on_the_batches() -> None:
-    combiner = WeightedCombiner(3, COUNTS).train()
+    combiner = Weighted(3, COUNTS).train()
     with torch.no_grad():
         combiner.offset.normal_()
     ensemble, index = teachers(), QueryIndex(PAIRS)
     total = 0.0
     for part in torch.arange(len(index)).split(7):
         targets = index.rows(part)
-        batch = TeacherBatch(ensemble, index.head[part], index.rel[part])
+        batch = Answers(
+            ensemble,
+            index.head[part],
+            index.rel[part],
+            context=Context(known=targets),
+        )
         loss = combiner(batch, targets).loss.item()
         total += loss * targets.row.numel()
     flat = [p.detach().double().flatten() for p in combiner.parameters()]
-    batch = TeacherBatch(ensemble, PAIRS.head, PAIRS.edge_type)
-    logits = batch.logits.double().numpy()
+    batch = Answers(ensemble, PAIRS.head, PAIRS.edge_type)
+    logits = by_teacher(batch).double().numpy()
     expected = objective(torch.cat(flat).numpy(), logits, True, 10.0)
     assert total / PAIRS.edge_type.numel() == pytest.approx(expected, rel=1e-5)
 
@@ -98,46 +127,44 @@ def test_the_loss_does_not_depend_on_the_batches() -> None:
 def test_missing_modalities_get_no_weight() -> None:
     data = drop_modality(DATA, 'text', 0.5)
     head = torch.arange(30)
-    batch = TeacherBatch(teachers(data), head, torch.zeros_like(head))
-    combiner = WeightedCombiner(3, COUNTS, mask_missing=True)
+    batch = Answers(teachers(data), head, torch.zeros_like(head))
+    combiner = Weighted(3, COUNTS, mask_missing=True)
     weights = combiner.weights(batch)
     _, present = pool_features(data, 'text')
     column = batch.ensemble.modalities.index('text')
     assert torch.equal(weights[:, column] > 0, present)
     assert torch.equal(weights > 0, batch.available)
-    assert (WeightedCombiner(3).weights(batch) > 0).all()
+    assert (Weighted(3).weights(batch) > 0).all()
 
 
 def test_it_starts_as_the_mean_and_is_frozen_outside_training() -> None:
     head = torch.arange(5)
-    batch = TeacherBatch(teachers(), head, torch.zeros_like(head))
-    combiner = WeightedCombiner(3, COUNTS).eval()
+    batch = Answers(teachers(), head, torch.zeros_like(head))
+    combiner = Weighted(3, COUNTS).eval()
     out = combiner(batch)
     assert out.loss is None
-    assert not out.logits.requires_grad
-    torch.testing.assert_close(out.logits, batch.logits.mean(dim=1))
+    assert not out.weights.requires_grad
+    torch.testing.assert_close(out.weights, Mean().weights(batch))
 
 
 def test_looked_up_weights_are_those_of_the_combiner() -> None:
     ensemble, index = teachers(), QueryIndex(PAIRS)
-    combiner = WeightedCombiner(3, COUNTS)
+    combiner = Weighted(3, COUNTS)
     with torch.no_grad():
         combiner.offset.normal_()
     extra = unlabeled_queries(index, 30, 10)
-    decided = QueryWeights.of(combiner, ensemble, index, extra, batch_size=7)
+    decided = Lookup.of(combiner, ensemble, index, extra, batch_size=7)
     at = torch.randperm(len(index))[:20]
     head = torch.cat([index.head[at], extra.head])
     rel = torch.cat([index.rel[at], extra.rel])
-    batch = TeacherBatch(ensemble, head, rel)
+    batch = Answers(ensemble, head, rel)
     expected = combiner.eval()(batch)
-    found = decided(batch)
-    torch.testing.assert_close(found.weights, expected.weights)
-    torch.testing.assert_close(found.logits, expected.logits)
+    torch.testing.assert_close(decided(batch).weights, expected.weights)
     # Any other query gets the mean.
     asked = set(zip(index.head.tolist(), index.rel.tolist(), strict=True))
     asked |= set(zip(extra.head.tolist(), extra.rel.tolist(), strict=True))
     rest = [(h, r) for h in range(30) for r in range(9) if (h, r) not in asked]
     head, rel = torch.tensor(rest).t()
-    weights = decided.weights(TeacherBatch(ensemble, head, rel))
+    weights = decided.weights(Answers(ensemble, head, rel))
     mean = decided.table[:-1].mean(dim=0)
     torch.testing.assert_close(weights, mean.expand(len(rest), -1))
