@@ -6,77 +6,93 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsom_pyg import nn
+from dsom_pyg import Recipe, evaluate, predict_tails, train_dsom
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.evaluation import evaluate, predict_tails
+from dsom_pyg.kg import KG
+from dsom_pyg.policies import HeldOut, RewardedPolicy
 from dsom_pyg.precision import default_precision
-from dsom_pyg.training import (
-    DistillConfig,
-    DistillTask,
-    FitConfig,
-    RecipeConfig,
-    TeachersTask,
-    build_teachers,
-    fit,
-    start_student,
-    teacher_n3,
-    train_dsom,
+from dsom_pyg.recipes import warm_start
+from dsom_pyg.stages import Student, Teachers, Unlabeled, start_student
+from dsom_pyg.teachers import (
+    CrossEntropyReward,
+    LogitState,
+    Policy,
+    TeacherEnsemble,
+    paper_policy,
+    subsets,
 )
-from dsom_pyg.training.fit import _Keeper
+from dsom_pyg.training import (
+    Adagrad,
+    Adam,
+    DistillTask,
+    Loop,
+    Run,
+    TeachersTask,
+    fit,
+)
+from dsom_pyg.training.state import TrainState
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason='needs a CUDA device'
 )
 
 DATA = FakeMMKG(30, 4, 200)[0]
+LOOP = Loop(epochs=3, batch_size=50, optimizer=Adam())
+TEACHERS = Teachers(channels=8, loop=LOOP)
+STUDENT = Student(channels=8, loop=LOOP, unlabeled=Unlabeled(40))
+RECIPE = Recipe(
+    teachers=TEACHERS,
+    policy=HeldOut(learner=RewardedPolicy(epochs=3)),
+    student=STUDENT,
+    device='cuda',
+    precision='fp32',
+    progress=False,
+)
 
 
-def config(device: str = 'cuda', optimizer: str = 'adam') -> RecipeConfig:
-    loop = FitConfig(
-        epochs=3,
-        batch_size=50,
-        optimizer=optimizer,
-        precision='fp32',
+def losses(
+    device: str, loop: Loop = LOOP, path: Path | None = None
+) -> list[float]:
+    ensemble = TEACHERS.build(KG(DATA), 0)
+    result = fit(
+        TeachersTask(ensemble),
+        DATA,
+        loop,
+        path,
         device=device,
+        precision='fp32',
         progress=False,
     )
-    return RecipeConfig(
-        hidden_channels=8,
-        teachers=loop,
-        student=loop,
-        policy_epochs=3,
-        unlabeled=40,
-    )
+    return [epoch['loss'] for epoch in result.history]
 
 
-@pytest.mark.parametrize('optimizer', ['adam', 'adagrad'])
-def test_teachers_learn_the_same(optimizer: str) -> None:
-    losses = []
-    for device in ('cpu', 'cuda'):
-        recipe = config(device, optimizer)
-        ensemble = build_teachers(DATA, recipe)
-        task = TeachersTask(ensemble, teacher_n3(ensemble, recipe))
-        result = fit(task, DATA, recipe.teachers)
-        losses.append([epoch['loss'] for epoch in result.history])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    assert losses[1][-1] < losses[1][0]
+@pytest.mark.parametrize('optimizer', [Adam(), Adagrad()])
+def test_teachers_learn_the_same(optimizer: Adam | Adagrad) -> None:
+    loop = replace(LOOP, optimizer=optimizer)
+    here, there = losses('cpu', loop), losses('cuda', loop)
+    assert there == pytest.approx(here, rel=1e-3)
+    assert there[-1] < there[0]
 
 
-def test_recipe(tmp_path: Path) -> None:
-    trained = train_dsom(DATA, config(), tmp_path)
-    student = trained.student
-    assert next(student.parameters()).is_cuda
-    assert evaluate(student, DATA).ranks().max() <= 30
-    assert evaluate(trained.combined(DATA), DATA).ranks().max() <= 30
+@pytest.mark.parametrize(
+    'student', [STUDENT, replace(warm_start(8).student, loop=LOOP)]
+)
+def test_recipe(tmp_path: Path, student: Student) -> None:
+    recipe = replace(RECIPE, student=student)
+    trained = train_dsom(DATA, recipe, tmp_path)
+    answering = trained.student
+    assert next(answering.parameters()).is_cuda
+    assert evaluate(answering, DATA).ranks().max() <= 30
+    assert evaluate(trained.teachers, DATA).ranks().max() <= 30
     head, rel = torch.tensor([0, 3]), torch.tensor([1, 2])
-    there, _ = predict_tails(student, head, rel)
+    there, _ = predict_tails(answering, head, rel)
     # Started again, nothing is trained anew.
-    again = train_dsom(DATA, config(), tmp_path).student
+    again = train_dsom(DATA, recipe, tmp_path).student
     for one, other in zip(
-        again.parameters(), student.parameters(), strict=True
+        again.parameters(), answering.parameters(), strict=True
     ):
         assert torch.equal(one, other)
-    here, _ = predict_tails(student.cpu(), head, rel)
+    here, _ = predict_tails(answering.cpu(), head, rel)
     torch.testing.assert_close(here, there.cpu())
 
 
@@ -87,47 +103,53 @@ class KilledError(Exception):
 def test_a_run_goes_on_on_another_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(device: str, path: Path | None) -> list[float]:
-        recipe = config(device)
-        ensemble = build_teachers(DATA, recipe)
-        task = TeachersTask(ensemble, teacher_n3(ensemble, recipe))
-        result = fit(task, DATA, recipe.teachers, path)
-        return [epoch['loss'] for epoch in result.history]
+    loop = replace(LOOP, eval_every=1)
 
-    def stop(self: _Keeper, epoch: int, record: dict[str, float]) -> bool:
+    def stop(self: TrainState, epoch: int, *_: object) -> None:
         if epoch == 2:
             raise KilledError
-        return False
 
     path = tmp_path / 'teachers.safetensors'
     with monkeypatch.context() as patch:
-        patch.setattr(_Keeper, 'after', stop)
+        patch.setattr(TrainState, 'compare', stop)
         with pytest.raises(KilledError):
-            train('cuda', path)
-    assert train('cpu', path) == pytest.approx(train('cpu', None), rel=1e-3)
+            losses('cuda', loop, path)
+    assert path.exists()
+    expected = losses('cpu', loop)
+    assert losses('cpu', loop, path) == pytest.approx(expected, rel=1e-3)
 
 
 def test_default_precision_trains() -> None:
-    recipe = config()
-    loop = replace(recipe.teachers, precision=None)
-    ensemble = build_teachers(DATA, recipe)
-    task = TeachersTask(ensemble, teacher_n3(ensemble, recipe))
-    result = fit(task, DATA, loop)
+    ensemble = TEACHERS.build(KG(DATA), 0)
+    task = TeachersTask(ensemble)
+    result = fit(task, DATA, LOOP, device='cuda', progress=False)
     assert result.config['precision'] == default_precision(
         torch.device('cuda')
     )
     assert result.history[-1]['loss'] < result.history[0]['loss']
 
 
-@pytest.mark.parametrize('estimator', ['sampled', 'exact'])
-@pytest.mark.parametrize('state', ['queries', 'logits'])
-def test_the_papers_policy(state: str, estimator: str) -> None:
-    recipe = config()
-    ensemble = build_teachers(DATA, recipe).to('cuda')
-    policy = nn.ReinforcedCombiner.for_ensemble(
-        ensemble, 16, state=state, estimator=estimator, mask_missing=True
+def over_logits(
+    ensemble: TeacherEnsemble, width: int, estimator: str, mask: bool
+) -> Policy:
+    return Policy(
+        LogitState(len(ensemble), 30),
+        subsets(len(ensemble)),
+        CrossEntropyReward(),
+        'sample',
+        estimator,
+        mask_missing=mask,
+        mlp_channels=width,
     )
-    student, _ = start_student(DATA, ensemble, recipe)
-    task = DistillTask(student, ensemble, policy, DistillConfig())
-    result = fit(task, DATA, recipe.student_loop())
-    assert result.history[-1]['ce'] < result.history[0]['ce']
+
+
+@pytest.mark.parametrize('estimator', ['sampled', 'exact'])
+@pytest.mark.parametrize('kind', [paper_policy, over_logits])
+def test_the_papers_policy(kind, estimator: str) -> None:  # type: ignore[no-untyped-def]
+    run = Run(graph=KG(DATA), device='cuda', precision='fp32', progress=False)
+    ensemble = TEACHERS.build(run.graph, 0).to('cuda')
+    policy = kind(ensemble, 16, estimator, True)
+    student = start_student(run, STUDENT, TEACHERS, ensemble)
+    task = DistillTask(student, ensemble, policy)
+    history = run.fit('student', task, LOOP).history
+    assert history[-1]['ce'] < history[0]['ce']

@@ -24,14 +24,9 @@ from dsom_pyg.metrics import (
     count_rivals,
     relation_categories,
 )
-from dsom_pyg.nn import (
-    CombinedTeachers,
-    ComplEx,
-    EntityEmbedding,
-    MeanCombiner,
-    TeacherEnsemble,
-)
-from dsom_pyg.query_index import Pairs
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.query_index import Pairs, QueryIndex
+from dsom_pyg.teachers import EnsembleScorer, Mean, TeacherEnsemble
 
 
 class Table(nn.Module):
@@ -258,7 +253,8 @@ def test_breakdowns_cover_everything_once() -> None:
         assert sum(len(part) for part in parts.values()) == len(result)
     assert (result.by_side()['head'].rel >= 4).all()
     assert (result.by_relation()[2].rel % 4 == 2).all()
-    category = relation_categories(get_split(data, 'train'), 4)
+    train = QueryIndex(add_reciprocals(get_split(data, 'train'), 4))
+    category = relation_categories(train, 4)
     for name, part in result.by_category().items():
         assert {CATEGORIES[category[r % 4]] for r in part.rel} == {name}
 
@@ -273,7 +269,7 @@ def test_empty_split() -> None:
 def test_every_module_keeps_its_mode() -> None:
     model = ComplEx(EntityEmbedding(20, 4), 4).eval()
     frozen = TeacherEnsemble({'structure': model}).eval()
-    scorer = CombinedTeachers(frozen, MeanCombiner())
+    scorer = EnsembleScorer(frozen, Mean())
     assert scorer.training
     evaluate(scorer, FakeMMKG()[0])
     assert scorer.training

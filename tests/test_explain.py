@@ -8,15 +8,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.graph import (
-    Triples,
-    get_split,
-    modalities,
-    pool_features,
-    set_split,
-)
-from dsom_pyg.nn import Combiner, TeacherBatch, TeacherEnsemble
-from dsom_pyg.plots import bins, choices, entity_types, plot_choices
+from dsom_pyg.explain import bins, choices, entity_types, plot_choices
+from dsom_pyg.graph import Triples, get_split, pool_features, set_split
+from dsom_pyg.kg import KG
+from dsom_pyg.teachers import Answers, Combiner, TeacherEnsemble
 
 DATA = FakeMMKG(30, 4, 200)[0]
 
@@ -24,17 +19,16 @@ DATA = FakeMMKG(30, 4, 200)[0]
 class TextWherePresent(Combiner):
     """Twice the text where there is one, the structure otherwise."""
 
-    def weights(self, batch: TeacherBatch) -> Tensor:
-        column = batch.ensemble.modalities.index('text')
-        has = batch.available[:, column].float()
-        weights = torch.zeros(len(batch), len(batch.ensemble))
+    def weights(self, answers: Answers) -> Tensor:
+        column = answers.ensemble.modalities.index('text')
+        has = answers.available[:, column].float()
+        weights = torch.zeros(len(answers), len(answers.ensemble))
         weights[:, 0], weights[:, column] = 1 - has, 2 * has
         return weights
 
 
 def teachers() -> TeacherEnsemble:
-    features = {name: pool_features(DATA, name) for name in modalities(DATA)}
-    return TeacherEnsemble.from_features(features, 30, 4, 8)
+    return TeacherEnsemble.from_features(KG(DATA).features, 30, 4, 8)
 
 
 def test_shares_are_those_of_the_queries(tmp_path: Path) -> None:

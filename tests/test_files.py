@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dsom_pyg.atomic import whole_or_nothing
+from dsom_pyg.files import whole_or_nothing
 
 
 def test_appears_at_the_end(tmp_path: Path) -> None:

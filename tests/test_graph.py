@@ -228,7 +228,8 @@ def test_features_are_means_over_items() -> None:
 
 
 def categories(part: Triples, num_relations: int) -> list[str]:
-    return [CATEGORIES[c] for c in relation_categories(part, num_relations)]
+    index = QueryIndex(add_reciprocals(part, num_relations))
+    return [CATEGORIES[c] for c in relation_categories(index, num_relations)]
 
 
 def test_relation_categories() -> None:

@@ -98,8 +98,6 @@ def naive_state(
 
 
 def teachers(scale: float = 1.0) -> TeacherEnsemble:
-    # Teachers without a modality tie, and favourites among ties are nobody's
-    # in particular: the others have to differ.
     made = ensemble()
     with torch.no_grad():
         for name in made.modalities:
@@ -121,8 +119,6 @@ def test_every_number_of_every_row(
     raw = torch.cat([*state._of_teachers(said), state._of_query(said)], 1)
     wanted = torch.tensor(expected)
     assert raw.shape == wanted.shape == (4, M * (k + 3) + 6 * (k + 1) + 3)
-    # A teacher that does not know the head says the same of everybody: who
-    # its favourites are is a matter of chance, what they get is not.
     torch.testing.assert_close(raw, wanted, rtol=1e-4, atol=1e-4)
     # Favourites are shared, and not by all.
     shared = wanted[0, M * (k + 3) + k :: k + 1][:6]
