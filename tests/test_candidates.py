@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from dsom_pyg.nn import Combiner, MeanCombiner
-from dsom_pyg.plots import choices
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import drop_modality
+from dsom_pyg.nn import Combiner, MeanCombiner
+from dsom_pyg.plots import choices
 from dsom_pyg.training import (
     FitConfig,
     RecipeConfig,

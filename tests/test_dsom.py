@@ -7,13 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from dsom_pyg.nn import (
-    EntityEmbedding,
-    MeanCombiner,
-    TeacherBatch,
-    WeightedCombiner,
-)
-from dsom_pyg.training.optimizers import embedding_optimizer
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
@@ -22,6 +15,12 @@ from dsom_pyg.graph import (
     get_split,
     num_relations,
     set_split,
+)
+from dsom_pyg.nn import (
+    EntityEmbedding,
+    MeanCombiner,
+    TeacherBatch,
+    WeightedCombiner,
 )
 from dsom_pyg.training import (
     DistillConfig,
@@ -41,6 +40,7 @@ from dsom_pyg.training import (
     teacher_n3,
     train_dsom,
 )
+from dsom_pyg.training.optimizers import embedding_optimizer
 
 # The name is also that of a function of the package.
 fit_module = importlib.import_module('dsom_pyg.training.fit')

@@ -156,7 +156,8 @@ class EntityEmbedding(EntityModule):
         return self.weight
 
     def once(self) -> EntityModule:
-        return self
+        # A subclass may do more than read the table.
+        return self if type(self) is EntityEmbedding else super().once()
 
 
 class FeatureProjection(EntityModule):

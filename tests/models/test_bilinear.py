@@ -274,11 +274,28 @@ class Network(EntityModule):
         return rows
 
 
+class Dropped(EntityEmbedding):
+    """A table with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__(E, D, scale=1.0)
+        self.made: list[Tensor] = []
+
+    def forward(self) -> Tensor:
+        rows = torch.nn.functional.dropout(self.weight, 0.5, self.training)
+        self.made.append(rows)
+        return rows
+
+
+@pytest.mark.parametrize('kind', [Network, Dropped])
 @pytest.mark.parametrize('inside', [False, True])
-def test_a_network_is_evaluated_once_a_step(inside: bool) -> None:
+def test_a_network_is_evaluated_once_a_step(
+    kind: type[Network | Dropped], inside: bool
+) -> None:
     torch.manual_seed(0)
-    network: EntityModule = Network()
-    entities, rest = network, torch.zeros(())
+    network = kind()
+    entities: EntityModule = network
+    rest = torch.zeros(())
     if inside:
         features = {'text': (torch.randn(E, 3), torch.ones(E).bool())}
         entities = JointEmbedding(features, D, scale=1.0)
