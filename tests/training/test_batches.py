@@ -3,8 +3,9 @@ import torch
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import Triples
+from dsom_pyg.kg import KG
 from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.training import QueryLoader, train_index
+from dsom_pyg.training import QueryLoader
 
 
 def collect(loader: QueryLoader) -> list[tuple[int, int, int]]:
@@ -21,7 +22,7 @@ def collect(loader: QueryLoader) -> list[tuple[int, int, int]]:
 def test_an_epoch_holds_every_training_pair_once(
     batch_by: str, size: int
 ) -> None:
-    index = train_index(FakeMMKG()[0])
+    index = KG(FakeMMKG()[0]).index('train')
     loader = QueryLoader(index, size, batch_by)
     pairs = index.rows(torch.arange(len(index)))
     columns = (index.head[pairs.row], index.rel[pairs.row], pairs.tail)
@@ -34,7 +35,7 @@ def test_an_epoch_holds_every_training_pair_once(
 
 @pytest.mark.parametrize('batch_by', ['queries', 'triples'])
 def test_neighbors_are_complete(batch_by: str) -> None:
-    index = train_index(FakeMMKG()[0])
+    index = KG(FakeMMKG()[0]).index('train')
     for batch in QueryLoader(index, 5, batch_by):
         expected = index.lookup(batch.head, batch.rel)
         assert torch.equal(batch.neighbors.row, expected.row)
@@ -44,7 +45,7 @@ def test_neighbors_are_complete(batch_by: str) -> None:
 
 
 def test_order_follows_the_seed_and_goes_on() -> None:
-    index = train_index(FakeMMKG()[0])
+    index = KG(FakeMMKG()[0]).index('train')
     loader = QueryLoader(index, 4, seed=1)
     first, second = collect(loader), collect(loader)
     assert first != second
@@ -54,7 +55,7 @@ def test_order_follows_the_seed_and_goes_on() -> None:
 
 
 def test_bad_settings() -> None:
-    index = train_index(FakeMMKG()[0])
+    index = KG(FakeMMKG()[0]).index('train')
     with pytest.raises(ValueError, match="'queries', 'triples'"):
         QueryLoader(index, 4, 'entities')
     with pytest.raises(ValueError, match='batch_size'):

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from dsom_pyg.nn import ComplEx, EntityEmbedding
+from dsom_pyg.files import save_tensors
+from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.training.checkpoint import (
     load_checkpoint,
     read_meta,
@@ -50,7 +50,7 @@ def test_broken_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match='not a whole checkpoint'):
         read_meta(path)
-    save_file({'x': torch.zeros(1)}, tmp_path / 'b.safetensors')
+    save_tensors(tmp_path / 'b.safetensors', {'x': torch.zeros(1)})
     with pytest.raises(ValueError, match='not a checkpoint of this library'):
         read_meta(tmp_path / 'b.safetensors')
     with pytest.raises(FileNotFoundError):
@@ -67,7 +67,7 @@ def test_a_failed_write_keeps_the_old_file(
         Path(name).write_bytes(b'half')
         raise OSError('disk full')
 
-    monkeypatch.setattr('dsom_pyg.training.checkpoint.save_file', fail)
+    monkeypatch.setattr('dsom_pyg.files.save_file', fail)
     with pytest.raises(OSError, match='disk full'):
         save_checkpoint(path, {'student': model()}, {'version': 2})
     assert read_meta(path) == {'version': 1}

@@ -1,6 +1,6 @@
 import json
 import math
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,64 +14,64 @@ from dsom_pyg.graph import (
     Triples,
     get_split,
     make_data,
-    modalities,
-    num_entities,
-    num_relations,
-    pool_features,
     set_split,
 )
+from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
-from dsom_pyg.nn import (
-    ComplEx,
-    DistMult,
-    EntityEmbedding,
-    MeanCombiner,
-    ReinforcedCombiner,
+from dsom_pyg.models import ComplEx, DistMult, EntityEmbedding
+from dsom_pyg.teachers import (
+    CrossEntropyReward,
+    LogitState,
+    Mean,
+    Policy,
     TeacherEnsemble,
+    Weighted,
+    paper_policy,
+    subsets,
 )
 from dsom_pyg.training import (
-    DistillConfig,
+    Adagrad,
+    Adam,
+    Distill,
     DistillTask,
-    FitConfig,
+    Fold,
+    Loop,
     ModelTask,
+    OneFold,
     PolicyTask,
     QueryLoader,
     Task,
     TeachersTask,
     fit,
-    model_step,
-    train_index,
+    held_graph,
 )
 
 DATA = FakeMMKG(30, 4, 200)[0]
+GRAPH = KG(DATA)
 GOLDEN = Path(__file__).parent / 'golden.json'
 
 
-def model(seed: int = 0, channels: int = 8) -> ComplEx:
+def model(seed: int = 0, channels: int = 8, n3: float = 0.01) -> ComplEx:
     torch.manual_seed(seed)
-    table = EntityEmbedding(num_entities(DATA), channels)
-    return ComplEx(table, num_relations(DATA))
+    return ComplEx(EntityEmbedding(30, channels), 4, n3)
 
 
-def teachers(seed: int = 0) -> TeacherEnsemble:
+def teachers(seed: int = 0, **words: object) -> TeacherEnsemble:
     torch.manual_seed(seed)
-    features = {name: pool_features(DATA, name) for name in modalities(DATA)}
-    return TeacherEnsemble.from_features(
-        features, num_entities(DATA), num_relations(DATA), 8
-    )
+    return TeacherEnsemble.from_features(GRAPH.features, 30, 4, 8, **words)  # type: ignore[arg-type]
 
 
 def distill(
     batch_by: str = 'queries', **words: object
 ) -> tuple[ComplEx, dict[str, list[float]]]:
     frozen, student = teachers(), model(1)
-    fit(TeachersTask(frozen), DATA, FitConfig(epochs=3, batch_size=20))
+    fit(TeachersTask(frozen), DATA, Loop(epochs=3, batch_size=20))
     torch.manual_seed(0)
-    policy = ReinforcedCombiner.for_ensemble(frozen, 16, mask_missing=True)
+    policy = paper_policy(frozen, 16, mask_missing=True)
     before = [p.clone() for p in frozen.parameters()]
-    task = DistillTask(student, frozen, policy, DistillConfig(**words))  # type: ignore[arg-type]
-    config = FitConfig(epochs=5, batch_size=20, batch_by=batch_by)
-    result = fit(task, DATA, config)
+    task = DistillTask(student, frozen, policy, Distill(**words))  # type: ignore[arg-type]
+    loop = Loop(epochs=5, batch_size=20, batch_by=batch_by)
+    result = fit(task, DATA, loop)
     for old, new in zip(before, frozen.parameters(), strict=True):
         assert torch.equal(old, new)
     assert not any(m.training for m in frozen.modules())
@@ -82,7 +82,7 @@ def distill(
 
 
 def test_objective_of_a_query_batch_is_that_of_its_triples() -> None:
-    index = train_index(DATA)
+    index = GRAPH.index('train')
     net = model()
     nn.init.normal_(net.relations)
     nn.init.normal_(net.entities.weight)
@@ -91,9 +91,9 @@ def test_objective_of_a_query_batch_is_that_of_its_triples() -> None:
     for batch_by in ('queries', 'triples'):
         (batch,) = QueryLoader(index, everything, batch_by)
         net.zero_grad()
-        _, ce, penalty = model_step(net, batch, 0.01, 'fp32')
-        (ce + penalty).backward()
-        losses.append((ce.item(), penalty.item()))
+        terms = net.loss(batch, 'fp32')
+        (terms['ce'] + terms['n3']).backward()
+        losses.append((terms['ce'].item(), terms['n3'].item()))
         grads.append([p.grad.clone() for p in net.parameters()])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for a, b in zip(*grads, strict=True):
@@ -104,8 +104,8 @@ def test_distillation_of_a_query_batch_is_that_of_its_triples() -> None:
     frozen, student = teachers(), model(1)
     for p in (*frozen.parameters(), *student.parameters()):
         nn.init.normal_(p)
-    task = DistillTask(student, frozen, MeanCombiner())
-    index, losses = train_index(DATA), []
+    task = DistillTask(student, frozen, Mean())
+    index, losses = GRAPH.index('train'), []
     for batch_by in ('queries', 'triples'):
         (batch,) = QueryLoader(index, 10_000, batch_by)
         terms = task.step(batch, 'fp32')
@@ -117,12 +117,12 @@ def test_distillation_of_a_query_batch_is_that_of_its_triples() -> None:
 @pytest.mark.parametrize('batch_by', ['queries', 'triples'])
 def test_a_model_learns_its_training_triples(score, batch_by: str) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
-    net = score(EntityEmbedding(30, 16), 4)
+    net = score(EntityEmbedding(30, 16), 4, n3=0.0)
     seen = Triples(*get_split(DATA, 'train'))
     known = make_data(30, 4, seen, None, seen)
     before = evaluate(net, known).mrr()
-    config = FitConfig(epochs=30, batch_size=50, batch_by=batch_by)
-    result = fit(ModelTask(net, n3=0.0), DATA, config)
+    loop = Loop(epochs=30, batch_size=50, batch_by=batch_by)
+    result = fit(ModelTask(net), DATA, loop)
     losses = [epoch['loss'] for epoch in result.history]
     assert losses[-1] < 0.6 * losses[0]
     assert evaluate(net, known).mrr() > max(0.8, 2 * before)
@@ -133,32 +133,37 @@ def test_a_model_learns_its_training_triples(score, batch_by: str) -> None:  # t
 
 def test_joint_teachers_equal_separate_ones() -> None:
     together, apart = teachers(), teachers()
-    config = FitConfig(epochs=2, batch_size=20, precision='fp32')
-    fit(TeachersTask(together), DATA, config)
+    loop = Loop(epochs=2, batch_size=20)
+    fit(TeachersTask(together), DATA, loop, precision='fp32')
     for name in apart.modalities:
-        fit(ModelTask(apart[name]), DATA, config)
+        fit(ModelTask(apart[name]), DATA, loop, precision='fp32')
     for a, b in zip(together.parameters(), apart.parameters(), strict=True):
         torch.testing.assert_close(a, b)
 
 
 def test_every_teacher_may_have_its_own_regulariser() -> None:
-    frozen = teachers()
-    task = TeachersTask(frozen, {'structure': 0.0, 'image': 1.0, 'text': 0.0})
-    (batch,) = QueryLoader(train_index(DATA), 10_000)
-    plain = TeachersTask(frozen, 0.0).step(batch, 'fp32')
-    mine = task.step(batch, 'fp32')
-    assert mine['text'].item() == plain['text'].item()
-    assert mine['image'].item() > plain['image'].item()
-    with pytest.raises(ValueError, match="'sound'"):
-        TeachersTask(frozen, {'sound': 0.1})
+    (batch,) = QueryLoader(GRAPH.index('train'), 10_000)
+
+    def losses(structure: float, feature: float) -> dict[str, float]:
+        ensemble = teachers(
+            structure=partial(ComplEx, n3=structure),
+            feature=partial(ComplEx, n3=feature),
+        )
+        terms = TeachersTask(ensemble).step(batch, 'fp32')
+        return {name: value.item() for name, value in terms.items()}
+
+    plain, mine = losses(0.0, 0.0), losses(0.0, 1.0)
+    assert mine['structure'] == plain['structure']
+    assert mine['image'] > plain['image']
+    assert mine['text'] > plain['text']
 
 
 def test_distillation_moves_the_student_towards_its_teachers() -> None:
-    frozen, student = teachers(), model(1)
-    fit(TeachersTask(frozen), DATA, FitConfig(epochs=3, batch_size=20))
-    objective = DistillConfig(gamma=50.0, n3=0.0)
-    task = DistillTask(student, frozen, MeanCombiner(), objective)
-    history = fit(task, DATA, FitConfig(epochs=20, batch_size=20)).history
+    frozen, student = teachers(), model(1, n3=0.0)
+    fit(TeachersTask(frozen), DATA, Loop(epochs=3, batch_size=20))
+    objective = Distill(gamma=50.0)
+    task = DistillTask(student, frozen, Mean(), objective)
+    history = fit(task, DATA, Loop(epochs=20, batch_size=20)).history
     assert history[-1]['ndkd'] < 0.4 * history[0]['ndkd']
 
 
@@ -166,28 +171,27 @@ def test_what_a_policy_reports() -> None:
     _, history = distill()
     assert -10 <= history['reward'][-1] <= 1
     assert -11 <= history['advantage'][-1] <= 11
-    shares = {k: v[-1] for k, v in history.items() if k.startswith('share')}
-    assert len(shares) == 7
-    assert 'share structure+image+text' in shares
+    shares = {k: v[-1] for k, v in history.items() if k.startswith('weight')}
+    assert list(shares) == ['weight image', 'weight structure', 'weight text']
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
 def test_tau_squared_scales_distillation() -> None:
     frozen, student = teachers(), model(1)
-    (batch,) = QueryLoader(train_index(DATA), 10_000)
+    (batch,) = QueryLoader(GRAPH.index('train'), 10_000)
     values = []
     for scale in (False, True):
-        config = DistillConfig(scale_tau=scale, tau=3.0)
-        task = DistillTask(student, frozen, MeanCombiner(), config)
+        objective = Distill(scale_tau=scale, tau=3.0)
+        task = DistillTask(student, frozen, Mean(), objective)
         values.append(task.step(batch, 'fp32')['ndkd'].item())
     assert values[1] == pytest.approx(9 * values[0])
 
 
 def test_teachers_take_no_gradient_and_policy_none_from_the_student() -> None:
     frozen, student = teachers(), model(1)
-    policy = ReinforcedCombiner.for_ensemble(frozen, 8)
+    policy = paper_policy(frozen, 8)
     task = DistillTask(student, frozen, policy)
-    (batch,) = QueryLoader(train_index(DATA), 10_000)
+    (batch,) = QueryLoader(GRAPH.index('train'), 10_000)
     terms = task.step(batch, 'fp32')
     (terms['ce'] + terms['n3'] + terms['ndkd']).backward()
     assert all(p.grad is None for p in policy.parameters())
@@ -198,36 +202,56 @@ def test_teachers_take_no_gradient_and_policy_none_from_the_student() -> None:
     assert any(p.grad is not None for p in policy.parameters())
 
 
-def test_a_policy_learns_without_a_student() -> None:
-    frozen = teachers()
-    fit(TeachersTask(frozen), DATA, FitConfig(epochs=3, batch_size=20))
-    policy = ReinforcedCombiner.for_ensemble(
-        frozen, 16, advantage=mean_advantage
+@pytest.mark.parametrize(
+    ('estimator', 'least'),
+    # Of actions drawn alike it is a third.
+    [('exact', 0.65), ('sampled', 0.45)],
+)
+def test_a_policy_learns_without_a_student(
+    estimator: str, least: float
+) -> None:
+    ((rest, held),) = OneFold(0.3).parts(GRAPH, seed=0)
+    fold = Fold(teachers(), rest, held)
+    # One teacher knows the answers, the others know nothing.
+    knows = fold.ensemble['structure']
+    fit(ModelTask(knows), DATA, Loop(epochs=15, batch_size=50))
+    policy = Policy(
+        LogitState(3, 30),
+        subsets(3),
+        CrossEntropyReward(mean_advantage),
+        'sample',
+        estimator,
+        mlp_channels=16,
+        lr=1e-2,
     )
-    task = PolicyTask(frozen, policy)
-    result = fit(task, DATA, FitConfig(epochs=15, batch_size=20))
-    advantage = [epoch['advantage'] for epoch in result.history]
-    assert advantage[-1] > advantage[0]
-    task = PolicyTask(frozen, MeanCombiner())
-    with pytest.raises(ValueError, match='nothing to train'):
-        fit(task, DATA, FitConfig(epochs=1))
+    loop, graph = Loop(epochs=15, batch_size=20), held_graph(GRAPH, [fold])
+    history = fit(PolicyTask([fold], policy), graph, loop).history
+    assert history[-1]['advantage'] > history[0]['advantage'] + 0.5
+    assert history[-1]['weight structure'] > history[0]['weight structure']
+    assert history[-1]['weight structure'] > least
+
+
+def test_nothing_to_train() -> None:
+    ((rest, held),) = OneFold(0.3).parts(GRAPH, seed=0)
+    with pytest.raises(ValueError, match='Mean has nothing to train'):
+        PolicyTask([Fold(teachers(), rest, held)], Mean())
 
 
 def test_same_seed_same_result() -> None:
     runs = []
     for state in (123, 456):
         frozen, student = teachers(), model(1)
-        policy = ReinforcedCombiner.for_ensemble(frozen, 16)
+        policy = paper_policy(frozen, 16)
         torch.manual_seed(state)  # the global state must not matter
         task = DistillTask(student, frozen, policy)
-        result = fit(task, DATA, FitConfig(epochs=3, batch_size=20))
+        result = fit(task, DATA, Loop(epochs=3, batch_size=20))
         history = [
             {k: v for k, v in epoch.items() if k != 'seconds'}
             for epoch in result.history
         ]
         runs.append((history, [p.clone() for p in student.parameters()]))
         assert result.config['gamma'] == 2.0
-        assert result.config['combiner'].startswith('ReinforcedCombiner(')
+        assert result.config['combiner'].startswith('Policy(')
     assert runs[0][0] == runs[1][0]
     for a, b in zip(runs[0][1], runs[1][1], strict=True):
         assert torch.equal(a, b)
@@ -238,7 +262,7 @@ def test_training_leaves_the_global_random_state_alone() -> None:
     expected = torch.rand(1)
     net = model()
     torch.manual_seed(5)
-    fit(ModelTask(net), DATA, FitConfig(epochs=1))
+    fit(ModelTask(net), DATA, Loop(epochs=1))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -246,15 +270,14 @@ def test_training_leaves_the_global_random_state_alone() -> None:
 def test_losses_are_the_stored_ones(batch_by: str) -> None:
     """Regenerate with a line in the changelog: delete golden.json, run."""
     frozen, student = teachers(), model(1)
-    config = FitConfig(
-        epochs=5, batch_size=20, batch_by=batch_by, precision='fp32'
-    )
+    loop = Loop(epochs=5, batch_size=20, batch_by=batch_by)
     runs: dict[str, Task] = {'teachers': TeachersTask(frozen)}
     # No policy: a sampled action may flip where a CPU rounds otherwise.
-    runs['student'] = DistillTask(student, frozen, MeanCombiner())
+    runs['student'] = DistillTask(student, frozen, Mean())
     losses = {
-        name: [epoch['loss'] for epoch in fit(task, DATA, config).history]
+        name: [epoch['loss'] for epoch in result.history]
         for name, task in runs.items()
+        for result in [fit(task, DATA, loop, precision='fp32')]
     }
     stored = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     if batch_by not in stored:
@@ -266,9 +289,9 @@ def test_losses_are_the_stored_ones(batch_by: str) -> None:
 
 
 def test_early_stopping_keeps_the_best_epoch() -> None:
-    net = model()
-    config = FitConfig(epochs=40, batch_size=20, eval_every=2, patience=2)
-    result = fit(ModelTask(net, n3=0.0), DATA, config)
+    net = model(n3=0.0)
+    loop = Loop(epochs=40, batch_size=20, eval_every=2, patience=2)
+    result = fit(ModelTask(net), DATA, loop)
     seen = {
         epoch['epoch']: epoch['val_mrr']
         for epoch in result.history
@@ -283,8 +306,8 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
 
 
 def test_the_last_epoch_is_evaluated_too() -> None:
-    config = FitConfig(epochs=3, batch_size=20, eval_every=2)
-    history = fit(ModelTask(model()), DATA, config).history
+    loop = Loop(epochs=3, batch_size=20, eval_every=2)
+    history = fit(ModelTask(model()), DATA, loop).history
     assert ['val_mrr' in epoch for epoch in history] == [False, True, True]
 
 
@@ -298,40 +321,68 @@ def test_training_never_reads_test() -> None:
     runs = []
     for data in (with_test, without):
         net = model()
-        config = FitConfig(epochs=4, batch_size=20, eval_every=1)
-        history = fit(ModelTask(net), data, config).history
+        loop = Loop(epochs=4, batch_size=20, eval_every=1)
+        history = fit(ModelTask(net), data, loop).history
         runs.append([(e['loss'], e['val_mrr']) for e in history])
     assert runs[0] == runs[1]
     # And it would not even notice that the split is gone.
     del without[EDGE].test_edge_index
     del without[EDGE].test_edge_type
-    fit(ModelTask(model()), without, FitConfig(epochs=1, eval_every=1))
+    fit(ModelTask(model()), without, Loop(epochs=1, eval_every=1))
 
 
 def test_validation_is_needed_for_early_stopping() -> None:
     train = get_split(DATA, 'train')
     data = make_data(30, 4, train)
     with pytest.raises(ValueError, match='needs validation triples'):
-        fit(ModelTask(model()), data, FitConfig(eval_every=1))
+        fit(ModelTask(model()), data, Loop(eval_every=1))
 
 
 def test_a_loss_that_is_not_finite_stops() -> None:
     net = model()
     net.relations.data[0, 0] = math.nan
     with pytest.raises(FloatingPointError, match=r"'loss' is nan in epoch 1"):
-        fit(ModelTask(net, name='mine'), DATA, FitConfig(epochs=2))
+        fit(ModelTask(net, name='mine'), DATA, Loop(epochs=2))
 
 
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        ({'epochs': 0}, 'epochs must be positive'),
-        ({'precision': 'fp16'}, "got 'fp16'"),
+        ({'epochs': 0}, 'epochs must be positive, got 0'),
+        ({'batch_size': 0}, 'batch_size must be positive, got 0'),
+        ({'batch_by': 'query'}, "got 'query'"),
+        ({'cooldown': 3}, r'in 0\.\.1, got 3'),
     ],
 )
-def test_bad_settings(words: dict[str, object], message: str) -> None:
+def test_bad_loops(words: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FitConfig(**words)  # type: ignore[arg-type]
+        Loop(**words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('optimizer', ['adam', None])
+def test_an_optimiser_is_no_name(optimizer: object) -> None:
+    with pytest.raises(TypeError, match=r'Adagrad\(...\) or Adam'):
+        Loop(optimizer=optimizer)  # type: ignore[arg-type]
+
+
+def test_a_precision_that_is_none_trains_nothing() -> None:
+    net = model()
+    before = net.relations.clone()
+    with pytest.raises(ValueError, match="got 'fp16'"):
+        fit(ModelTask(net), DATA, precision='fp16')
+    assert torch.equal(net.relations, before)
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ({'form': 'average'}, "got 'average'"),
+        ({'tau': 0.0}, 'tau must be positive, got 0.0'),
+    ],
+)
+def test_bad_objectives(words: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Distill(**words)  # type: ignore[arg-type]
 
 
 def test_unseen_relation_and_structure_only() -> None:
@@ -341,14 +392,14 @@ def test_unseen_relation_and_structure_only() -> None:
     )
     test = Triples(torch.tensor([[4], [0]]), torch.tensor([1]))
     data = make_data(5, 2, train, None, test)
-    assert modalities(data) == []
+    assert KG(data).modalities == []
     torch.manual_seed(0)
     only = TeacherEnsemble.from_features({}, 5, 2, 4)
-    fit(TeachersTask(only), data, FitConfig(epochs=2, batch_size=1))
+    fit(TeachersTask(only), data, Loop(epochs=2, batch_size=1))
     student = ComplEx(EntityEmbedding(5, 4), 2)
-    policy = ReinforcedCombiner.for_ensemble(only, 8)
+    policy = paper_policy(only, 8)
     task = DistillTask(student, only, policy)
-    fit(task, data, FitConfig(epochs=2, batch_size=1))
+    fit(task, data, Loop(epochs=2, batch_size=1))
     result = evaluate(student, data)
     assert len(result) == 2
     assert ((result.ranks() >= 1) & (result.ranks() <= 5)).all()
@@ -357,14 +408,49 @@ def test_unseen_relation_and_structure_only() -> None:
 def test_bf16_trains_to_nearly_the_same_loss() -> None:
     losses = []
     for precision in ('fp32', 'bf16'):
-        config = FitConfig(epochs=5, batch_size=20, precision=precision)
-        losses.append(fit(ModelTask(model()), DATA, config).history[-1])
+        loop = Loop(epochs=5, batch_size=20)
+        result = fit(ModelTask(model()), DATA, loop, precision=precision)
+        losses.append(result.history[-1])
     assert losses[0]['loss'] == pytest.approx(losses[1]['loss'], rel=0.05)
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny tensors: more threads only wait
-    yield
-    torch.set_num_threads(before)
+def test_accumulator_is_where_adagrad_begins() -> None:
+    weight = nn.Parameter(torch.ones(4))
+    gradient = torch.tensor([1e-4, -1e-4, 1e-2, 0.0])
+    for start in (0.0, 1e-6):
+        weight.data.fill_(1.0)
+        weight.grad = gradient.clone()
+        Adagrad(0.1, start)([weight]).step()
+        step = 0.1 * gradient / ((gradient.square() + start).sqrt() + 1e-10)
+        torch.testing.assert_close(weight.data, 1.0 - step)
+
+
+def test_the_first_step_of_adam_is_its_rate() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    weight.grad = torch.tensor([1e-6, -1e-2, 1.0])
+    Adam(0.01)([weight]).step()
+    expected = 1.0 - 0.01 * weight.grad.sign()
+    torch.testing.assert_close(weight.data, expected)
+
+
+def test_a_loop_brings_the_optimiser_and_a_combiner_its_rate() -> None:
+    frozen, student = teachers(), model(1)
+    combiner = Weighted(3, lr=5e-3)
+    distill = DistillTask(student, frozen, combiner)
+    for task in (ModelTask(student), TeachersTask(frozen), distill):
+        first = task.optimizers(Loop(optimizer=Adam(lr=0.01)))[0]
+        assert type(first) is torch.optim.Adam
+        assert first.defaults['lr'] == 0.01
+        first = task.optimizers(Loop(optimizer=Adagrad(0.3, 2e-6)))[0]
+        assert type(first) is torch.optim.Adagrad
+        assert first.defaults['lr'] == 0.3
+        assert first.state
+        assert all((s['sum'] == 2e-6).all() for s in first.state.values())
+    for loop in (Loop(), Loop(optimizer=Adam())):
+        _, other = distill.optimizers(loop)
+        assert type(other) is torch.optim.Adam
+        assert other.defaults['lr'] == 5e-3
+    # A rate that is not given is that of the optimiser.
+    for optimizer, lr in ((Adagrad(), 0.1), (Adam(), 0.02)):
+        (only,) = ModelTask(student).optimizers(Loop(optimizer=optimizer))
+        assert only.defaults['lr'] == lr

@@ -1,7 +1,6 @@
 """Folds, and combiners that learn from what their teachers never saw."""
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,37 +13,53 @@ from dsom_pyg.graph import (
     hold_out,
     k_folds,
     merge_val,
-    modalities,
-    pool_features,
     set_split,
 )
-from dsom_pyg.nn import (
-    AdaptiveCombiner,
+from dsom_pyg.kg import KG
+from dsom_pyg.models import ComplEx
+from dsom_pyg.stages import Teachers, fit_folds
+from dsom_pyg.teachers import (
     CompactState,
-    ReinforcedCombiner,
+    Policy,
+    RankReward,
     TeacherEnsemble,
-    WeightedCombiner,
+    Weighted,
+    paper_policy,
+    subsets,
 )
 from dsom_pyg.training import (
-    FitConfig,
     Fold,
+    KFolds,
+    Loop,
     ModelTask,
+    OneFold,
     PolicyTask,
     QueryLoader,
-    cross_fit,
+    Run,
+    TeachersTask,
     fit,
-    held_out_data,
-    train_index,
+    held_graph,
 )
 
 DATA = FakeMMKG(30, 4, 200)[0]
-FEATURES = {name: pool_features(DATA, name) for name in modalities(DATA)}
-CONFIG = FitConfig(epochs=3, batch_size=50, progress=False)
+GRAPH = KG(DATA)
+LOOP = Loop(epochs=3, batch_size=50)
+TEACHERS = Teachers(channels=8, structure=ComplEx, joint=False, loop=LOOP)
 
 
 def build() -> TeacherEnsemble:
-    torch.manual_seed(0)
-    return TeacherEnsemble.from_features(FEATURES, 30, 4, 8)
+    return TEACHERS.build(GRAPH, 0)
+
+
+def folds_of(
+    evidence: OneFold | KFolds, graph: KG = GRAPH, **options: object
+) -> list[Fold]:
+    return fit_folds(Run(graph=graph, **options), TEACHERS, evidence)  # type: ignore[arg-type]
+
+
+def part_of(graph: KG, held: torch.Tensor) -> tuple[KG, Triples]:
+    train = graph.triples('train')
+    return graph.with_train(train.select(~held)), train.select(held)
 
 
 def rows(part) -> list[tuple[int, ...]]:  # type: ignore[no-untyped-def]
@@ -66,25 +81,72 @@ def test_every_triple_is_in_one_fold() -> None:
 
 
 def test_teachers_of_a_fold_never_saw_what_it_holds(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    folds = cross_fit(DATA, build, CONFIG, k=2, checkpoints=tmp_path)
-    train = get_split(DATA, 'train')
-    assert rows(get_split(held_out_data(DATA, folds), 'train')) == rows(train)
+    folds = folds_of(KFolds(2), folder=tmp_path)
+    train = GRAPH.triples('train')
+    assert rows(held_graph(GRAPH, folds).triples('train')) == rows(train)
     for fold in folds:
-        assert not set(rows(fold.held)) & set(rows(fold.seen))
-        assert rows(concat(fold.held, fold.seen)) == rows(train)
+        seen = fold.graph.triples('train')
+        assert not set(rows(fold.held)) & set(rows(seen))
+        assert rows(concat(fold.held, seen)) == rows(train)
+        # The teachers are those of the same task on what is left.
+        alone = build()
+        fit(TeachersTask(alone), fold.graph, LOOP)
+        for a, b in zip(
+            alone.parameters(), fold.ensemble.parameters(), strict=True
+        ):
+            assert torch.equal(a, b)
     # A second call goes on from the files: nothing is trained again.
     stamps = [path.stat().st_mtime_ns for path in tmp_path.iterdir()]
-    again = cross_fit(DATA, build, CONFIG, k=2, checkpoints=tmp_path)
+    again = folds_of(KFolds(2), folder=tmp_path)
     for one, two in zip(folds, again, strict=True):
         for a, b in zip(
             one.ensemble.parameters(), two.ensemble.parameters(), strict=True
         ):
             assert torch.equal(a, b)
     assert stamps == [path.stat().st_mtime_ns for path in tmp_path.iterdir()]
-    single = cross_fit(DATA, build, CONFIG, ratio=0.1)
-    assert len(single) == 1
+    (single,) = OneFold(0.1).parts(GRAPH, seed=1)
     # Any triple may be in it, the only one of an entity as well.
-    assert len(rows(single[0].held)) == round(0.1 * len(rows(train)))
+    assert len(rows(single[1])) == round(0.1 * len(rows(train)))
+
+
+@pytest.mark.parametrize('evidence', [OneFold(0.2), KFolds(3)])
+def test_indices_of_a_fold(evidence: OneFold | KFolds) -> None:
+    for rest, held in evidence.parts(GRAPH, seed=0):
+        fold = Fold(build(), rest, held)
+        expected: dict[str, dict[tuple[int, int], set[int]]] = {
+            'seen': {},
+            'held': {},
+            'known': {},
+        }
+        for name, part in (('seen', rest.triples('train')), ('held', held)):
+            for head, rel, tail in rows(part):
+                for key in (name, 'known'):
+                    asked = expected[key]
+                    asked.setdefault((head, rel), set()).add(tail)
+                    asked.setdefault((tail, rel + 4), set()).add(head)
+        found = (fold.seen_index, fold.held_index, fold.known_index)
+        for index, asked in zip(found, expected.values(), strict=True):
+            tails: dict[tuple[int, int], set[int]] = {}
+            pairs = index.rows(torch.arange(len(index)))
+            for row, tail in zip(
+                pairs.row.tolist(), pairs.tail.tolist(), strict=True
+            ):
+                query = int(index.head[row]), int(index.rel[row])
+                tails.setdefault(query, set()).add(tail)
+            assert tails == asked
+
+
+@pytest.mark.parametrize(
+    ('kind', 'word', 'message'),
+    [
+        (OneFold, 0.0, r'ratio must lie in \(0, 1\), got 0\.0'),
+        (OneFold, 1.0, 'got 1'),
+        (KFolds, 1, r'k must be 2 or more, got 1; one part is OneFold'),
+    ],
+)
+def test_evidence_is_checked(kind: type, word: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(word)
 
 
 def test_twins_stay_together() -> None:
@@ -105,44 +167,44 @@ def test_twins_stay_together() -> None:
     set_split(whole, 'train', concat(only, only))
     assert hold_out(whole, 0.2)[1].edge_type.numel() == 0
     # A part that teachers are judged on may have it all the same.
-    held = cross_fit(whole, build, CONFIG, ratio=0.2)[0].held
+    ((_, held),) = OneFold(0.2).parts(KG(whole), seed=0)
     assert len(set(rows(held))) == 3
     assert len(rows(held)) == 6
 
 
-def test_vectors_of_several_folds_are_refused() -> None:
-    folds = cross_fit(DATA, build, CONFIG, k=2)
-    policy = ReinforcedCombiner.for_ensemble(folds[0].ensemble)
-    with pytest.raises(ValueError, match='something else in each fold'):
+def test_vectors_of_other_teachers_are_refused() -> None:
+    folds = [Fold(build(), *part) for part in OneFold().parts(GRAPH, 0)]
+    policy = paper_policy(build())
+    with pytest.raises(ValueError, match='QueryState means something else'):
         PolicyTask(folds, policy)
-    PolicyTask(folds[:1], policy)
 
 
 def test_folds_are_not_evaluated_along_the_way() -> None:
-    config = replace(CONFIG, eval_every=1)
-    # Nothing to evaluate on is no obstacle.
-    folds = cross_fit(merge_val(DATA), build, config)
-    task = PolicyTask(folds, WeightedCombiner(3), lr=0.1)
-    with pytest.raises(ValueError, match='set eval_every = 0'):
-        fit(task, held_out_data(DATA, folds), config)
+    loop = Loop(epochs=1, eval_every=1)
+    # Nothing to evaluate on is no obstacle to the teachers of a fold.
+    graph = KG(merge_val(DATA))
+    teachers = Teachers(channels=8, loop=loop)
+    folds = fit_folds(Run(graph=graph), teachers, OneFold())
+    task = PolicyTask(folds, Weighted(4))
+    with pytest.raises(ValueError, match="'policy' is not evaluated along"):
+        fit(task, held_graph(GRAPH, folds), loop)
 
 
 @pytest.mark.parametrize('batch_by', ['queries', 'triples'])
 def test_every_pair_is_judged_by_its_own_fold(batch_by: str) -> None:
-    train = get_split(DATA, 'train')
+    train = GRAPH.triples('train')
     third = torch.arange(train.edge_type.numel()) % 3 == 0
     folds = []
     for at, mask in enumerate((third, ~third)):
         ensemble = build()
         for p in ensemble.parameters():
             torch.nn.init.normal_(p, std=0.3 + at)
-        held, seen = train.select(mask), train.select(~mask)
-        folds.append(Fold(ensemble, seen, held, 4))
-    combiner = WeightedCombiner(3).train()
+        folds.append(Fold(ensemble, *part_of(GRAPH, mask)))
+    combiner = Weighted(3).train()
     task = PolicyTask(folds, combiner)
-    data = held_out_data(DATA, folds)
-    known = train_index(DATA)
-    for batch in QueryLoader(train_index(data), 40, batch_by):
+    graph = held_graph(GRAPH, folds)
+    known = GRAPH.index('train')
+    for batch in QueryLoader(graph.index('train'), 40, batch_by):
         found = task.step(batch, 'fp32')['loss'].item()
         pairs = zip(
             batch.targets.row.tolist(),
@@ -166,22 +228,58 @@ def test_every_pair_is_judged_by_its_own_fold(batch_by: str) -> None:
         assert found == pytest.approx(sum(terms) / len(terms), rel=1e-4)
 
 
+def test_every_query_is_looked_at_with_what_its_fold_saw() -> None:
+    asked = []
+
+    class Spy(Weighted):
+        def forward(self, answers, *rest):  # type: ignore[no-untyped-def]
+            asked.append(answers)
+            return super().forward(answers, *rest)
+
+    folds = [Fold(build(), *part) for part in KFolds(2).parts(GRAPH, 0)]
+    task = PolicyTask(folds, Spy(3).train())
+    (batch,) = QueryLoader(held_graph(GRAPH, folds).index('train'), 10_000)
+    task.step(batch, 'fp32')
+    assert len(asked) == 2
+    for fold, answers in zip(folds, asked, strict=True):
+        assert answers.ensemble is fold.ensemble
+        seen = rows(fold.graph.triples('train'))
+        degree = [0] * 30
+        for head, _, tail in seen:
+            degree[head] += 1
+            degree[tail] += 1
+        both = {(h, r, t) for h, r, t in seen}
+        both |= {(t, r + 4, h) for h, r, t in seen}
+        everything = rows(GRAPH.triples('train'))
+        true = {(h, r, t) for h, r, t in everything}
+        true |= {(t, r + 4, h) for h, r, t in everything}
+        queries = list(
+            zip(answers.head.tolist(), answers.rel.tolist(), strict=True)
+        )
+        context = answers.context
+        assert context.degree.tolist() == [degree[head] for head, _ in queries]
+        for pairs, known in ((context.seen, both), (context.known, true)):
+            found = {
+                (*queries[row], tail)
+                for row, tail in zip(
+                    pairs.row.tolist(), pairs.tail.tolist(), strict=True
+                )
+            }
+            assert found == {row for row in known if row[:2] in set(queries)}
+
+
 def test_data_that_no_fold_held_out_are_refused() -> None:
-    train = get_split(DATA, 'train')
+    train = GRAPH.triples('train')
     first = torch.arange(train.edge_type.numel()) == 0
-    fold = Fold(build(), train.select(~first), train.select(first), 4)
-    other = copy.copy(DATA)
-    set_split(other, 'train', train.select(~first))
-    with pytest.raises(ValueError, match='held_out_data'):
-        fit(PolicyTask([fold], WeightedCombiner(3)), other, CONFIG)
-    with pytest.raises(ValueError, match='at least 1'):
-        cross_fit(DATA, build, CONFIG, k=0)
+    fold = Fold(build(), *part_of(GRAPH, first))
+    with pytest.raises(ValueError, match='held_graph'):
+        fit(PolicyTask([fold], Weighted(3)), fold.graph, LOOP)
 
 
 @pytest.mark.parametrize(
     ('options', 'least'),
     # Subsets that do no harm stay in as far as the prior holds them.
-    [({'prior': 0.0, 'beta': 0.0}, 0.6), ({}, 0.4)],
+    [({}, 0.6), ({'prior': 2.0, 'kl': 3.0}, 0.4)],
 )
 def test_noise_is_excluded_on_held_out_triples(
     options: dict[str, float], least: float
@@ -189,21 +287,26 @@ def test_noise_is_excluded_on_held_out_triples(
     # The graph's own random structure cannot be learned, noise even less;
     # what answers the held-out triples is a teacher that knows them.
     torch.manual_seed(0)
-    folds = cross_fit(DATA, build, CONFIG, k=2)
+    folds = [Fold(build(), *part) for part in KFolds(2).parts(GRAPH, 1)]
+    whole = build()
+    loop = Loop(epochs=30, batch_size=50)
+    fit(ModelTask(whole['structure']), GRAPH, loop)
     for fold in folds:
-        whole = build()
-        config = FitConfig(epochs=30, batch_size=50, progress=False)
-        fit(ModelTask(whole['structure']), DATA, config)
+        fit(TeachersTask(fold.ensemble), fold.graph, LOOP)
         fold.ensemble.teachers['structure'] = whole['structure']
-    degree = torch.bincount(get_split(DATA, 'train').edge_index.flatten())
-    policy = AdaptiveCombiner(
-        CompactState(3, 4, degree, relation_channels=4),
-        AdaptiveCombiner.subsets(3),
+    policy = Policy(
+        CompactState(3, 4, GRAPH.degree, relation_channels=4),
+        subsets(3),
+        RankReward(),
+        'mean',
+        mlp_channels=64,
+        dropout=0.2,
+        lr=0.01,
         **options,  # type: ignore[arg-type]
     )
-    task = PolicyTask(folds, policy, lr=0.01)
-    config = FitConfig(epochs=20, batch_size=50, progress=False)
-    history = fit(task, held_out_data(DATA, folds), config).history
+    loop = Loop(epochs=20, batch_size=50)
+    graph = held_graph(GRAPH, folds)
+    history = fit(PolicyTask(folds, policy), graph, loop).history
     assert history[-1]['weight structure'] > least
     # With all teachers alike it was 86.
     assert history[-1]['reward'] > 95

@@ -1,6 +1,6 @@
 """A run that was interrupted ends like one that was not, bit for bit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,27 @@ import torch
 from torch import nn
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.graph import modalities, pool_features
+from dsom_pyg.files import save_tensors
+from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
-from dsom_pyg.nn import (
-    ComplEx,
-    DistMult,
-    EntityEmbedding,
-    ReinforcedCombiner,
-    TeacherEnsemble,
-)
+from dsom_pyg.models import ComplEx, DistMult, EntityEmbedding, Model
+from dsom_pyg.query_index import QueryBatch
+from dsom_pyg.teachers import Combiner, TeacherEnsemble, paper_policy
 from dsom_pyg.training import (
+    Adagrad,
+    Adam,
     DistillTask,
-    FitConfig,
     FitResult,
+    Loop,
     ModelTask,
     Task,
     TeachersTask,
     fit,
 )
-from dsom_pyg.training.fit import _Keeper
+from dsom_pyg.training.state import RunFile, TrainState
 
 DATA = FakeMMKG(30, 4, 200)[0]
+GRAPH = KG(DATA)
 
 
 def model() -> ModelTask:
@@ -39,18 +39,62 @@ def model() -> ModelTask:
 
 def teachers() -> TeachersTask:
     torch.manual_seed(0)
-    features = {name: pool_features(DATA, name) for name in modalities(DATA)}
-    return TeachersTask(TeacherEnsemble.from_features(features, 30, 4, 8))
+    return TeachersTask(
+        TeacherEnsemble.from_features(GRAPH.features, 30, 4, 8)
+    )
 
 
-def student() -> DistillTask:
+def student(
+    net: Model | None = None, combiner: Combiner | None = None
+) -> DistillTask:
     ensemble = teachers().ensemble
-    policy = ReinforcedCombiner.for_ensemble(ensemble, hidden_channels=16)
-    return DistillTask(model().model, ensemble, policy)
+    policy = paper_policy(ensemble, 16)
+    return DistillTask(net or model().model, ensemble, combiner or policy)
 
 
-def config(**words: Any) -> FitConfig:
-    return FitConfig(epochs=6, batch_size=32, progress=False, **words)
+class Players(Task):
+    # A generator of entities that are taken for true tails, and the critic
+    # that is to tell them: each has an optimiser and a pass of its own.
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.critic = nn.Embedding(30, 4)
+        self.generator = nn.Linear(4, 30)
+        super().__init__('players', [self.critic, self.generator])
+
+    def optimizers(self, loop: Loop) -> list[torch.optim.Optimizer]:
+        return [
+            loop.optimizer(self.critic.parameters()),
+            torch.optim.Adam(self.generator.parameters(), lr=0.01),
+        ]
+
+    def update(
+        self,
+        batch: QueryBatch,
+        precision: str,
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> dict[str, torch.Tensor]:
+        first, second = optimizers
+        true = self.critic(batch.targets.tail).sum(dim=1)
+        noise = torch.randn(len(true), 4)
+        made = self.generator(noise).softmax(dim=1)
+        scores = self.critic.weight.sum(dim=1)
+        critic = -nn.functional.logsigmoid(true).mean()
+        critic = critic - nn.functional.logsigmoid(
+            -(made.detach() @ scores)
+        ).mean()
+        first.zero_grad()
+        critic.backward()
+        first.step()
+        scores = self.critic.weight.detach().sum(dim=1)
+        generator = -nn.functional.logsigmoid(made @ scores).mean()
+        second.zero_grad()
+        generator.backward()
+        second.step()
+        return {'critic': critic, 'generator': generator}
+
+
+def loop_of(**words: Any) -> Loop:
+    return Loop(epochs=6, batch_size=32, **words)
 
 
 def states(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
@@ -58,7 +102,7 @@ def states(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
 
 
 def assert_equal(one: Task, two: Task) -> None:
-    pairs = zip(states(one.modules()), states(two.modules()), strict=True)
+    pairs = zip(states(one.trained), states(two.trained), strict=True)
     for a, b in pairs:
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a)
@@ -76,14 +120,14 @@ class Killed(Exception):  # noqa: N818
 
 
 def kill_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    after = _Keeper.after
+    save = RunFile.save
 
-    def stop(self: _Keeper, now: int, record: dict[str, float]) -> bool:
-        if now > epoch:
+    def stop(self: RunFile, state: TrainState) -> None:
+        if len(state.history) > epoch:
             raise Killed
-        return after(self, now, record)
+        save(self, state)
 
-    monkeypatch.setattr(_Keeper, 'after', stop)
+    monkeypatch.setattr(RunFile, 'save', stop)
 
 
 @pytest.mark.parametrize('make', [model, teachers, student])
@@ -92,33 +136,68 @@ def kill_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         {'eval_every': 0, 'cooldown': 0.75},
         {'eval_every': 1, 'patience': 10},
-        {'optimizer': 'adam', 'lr': 0.01, 'cooldown': 1.0},
+        {'optimizer': Adam(0.01), 'cooldown': 1.0},
     ],
 )
 def test_bit_equal(
     make: Callable[[], Task], loop: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = config(**loop)
+    settings = loop_of(**loop)
     whole = make()
     expected = fit(whole, DATA, settings)
     path = tmp_path / 'deep' / 'run.safetensors'
-    with pytest.MonkeyPatch.context() as patch:
-        kill_after(3, patch)
-        with pytest.raises(Killed):
-            fit(make(), DATA, settings, path)
-    torch.manual_seed(99)  # another process has another random state
-    again = make()
-    result = fit(again, DATA, settings, path)
+    again, result = killed_and_gone_on(make, settings, path, 3)
     assert_equal(whole, again)
     assert without_time(result) == without_time(expected)
     assert result.best_epoch == expected.best_epoch
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def killed_and_gone_on(
+    make: Callable[[], Task], loop: Loop, path: Path, epoch: int
+) -> tuple[Task, FitResult]:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_after(epoch, patch)
+        with pytest.raises(Killed):
+            fit(make(), DATA, loop, path)
+    torch.manual_seed(99)  # another process has another random state
+    again = make()
+    return again, fit(again, DATA, loop, path)
+
+
+@pytest.mark.parametrize('epoch', [1, 4])
+def test_a_task_of_two_players(epoch: int, tmp_path: Path) -> None:
+    loop = loop_of(cooldown=0.5)
+    whole = Players()
+    before = [dict(m.state_dict()) for m in Players().trained]
+    expected = fit(whole, DATA, loop)
+    names = {'epoch', 'seconds', 'critic', 'generator'}
+    assert expected.history[0].keys() == names
+    # Each has learned, from its own loss.
+    for old, new in zip(before, states(whole.trained), strict=True):
+        assert not torch.equal(old['weight'], new['weight'])
+    losses = [record['critic'] for record in expected.history]
+    assert losses[-1] < losses[0]
+    path = tmp_path / 'run.safetensors'
+    again, result = killed_and_gone_on(Players, loop, path, epoch)
+    assert_equal(whole, again)
+    assert without_time(result) == without_time(expected)
+
+
+def test_a_player_may_fail_to_converge() -> None:
+    class Lost(Players):
+        def update(self, *words: Any) -> dict[str, torch.Tensor]:
+            terms = super().update(*words)
+            return {**terms, 'generator': terms['generator'] / 0}
+
+    with pytest.raises(FloatingPointError, match=r"players: 'generator' is"):
+        fit(Lost(), DATA, loop_of())
+
+
 def test_a_run_that_ended_is_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
     # A rate that ruins the model at once: early stopping ends the run.
-    settings = config(eval_every=1, patience=1, lr=30.0)
+    settings = loop_of(eval_every=1, patience=1, optimizer=Adagrad(30.0))
     first = model()
     expected = fit(first, DATA, settings, path)
     assert len(expected.history) < 6
@@ -132,51 +211,65 @@ def test_a_run_that_ended_is_not_repeated(tmp_path: Path) -> None:
 
 def test_another_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
-    fit(student(), DATA, config(), path)
-    with pytest.raises(ValueError, match=r'lr: 0.1 there, 0.2 here$'):
-        fit(student(), DATA, config(lr=0.2), path)
+    fit(student(), DATA, loop_of(), path)
+    with pytest.raises(ValueError, match=r'lr=0\.1.* there, .*lr=0\.2.* here'):
+        fit(student(), DATA, loop_of(optimizer=Adagrad(0.2)), path)
+    with pytest.raises(ValueError, match=r'\nseed: 0 there, 1 here$'):
+        fit(student(), DATA, loop_of(), path, seed=1)
     other = FakeMMKG(30, 4, 200, seed=1)[0]
     with pytest.raises(ValueError, match=r'\ngraph: '):
-        fit(student(), other, config(), path)
+        fit(student(), other, loop_of(), path)
     task = student()
     with torch.no_grad():
-        task.ensemble['text'].relations[0, 0] += 1
+        task.ensemble['text'].get_parameter('relations')[0, 0] += 1
     with pytest.raises(ValueError, match='frozen modules: '):
-        fit(task, DATA, config(), path)
-    task = student()
-    task.combiner = ReinforcedCombiner.for_ensemble(
-        task.ensemble, 16, estimator='exact', advantage=mean_advantage
-    )
+        fit(task, DATA, loop_of(), path)
+    ensemble = teachers().ensemble
+    policy = paper_policy(ensemble, 16, 'exact', advantage=mean_advantage)
     with pytest.raises(ValueError, match=r'combiner: .*paper.*mean_advantage'):
-        fit(task, DATA, config(), path)
-    task = student()
-    task.combiner = ReinforcedCombiner.for_ensemble(task.ensemble, 32)
+        fit(student(combiner=policy), DATA, loop_of(), path)
+    policy = paper_policy(ensemble, 32)
     with pytest.raises(ValueError, match=r'channels=16.*channels=32'):
-        fit(task, DATA, config(), path)
-    task = student()
-    task.student = DistMult(EntityEmbedding(30, 8), 4)
+        fit(student(combiner=policy), DATA, loop_of(), path)
+    policy = paper_policy(ensemble, 16, lr=0.5)
+    with pytest.raises(ValueError, match=r'lr=0\.001.*lr=0\.5'):
+        fit(student(combiner=policy), DATA, loop_of(), path)
+    net: Model = DistMult(EntityEmbedding(30, 8), 4)
     with pytest.raises(ValueError, match=r'student: ComplEx.*DistMult'):
-        fit(task, DATA, config(), path)
+        fit(student(net), DATA, loop_of(), path)
+    net = ComplEx(EntityEmbedding(30, 8), 4, n3=0.5)
+    with pytest.raises(ValueError, match=r'n3=0\.01.*n3=0\.5'):
+        fit(student(net), DATA, loop_of(), path)
     # Where it runs and what it shows is no difference.
-    fit(student(), DATA, FitConfig(epochs=6, batch_size=32), path)
+    fit(student(), DATA, loop_of(), path, progress=False)
 
 
 def test_features_belong_to_the_run(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
-    fit(teachers(), DATA, config(), path)
+    fit(teachers(), DATA, loop_of(), path)
     task = teachers()
-    task.ensemble['text'].entities.x[3, 0] += 1
+    task.ensemble['text'].get_buffer('entities.x')[3, 0] += 1
     with pytest.raises(ValueError, match='fixed features: '):
-        fit(task, DATA, config(), path)
+        fit(task, DATA, loop_of(), path)
 
 
 @pytest.mark.parametrize('keep', [0, 50, -10])
 def test_a_damaged_file_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / 'run.safetensors'
-    fit(model(), DATA, config(), path)
+    fit(model(), DATA, Loop(epochs=1), path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r'run\.safetensors .* delete it'):
-        fit(model(), DATA, config(), path)
+        fit(model(), DATA, Loop(epochs=1), path)
+
+
+@pytest.mark.parametrize('header', [{}, {'format': 'dsom_pyg-run-1'}])
+def test_a_file_of_another_format_is_named(
+    tmp_path: Path, header: dict[str, str]
+) -> None:
+    path = tmp_path / 'run.safetensors'
+    save_tensors(path, {'x': torch.zeros(1)}, header)
+    with pytest.raises(ValueError, match=r"expected 'dsom_pyg-run-2'.*delete"):
+        fit(model(), DATA, Loop(epochs=1), path)
 
 
 def test_the_last_good_epoch_is_kept(
@@ -187,7 +280,7 @@ def test_the_last_good_epoch_is_kept(
     with pytest.MonkeyPatch.context() as patch:
         kill_after(2, patch)
         with pytest.raises(Killed):
-            fit(good, DATA, config(), path)
+            fit(good, DATA, loop_of(), path)
     before = path.read_bytes()
     step = ModelTask.step
 
@@ -196,5 +289,5 @@ def test_the_last_good_epoch_is_kept(
 
     monkeypatch.setattr(ModelTask, 'step', broken)
     with pytest.raises(FloatingPointError, match='epoch 3'):
-        fit(model(), DATA, config(), path)
+        fit(model(), DATA, loop_of(), path)
     assert path.read_bytes() == before

@@ -4,36 +4,27 @@ import pytest
 import torch
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.graph import Triples, modalities, pool_features
+from dsom_pyg.graph import Triples
+from dsom_pyg.kg import KG
 from dsom_pyg.losses import kd
-from dsom_pyg.nn import (
-    ComplEx,
-    EntityEmbedding,
-    MeanCombiner,
-    TeacherEnsemble,
-)
+from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.query_index import Queries, QueryIndex, unlabeled_queries
-from dsom_pyg.training import (
-    DistillConfig,
-    DistillTask,
-    FitConfig,
-    QueryLoader,
-    fit,
-    train_index,
-)
+from dsom_pyg.stages import Unlabeled
+from dsom_pyg.teachers import Mean, TeacherEnsemble
+from dsom_pyg.training import DistillTask, Loop, QueryLoader, Run, fit
 
-DATA = FakeMMKG(30, 4, 200)[0]
+GRAPH = KG(FakeMMKG(30, 4, 200)[0])
 
 
-def distillation(pool: Queries | None, **options: int) -> DistillTask:
+def distillation(
+    pool: Queries | None, share: float = 1.0, n3: float = 0.01
+) -> DistillTask:
     torch.manual_seed(0)
-    features = {name: pool_features(DATA, name) for name in modalities(DATA)}
-    teachers = TeacherEnsemble.from_features(features, 30, 4, 8)
-    student = ComplEx(EntityEmbedding(30, 8), 4)
+    teachers = TeacherEnsemble.from_features(GRAPH.features, 30, 4, 8)
+    student = ComplEx(EntityEmbedding(30, 8), 4, n3)
     for p in (*teachers.parameters(), *student.parameters()):
         torch.nn.init.normal_(p, std=0.5)
-    config = DistillConfig(**options)  # type: ignore[arg-type]
-    return DistillTask(student, teachers, MeanCombiner(), config, pool)
+    return DistillTask(student, teachers, Mean(), None, pool, share)
 
 
 def test_drawn_relations_go_with_those_of_the_head() -> None:
@@ -50,7 +41,7 @@ def test_drawn_relations_go_with_those_of_the_head() -> None:
 
 
 def test_drawn_queries_are_distinct_unknown_and_repeatable() -> None:
-    index = train_index(DATA)
+    index = GRAPH.index('train')
     drawn = unlabeled_queries(index, 30, 40, seed=3)
     keys = set(zip(drawn.head.tolist(), drawn.rel.tolist(), strict=True))
     assert len(keys) == len(drawn.head) == 40
@@ -69,11 +60,11 @@ def test_drawn_queries_are_distinct_unknown_and_repeatable() -> None:
 
 
 def test_unlabeled_queries_add_plain_distillation() -> None:
-    index = train_index(DATA)
+    index = GRAPH.index('train')
     batch = next(iter(QueryLoader(index, 20)))
     one = unlabeled_queries(index, 30, 1)
-    without = distillation(None, unlabeled=0.25).step(batch, 'fp32')
-    task = distillation(one, unlabeled=0.25)
+    without = distillation(None, share=0.25).step(batch, 'fp32')
+    task = distillation(one, share=0.25)
     terms = task.step(batch, 'fp32')
     teacher = task.ensemble(one.head, one.rel).mean(dim=1)
     student = task.student.score_tails(one.head, one.rel)
@@ -83,20 +74,38 @@ def test_unlabeled_queries_add_plain_distillation() -> None:
     difference = terms['ndkd'] - without['ndkd']
     assert difference.item() == pytest.approx(extra.item(), rel=1e-4)
     empty = Queries(one.head[:0], one.rel[:0])
-    none = distillation(empty, unlabeled=0.25).step(batch, 'fp32')
+    none = distillation(empty, share=0.25).step(batch, 'fp32')
     assert none['ndkd'].item() == pytest.approx(without['ndkd'].item())
-    off = distillation(one, unlabeled=0).step(batch, 'fp32')
+    off = distillation(one, share=0.0).step(batch, 'fp32')
     assert off['ndkd'].item() == pytest.approx(without['ndkd'].item())
 
 
 def test_students_learn_what_teachers_say_on_unlabeled_queries() -> None:
-    pool = unlabeled_queries(train_index(DATA), 30, 60)
+    pool = unlabeled_queries(GRAPH.index('train'), 30, 60)
     distance = []
     for unlabeled in (None, pool):
-        task = distillation(unlabeled, unlabeled=1.0, n3=0)
-        fit(task, DATA, FitConfig(epochs=30, batch_size=20, progress=False))
+        task = distillation(unlabeled, n3=0.0)
+        fit(task, GRAPH, Loop(epochs=20, batch_size=50))
         with torch.no_grad():
             teacher = task.ensemble(pool.head, pool.rel).mean(dim=1)
             student = task.student.score_tails(pool.head, pool.rel)
         distance.append(kd(teacher, student, tau=4.0).item())
     assert distance[1] < distance[0] / 2
+
+
+def test_a_run_draws_with_its_seed() -> None:
+    index = GRAPH.index('train')
+    drawn = Unlabeled(queries=40, share=0.5).draw(Run(graph=GRAPH, seed=3))
+    expected = unlabeled_queries(index, 30, 40, seed=3)
+    assert torch.equal(drawn.head, expected.head)
+    assert torch.equal(drawn.rel, expected.rel)
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.5])
+def test_a_share_is_a_share(share: float) -> None:
+    with pytest.raises(ValueError, match=rf'in \[0, 1\]; got {share}'):
+        distillation(None, share)
+    with pytest.raises(ValueError, match='share must lie in'):
+        Unlabeled(share=share)
+    with pytest.raises(ValueError, match='queries must be positive, got 0'):
+        Unlabeled(queries=0)
