@@ -26,6 +26,7 @@ from dsom_pyg.teachers import (
     paper_policy,
     subsets,
 )
+from dsom_pyg.teachers.policy import DECISIONS, ESTIMATORS
 from dsom_pyg.teachers.rewards import Advantage
 from dsom_pyg.training import (
     Fold,
@@ -37,6 +38,17 @@ from dsom_pyg.training import (
     drawn_with,
     held_graph,
 )
+
+
+# Found out now, not after the teachers were trained.
+def _check_epochs(epochs: int) -> None:
+    if epochs < 1:
+        raise ValueError(f'epochs must be positive, got {epochs}')
+
+
+def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {known}, got '{value}'")
 
 
 class PolicyChoice(Protocol):
@@ -75,6 +87,9 @@ class AsInPaper:
     mask_missing: bool = False
     advantage: Advantage = paper_advantage
     lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _check_known('estimator', self.estimator, ESTIMATORS)
 
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
@@ -136,6 +151,9 @@ class FixedWeights:
     epochs: int = 10
     lr: float = 0.05
 
+    def __post_init__(self) -> None:
+        _check_epochs(self.epochs)
+
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
@@ -159,6 +177,9 @@ class ByRelation:
     epochs: int = 15
     lr: float = 0.05
     shrinkage: float = 10.0
+
+    def __post_init__(self) -> None:
+        _check_epochs(self.epochs)
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
@@ -213,6 +234,11 @@ class RewardedPolicy:
     dropout: float = 0.2
     epochs: int = 16
     lr: float = 2e-3
+
+    def __post_init__(self) -> None:
+        _check_epochs(self.epochs)
+        _check_known('decision', self.decision, DECISIONS)
+        _check_known('estimator', self.estimator, ESTIMATORS)
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool

@@ -454,3 +454,25 @@ def test_a_loop_brings_the_optimiser_and_a_combiner_its_rate() -> None:
     for optimizer, lr in ((Adagrad(), 0.1), (Adam(), 0.02)):
         (only,) = ModelTask(student).optimizers(Loop(optimizer=optimizer))
         assert only.defaults['lr'] == lr
+
+
+def test_a_combiner_is_told_which_tails_are_known() -> None:
+    asked = []
+
+    class Spy(Mean):
+        def forward(self, answers, *rest):  # type: ignore[no-untyped-def]
+            asked.append((answers, *rest))
+            return super().forward(answers, *rest)
+
+    frozen, student = teachers(), model(1)
+    task = DistillTask(student, frozen, Spy())
+    for batch_by in ('queries', 'triples'):
+        batch = next(iter(QueryLoader(GRAPH.index('train'), 20, batch_by)))
+        task.step(batch, 'fp32')
+        answers, targets, logits = asked.pop()
+        # All that the teachers saw, whatever the batch asks for.
+        assert answers.context.seen is batch.neighbors
+        assert targets is batch.targets
+        assert not logits.requires_grad
+        expected = student.score_tails(batch.head, batch.rel)
+        torch.testing.assert_close(logits, expected.detach())

@@ -79,9 +79,9 @@ class Players(Task):
         made = self.generator(noise).softmax(dim=1)
         scores = self.critic.weight.sum(dim=1)
         critic = -nn.functional.logsigmoid(true).mean()
-        critic = critic - nn.functional.logsigmoid(
-            -(made.detach() @ scores)
-        ).mean()
+        critic = (
+            critic - nn.functional.logsigmoid(-(made.detach() @ scores)).mean()
+        )
         first.zero_grad()
         critic.backward()
         first.step()
