@@ -65,7 +65,9 @@ from dsom_pyg.training.state import RunFile, TrainState
 
 DATA = FakeMMKG(30, 4, 200)[0]
 GRAPH = KG(DATA)
-LOOP = Loop(epochs=3, batch_size=50)
+LOOP = Loop(epochs=2, batch_size=100)
+LONGER = Loop(epochs=4, batch_size=50)
+TENTH = OneFold(0.1)
 HEAD, REL = torch.tensor([0, 5, 9]), torch.tensor([0, 1, 6])
 
 
@@ -93,7 +95,7 @@ def student_of(**options: object) -> Student:
 
 
 def held_out(
-    evidence: OneFold | KFolds = OneFold(0.1),
+    evidence: OneFold | KFolds = TENTH,
     weights: int = 2,
     policy: int = 2,
 ) -> HeldOut:
@@ -313,14 +315,8 @@ CHOICES: dict[str, tuple[PolicyChoice, list[str]]] = {
 @pytest.mark.parametrize('name', CHOICES)
 def test_every_policy_teaches_a_student(name: str) -> None:
     choice, stages = CHOICES[name]
-    loop = Loop(epochs=2, batch_size=100)
     trained = train_dsom(
-        DATA,
-        recipe_of(
-            teachers=teachers_of(loop=loop, joint=False),
-            policy=choice,
-            student=student_of(loop=loop),
-        ),
+        DATA, recipe_of(teachers=teachers_of(joint=False), policy=choice)
     )
     folds = [s for s in trained.results if s.startswith('fold')]
     count = 0 if not stages else 2 if name == 'full logits' else 1
@@ -595,7 +591,7 @@ def test_what_is_held_out_is_learned_from_in_small_batches(
     assert (config['eval_every'], config['cooldown']) == (0, loop.cooldown)
 
 
-@pytest.mark.parametrize('evidence', [OneFold(0.1), KFolds(3)])
+@pytest.mark.parametrize('evidence', [TENTH, KFolds(3)])
 def test_weights_and_policy_learn_from_what_folds_hold(
     evidence: OneFold | KFolds,
 ) -> None:
@@ -644,7 +640,7 @@ def test_a_committee_is_the_mean_of_single_runs(tmp_path: Path) -> None:
     assert torch.equal(again(HEAD, REL), ensemble(HEAD, REL))
 
 
-@pytest.mark.parametrize('evidence', [OneFold(0.1), KFolds(2)])
+@pytest.mark.parametrize('evidence', [TENTH, KFolds(2)])
 def test_no_member_of_a_committee_saw_what_a_fold_holds(
     evidence: OneFold | KFolds, tmp_path: Path
 ) -> None:
@@ -767,10 +763,9 @@ def test_a_student_of_another_model_than_its_teachers() -> None:
 def test_a_student_smaller_than_its_teachers(
     warm: bool, tmp_path: Path
 ) -> None:
-    loop = Loop(epochs=4, batch_size=50)
-    student = student_of(loop=loop)
+    student = student_of(loop=LONGER)
     if warm:
-        gentle = replace(loop, optimizer=Adagrad(0.1, 2e-6))
+        gentle = replace(LONGER, optimizer=Adagrad(0.1, 2e-6))
         student = student_of(loop=gentle, start=WarmStart())
     teachers = teachers_of(channels=12)
     recipe = recipe_of(teachers=teachers, student=student)
@@ -831,7 +826,7 @@ def test_a_graph_without_modalities() -> None:
     for name in ('image', 'text'):
         (edge,) = (e for e in data.edge_types if e[0] == name)
         del data[name], data[edge]
-    trained = train_dsom(data, recipe_of())
+    trained = train_dsom(data, recipe_of(student=student_of(loop=LONGER)))
     assert trained.ensemble.modalities == ['structure']
     ranking = evaluate(trained.student, data, split='train')
     assert ranking.metrics()['mr'] < 10

@@ -163,7 +163,7 @@ def test_distillation_moves_the_student_towards_its_teachers() -> None:
     fit(TeachersTask(frozen), DATA, Loop(epochs=3, batch_size=20))
     objective = Distill(gamma=50.0)
     task = DistillTask(student, frozen, Mean(), objective)
-    history = fit(task, DATA, Loop(epochs=20, batch_size=20)).history
+    history = fit(task, DATA, Loop(epochs=20, batch_size=50)).history
     assert history[-1]['ndkd'] < 0.4 * history[0]['ndkd']
 
 

@@ -94,7 +94,7 @@ class Players(Task):
 
 
 def loop_of(**words: Any) -> Loop:
-    return Loop(epochs=6, batch_size=32, **words)
+    return Loop(epochs=6, batch_size=64, **words)
 
 
 def states(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
