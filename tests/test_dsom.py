@@ -244,8 +244,14 @@ def test_the_recipe_of_a_committee() -> None:
     assert '0.03' in trained.results['teachers'].config['teachers']['joint']
 
 
-def test_the_recipe_of_a_warm_start() -> None:
-    trained = train_dsom(DATA, short(recipes.warm_start(channels=8)))
+def test_a_warm_start() -> None:
+    student = Student(
+        channels=8,
+        start=WarmStart(),
+        loop=Loop(optimizer=Adagrad(0.1, 2e-6)),
+    )
+    recipe = replace(recipes.held_out(channels=8), student=student)
+    trained = train_dsom(DATA, short(recipe))
     cold = train_dsom(DATA, short(recipes.held_out(channels=8)))
     # Its start is the joint teacher, nothing is trained for it.
     assert list(trained.results) == list(cold.results)
@@ -395,7 +401,7 @@ def test_which_seed_draws_what(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, 'fit', lambda *words: None)
     folds = [Fold(ensemble, *part) for part in OneFold().parts(GRAPH, 6)]
     learner = RewardedPolicy(base=None)
-    policy = learner.fit(run, teachers.loop, folds, True)
+    policy = learner.learn(run, teachers.loop, folds, True)
     torch.manual_seed(5)
     state = CompactState.for_teachers(ensemble, GRAPH)
     drawn = Policy(
@@ -602,7 +608,7 @@ def test_weights_and_policy_learn_from_what_folds_hold(
     whole = isinstance(evidence, KFolds)
     assert held.numel() == (train if whole else round(0.1 * train))
     learner = RewardedPolicy(base=ByRelation(epochs=2), epochs=3)
-    policy = learner.fit(run, teachers.loop, folds, True)
+    policy = learner.learn(run, teachers.loop, folds, True)
     assert isinstance(policy, Policy)
     assert isinstance(policy.base, Weighted)
     counts = torch.bincount(torch.cat([held, held + 4]), minlength=8)

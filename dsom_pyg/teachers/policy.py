@@ -237,7 +237,7 @@ class Policy(Combiner):
             delta = rewards(torch.ones_like(weights[:1]), weights).squeeze(1)
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
             loss = reinforce(log_prob[targets.row], delta)
-            metrics['reward'] = delta.mean()
+            metrics['advantage'] = delta.mean()
         else:
             base = None if self.base is None else self._base_of(answers)
             every = rewards(self.actions, base)

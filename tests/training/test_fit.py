@@ -169,8 +169,6 @@ def test_distillation_moves_the_student_towards_its_teachers() -> None:
 
 def test_what_a_policy_reports() -> None:
     _, history = distill()
-    assert -10 <= history['reward'][-1] <= 1
-    assert -11 <= history['advantage'][-1] <= 11
     shares = {k: v[-1] for k, v in history.items() if k.startswith('weight')}
     assert list(shares) == ['weight image', 'weight structure', 'weight text']
     assert sum(shares.values()) == pytest.approx(1.0)
@@ -226,7 +224,8 @@ def test_a_policy_learns_without_a_student(
     )
     loop, graph = Loop(epochs=15, batch_size=20), held_graph(GRAPH, [fold])
     history = fit(PolicyTask([fold], policy), graph, loop).history
-    assert history[-1]['advantage'] > history[0]['advantage'] + 0.5
+    name = 'reward' if estimator == 'exact' else 'advantage'
+    assert history[-1][name] > history[0][name] + 0.5
     assert history[-1]['weight structure'] > history[0]['weight structure']
     assert history[-1]['weight structure'] > least
 
