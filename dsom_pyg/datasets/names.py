@@ -1,0 +1,121 @@
+"""What entities are called, and which entity a word in a file means."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from urllib.parse import quote, unquote
+
+
+class NameIndex:
+    r"""Which entity is called so: the one lookup of all files.
+
+    A word that is an alias as it stands means that entity. Only if there is
+    none, other :func:`spellings` of the aliases count. If several entities
+    fit, those with the word as an earlier alias come first, and of these
+    the one with the smaller id. Words and aliases are compared in Unicode
+    form NFC.
+
+    Args:
+        aliases: What files may call each entity, the surest alias first:
+            its id or label, its readable name, ...
+    """
+
+    def __init__(self, aliases: Sequence[Sequence[str]]) -> None:
+        self._aliases = aliases
+
+    def exact(self, *words: str) -> list[int]:
+        r"""The entities with an alias among the words, the best one first.
+
+        Earlier words come before later ones.
+        """
+        return _owners(self._exact, words)
+
+    def owners(self, *words: str) -> list[int]:
+        r"""As :meth:`exact`; if there are none, by other spellings."""
+        return self.exact(*words) or _owners(self._near, words)
+
+    def find(self, *words: str) -> int | None:
+        r"""The first of :meth:`owners`, if there is any."""
+        return next(iter(self.owners(*words)), None)
+
+    @cached_property
+    def _exact(self) -> dict[str, list[int]]:
+        return self._table(lambda alias: [_composed(alias)])
+
+    @cached_property
+    def _near(self) -> dict[str, list[int]]:
+        return self._table(spellings)
+
+    def _table(
+        self, words_of: Callable[[str], list[str]]
+    ) -> dict[str, list[int]]:
+        table: dict[str, list[int]] = {}
+        for place in range(max(map(len, self._aliases), default=0)):
+            for entity, aliases in enumerate(self._aliases):
+                for alias in aliases[place : place + 1]:
+                    for word in words_of(alias):
+                        owners = table.setdefault(word, [])
+                        if entity not in owners[-1:]:
+                            owners.append(entity)
+        return table
+
+
+def _owners(
+    table: Mapping[str, list[int]], words: Sequence[str]
+) -> list[int]:
+    found = [table.get(_composed(word), []) for word in words]
+    return list(dict.fromkeys(entity for owners in found for entity in owners))
+
+
+def _composed(word: str) -> str:
+    # Some file systems hand out decomposed letters.
+    return unicodedata.normalize('NFC', word)
+
+
+def spellings(name: str) -> list[str]:
+    r"""What a file or folder may call an entity, the name itself first.
+
+    File systems know no slash within a name, people write underscores for
+    spaces, and ``/m/02mjmr`` is found as ``m.02mjmr`` or ``m_02mjmr``.
+    """
+    name = _composed(name)
+    bare = name.strip('/')
+    out = [name, bare]
+    for mark in ('.', '_'):
+        out.append(bare.replace('/', mark))
+        out.append(bare.replace('/', mark).replace(' ', '_'))
+    out += [quote(name, safe=''), quote(bare, safe='')]
+    return list(dict.fromkeys(out))
+
+
+def unique_names(names: Sequence[str], keys: Sequence[str]) -> list[str]:
+    r"""Append the key to every name that several keys share.
+
+    Keys must be unique.
+    """
+    assert len(set(keys)) == len(keys)
+    out = list(names)
+    counts = Counter(out)
+    # Once is nearly always enough, but a name may look like the outcome.
+    while len(counts) < len(out):
+        out = [
+            f'{name} ({key})' if counts[name] > 1 else name
+            for name, key in zip(out, keys, strict=True)
+        ]
+        counts = Counter(out)
+    return out
+
+
+def readable(label: str) -> str:
+    r"""A label as people read it: of an IRI, its last segment."""
+    if re.match(r'[A-Za-z][A-Za-z0-9+.-]*://', label):
+        name = unquote(local_name(label.rstrip('/#'))).replace('_', ' ')
+        return name.strip() or label
+    return label
+
+
+def local_name(uri: str) -> str:
+    r"""The last segment of a URI."""
+    return uri.rsplit('#', 1)[-1].rsplit('/', 1)[-1]

@@ -1,0 +1,105 @@
+"""Text files as lines and rows, with errors that name the line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from dsom_pyg.datasets.errors import (
+    DatasetError,
+    error_at,
+    shorten,
+    unknown_name,
+)
+from dsom_pyg.graph import Triples
+
+
+def read_lines(path: Path) -> list[str]:
+    r"""The lines of a UTF-8 file, with any line ends, no last empty line."""
+    try:
+        # Only real line ends: str.splitlines would also split at characters
+        # that occur inside names.
+        raw = path.read_bytes()
+        text = raw.decode('utf-8-sig')
+    except FileNotFoundError:
+        raise DatasetError(f"the file '{path}' is missing") from None
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b'\n') + 1
+        raise error_at(
+            path, line, 'is not UTF-8 text; convert the file to UTF-8'
+        ) from None
+    lines = [line.removesuffix('\r') for line in text.split('\n')]
+    if lines[-1] == '':
+        lines.pop()
+    return lines
+
+
+def read_table(
+    path: Path, columns: int, separator: str = '\t'
+) -> list[list[str]]:
+    r"""Rows of a fixed number of non-empty cells; row i is line i + 1."""
+    rows = []
+    for number, line in enumerate(read_lines(path), 1):
+        row = line.split(separator)
+        if len(row) != columns:
+            raise error_at(
+                path,
+                number,
+                f'expected {columns} columns separated by {separator!r}, '
+                f'got {len(row)}: {shorten(line)}',
+            )
+        if not all(cell.strip() for cell in row):
+            column = [bool(cell.strip()) for cell in row].index(False) + 1
+            raise error_at(path, number, f'column {column} is empty')
+        rows.append(row)
+    return rows
+
+
+def read_labeled_triples(
+    path: Path,
+    entity_ids: Mapping[str, int],
+    relation_ids: Mapping[str, int],
+) -> Triples:
+    r"""Triples from rows of head, relation and tail names, tab-separated.
+
+    Args:
+        path: A text file without a header.
+        entity_ids: The id of each entity name.
+        relation_ids: The id of each relation name.
+
+    Raises:
+        DatasetError: The number of columns is wrong, or a name is empty or
+            unknown.
+    """
+    rows = []
+    for number, (head, rel, tail) in enumerate(read_table(path, 3), 1):
+        for name, ids, what in (
+            (head, entity_ids, 'entity'),
+            (rel, relation_ids, 'relation'),
+            (tail, entity_ids, 'entity'),
+        ):
+            if name not in ids:
+                raise error_at(path, number, unknown_name(name, ids, what))
+        rows.append([entity_ids[head], entity_ids[tail], relation_ids[rel]])
+    return _to_triples(rows)
+
+
+def index_names(path: Path, names: Sequence[str]) -> dict[str, int]:
+    r"""Name to position; the name at position i stands in line i + 1."""
+    ids: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in ids:
+            raise error_at(
+                path,
+                index + 1,
+                f'{name!r} comes a second time, first in line {ids[name] + 1}',
+            )
+        ids[name] = index
+    return ids
+
+
+def _to_triples(rows: list[list[int]]) -> Triples:
+    # Head, tail, relation; the reshape also fits a file without rows.
+    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
+    head_tail = table[:, :2].t().contiguous()
+    return Triples(head_tail, table[:, 2].contiguous())
