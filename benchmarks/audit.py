@@ -13,6 +13,7 @@ import time
 import warnings
 from pathlib import Path
 
+from dsom_pyg.audit import audit
 from dsom_pyg.datasets import (
     DB15K,
     MKG_W,
@@ -22,7 +23,6 @@ from dsom_pyg.datasets import (
     FB15k_237,
     MultimodalDataset,
 )
-from dsom_pyg.datasets.audit import audit
 
 BENCHMARKS = (DB15K, MKG_W, MKG_Y, FB15k_237, WN18, WN9)
 

@@ -13,13 +13,18 @@ from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
-from dsom_pyg.datasets.encoding import file_digest
-from dsom_pyg.datasets.feature_files import align, names_file, read_features
-from dsom_pyg.datasets.features import add_features, coverage_of, set_features
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.encode import file_digest
+from dsom_pyg.datasets.features.files import align, names_file, read_features
+from dsom_pyg.datasets.features.graph import (
+    add_features,
+    coverage_of,
+    load_graph,
+    save_graph,
+    set_features,
+)
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.datasets.step_identity import step_identity
-from dsom_pyg.datasets.store import load_graph, save_graph
 from dsom_pyg.encoders import Encoder
 
 # Raise it when the content of a processed file changes, so that files of an

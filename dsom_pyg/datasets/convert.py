@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset
-from dsom_pyg.datasets.headers import (
-    NAME,
-    TEXT,
-    frame_columns,
-    item_columns,
-)
+from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
+from dsom_pyg.datasets.headers import NAME, TEXT, frame_columns, item_columns
 from dsom_pyg.datasets.labels import Labels
 from dsom_pyg.datasets.own import LabeledGraph, OwnGraph
-from dsom_pyg.datasets.reading import DatasetError, shorten, well_formed
 from dsom_pyg.datasets.tables import Item, Part
 from dsom_pyg.graph import SPLITS, get_split
 

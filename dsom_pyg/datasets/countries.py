@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
-from dsom_pyg.datasets.reading import (
-    DatasetError,
-    error_at,
+from dsom_pyg.datasets.errors import DatasetError, error_at, unknown_name
+from dsom_pyg.datasets.text import (
     index_names,
     read_labeled_triples,
     read_lines,
     read_table,
-    unknown_name,
 )
 from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
 from dsom_pyg.graph import make_data

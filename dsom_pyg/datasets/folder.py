@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsom_pyg.datasets.encoding import file_digest
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.encode import file_digest
+from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.headers import NAME, TEXT
-from dsom_pyg.datasets.image_files import list_images
 from dsom_pyg.datasets.labels import SPLIT, Labels
 from dsom_pyg.datasets.own import OwnGraph
 from dsom_pyg.datasets.rdf import read_ntriples
-from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.datasets.tables import Item, Part, read_items, read_triples
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.graph import SPLITS
@@ -45,12 +45,12 @@ class MKGFolder(OwnGraph):
     ``.txt``, triples also in ``.nt`` (N-Triples, with labels and
     descriptions inside), the others also in ``.jsonl``. A header may name
     the columns in any order. Images are found by label or readable name, see
-    :func:`~dsom_pyg.datasets.image_files.find_images`.
+    :func:`~dsom_pyg.datasets.features.images.find_images`.
 
     Given splits are kept as they are but for duplicate rows. A split without
     a file is drawn from train, so that each of its entities and relations
     occurs in train; a share of 0 leaves it empty. All that was noticed is in
-    :attr:`findings`; ``python -m dsom_pyg.datasets.audit FOLDER`` shows it
+    :attr:`findings`; ``python -m dsom_pyg.audit FOLDER`` shows it
     with a check of the whole graph.
 
     Args:

@@ -8,8 +8,8 @@ import torch
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets.base import Origin, RawGraph
+from dsom_pyg.datasets.errors import DatasetError, shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.reading import DatasetError, shorten
 from dsom_pyg.datasets.tables import Item, Part
 from dsom_pyg.datasets.vocabulary import (
     Vocabulary,
@@ -44,7 +44,7 @@ class Labels:
         relation_names: Readable names of relations alone. (default: none)
         images: Image paths of entities. (default: none)
         image_folder: Where further images lie, see
-            :func:`~dsom_pyg.datasets.image_files.find_images`.
+            :func:`~dsom_pyg.datasets.features.images.find_images`.
             (default: :obj:`None`)
         entities: Entities that come first, in this order, even if they are
             in no triple. (default: none)

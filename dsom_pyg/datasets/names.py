@@ -62,9 +62,7 @@ class NameIndex:
         return table
 
 
-def _owners(
-    table: Mapping[str, list[int]], words: Sequence[str]
-) -> list[int]:
+def _owners(table: Mapping[str, list[int]], words: Sequence[str]) -> list[int]:
     found = [table.get(_composed(word), []) for word in words]
     return list(dict.fromkeys(entity for owners in found for entity in owners))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
-from dsom_pyg.datasets.image_files import list_images
+from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.labels import SPLIT, Labels, check_shares, number
 from dsom_pyg.encoders import Encoder
 
@@ -58,7 +58,7 @@ class OwnGraph(MultimodalDataset):
             if ' triple also in ' in kind:
                 warnings.warn(
                     f'{kind}: {count} times. Scores on such triples reward '
-                    'memorising; the findings and dsom_pyg.datasets.audit '
+                    'memorising; the findings and dsom_pyg.audit '
                     'list them',
                     UserWarning,
                     stacklevel=2,

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.reading import error_at, read_lines, shorten
 from dsom_pyg.datasets.tables import Item, Part
+from dsom_pyg.datasets.text import read_lines
 
 RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
 NAMES = (f'{RDFS}label', 'http://www.w3.org/2004/02/skos/core#prefLabel')

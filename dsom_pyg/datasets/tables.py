@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dsom_pyg.datasets.errors import (
+    DatasetError,
+    error_at,
+    shorten,
+    well_formed,
+)
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.headers import (
     ENTITY,
@@ -19,19 +25,8 @@ from dsom_pyg.datasets.headers import (
     maybe_name,
     triple_columns,
 )
-from dsom_pyg.datasets.reading import (
-    DatasetError,
-    error_at,
-    read_lines,
-    shorten,
-    well_formed,
-)
-from dsom_pyg.datasets.separators import (
-    SEPARATORS,
-    ended,
-    separators,
-    split,
-)
+from dsom_pyg.datasets.separators import SEPARATORS, ended, separators, split
+from dsom_pyg.datasets.text import read_lines
 
 
 @dataclass

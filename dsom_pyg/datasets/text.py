@@ -81,7 +81,7 @@ def read_labeled_triples(
             if name not in ids:
                 raise error_at(path, number, unknown_name(name, ids, what))
         rows.append([entity_ids[head], entity_ids[tail], relation_ids[rel]])
-    return _to_triples(rows)
+    return to_triples(rows)
 
 
 def index_names(path: Path, names: Sequence[str]) -> dict[str, int]:
@@ -98,8 +98,9 @@ def index_names(path: Path, names: Sequence[str]) -> dict[str, int]:
     return ids
 
 
-def _to_triples(rows: list[list[int]]) -> Triples:
-    # Head, tail, relation; the reshape also fits a file without rows.
+def to_triples(rows: list[list[int]]) -> Triples:
+    r"""Triples from rows of head, tail and relation ids; perhaps none."""
+    # The reshape also fits a file without rows.
     table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
     head_tail = table[:, :2].t().contiguous()
     return Triples(head_tail, table[:, 2].contiguous())

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from dsom_pyg.datasets.benchmark import local_name
+from dsom_pyg.datasets.errors import shorten
+from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.image_files import find_images
-from dsom_pyg.datasets.reading import shorten, unique_names
+from dsom_pyg.datasets.names import local_name, unique_names
 from dsom_pyg.datasets.tables import Item
 
 # Spaces of no width, joiners, the byte order mark, the soft hyphen.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets import Countries, countries
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.graph import SPLITS, get_split, pool_features
 from dsom_pyg.query_index import QueryIndex
 

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dsom_pyg.datasets.feature_files import save_features
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.files import save_features
 from dsom_pyg.datasets.folder import MKGFolder
 from dsom_pyg.datasets.labels import Labels, number
-from dsom_pyg.datasets.reading import DatasetError, unique_names
+from dsom_pyg.datasets.names import unique_names
 from dsom_pyg.datasets.tables import Part
 from dsom_pyg.graph import SPLITS, get_split, pool_features
 

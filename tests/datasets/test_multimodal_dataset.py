@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.datasets import MultimodalDataset, save_features, store
+from dsom_pyg.datasets import MultimodalDataset, save_features
+from dsom_pyg.datasets.features import graph as store
 from dsom_pyg.datasets.base import RawGraph
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.step_identity import step_identity
 from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import (

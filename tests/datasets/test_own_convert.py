@@ -13,15 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from dsom_pyg.datasets import Countries, FakeMMKG, MultimodalDataset
-from dsom_pyg.datasets.convert import (
-    from_networkx,
-    from_pandas,
-    to_networkx,
-)
+from dsom_pyg.datasets.convert import from_networkx, from_pandas, to_networkx
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.folder import MKGFolder
 from dsom_pyg.datasets.labels import Labels
 from dsom_pyg.datasets.own import LabeledGraph
-from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.datasets.tables import Item, Part
 from dsom_pyg.graph import EDGE, SPLITS, get_split, pool_features
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.headers import NAME, TEXT, triple_columns
-from dsom_pyg.datasets.reading import DatasetError
 from dsom_pyg.datasets.tables import Item, Part, read_items, read_triples
 
 ROWS = [('Norway', 'capital', 'Oslo'), ('Oslo', 'in', 'Norway')]

@@ -1,26 +1,13 @@
-"""What is wrong with a graph, or worth knowing: ``audit(dataset)``.
+"""The report of an audit."""
 
-    python -m dsom_pyg.datasets.audit FOLDER
-
-shows it for a folder laid out as :class:`~dsom_pyg.datasets.MKGFolder`
-describes, and changes nothing there.
-"""
-
-import argparse
-import json
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dsom_pyg.audit.checks import Checks, Section
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
-from dsom_pyg.datasets.checks import Checks, Section
-from dsom_pyg.datasets.findings import printable
-from dsom_pyg.datasets.folder import find_files, read_labels
-from dsom_pyg.datasets.labels import number
-from dsom_pyg.datasets.reading import DatasetError
 
 
 @dataclass
@@ -155,36 +142,3 @@ def audit_raw(
     return AuditReport(
         name, {title: check() for title, check in sections.items()}
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    r"""The command; 1 means problems, 2 that the folder cannot be read."""
-    parser = argparse.ArgumentParser(
-        prog='python -m dsom_pyg.datasets.audit',
-        description='Check a folder with a graph; nothing is changed there.',
-    )
-    parser.add_argument('folder', type=Path)
-    parser.add_argument('--json', type=Path, help='write the report there')
-    parser.add_argument(
-        '--strict', action='store_true', help='exit with 1 on any problem'
-    )
-    parser.add_argument(
-        '--no-images', action='store_true', help='do not open the images'
-    )
-    args = parser.parse_args(arguments)
-    try:
-        raw = number(read_labels(args.folder, find_files(args.folder)))
-    except (DatasetError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    name = printable(args.folder.resolve().name)
-    report = audit_raw(raw, name, args.folder, not args.no_images)
-    print(report)
-    if args.json:
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
-        args.json.write_text(text + '\n', encoding='utf-8')
-    return int(args.strict and not report.ok)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

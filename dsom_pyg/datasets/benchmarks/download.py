@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from dsom_pyg.atomic import whole_or_nothing
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.files import whole_or_nothing
 
 MIRROR = 'DSOM_PYG_MIRROR'
 TIMEOUT = 60.0

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets.base import Origin
-from dsom_pyg.datasets.benchmark import (
+from dsom_pyg.datasets.benchmarks.base import (
     IMF,
     MMKB,
     NATIVE,
@@ -19,11 +19,11 @@ from dsom_pyg.datasets.benchmark import (
     Source,
     Texts,
     dbpedia_title,
-    local_name,
     local_title,
     name_and_description,
 )
-from dsom_pyg.datasets.reading import read_table, unique_names
+from dsom_pyg.datasets.names import local_name, unique_names
+from dsom_pyg.datasets.text import read_table
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.graph import (
     EDGE,

@@ -2,7 +2,7 @@
 
 import json
 
-from dsom_pyg.datasets.benchmark import (
+from dsom_pyg.datasets.benchmarks.base import (
     IMF,
     MMKB,
     OPENKE,
@@ -11,7 +11,7 @@ from dsom_pyg.datasets.benchmark import (
     Texts,
     name_and_description,
 )
-from dsom_pyg.datasets.reading import read_table
+from dsom_pyg.datasets.text import read_table
 
 
 class FB15k_237(Benchmark):

@@ -9,16 +9,13 @@ import torch
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets.base import MultimodalDataset, Origin, RawGraph
-from dsom_pyg.datasets.download import fetch
-from dsom_pyg.datasets.feature_files import READERS
+from dsom_pyg.datasets.benchmarks.download import fetch
+from dsom_pyg.datasets.benchmarks.openke import read_id_triples, read_ids
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.files import READERS
+from dsom_pyg.datasets.features.images import find_images, list_images
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.image_files import find_images, list_images
-from dsom_pyg.datasets.reading import (
-    DatasetError,
-    read_id_triples,
-    read_ids,
-    unique_names,
-)
+from dsom_pyg.datasets.names import unique_names
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.graph import SPLITS, Triples, make_data
 
@@ -228,11 +225,6 @@ class Benchmark(MultimodalDataset):
                 f'image_encoder=None'
             )
         return images, findings
-
-
-def local_name(uri: str) -> str:
-    r"""The last segment of a URI."""
-    return uri.rsplit('#', 1)[-1].rsplit('/', 1)[-1]
 
 
 def dbpedia_title(uri: str) -> str:

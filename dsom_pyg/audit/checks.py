@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsom_pyg.datasets.base import RawGraph
-from dsom_pyg.datasets.findings import Finding, Findings
-from dsom_pyg.datasets.leakage import (
+from dsom_pyg.audit.leakage import (
     component_sizes,
     paired_otherwise_in,
     relation_pairs,
@@ -18,6 +16,8 @@ from dsom_pyg.datasets.leakage import (
     reversed_in,
     triple_codes,
 )
+from dsom_pyg.datasets.base import RawGraph
+from dsom_pyg.datasets.findings import Finding, Findings
 from dsom_pyg.encoders import UnreadableImage, open_image
 from dsom_pyg.graph import (
     SPLITS,

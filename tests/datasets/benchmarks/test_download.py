@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dsom_pyg.datasets.download import fetch
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.benchmarks.download import fetch
+from dsom_pyg.datasets.errors import DatasetError
 
 GOOD = b'what is published' * 1000
 SHA = hashlib.sha256(GOOD).hexdigest()

@@ -14,10 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from dsom_pyg.datasets import DB15K, WN9, FakeMMKG, leakage
-from dsom_pyg.datasets.audit import AuditReport, audit, audit_raw, main
+from dsom_pyg.audit import AuditReport, audit, leakage
+from dsom_pyg.audit.__main__ import main
+from dsom_pyg.audit.report import audit_raw
+from dsom_pyg.datasets import DB15K, WN9, FakeMMKG
 from dsom_pyg.datasets.base import Origin, RawGraph
-from dsom_pyg.datasets.feature_files import save_features
+from dsom_pyg.datasets.features.files import save_features
 from dsom_pyg.datasets.folder import MKGFolder
 from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import SPLITS, Triples, make_data
@@ -361,7 +363,7 @@ def test_an_image_without_permission_is_a_line_of_the_report(
             raise PermissionError(13, 'Permission denied')
         return Image.open(path)
 
-    monkeypatch.setattr('dsom_pyg.datasets.checks.open_image', refuses)
+    monkeypatch.setattr('dsom_pyg.audit.checks.open_image', refuses)
     report = audit(dataset)
     assert report['images'] == {'image files': 2, 'unreadable': 1}
     (example,) = report.sections['images'].examples
@@ -515,7 +517,7 @@ def test_the_command(
     MIRROR is None, reason='no mirror: DSOM_PYG_MIRROR names no folder'
 )
 def test_golden_benchmarks(
-    tmp_path: Path, without_mirror: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('DSOM_PYG_MIRROR', str(MIRROR))
     with pytest.warns(UserWarning, match='leaks'):

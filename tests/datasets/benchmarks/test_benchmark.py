@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets import DB15K, MKG_W, MKG_Y, WN9, WN18, FB15k_237
-from dsom_pyg.datasets.benchmark import Benchmark
-from dsom_pyg.datasets.image_files import find_images
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.benchmarks.base import Benchmark
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.graph import EDGE, get_split, known_triples, pool_features
 
 DBPEDIA = 'http://dbpedia.org/resource/'

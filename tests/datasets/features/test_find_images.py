@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsom_pyg.datasets import image_files
-from dsom_pyg.datasets.image_files import ImageFile, find_images, list_images
-from dsom_pyg.datasets.spelling import spellings
+from dsom_pyg.datasets.features import images as image_files
+from dsom_pyg.datasets.features.images import (
+    ImageFile,
+    find_images,
+    list_images,
+)
+from dsom_pyg.datasets.names import spellings
 
 MID = '/m/02mjmr'
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from dsom_pyg.datasets import read_features, save_features
-from dsom_pyg.datasets.feature_files import FeatureTable, align
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.files import FeatureTable, align
 
 X = np.arange(6, dtype=np.float64).reshape(3, 2) + 1
 NAMES = ['b', 'a', 'ü x']

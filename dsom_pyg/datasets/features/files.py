@@ -15,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dsom_pyg.atomic import whole_or_nothing
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.reading import DatasetError, read_lines
-from dsom_pyg.datasets.spelling import spellings
+from dsom_pyg.datasets.names import spellings
+from dsom_pyg.datasets.text import read_lines
+from dsom_pyg.files import whole_or_nothing
 
 # What the two arrays of a file may be called.
 MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')

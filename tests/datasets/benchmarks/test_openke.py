@@ -3,11 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dsom_pyg.datasets import reading
-from dsom_pyg.datasets.reading import DatasetError
-
-ENTITIES = {'Norway': 0, 'Sweden': 1, 'Côte d’Ivoire': 2}
-RELATIONS = {'borders': 0}
+from dsom_pyg.datasets.benchmarks.openke import read_id_triples, read_ids
+from dsom_pyg.datasets.errors import DatasetError
 
 
 def write(folder: Path, content: str | bytes) -> Path:
@@ -21,7 +18,7 @@ def write(folder: Path, content: str | bytes) -> Path:
 def test_ids_in_order_of_the_id(tmp_path: Path, end: str) -> None:
     rows = ['3', 'b c d 1', 'a\t0', '<uri#x>\t2 ']
     path = write(tmp_path, end.join(rows) + end)
-    assert reading.read_ids(path) == ['a', 'b c d', '<uri#x>']
+    assert read_ids(path) == ['a', 'b c d', '<uri#x>']
 
 
 @pytest.mark.parametrize(
@@ -46,19 +43,19 @@ def test_bad_ids(
     path = write(tmp_path, content)
     where = re.escape(f'{path}:{line}: ')
     with pytest.raises(DatasetError, match=where + '.*' + message):
-        reading.read_ids(path)
+        read_ids(path)
 
 
 def test_id_triples_are_head_tail_relation(tmp_path: Path) -> None:
     path = write(tmp_path, '2\n0 1 2\n4\t3 0\n')
-    part = reading.read_id_triples(path, 5, 3)
+    part = read_id_triples(path, 5, 3)
     assert part.edge_index.tolist() == [[0, 4], [1, 3]]
     assert part.edge_type.tolist() == [2, 0]
     assert part.edge_index.is_contiguous()
 
 
 def test_no_triples(tmp_path: Path) -> None:
-    part = reading.read_id_triples(write(tmp_path, '0\n'), 5, 3)
+    part = read_id_triples(write(tmp_path, '0\n'), 5, 3)
     assert part.edge_index.shape == (2, 0)
     assert part.edge_type.shape == (0,)
 
@@ -83,57 +80,9 @@ def test_bad_id_triples(
     path = write(tmp_path, content)
     where = re.escape(f'{path}:{line}: ')
     with pytest.raises(DatasetError, match=where + '.*' + message):
-        reading.read_id_triples(path, 5, 3)
-
-
-def test_labeled_triples(tmp_path: Path) -> None:
-    rows = 'Norway\tborders\tSweden\nCôte d’Ivoire\tborders\tNorway\n'
-    path = write(tmp_path, rows)
-    part = reading.read_labeled_triples(path, ENTITIES, RELATIONS)
-    assert part.edge_index.tolist() == [[0, 2], [1, 0]]
-    assert part.edge_type.tolist() == [0, 0]
-
-
-@pytest.mark.parametrize(
-    ('row', 'message'),
-    [
-        ('Norwya\tborders\tSweden', "entity 'Norwya'; did you mean 'Norway'"),
-        ('Norway\tborders\tsweden', "entity 'sweden'; did you mean 'Sweden'"),
-        ('Norway\tborder\tSweden', "relation 'border'; did .* 'borders'"),
-        ('qqqqq\tborders\tSweden', "unknown entity 'qqqqq'$"),
-        ('Norway\tborders', '3 columns .* got 2'),
-        ('Norway borders Sweden', '3 columns .* got 1'),
-        ('Norway\tborders\tSweden\tx', '3 columns .* got 4'),
-        ('', '3 columns .* got 1'),
-        ('Norway\t\tSweden', 'column 2 is empty'),
-        ('Norway\tborders\t ', 'column 3 is empty'),
-    ],
-)
-def test_bad_labeled_triples(tmp_path: Path, row: str, message: str) -> None:
-    good = 'Norway\tborders\tSweden'
-    path = write(tmp_path, f'{good}\n{row}\n{good}\n')
-    where = re.escape(f'{path}:2: ')
-    with pytest.raises(DatasetError, match=where + '.*' + message):
-        reading.read_labeled_triples(path, ENTITIES, RELATIONS)
+        read_id_triples(path, 5, 3)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r'rows\.txt.* is missing'):
-        reading.read_ids(tmp_path / 'rows.txt')
-
-
-def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
-    path = write(tmp_path, '\ufeffa\x85b\u2028c\x0cd\r\ne')
-    assert reading.read_lines(path) == ['a\x85b\u2028c\x0cd', 'e']
-
-
-def test_repeated_name(tmp_path: Path) -> None:
-    path = tmp_path / 'e.tsv'
-    assert reading.index_names(path, ['a', 'b']) == {'a': 0, 'b': 1}
-    with pytest.raises(DatasetError, match=r"e\.tsv:3: 'a' .* in line 1"):
-        reading.index_names(path, ['a', 'b', 'a'])
-
-
-def test_shared_names_get_their_key() -> None:
-    names = reading.unique_names(['x', 'y', 'x'], ['1', '2', '3'])
-    assert names == ['x (1)', 'y', 'x (3)']
+        read_ids(tmp_path / 'rows.txt')

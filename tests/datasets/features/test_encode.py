@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from dsom_pyg.datasets import encoding
-from dsom_pyg.datasets.encoding import encode_items
-from dsom_pyg.datasets.reading import DatasetError
+from dsom_pyg.datasets.features import cache as encoding
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.encode import encode_items
 from dsom_pyg.encoders import Precomputed, UnreadableImage
 
 

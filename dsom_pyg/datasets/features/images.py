@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.reading import shorten
-from dsom_pyg.datasets.spelling import spellings
+from dsom_pyg.datasets.names import spellings
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 # What file managers and archivers leave behind.
@@ -38,7 +38,7 @@ def find_images(
 
     A file belongs to the entity that has its folder, or its own name
     without the suffix, among the
-    :func:`~dsom_pyg.datasets.spelling.spellings` of an alias. An alias as
+    :func:`~dsom_pyg.datasets.names.spellings` of an alias. An alias as
     it is goes before one spelled otherwise; what then still fits several
     entities goes to the first of them, with a finding. Links that lead out
     of the folder are not followed.

@@ -1,0 +1,5 @@
+r"""What is wrong with a graph, or worth knowing: ``audit(dataset)``."""
+
+from dsom_pyg.audit.report import AuditReport, audit
+
+__all__ = ['audit', 'AuditReport']

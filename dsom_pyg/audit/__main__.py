@@ -1,0 +1,48 @@
+"""``python -m dsom_pyg.audit FOLDER``: audit a folder, change nothing.
+
+The folder is laid out as :class:`~dsom_pyg.datasets.MKGFolder` describes.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from dsom_pyg.audit.report import audit_raw
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.findings import printable
+from dsom_pyg.datasets.folder import find_files, read_labels
+from dsom_pyg.datasets.labels import number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    r"""The command; 1 means problems, 2 that the folder cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog='python -m dsom_pyg.audit',
+        description='Check a folder with a graph; nothing is changed there.',
+    )
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--json', type=Path, help='write the report there')
+    parser.add_argument(
+        '--strict', action='store_true', help='exit with 1 on any problem'
+    )
+    parser.add_argument(
+        '--no-images', action='store_true', help='do not open the images'
+    )
+    args = parser.parse_args(arguments)
+    try:
+        raw = number(read_labels(args.folder, find_files(args.folder)))
+    except (DatasetError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    name = printable(args.folder.resolve().name)
+    report = audit_raw(raw, name, args.folder, not args.no_images)
+    print(report)
+    if args.json:
+        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        args.json.write_text(text + '\n', encoding='utf-8')
+    return int(args.strict and not report.ok)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

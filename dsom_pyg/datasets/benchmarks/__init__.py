@@ -1,0 +1,1 @@
+r"""Public benchmarks, one small class each."""

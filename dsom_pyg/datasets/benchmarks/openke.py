@@ -1,0 +1,97 @@
+"""Files of the OpenKE layout: a count, then names or triples with ids."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dsom_pyg.datasets.errors import error_at, shorten
+from dsom_pyg.datasets.text import read_lines, to_triples
+from dsom_pyg.graph import Triples
+
+
+def read_ids(path: Path) -> list[str]:
+    r"""Names in the order of their ids, from a ``*2id.txt`` file.
+
+    The first line is a count; every further one is a name, which may hold
+    spaces, and an id.
+
+    Raises:
+        DatasetError: The count, the number of columns or an id is wrong, or
+            a name or an id comes twice.
+    """
+    rows = list(_counted(path))
+    names: list[str | None] = [None] * len(rows)
+    seen: dict[str, int] = {}
+    for number, line in rows:
+        cells = line.rsplit(None, 1)
+        if len(cells) != 2:
+            raise error_at(
+                path, number, f'expected a name and an id: {shorten(line)}'
+            )
+        name = cells[0].strip()
+        index = _integer(path, number, cells[1], len(rows), 'id')
+        if names[index] is not None or name in seen:
+            what = f'name {name!r}' if name in seen else f'id {index}'
+            raise error_at(path, number, f'{what} comes a second time')
+        names[index] = name
+        seen[name] = index
+    # As many distinct ids in 0..n-1 as rows: every place is taken.
+    return [name for name in names if name is not None]
+
+
+def read_id_triples(
+    path: Path, num_entities: int, num_relations: int
+) -> Triples:
+    r"""Triples from a ``*2id.txt`` file: a count, then head, tail, relation.
+
+    Raises:
+        DatasetError: The count or the number of columns is wrong, or an id
+            is no integer or out of range.
+    """
+    limits = (num_entities, num_entities, num_relations)
+    words = ('head id', 'tail id', 'relation id')
+    rows = []
+    for number, line in _counted(path):
+        cells = line.split()
+        if len(cells) != 3:
+            raise error_at(
+                path,
+                number,
+                'expected 3 columns (head tail relation), '
+                f'got {len(cells)}: {shorten(line)}',
+            )
+        rows.append(
+            [
+                _integer(path, number, *column)
+                for column in zip(cells, limits, words, strict=True)
+            ]
+        )
+    return to_triples(rows)
+
+
+def _counted(path: Path) -> Iterator[tuple[int, str]]:
+    # The lines after the first, which must say how many they are.
+    lines = read_lines(path)
+    first = lines[0].strip() if lines else ''
+    if not (first.isascii() and first.isdigit()):
+        raise error_at(
+            path, 1, f'must hold the number of rows, got {shorten(first)}'
+        )
+    if int(first) != len(lines) - 1:
+        raise error_at(
+            path,
+            1,
+            f'announces {int(first)} rows, but {len(lines) - 1} follow; the '
+            f'file is cut off or was changed',
+        )
+    yield from enumerate(lines[1:], 2)
+
+
+def _integer(path: Path, line: int, cell: str, limit: int, what: str) -> int:
+    if not (cell.isascii() and cell.isdigit()):
+        raise error_at(
+            path, line, f'{what} must be an integer, got {shorten(cell)}'
+        )
+    value = int(cell)
+    if value >= limit:
+        raise error_at(path, line, f'{what} {value} is outside 0..{limit - 1}')
+    return value

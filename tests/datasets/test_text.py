@@ -1,0 +1,64 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.text import (
+    index_names,
+    read_labeled_triples,
+    read_lines,
+)
+
+ENTITIES = {'Norway': 0, 'Sweden': 1, 'Côte d’Ivoire': 2}
+RELATIONS = {'borders': 0}
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / 'rows.txt'
+    data = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(data)
+    return path
+
+
+def test_labeled_triples(tmp_path: Path) -> None:
+    rows = 'Norway\tborders\tSweden\nCôte d’Ivoire\tborders\tNorway\n'
+    path = write(tmp_path, rows)
+    part = read_labeled_triples(path, ENTITIES, RELATIONS)
+    assert part.edge_index.tolist() == [[0, 2], [1, 0]]
+    assert part.edge_type.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        ('Norwya\tborders\tSweden', "entity 'Norwya'; did you mean 'Norway'"),
+        ('Norway\tborders\tsweden', "entity 'sweden'; did you mean 'Sweden'"),
+        ('Norway\tborder\tSweden', "relation 'border'; did .* 'borders'"),
+        ('qqqqq\tborders\tSweden', "unknown entity 'qqqqq'$"),
+        ('Norway\tborders', '3 columns .* got 2'),
+        ('Norway borders Sweden', '3 columns .* got 1'),
+        ('Norway\tborders\tSweden\tx', '3 columns .* got 4'),
+        ('', '3 columns .* got 1'),
+        ('Norway\t\tSweden', 'column 2 is empty'),
+        ('Norway\tborders\t ', 'column 3 is empty'),
+    ],
+)
+def test_bad_labeled_triples(tmp_path: Path, row: str, message: str) -> None:
+    good = 'Norway\tborders\tSweden'
+    path = write(tmp_path, f'{good}\n{row}\n{good}\n')
+    where = re.escape(f'{path}:2: ')
+    with pytest.raises(DatasetError, match=where + '.*' + message):
+        read_labeled_triples(path, ENTITIES, RELATIONS)
+
+
+def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path, '\ufeffa\x85b\u2028c\x0cd\r\ne')
+    assert read_lines(path) == ['a\x85b\u2028c\x0cd', 'e']
+
+
+def test_repeated_name(tmp_path: Path) -> None:
+    path = tmp_path / 'e.tsv'
+    assert index_names(path, ['a', 'b']) == {'a': 0, 'b': 1}
+    with pytest.raises(DatasetError, match=r"e\.tsv:3: 'a' .* in line 1"):
+        index_names(path, ['a', 'b', 'a'])
