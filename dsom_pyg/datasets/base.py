@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.features.encode import file_digest
+from dsom_pyg.datasets.features.encode import check_encoder
 from dsom_pyg.datasets.features.files import align, names_file, read_features
 from dsom_pyg.datasets.features.graph import (
     add_features,
@@ -24,8 +24,8 @@ from dsom_pyg.datasets.features.graph import (
     set_features,
 )
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.step_identity import step_identity
 from dsom_pyg.encoders import Encoder
+from dsom_pyg.files import hash_file
 
 # Raise it when the content of a processed file changes, so that files of an
 # older version are not read.
@@ -41,6 +41,17 @@ class Origin(NamedTuple):
 
     file: Path
     lines: Tensor
+
+
+class Options(TypedDict, total=False):
+    r"""The options of every dataset, see :class:`MultimodalDataset`."""
+
+    image_encoder: Encoder | None
+    text_encoder: Encoder | None
+    transform: Callable[..., Any] | None
+    pre_transform: Callable[..., Any] | None
+    force_reload: bool
+    features: Mapping[str, str | Path] | None
 
 
 @dataclass
@@ -74,6 +85,33 @@ class RawGraph:
     origins: dict[str, Origin] = field(default_factory=dict)
     aliases: list[list[str]] | None = None
 
+    def check(self) -> None:
+        r"""Raise :class:`DatasetError` unless all sizes fit the graph."""
+        entities = graph.num_entities(self.data)
+        for what, values, size in (
+            ('entity_names', self.entity_names, entities),
+            ('entity_texts', self.entity_texts, entities),
+            ('entity_images', self.entity_images, entities),
+            (
+                'relation_names',
+                self.relation_names,
+                graph.num_relations(self.data),
+            ),
+        ):
+            if len(values) != size:
+                raise DatasetError(
+                    f'{what} has {len(values)} entries, the graph needs {size}'
+                )
+
+    def all_names(self) -> list[list[str]]:
+        r"""All that files may call each entity, the surest first."""
+        # An id is sure, a readable name may be the id of another entity.
+        aliases = self.aliases or [[] for _ in self.entity_names]
+        return [
+            [*ids, name]
+            for ids, name in zip(aliases, self.entity_names, strict=True)
+        ]
+
 
 class MultimodalDataset(InMemoryDataset):
     r"""A multimodal knowledge graph as one :class:`HeteroData`.
@@ -83,12 +121,15 @@ class MultimodalDataset(InMemoryDataset):
     ``'image'`` with frozen features ``x`` and the edges
     ``('text', 'describes', 'entity')`` or ``('image', 'depicts', 'entity')``.
 
-    A dataset of one's own overrides :meth:`read`, and :meth:`identity` if
-    it has options. Processed graphs are stored as safetensors with a JSON
-    header; a pickle is never read. What an encoder gave for an item is
-    kept under ``<root>/features``, so that only what is new or changed is
-    encoded, and an interrupted run goes on. An image that cannot be read is
-    a missing one and a line in :attr:`findings`.
+    A subclass overrides :meth:`read`, and :meth:`identity` if it has
+    options. It sets what these two need before it calls this constructor,
+    which does all the work.
+
+    Processed graphs are stored as safetensors with a JSON header; a pickle
+    is never read. Features of items are cached under ``<root>/features``, so
+    only new or changed items are encoded, and an interrupted run goes on
+    where it stopped. An image that cannot be read counts as missing and is
+    reported in :attr:`findings`.
 
     Args:
         root: Folder for raw and processed files; with :obj:`None` nothing is
@@ -100,15 +141,15 @@ class MultimodalDataset(InMemoryDataset):
             :obj:`None` for no text features. (default: :obj:`None`)
         transform: Applied to the graph at every access.
             (default: :obj:`None`)
-        pre_transform: Applied once, before the graph is stored. It is told
-            apart from another one by its ``repr`` or, if that is but an
-            address, its code, arguments and enclosed variables; not by global
-            variables that it reads. (default: :obj:`None`)
+        pre_transform: Applied once, before the graph is stored. Its ``repr``
+            names the processed file, so it needs one that tells what it
+            does, as the transforms of PyG have; a plain function has none.
+            (default: :obj:`None`)
         force_reload: Process and encode again even if a processed file and
             cached features exist. (default: :obj:`False`)
         features: Files with the features of a modality, read by
-            :func:`~dsom_pyg.datasets.read_features`, in the place of an
-            encoder; any name of a modality will do but ``'entity'`` and
+            :func:`~dsom_pyg.datasets.read_features`, instead of an encoder.
+            Any name of a modality is possible but ``'entity'`` and
             ``'structure'``. (default: :obj:`None`)
 
     Shapes:
@@ -117,16 +158,18 @@ class MultimodalDataset(InMemoryDataset):
           row 0 the text, row 1 its entity; the same for images
 
     Raises:
-        DatasetError: A raw file or the output of an encoder is not as it
-            should be. No processed file is left behind.
-        TypeError: An encoder is none.
-        ValueError: A modality has an encoder and a file, or a name that is
-            taken.
+        DatasetError: A raw file or the output of an encoder is malformed. No
+            processed file is left behind.
+        TypeError: An encoder is not one, or :obj:`pre_transform` has no
+            ``repr`` of its own.
+        ValueError: A modality has both an encoder and a file, or its name is
+            reserved.
     """
 
     def __init__(
         self,
         root: str | Path | None,
+        *,
         image_encoder: Encoder | None = None,
         text_encoder: Encoder | None = None,
         transform: Callable[..., Any] | None = None,
@@ -140,11 +183,12 @@ class MultimodalDataset(InMemoryDataset):
             for modality, path in (features or {}).items()
         }
         for modality, encoder in self._encoders.items():
-            _check_encoder(modality, encoder)
+            if encoder is not None:
+                check_encoder(modality, encoder)
         for modality in self._feature_files:
             if modality in ('entity', 'structure'):
                 raise ValueError(
-                    f'{modality!r} is taken, give the modality another name'
+                    f'{modality!r} is reserved, give the modality another name'
                 )
             if self._encoders.get(modality) is not None:
                 raise ValueError(
@@ -169,32 +213,13 @@ class MultimodalDataset(InMemoryDataset):
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
-        r"""All that decides what the processed file holds, as JSON.
+        r"""What else decides what :meth:`read` returns, as JSON.
 
-        A subclass adds its options and what identifies its raw files. The
-        value under ``'split'``, if any, appears in the file name.
+        To be overridden by a dataset with options: their values, and what
+        identifies its raw files. The value under ``'split'``, if any,
+        appears in the name of the processed file.
         """
-        names: dict[str, Any] = {
-            modality: None
-            if encoder is None
-            else [encoder.name, encoder.out_channels]
-            for modality, encoder in self._encoders.items()
-        }
-        files = {
-            modality: [
-                path.name,
-                file_digest(path),
-                file_digest(names_file(path)),
-            ]
-            for modality, path in self._feature_files.items()
-        }
-        return {
-            'dataset': type(self).__name__,
-            'format': FORMAT,
-            'pre_transform': step_identity(self.pre_transform),
-            'features': files,
-            **names,
-        }
+        return {}
 
     @property
     def raw_file_names(self) -> list[str]:
@@ -202,11 +227,24 @@ class MultimodalDataset(InMemoryDataset):
 
     @property
     def processed_file_names(self) -> list[str]:
-        identity = self.identity()
-        words = [str(identity.get('split', 'graph'))]
-        for modality in self._encoders:
-            if identity[modality] is not None:
-                words.append(f'{modality}_{identity[modality][0]}')
+        own = self.identity()
+        words = [str(own.get('split', 'graph'))]
+        encoders: dict[str, Any] = dict(self._encoders)
+        for modality, encoder in self._encoders.items():
+            if encoder is not None:
+                encoders[modality] = [encoder.name, encoder.out_channels]
+                words.append(f'{modality}_{encoder.name}')
+        identity = {
+            'dataset': type(self).__name__,
+            'format': FORMAT,
+            'pre_transform': _name_of(self.pre_transform),
+            'features': {
+                modality: [path.name, _hash(path), _hash(names_file(path))]
+                for modality, path in self._feature_files.items()
+            },
+            **encoders,
+            **own,
+        }
         text = json.dumps(identity, sort_keys=True)
         words.append(hashlib.sha256(text.encode()).hexdigest()[:10])
         slugs = [re.sub(r'[^A-Za-z0-9.]+', '_', word)[:64] for word in words]
@@ -240,8 +278,8 @@ class MultimodalDataset(InMemoryDataset):
 
     def _build(self) -> tuple[HeteroData, dict[str, Any]]:
         raw = self.read()
+        raw.check()
         data = raw.data
-        self._check_sizes(raw)
         items: dict[str, Any] = {
             'image': raw.entity_images,
             'text': raw.entity_texts,
@@ -249,6 +287,7 @@ class MultimodalDataset(InMemoryDataset):
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
         given = self._given_features(raw)
+        cache = None if self._in_memory else Path(self.root) / 'features'
         for modality, encoder in self._encoders.items():
             if encoder is not None:
                 add_features(
@@ -256,7 +295,7 @@ class MultimodalDataset(InMemoryDataset):
                     modality,
                     items[modality],
                     encoder,
-                    None if self._in_memory else Path(self.root) / 'features',
+                    cache,
                     self.force_reload,
                     raw.findings,
                 )
@@ -279,36 +318,14 @@ class MultimodalDataset(InMemoryDataset):
         return data, meta
 
     def _given_features(self, raw: RawGraph) -> dict[str, tuple[Tensor, ...]]:
-        # An id is sure, a readable name may be the id of somebody else.
-        aliases = [
-            [*(raw.aliases[index] if raw.aliases else ()), name]
-            for index, name in enumerate(raw.entity_names)
-        ]
         given: dict[str, tuple[Tensor, ...]] = {}
         for modality, path in self._feature_files.items():
-            table = read_features(path)
-            x, entity, findings = align(table, aliases, str(path))
+            x, entity, findings = align(
+                read_features(path), raw.all_names(), str(path)
+            )
             raw.findings.extend(findings)
             given[modality] = x, entity
         return given
-
-    def _check_sizes(self, raw: RawGraph) -> None:
-        entities = graph.num_entities(raw.data)
-        for what, values, size in (
-            ('entity_names', raw.entity_names, entities),
-            ('entity_texts', raw.entity_texts, entities),
-            ('entity_images', raw.entity_images, entities),
-            (
-                'relation_names',
-                raw.relation_names,
-                graph.num_relations(raw.data),
-            ),
-        ):
-            if len(values) != size:
-                raise DatasetError(
-                    f'{type(self).__name__}: {what} has {len(values)} '
-                    f'entries, the graph needs {size}'
-                )
 
     @property
     def entity_names(self) -> list[str]:
@@ -353,20 +370,21 @@ class MultimodalDataset(InMemoryDataset):
         return dict(self._meta['coverage'])
 
 
-def _check_encoder(modality: str, encoder: Any) -> None:
-    if encoder is None:
-        return
-    if (
-        isinstance(encoder, type)
-        or not callable(encoder)
-        or not isinstance(getattr(encoder, 'name', None), str)
-        or not isinstance(getattr(encoder, 'out_channels', None), int)
-    ):
+def _name_of(step: Callable[..., Any] | None) -> str:
+    # Names a stored graph; that of another function must not be taken for it.
+    name = repr(step)
+    if ' at 0x' in name:
         raise TypeError(
-            f'{modality}_encoder must be callable, with a name and '
-            f'out_channels, such as an object of dsom_pyg.encoders; got '
-            f'{encoder!r}'
+            f'pre_transform={name} has no repr of its own, so its stored '
+            f'graph could not be told from that of another function: pass '
+            f'an object of a class with a __repr__ that tells its settings, '
+            f'such as a @dataclass, or root=None to store nothing'
         )
+    return name
+
+
+def _hash(path: Path) -> str:
+    return hash_file(path) if path.exists() else 'missing'
 
 
 def _share(values: Sequence[object]) -> float:

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from typing_extensions import Unpack
+
+from dsom_pyg.datasets.base import MultimodalDataset, Options, RawGraph
 from dsom_pyg.datasets.errors import DatasetError, error_at, unknown_name
 from dsom_pyg.datasets.text import (
     index_names,
@@ -15,7 +16,7 @@ from dsom_pyg.datasets.text import (
     read_lines,
     read_table,
 )
-from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
+from dsom_pyg.encoders import ImageStatistics, TfidfText
 from dsom_pyg.graph import make_data
 
 PACKAGE = 'dsom_pyg.datasets.countries_data'
@@ -41,41 +42,19 @@ class Countries(MultimodalDataset):
     Args:
         root: Folder for the processed files; with :obj:`None` a folder of
             the user's cache. (default: :obj:`None`)
-        image_encoder: Maps image paths to features; ``'default'`` is
-            ``ImageStatistics()``, :obj:`None` is no image features.
-            (default: :obj:`'default'`)
-        text_encoder: Maps texts to features; ``'default'`` is
-            ``TfidfText(out_channels=128)``, :obj:`None` is no text features.
-            (default: :obj:`'default'`)
-        transform: See :class:`MultimodalDataset`. (default: :obj:`None`)
-        pre_transform: See :class:`MultimodalDataset`.
-            (default: :obj:`None`)
-        force_reload: See :class:`MultimodalDataset`.
-            (default: :obj:`False`)
+        options: See :class:`MultimodalDataset`. By default images are
+            encoded by ``ImageStatistics()`` and texts by
+            ``TfidfText(out_channels=128)``; :obj:`None` for neither.
     """
 
     def __init__(
-        self,
-        root: str | Path | None = None,
-        image_encoder: Encoder | Literal['default'] | None = 'default',
-        text_encoder: Encoder | Literal['default'] | None = 'default',
-        transform: Callable[..., Any] | None = None,
-        pre_transform: Callable[..., Any] | None = None,
-        force_reload: bool = False,
+        self, root: str | Path | None = None, **options: Unpack[Options]
     ) -> None:
-        # Another string is refused by the base class.
-        if image_encoder == 'default':
-            image_encoder = ImageStatistics()
-        if text_encoder == 'default':
-            text_encoder = TfidfText(out_channels=128)
+        options.setdefault('image_encoder', ImageStatistics())
+        options.setdefault('text_encoder', TfidfText(out_channels=128))
         self._folder = data_folder()
         super().__init__(
-            cache_folder() / 'Countries' if root is None else root,
-            image_encoder,
-            text_encoder,
-            transform,
-            pre_transform,
-            force_reload,
+            cache_folder() / 'Countries' if root is None else root, **options
         )
 
     def identity(self) -> dict[str, Any]:
@@ -85,7 +64,7 @@ class Countries(MultimodalDataset):
         for file in files:
             digest.update(file.name.encode())
             digest.update(file.read_bytes() if file.is_file() else b'')
-        return {**super().identity(), 'files': digest.hexdigest()}
+        return {'files': digest.hexdigest()}
 
     @property
     def entity_kinds(self) -> list[str]:

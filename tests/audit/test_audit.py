@@ -17,10 +17,9 @@ from PIL import Image
 from dsom_pyg.audit import AuditReport, audit, leakage
 from dsom_pyg.audit.__main__ import main
 from dsom_pyg.audit.report import audit_raw
-from dsom_pyg.datasets import DB15K, WN9, FakeMMKG
+from dsom_pyg.datasets import DB15K, WN9, FakeMMKG, MKGFolder
 from dsom_pyg.datasets.base import Origin, RawGraph
 from dsom_pyg.datasets.features.files import save_features
-from dsom_pyg.datasets.folder import MKGFolder
 from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import SPLITS, Triples, make_data
 

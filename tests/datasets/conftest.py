@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsom_pyg.datasets.benchmarks.base import Source
+from dsom_pyg.datasets.benchmarks.download import Source
 
 
 @dataclass

@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_reads_its_files(folder: Path) -> None:
     images, texts = Recorder(), Recorder()
-    dataset = Countries(None, images, texts)
+    dataset = Countries(image_encoder=images, text_encoder=texts)
     assert dataset.entity_names == ['Norway', 'Oslo', 'Sweden']
     assert dataset.entity_kinds == ['country', 'city', 'country']
     assert dataset.relation_names == ['borders', 'capital']
@@ -69,10 +69,10 @@ def test_reads_its_files(folder: Path) -> None:
 def test_processed_in_the_cache_of_the_user(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Countries(None, None, None)
+    Countries(image_encoder=None, text_encoder=None)
     place = tmp_path / 'cache' / 'dsom_pyg' / 'Countries' / 'processed'
     assert len(list(place.iterdir())) == 1
-    Countries(tmp_path / 'root', None, None)
+    Countries(tmp_path / 'root', image_encoder=None, text_encoder=None)
     assert len(list((tmp_path / 'root' / 'processed').iterdir())) == 1
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
@@ -82,16 +82,16 @@ def test_processed_in_the_cache_of_the_user(
 
 @pytest.mark.parametrize('name', ['texts.tsv', 'images/NO.png'])
 def test_changed_files_are_read_again(folder: Path, name: str) -> None:
-    first = Countries(None, None, Recorder())
+    first = Countries(image_encoder=None, text_encoder=Recorder())
     assert len(list(Path(first.processed_dir).iterdir())) == 1
     path = folder / name
     path.write_bytes(path.read_bytes().replace(b'fjord', b'river') + b'\n')
     if name == 'texts.tsv':
         path.write_bytes(path.read_bytes().rstrip() + b'\n')
-        again = Countries(None, None, Recorder())
+        again = Countries(image_encoder=None, text_encoder=Recorder())
         assert again.entity_texts[1][0] == 'by a river'
     else:
-        again = Countries(None, None, Recorder())
+        again = Countries(image_encoder=None, text_encoder=Recorder())
     assert len(list(Path(again.processed_dir).iterdir())) == 2
 
 
@@ -115,7 +115,7 @@ def test_bad_files(
 ) -> None:
     (folder / name).write_text(content, encoding='utf-8')
     with pytest.raises(DatasetError, match=message):
-        Countries(tmp_path / 'root', None, None)
+        Countries(tmp_path / 'root', image_encoder=None, text_encoder=None)
     assert not list((tmp_path / 'root').rglob('*.safetensors'))
 
 
@@ -143,7 +143,7 @@ def test_missing_files(
 
 
 def test_the_bundled_graph(tmp_path: Path) -> None:
-    dataset = Countries(tmp_path, None, None)
+    dataset = Countries(tmp_path, image_encoder=None, text_encoder=None)
     data = dataset[0]
     assert 1_500 <= dataset.num_entities <= 3_000
     parts = [get_split(data, split) for split in SPLITS]

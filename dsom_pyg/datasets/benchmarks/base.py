@@ -1,52 +1,33 @@
 """What the public benchmarks share: sources, id files, image folders."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 import torch
-from torch_geometric.data import HeteroData
+from typing_extensions import Unpack
 
-from dsom_pyg.datasets.base import MultimodalDataset, Origin, RawGraph
-from dsom_pyg.datasets.benchmarks.download import fetch
+from dsom_pyg.datasets.base import (
+    MultimodalDataset,
+    Options,
+    Origin,
+    RawGraph,
+)
+from dsom_pyg.datasets.benchmarks.download import Source, fetch
 from dsom_pyg.datasets.benchmarks.openke import read_id_triples, read_ids
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.files import READERS
 from dsom_pyg.datasets.features.images import find_images, list_images
-from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import unique_names
-from dsom_pyg.encoders import Encoder
+from dsom_pyg.datasets.text import read_table
 from dsom_pyg.graph import SPLITS, Triples, make_data
 
-FILES = ('train2id.txt', 'valid2id.txt', 'test2id.txt')
-NATIVE = (
-    'https://raw.githubusercontent.com/zjukg/NATIVE/'
-    'c72291c3d571b36c754897935d21718aa4568fe7/benchmarks'
-)
-OPENKE = (
-    'https://raw.githubusercontent.com/thunlp/OpenKE/'
-    '64c4ec8157abfc39112772e9825a349091da45f1/benchmarks'
-)
-IMF = (
-    'https://raw.githubusercontent.com/HestiaSky/IMF-Pytorch/'
-    'df883e4a60f9e32b22888a0d15719fcf0cb03250/dataset'
-)
-MMKB = (
-    'https://raw.githubusercontent.com/mniepert/mmkb/'
-    'dc1c89cac110ddbb9944d6ed5ab2b3c2339d320c'
-)
+# Rows of benchmark, file, size in bytes, SHA-256 and address.
+SOURCES = Path(__file__).with_name('sources.tsv')
 
 
-class Source(NamedTuple):
-    r"""Where a raw file comes from, and which one it must be."""
-
-    url: str
-    sha256: str
-    size: int
-
-
-class IdGraph(NamedTuple):
+class Keys(NamedTuple):
     r"""The keys of entities and relations, and the distributed splits."""
 
     entities: list[str]
@@ -62,169 +43,155 @@ class Texts(NamedTuple):
     described: list[bool]
 
 
+class BenchmarkOptions(Options, total=False):
+    r"""The options of every benchmark, see :class:`Benchmark`."""
+
+    images: str | Path | None
+
+
 class Benchmark(MultimodalDataset):
     r"""A public benchmark, downloaded from where it is published.
 
-    Its images may not be redistributed; each dataset says where people get
+    Its images may not be redistributed; each dataset says where to get
     them. They are taken from a folder that holds, for each entity, a folder
     with any number of files or one file, named after the entity's name, its
     id, or its index in the image list that the benchmark publishes.
 
-    A subclass lists its :attr:`sources` and says what entities are called.
+    A new benchmark adds its files to ``sources.tsv`` and overrides
+    :meth:`read_texts` and, if files call entities by more than their keys,
+    :meth:`aliases`.
 
     Args:
         root: Folder for raw and processed files.
-        image_encoder: See :class:`MultimodalDataset`.
-            (default: :obj:`None`)
-        text_encoder: See :class:`MultimodalDataset`. (default: :obj:`None`)
-        transform: See :class:`MultimodalDataset`. (default: :obj:`None`)
-        pre_transform: See :class:`MultimodalDataset`.
-            (default: :obj:`None`)
-        force_reload: See :class:`MultimodalDataset`.
-            (default: :obj:`False`)
         images: A folder of images, or a file of image features that
             :func:`~dsom_pyg.datasets.read_features` can read.
             (default: the folder ``<root>/images``)
-        features: See :class:`MultimodalDataset`. (default: :obj:`None`)
+        options: See :class:`MultimodalDataset`.
     """
 
     sources: ClassVar[Mapping[str, Source]] = {}
+    # The files of the splits, and the line of their first triple.
+    split_files: ClassVar = ('train2id.txt', 'valid2id.txt', 'test2id.txt')
+    first_line: ClassVar[int] = 2
 
     def __init__(
         self,
         root: str | Path,
-        image_encoder: Encoder | None = None,
-        text_encoder: Encoder | None = None,
-        transform: Callable[..., Any] | None = None,
-        pre_transform: Callable[..., Any] | None = None,
-        force_reload: bool = False,
+        *,
         images: str | Path | None = None,
-        features: Mapping[str, str | Path] | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self._images = None if images is None else Path(images).expanduser()
         if self._images and self._images.suffix.lower() in READERS:
-            features = {**(features or {}), 'image': self._images}
+            features = options.get('features') or {}
+            options['features'] = {**features, 'image': self._images}
             self._images = None
         elif self._images and not self._images.is_dir():
             raise DatasetError(
                 f"images='{images}' is neither a folder nor a file of "
                 f'features ({", ".join(READERS)})'
             )
-        super().__init__(
-            root,
-            image_encoder,
-            text_encoder,
-            transform,
-            pre_transform,
-            force_reload,
-            features,
+        super().__init__(root, **options)
+
+    def read_keys(self) -> Keys:
+        r"""Keys and triples, by default from files of the OpenKE layout."""
+        entities = read_ids(self.raw('entity2id.txt'))
+        relations = read_ids(self.raw('relation2id.txt'))
+        train, val, test = (
+            read_id_triples(self.raw(name), len(entities), len(relations))
+            for name in self.split_files
         )
+        return Keys(entities, relations, (train, val, test))
+
+    def read_texts(self, keys: list[str]) -> Texts:
+        r"""Names and texts of the entities. To be overridden."""
+        raise NotImplementedError
+
+    def aliases(self, keys: list[str]) -> list[list[str]]:
+        r"""What files may call each entity, apart from its name."""
+        return [[key] for key in keys]
+
+    def name_relations(self, keys: list[str]) -> list[str]:
+        r"""A readable name for each relation; by default its key."""
+        return keys
+
+    def raw(self, name: str) -> Path:
+        r"""Where a raw file lies."""
+        return Path(self.raw_dir) / name
 
     @property
     def raw_file_names(self) -> list[str]:
         return list(self.sources)
 
     def identity(self) -> dict[str, Any]:
-        hashes = {name: self.sources[name].sha256 for name in self.sources}
-        identity = {**super().identity(), 'sources': hashes}
-        if self._wants_images:
+        hashes = {name: each.sha256 for name, each in self.sources.items()}
+        identity: dict[str, Any] = {'sources': hashes}
+        if self._looks_for_images:
             identity['images'] = list_images(self._image_root)
         return identity
 
     def download(self) -> None:
         for name, source in self.sources.items():
-            fetch(source.url, source.sha256, self._raw(name), source.size)
+            fetch(source, self.raw(name))
 
     def read(self) -> RawGraph:
-        entities, relations, splits = self._read_ids()
-        names, texts, described = self._read_texts(entities)
-        names = unique_names(names, entities)
-        aliases = self._aliases(entities)
-        images, findings = self._find_images(names, aliases)
-        return RawGraph(
-            self._make_data(len(entities), len(relations), splits),
-            names,
-            self._name_relations(relations),
+        entities, relations, splits = self.read_keys()
+        names, texts, described = self.read_texts(entities)
+        raw = RawGraph(
+            make_data(len(entities), len(relations), *splits),
+            unique_names(names, entities),
+            self.name_relations(relations),
             texts,
-            images,
+            [[] for _ in entities],
             described,
-            findings=findings,
-            origins=self._origins(splits),
-            aliases=aliases,
+            origins={
+                split: Origin(
+                    self.raw(name),
+                    torch.arange(part.edge_type.numel()) + self.first_line,
+                )
+                for split, name, part in zip(
+                    SPLITS, self.split_files, splits, strict=True
+                )
+            },
+            aliases=self.aliases(entities),
         )
-
-    def _read_ids(self) -> IdGraph:
-        entities = read_ids(self._raw('entity2id.txt'))
-        relations = read_ids(self._raw('relation2id.txt'))
-        train, val, test = (
-            read_id_triples(self._raw(name), len(entities), len(relations))
-            for name in self._files
-        )
-        return IdGraph(entities, relations, (train, val, test))
-
-    def _make_data(
-        self, entities: int, relations: int, splits: tuple[Triples, ...]
-    ) -> HeteroData:
-        return make_data(entities, relations, *splits)
-
-    def _read_texts(self, keys: list[str]) -> Texts:
-        raise NotImplementedError
-
-    def _name_relations(self, keys: list[str]) -> list[str]:
-        return keys
-
-    def _aliases(self, keys: list[str]) -> list[list[str]]:
-        # What files may call each entity, apart from its name.
-        return [[key] for key in keys]
-
-    # The files of the splits, and the line of their first triple: by default
-    # the number of triples stands above them.
-    _files: ClassVar[tuple[str, str, str]] = FILES
-    _first_line: ClassVar[int] = 2
-
-    def _origins(self, splits: tuple[Triples, ...]) -> dict[str, Origin]:
-        return {
-            split: Origin(
-                self._raw(name),
-                torch.arange(part.edge_type.numel()) + self._first_line,
-            )
-            for split, name, part in zip(
-                SPLITS, self._files, splits, strict=True
-            )
-        }
-
-    def _raw(self, name: str) -> Path:
-        return Path(self.raw_dir) / name
+        if self._looks_for_images:
+            self._add_images(raw)
+        return raw
 
     @property
     def _image_root(self) -> Path:
         return self._images or Path(self.root) / 'images'
 
     @property
-    def _wants_images(self) -> bool:
-        return self._needs_images or self._image_root.is_dir()
-
-    @property
     def _needs_images(self) -> bool:
         return self._images is not None or self._encoders['image'] is not None
 
-    def _find_images(
-        self, names: list[str], aliases: list[list[str]]
-    ) -> tuple[list[list[Path]], Findings]:
-        if not self._wants_images:
-            return [[] for _ in names], Findings()
+    @property
+    def _looks_for_images(self) -> bool:
+        return self._needs_images or self._image_root.is_dir()
+
+    def _add_images(self, raw: RawGraph) -> None:
         root = self._image_root
-        called = [[n, *a] for n, a in zip(names, aliases, strict=True)]
-        images, findings = find_images(root, called)
-        if not any(images) and self._needs_images:
-            example = next(a[-1] for a in aliases if a)
+        raw.entity_images, findings = find_images(root, raw.all_names())
+        raw.findings.extend(findings)
+        if not any(raw.entity_images) and self._needs_images:
+            example = next(a[-1] for a in raw.aliases or [] if a)
             raise DatasetError(
                 f"{type(self).__name__} comes without images, and '{root}' "
                 f'holds none of its entities: put them into one folder for '
                 f"each, such as '{root / example}', or pass "
                 f'image_encoder=None'
             )
-        return images, findings
+
+
+def sources_of(benchmark: str) -> dict[str, Source]:
+    r"""The files of a benchmark, by their local name."""
+    return {
+        file: Source(url, sha256, int(size))
+        for name, file, size, sha256, url in read_table(SOURCES, 5)
+        if name == benchmark
+    }
 
 
 def dbpedia_title(uri: str) -> str:

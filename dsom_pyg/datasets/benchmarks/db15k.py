@@ -2,35 +2,36 @@
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from typing_extensions import Unpack
 
-from dsom_pyg.datasets.base import Origin
+from dsom_pyg.datasets.base import RawGraph
 from dsom_pyg.datasets.benchmarks.base import (
-    IMF,
-    MMKB,
-    NATIVE,
     Benchmark,
-    Source,
+    BenchmarkOptions,
     Texts,
     dbpedia_title,
     local_title,
     name_and_description,
+    sources_of,
 )
 from dsom_pyg.datasets.names import local_name, unique_names
 from dsom_pyg.datasets.text import read_table
-from dsom_pyg.encoders import Encoder
 from dsom_pyg.graph import (
     EDGE,
+    SPLITS,
     Triples,
     concat,
+    get_split,
     hold_out,
     make_data,
+    num_entities,
+    num_relations,
     set_split,
 )
 
@@ -60,76 +61,20 @@ class DB15K(Benchmark):
         root: Folder for raw and processed files.
         split: ``'clean'`` or ``'distributed'``; the latter warns.
             (default: :obj:`'clean'`)
-        image_encoder: See :class:`MultimodalDataset`.
-            (default: :obj:`None`)
-        text_encoder: See :class:`MultimodalDataset`. (default: :obj:`None`)
-        transform: See :class:`MultimodalDataset`. (default: :obj:`None`)
-        pre_transform: See :class:`MultimodalDataset`.
-            (default: :obj:`None`)
-        force_reload: See :class:`MultimodalDataset`.
-            (default: :obj:`False`)
-        images: A folder of images or a file of image features, see
-            :class:`Benchmark`. (default: ``<root>/images``)
-        features: See :class:`MultimodalDataset`. (default: :obj:`None`)
+        options: See :class:`Benchmark`.
 
     Raises:
         ValueError: The split is unknown.
     """
 
-    sources = {
-        'entity2id.txt': Source(
-            f'{NATIVE}/DB15K/entity2id.txt',
-            '8f8d070f1bb24d07ed3050e4e4e780cb7f2245d0b14db3346e8db4fa55981728',
-            674491,
-        ),
-        'relation2id.txt': Source(
-            f'{NATIVE}/DB15K/relation2id.txt',
-            '25e5a975ee079dbd5b8d22ffe23575a9e3135d263e0a3763224777bf526c1a74',
-            12591,
-        ),
-        'train2id.txt': Source(
-            f'{NATIVE}/DB15K/train2id.txt',
-            'd41f9b9ab5c0e6eed393e0f93febb4258dc02e5e4a4e2a99c49410d167522804',
-            1030308,
-        ),
-        'valid2id.txt': Source(
-            f'{NATIVE}/DB15K/valid2id.txt',
-            'dc7ed39aa14e35a2f7ac09a0ff046067ee0e0d7953f8a204f04e7c09776095b1',
-            127702,
-        ),
-        'test2id.txt': Source(
-            f'{NATIVE}/DB15K/test2id.txt',
-            '15f28535d04f3711b739a49d824f2346167384283cde57123376392d418ad6de',
-            128692,
-        ),
-        'entity2fb.txt': Source(
-            f'{IMF}/DB15K/entity2fb.txt',
-            '8acb86460088483c96cc2735da79a57943f33d5fbb9b99f0983458c253538c7b',
-            799866,
-        ),
-        'entity2wikidata.json': Source(
-            f'{IMF}/FB15K/entity2wikidata.json',
-            '80e74bb002fb9ca0ecd3d63879a3a51121db855d312a101917a1ffb6aed2fea9',
-            3927931,
-        ),
-        'DB15K_ImageIndex.txt': Source(
-            f'{MMKB}/DB15K/DB15K_ImageIndex.txt',
-            'fcd2f034111388af8ae3fc58e15822d85b02d9d043b5191b4b0ffa0a622bd29b',
-            749759,
-        ),
-    }
+    sources = sources_of('DB15K')
 
     def __init__(
         self,
         root: str | Path,
+        *,
         split: Literal['clean', 'distributed'] = 'clean',
-        image_encoder: Encoder | None = None,
-        text_encoder: Encoder | None = None,
-        transform: Callable[..., Any] | None = None,
-        pre_transform: Callable[..., Any] | None = None,
-        force_reload: bool = False,
-        images: str | Path | None = None,
-        features: Mapping[str, str | Path] | None = None,
+        **options: Unpack[BenchmarkOptions],
     ) -> None:
         if split not in ('clean', 'distributed'):
             raise ValueError(
@@ -145,38 +90,23 @@ class DB15K(Benchmark):
                 stacklevel=2,
             )
         self.split = split
-        super().__init__(
-            root,
-            image_encoder,
-            text_encoder,
-            transform,
-            pre_transform,
-            force_reload,
-            images,
-            features,
-        )
+        super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), 'split': self.split}
 
-    def _make_data(
-        self, entities: int, relations: int, splits: tuple[Triples, ...]
-    ) -> HeteroData:
-        if self.split == 'distributed':
-            return super()._make_data(entities, relations, splits)
-        train, val, test = splits
-        data = make_data(entities, relations, train, None, test)
-        data, held_out = hold_out(data, 0.05, seed=0)
-        set_split(data, 'val', held_out)
-        only = only_in(val, concat(train, test), entities, relations)
-        data[EDGE].filter_edge_index = only.edge_index
-        data[EDGE].filter_edge_type = only.edge_type
-        return data
+    def read(self) -> RawGraph:
+        raw = super().read()
+        if self.split == 'clean':
+            raw.data = _clean(raw.data)
+            # The splits were drawn anew, so their triples have no lines.
+            raw.origins = {}
+        return raw
 
-    def _read_texts(self, keys: list[str]) -> Texts:
-        rows = read_table(self._raw('entity2fb.txt'), 3, ' ')
+    def read_texts(self, keys: list[str]) -> Texts:
+        rows = read_table(self.raw('entity2fb.txt'), 3, ' ')
         freebase = {uri: mid for uri, mid, _ in rows}
-        path = self._raw('entity2wikidata.json')
+        path = self.raw('entity2wikidata.json')
         wikidata = json.loads(path.read_text(encoding='utf-8'))
         names = [dbpedia_title(key.strip('<>')) for key in keys]
         about = [
@@ -189,36 +119,44 @@ class DB15K(Benchmark):
         ]
         return Texts(names, texts, [bool(words) for words in about])
 
-    def _name_relations(self, keys: list[str]) -> list[str]:
+    def name_relations(self, keys: list[str]) -> list[str]:
         uris = [key.strip('<>') for key in keys]
         return unique_names([local_name(uri) for uri in uris], uris)
 
-    def _aliases(self, keys: list[str]) -> list[list[str]]:
-        index = dict(read_table(self._raw('DB15K_ImageIndex.txt'), 2))
+    def aliases(self, keys: list[str]) -> list[list[str]]:
+        index = dict(read_table(self.raw('DB15K_ImageIndex.txt'), 2))
         uris = [key.strip('<>') for key in keys]
         return [
             [key, uri, local_title(uri), *filter(None, [index.get(key)])]
             for key, uri in zip(keys, uris, strict=True)
         ]
 
-    def _origins(self, splits: tuple[Triples, ...]) -> dict[str, Origin]:
-        # A clean split is drawn anew: its triples have no lines.
-        return super()._origins(splits) if self.split == 'distributed' else {}
+
+def _clean(data: HeteroData) -> HeteroData:
+    entities, relations = num_entities(data), num_relations(data)
+    train, val, test = (get_split(data, name) for name in SPLITS)
+    data = make_data(entities, relations, train, None, test)
+    data, held_out = hold_out(data, 0.05, seed=0)
+    set_split(data, 'val', held_out)
+    only = only_in(val, concat(train, test), entities, relations)
+    data[EDGE].filter_edge_index = only.edge_index
+    data[EDGE].filter_edge_type = only.edge_type
+    return data
 
 
 def only_in(
-    part: Triples, others: Triples, num_entities: int, num_relations: int
+    part: Triples, others: Triples, entities: int, relations: int
 ) -> Triples:
     r"""The distinct triples of :obj:`part` that :obj:`others` lacks."""
 
     def code(triples: Triples) -> Tensor:
-        query = triples.head * num_relations + triples.edge_type
-        return query * num_entities + triples.tail
+        query = triples.head * relations + triples.edge_type
+        return query * entities + triples.tail
 
     codes = torch.unique(code(part))
     codes = codes[~torch.isin(codes, code(others))]
-    query = codes // num_entities
+    query = codes // entities
     return Triples(
-        torch.stack([query // num_relations, codes % num_entities]),
-        query % num_relations,
+        torch.stack([query // relations, codes % entities]),
+        query % relations,
     )

@@ -40,6 +40,21 @@ class Encoded(NamedTuple):
     failures: dict[int, str]
 
 
+def check_encoder(modality: str, encoder: object) -> None:
+    r"""Raise :class:`TypeError` unless an object can encode."""
+    if (
+        isinstance(encoder, type)
+        or not callable(encoder)
+        or not isinstance(getattr(encoder, 'name', None), str)
+        or not isinstance(getattr(encoder, 'out_channels', None), int)
+    ):
+        raise TypeError(
+            f'{modality}_encoder must be callable, with a name and '
+            f'out_channels, such as an object of dsom_pyg.encoders; got '
+            f'{encoder!r}'
+        )
+
+
 def encode_items(
     encoder: Encoder,
     items: Sequence[str] | Sequence[Path],
@@ -86,7 +101,10 @@ def encode_items(
         cache.clear()
     rows = cache.load() if cache else {}
     # The first item of each content that is not cached.
-    todo = {key: at for at, key in reversed(keys.items()) if key not in rows}
+    todo: dict[bytes, int] = {}
+    for at, key in keys.items():
+        if key not in rows:
+            todo.setdefault(key, at)
     broken = _encode_missing(encoder, items, todo, rows, cache, chunk)
     for at, key in list(keys.items()):
         if key in broken:
@@ -108,7 +126,7 @@ def _encode_missing(
 ) -> dict[bytes, str]:
     # Fills `rows`; returns why some could not be encoded.
     broken: dict[bytes, str] = {}
-    order = sorted(todo, key=todo.__getitem__)
+    order = list(todo)
     with tqdm(
         total=len(order), desc=encoder.name, unit='item', disable=None
     ) as bar:
@@ -121,34 +139,16 @@ def _encode_missing(
                 cache.add(good, x)
             rows.update(zip(good, x, strict=True))
             bar.update(len(part))
-    if cache:
-        cache.merge()
     return broken
-
-
-def file_digest(path: Path) -> str:
-    r"""SHA-256 of a file, or ``'missing'``."""
-    digest = hashlib.sha256()
-    try:
-        with path.open('rb') as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except FileNotFoundError:
-        return 'missing'
-    return digest.hexdigest()
 
 
 def _key(item: str | Path) -> bytes:
     # The first byte keeps a text apart from a file that holds it.
     if isinstance(item, Path):
-        digest = hashlib.sha256(b'f')
-        with item.open('rb') as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.digest()
-    return hashlib.sha256(
-        b't' + item.encode('utf-8', 'surrogatepass')
-    ).digest()
+        content = b'f' + item.read_bytes()
+    else:
+        content = b't' + item.encode('utf-8', 'surrogatepass')
+    return hashlib.sha256(content).digest()
 
 
 def _encode(

@@ -1,7 +1,6 @@
 """Feature files that people already hold, read without running code."""
 
 import json
-import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -11,15 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.names import spellings
+from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.text import read_lines
-from dsom_pyg.files import whole_or_nothing
+from dsom_pyg.files import DamagedFile, load_tensors, save_tensors
 
 # What the two arrays of a file may be called.
 MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')
@@ -118,9 +115,8 @@ def save_features(
         raise ValueError(
             f'need features [n, d] and n names, got {list(x.shape)}{got}'
         )
-    metadata = {} if names is None else {'names': json.dumps(list(names))}
-    with whole_or_nothing(path) as temporary:
-        save_file({'x': x.contiguous()}, temporary, metadata)
+    header = {} if names is None else {'names': json.dumps(list(names))}
+    save_tensors(path, {'x': x}, header)
 
 
 def align(
@@ -128,12 +124,13 @@ def align(
 ) -> tuple[Tensor, Tensor, Findings]:
     r"""Give every row to its entity.
 
-    Rows that are zero throughout stand for a missing feature, as is the
-    habit in such files, and are left out.
+    A row of zeros stands for a missing feature, as is the custom in such
+    files, and is left out. Names mean entities by
+    :class:`~dsom_pyg.datasets.names.NameIndex`.
 
     Args:
         table: The features.
-        aliases: What each entity may be called: its name, its id, ...
+        aliases: What each entity may be called, the surest alias first.
         what: Where the features come from, for messages.
 
     Returns:
@@ -178,38 +175,21 @@ def _entities(
     what: str,
     findings: Findings,
 ) -> Tensor:
-    # Exact names win over their other spellings, earlier aliases over later.
-    ids: dict[str, int] = {}
-    shared = set()
-    for exact in (True, False):
-        for place in range(max(map(len, aliases))):
-            for index, group in enumerate(aliases):
-                for word in _words(group[place : place + 1], exact):
-                    if exact and ids.get(word, index) != index:
-                        shared.add(word)
-                    ids.setdefault(word, index)
-    names = [unicodedata.normalize('NFC', name) for name in names]
-    for name in shared.intersection(names):
-        owner = aliases[ids[name]][0]
-        findings.add(
-            'feature of several entities', f'{name!r} goes to {owner!r}', what
+    index = NameIndex(aliases)
+    owners = {name: index.owners(name) for name in names}
+    if not any(owners.values()):
+        raise DatasetError(
+            f'{what}: none of its names is an entity; it has {names[0]!r}, '
+            f'the graph {aliases[0][0]!r}'
         )
-    found = [ids.get(name, -1) for name in names]
-    if -1 in found:
-        strange = [n for n, i in zip(names, found, strict=True) if i < 0]
-        if len(strange) == len(names):
-            raise DatasetError(
-                f'{what}: none of its names is an entity; it has '
-                f'{strange[0]!r}, the graph {aliases[0][0]!r}'
-            )
-        for name in strange:
+    for name, found in owners.items():
+        if not found:
             findings.add('feature of no entity', repr(name), what)
-    return torch.tensor(found, dtype=torch.long)
-
-
-def _words(group: Sequence[str], exact: bool) -> list[str]:
-    words = [spelling for alias in group for spelling in spellings(alias)]
-    return words[: len(group)] if exact else words
+        elif len(found) > 1:
+            owner = aliases[found[0]][0]
+            message = f'{name!r} goes to {owner!r}'
+            findings.add('feature of several entities', message, what)
+    return torch.tensor([next(iter(owners[name]), -1) for name in names])
 
 
 def _to_table(path: Path, content: Any) -> FeatureTable:
@@ -280,16 +260,16 @@ def _word(path: Path, value: Any) -> str:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        with safe_open(str(path), framework='pt') as file:
-            content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            names = (file.metadata() or {}).get('names')
-        if names is not None:
-            content['names'] = json.loads(names)
-    except FileNotFoundError as error:  # it is there, see `read_features`
+        tensors, header = load_tensors(path)
+    except DamagedFile as error:
+        raise DatasetError(str(error)) from error
+    except OSError as error:  # it exists, see `read_features`
         raise DatasetError(f'{path} may not be read: no permission') from error
-    except (SafetensorError, ValueError) as error:
+    try:
+        given = json.loads(header.get('names', 'null'))
+    except ValueError as error:
         raise DatasetError(f'{path} is damaged: {error}') from error
-    return content
+    return tensors if given is None else {**tensors, 'names': given}
 
 
 def _read_numpy(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Features in a graph: node types of their own, tied to entities."""
+"""Graphs with features: node types of their own, and files of them."""
 
 import json
 import warnings
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -17,7 +15,7 @@ from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.encode import encode_items
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder
-from dsom_pyg.files import whole_or_nothing
+from dsom_pyg.files import load_tensors, save_tensors
 
 # Where a processed file holds names and numbers.
 JSON_KEY = 'json'
@@ -122,7 +120,7 @@ def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
         values: dict[str, Any] = {}
         for key, value in store.items():
             if isinstance(value, Tensor):
-                tensors[f'{number}.{key}'] = value.cpu().contiguous().clone()
+                tensors[f'{number}.{key}'] = value
             elif isinstance(value, str | int | float | None):
                 values[key] = value
             else:
@@ -137,8 +135,7 @@ def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
     text = json.dumps({'stores': stores, 'meta': meta}, ensure_ascii=False)
     raw = bytearray(text.encode('utf-8', 'surrogatepass'))
     tensors[JSON_KEY] = torch.frombuffer(raw, dtype=torch.uint8)
-    with whole_or_nothing(path) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(path, tensors)
 
 
 def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
@@ -149,24 +146,25 @@ def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
     """
     data = HeteroData()
     try:
-        with safe_open(str(path), framework='pt') as file:
-            raw = file.get_tensor(JSON_KEY).numpy().tobytes()
-            header = json.loads(raw.decode('utf-8', 'surrogatepass'))
-            for number, entry in enumerate(header['stores']):
-                key = entry['key']
-                # The global store of a HeteroData has no key.
-                store = (
-                    data
-                    if key is None
-                    else data[key if isinstance(key, str) else tuple(key)]
-                )
-                for name, value in entry['values'].items():
-                    store[name] = value
-                prefix = f'{number}.'
-                for name in file.keys():  # noqa: SIM118
-                    if name.startswith(prefix):
-                        store[name[len(prefix) :]] = file.get_tensor(name)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        tensors, _ = load_tensors(path)
+        raw = tensors.pop(JSON_KEY).numpy().tobytes()
+        header = json.loads(raw.decode('utf-8', 'surrogatepass'))
+        stores = []
+        for entry in header['stores']:
+            key = entry['key']
+            # The global store of a HeteroData has no key.
+            store = (
+                data
+                if key is None
+                else data[key if isinstance(key, str) else tuple(key)]
+            )
+            for name, value in entry['values'].items():
+                store[name] = value
+            stores.append(store)
+        for name, tensor in tensors.items():
+            number, _, key = name.partition('.')
+            stores[int(number)][key] = tensor
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DatasetError(
             f"cannot read the processed file '{path}' ({error}); delete it "
             f'or pass force_reload=True'

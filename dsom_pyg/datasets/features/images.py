@@ -1,20 +1,18 @@
-"""Images of entities in a folder of one's own."""
+"""Which image files there are, and whose they are."""
 
 import os
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.names import spellings
+from dsom_pyg.datasets.names import NameIndex
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 # What file managers and archivers leave behind.
 JUNK = ('thumbs.db', 'desktop.ini', '__macosx')
-
-Claims = dict[str, list[int]]
 
 
 class ImageFile(NamedTuple):
@@ -36,26 +34,24 @@ def find_images(
 ) -> tuple[list[list[Path]], Findings]:
     r"""The images of each entity, from ``<alias>/*`` and ``<alias>.<ext>``.
 
-    A file belongs to the entity that has its folder, or its own name
-    without the suffix, among the
-    :func:`~dsom_pyg.datasets.names.spellings` of an alias. An alias as
-    it is goes before one spelled otherwise; what then still fits several
-    entities goes to the first of them, with a finding. Links that lead out
-    of the folder are not followed.
+    A file belongs to the entity that its own name without the suffix, or its
+    folder, means by :class:`~dsom_pyg.datasets.names.NameIndex`. If several
+    entities fit, the first one gets it, and a finding reports it.
 
     Args:
         root: The folder; one that does not exist holds no images.
-        aliases: What files may call each entity: its name, its id.
+        aliases: What files may call each entity, the surest alias first.
 
     Returns:
         The files of each entity in the order of their names, and what was
         noticed.
     """
     findings = Findings()
-    exact, near = _claims(aliases)
+    index = NameIndex(aliases)
     images: list[list[Path]] = [[] for _ in aliases]
     for name, _, _ in list_images(root, findings):
-        owners = _owners(name, exact) or _owners(name, near)
+        words = [os.path.splitext(name)[0], os.path.dirname(name)]
+        owners = index.owners(*filter(None, words))
         if not owners:
             findings.add(
                 'image of no entity',
@@ -79,6 +75,8 @@ def list_images(
 ) -> list[ImageFile]:
     r"""All image files below a folder, sorted by name.
 
+    Links below the folder are not followed; the folder may be one.
+
     Args:
         root: The folder; one that does not exist holds no images.
         findings: Gets a line for all that is passed over, save hidden files.
@@ -87,86 +85,31 @@ def list_images(
     if not root.is_dir():
         return []
     findings = Findings() if findings is None else findings
-    files = []
-    for name, entry in _walk(root, findings):
-        suffix = os.path.splitext(name)[1].lower()
-        if suffix in SUFFIXES and entry.is_file():
-            about = entry.stat()
-            files.append(ImageFile(name, about.st_size, about.st_mtime_ns))
-        else:
-            why = 'its suffix is not that of an image'
-            findings.add('not an image', why, root / name)
-    return sorted(files)
-
-
-def _walk(
-    root: Path, findings: Findings
-) -> Iterator[tuple[str, 'os.DirEntry[str]']]:
-    real_root = os.path.realpath(root)
-    # Names of folders below the root, and whether a link led there.
-    todo = [('', False)]
-    while todo:
-        folder, linked = todo.pop()
-        with os.scandir(root / folder) as entries:
-            inside = sorted(entries, key=lambda entry: entry.name)
-        for entry in inside:
-            if entry.name.startswith('.') or entry.name.lower() in JUNK:
+    found = []
+    for folder, folders, files in os.walk(root, onerror=_raise):
+        folders[:] = sorted(filter(_visible, folders))
+        for name in sorted(filter(_visible, [*folders, *files])):
+            path = Path(folder, name)
+            about = path.lstat()
+            image = path.suffix.lower() in SUFFIXES
+            if stat.S_ISDIR(about.st_mode):
                 continue
-            name = f'{folder}/{entry.name}' if folder else entry.name
-            link = entry.is_symlink()
-            if link and not _follow(entry, real_root, linked, findings):
-                continue
-            if entry.is_dir():
-                todo.append((name, linked or link))
+            if stat.S_ISLNK(about.st_mode):
+                why = 'is a link; put the file itself there'
+                findings.add('link not followed', why, path)
+            elif stat.S_ISREG(about.st_mode) and image:
+                below = path.relative_to(root).as_posix()
+                about_it = (about.st_size, about.st_mtime_ns)
+                found.append(ImageFile(below, *about_it))
             else:
-                yield name, entry
+                why = 'its suffix is not that of an image'
+                findings.add('not an image', why, path)
+    return sorted(found)
 
 
-def _follow(
-    entry: 'os.DirEntry[str]',
-    real_root: str,
-    linked: bool,
-    findings: Findings,
-) -> bool:
-    real = os.path.realpath(entry.path)
-    if os.path.commonpath([real, real_root]) != real_root:
-        findings.add(
-            'image outside the folder',
-            'is a link that leads out of the folder; copy the file instead',
-            entry.path,
-        )
-        return False
-    # A link in a linked folder, or up to a folder around it, could go round
-    # in circles.
-    around = os.path.realpath(os.path.dirname(entry.path)) + os.sep
-    circle = around.startswith(real + os.sep) or (linked and entry.is_dir())
-    if circle or not os.path.exists(real):
-        why = 'may lead in a circle' if circle else 'leads nowhere'
-        findings.add('link not followed', f'is a link that {why}', entry.path)
-        return False
-    return True
+def _visible(name: str) -> bool:
+    return not name.startswith('.') and name.lower() not in JUNK
 
 
-def _claims(aliases: Sequence[Sequence[str]]) -> tuple[Claims, Claims]:
-    # Who is called so exactly, and who by another spelling.
-    exact: Claims = {}
-    near: Claims = {}
-    for index, names in enumerate(aliases):
-        for alias in names:
-            first, *others = spellings(alias)
-            for table, words in ((exact, [first]), (near, others)):
-                for word in words:
-                    owners = table.setdefault(word, [])
-                    if index not in owners[-1:]:
-                        owners.append(index)
-    return exact, near
-
-
-def _owners(name: str, claims: Mapping[str, list[int]]) -> list[int]:
-    # Some file systems hand out decomposed letters.
-    name = unicodedata.normalize('NFC', name)
-    own, folder = os.path.splitext(name)[0], os.path.dirname(name)
-    found = claims.get(own, [])
-    if folder and folder in claims:
-        found = sorted({*found, *claims[folder]})
-    return found
+def _raise(error: OSError) -> None:
+    raise error

@@ -107,6 +107,12 @@ def test_db15k_distributed_warns_with_figures(
     assert len(triples(cls(tmp_path)[0], 'val')) == 1
 
 
+def test_encoders_are_given_by_name(tmp_path: Path) -> None:
+    for cls in (DB15K, MKG_W):
+        with pytest.raises(TypeError, match='positional argument'):
+            cls(tmp_path, Size())  # type: ignore[call-arg]
+
+
 def test_db15k_unknown_split(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown split 'dirty'"):
         DB15K(tmp_path, split='dirty')  # type: ignore[arg-type]
@@ -210,8 +216,8 @@ def test_wordnet_images_are_called_as_in_imagenet(
     path = tmp_path / 'photos' / name / ('' if '.' in name else 'a.jpg')
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b'.')
-    raw = WN18._aliases(WN18.__new__(WN18), ['02738741', '07745466'])
-    found, findings = find_images(tmp_path / 'photos', raw)
+    called = WN18.__new__(WN18).aliases(['02738741', '07745466'])
+    found, findings = find_images(tmp_path / 'photos', called)
     assert found == [[path], []]
     assert len(findings) == 0
 
@@ -279,7 +285,9 @@ def test_fb15k_237(publish: Callable[..., Any], tmp_path: Path) -> None:
     image = tmp_path / 'images' / 'FBIMG1' / 'a.png'
     image.parent.mkdir(parents=True)
     image.touch()
-    dataset = small(FB15k_237, publish, files)(tmp_path, Size(), Size())
+    dataset = small(FB15k_237, publish, files)(
+        tmp_path, image_encoder=Size(), text_encoder=Size()
+    )
     assert dataset.entity_names == ['Oslo (/m/a)', 'Oslo (/m/b)', '/m/c']
     assert dataset.entity_texts == [['Oslo: city'], ['Oslo'], []]
     assert dataset.relation_names == ['/l/contains', '/p/contains']

@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
-from dsom_pyg.datasets.benchmarks.download import fetch
+from dsom_pyg.datasets.benchmarks.download import Source, fetch
 from dsom_pyg.datasets.errors import DatasetError
 
 GOOD = b'what is published' * 1000
 SHA = hashlib.sha256(GOOD).hexdigest()
+
+
+def good(url: str) -> Source:
+    return Source(url, SHA, len(GOOD))
 
 
 def names(folder: Path) -> list[str]:
@@ -19,7 +23,7 @@ def names(folder: Path) -> list[str]:
 def test_good_file_appears_alone(site: Any, tmp_path: Path) -> None:
     site.answer('/a.txt', GOOD)
     path = tmp_path / 'raw' / 'a.txt'
-    fetch(f'{site.address}/a.txt', SHA, path, len(GOOD))
+    fetch(good(f'{site.address}/a.txt'), path)
     assert path.read_bytes() == GOOD
     assert names(path.parent) == ['a.txt']
 
@@ -29,7 +33,7 @@ def test_existing_file_is_verified_and_reused(
 ) -> None:
     path = tmp_path / 'a.txt'
     path.write_bytes(GOOD)
-    fetch(f'{site.address}/a.txt', SHA, path)
+    fetch(good(f'{site.address}/a.txt'), path)
     assert site.requests == []
 
 
@@ -37,7 +41,7 @@ def test_existing_wrong_file_is_replaced(site: Any, tmp_path: Path) -> None:
     site.answer('/a.txt', GOOD)
     path = tmp_path / 'a.txt'
     path.write_bytes(GOOD[:-1])
-    fetch(f'{site.address}/a.txt', SHA, path)
+    fetch(good(f'{site.address}/a.txt'), path)
     assert path.read_bytes() == GOOD
     assert names(tmp_path) == ['a.txt']
 
@@ -61,13 +65,13 @@ def test_bad_download_never_appears(
     url = f'{site.address}/a.txt'
     site.answer('/a.txt', **answer)
     with pytest.raises(DatasetError, match=words) as error:
-        fetch(url, SHA, path, len(GOOD))
+        fetch(good(url), path)
     assert url in str(error.value)
     assert 'DSOM_PYG_MIRROR' in str(error.value)
     assert names(path.parent) == []
     # A later good answer repairs it.
     site.answer('/a.txt', GOOD)
-    fetch(url, SHA, path, len(GOOD))
+    fetch(good(url), path)
     assert path.read_bytes() == GOOD
 
 
@@ -75,7 +79,7 @@ def test_wrong_hash_tells_both(site: Any, tmp_path: Path) -> None:
     other = b'other'
     site.answer('/a.txt', other)
     with pytest.raises(DatasetError) as error:
-        fetch(f'{site.address}/a.txt', SHA, tmp_path / 'a.txt', len(GOOD))
+        fetch(good(f'{site.address}/a.txt'), tmp_path / 'a.txt')
     for word in (
         SHA,
         hashlib.sha256(other).hexdigest(),
@@ -88,13 +92,16 @@ def test_wrong_hash_tells_both(site: Any, tmp_path: Path) -> None:
 def test_no_more_than_the_size_is_kept(site: Any, tmp_path: Path) -> None:
     site.answer('/a.txt', b'x' * 20_000_000)
     with pytest.raises(DatasetError) as error:
-        fetch(f'{site.address}/a.txt', SHA, tmp_path / 'a.txt', 10)
+        fetch(Source(f'{site.address}/a.txt', SHA, 10), tmp_path / 'a.txt')
     assert '20000000' not in str(error.value)
 
 
 def test_no_server(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match='cannot download') as error:
-        fetch('http://127.0.0.1:9/a.txt', SHA, tmp_path / 'a.txt')
+        fetch(
+            good('http://127.0.0.1:9/a.txt'),
+            tmp_path / 'a.txt',
+        )
     assert 'http://127.0.0.1:9/a.txt' in str(error.value)
     assert names(tmp_path) == []
 
@@ -102,7 +109,10 @@ def test_no_server(tmp_path: Path) -> None:
 def test_only_http(tmp_path: Path) -> None:
     (tmp_path / 'secret').write_bytes(GOOD)
     with pytest.raises(DatasetError, match='http'):
-        fetch(f'file://{tmp_path}/secret', SHA, tmp_path / 'a.txt')
+        fetch(
+            good(f'file://{tmp_path}/secret'),
+            tmp_path / 'a.txt',
+        )
     assert names(tmp_path) == ['secret']
 
 
@@ -114,15 +124,21 @@ def test_mirror_folder(
     held.write_bytes(GOOD)
     monkeypatch.setenv('DSOM_PYG_MIRROR', str(tmp_path / 'm'))
     path = tmp_path / 'raw' / 'a.txt'
-    fetch('https://data.example/x/a%20b.txt', SHA, path)
+    fetch(good('https://data.example/x/a%20b.txt'), path)
     assert path.read_bytes() == GOOD
     with pytest.raises(DatasetError, match=r'no file .*data\.example.*c\.txt'):
-        fetch('https://data.example/x/c.txt', SHA, tmp_path / 'raw' / 'c')
+        fetch(
+            good('https://data.example/x/c.txt'),
+            tmp_path / 'raw' / 'c',
+        )
     assert names(path.parent) == ['a.txt']
     # What a mirror holds is verified like any download.
     held.write_bytes(GOOD[:-1])
     with pytest.raises(DatasetError, match=SHA):
-        fetch('https://data.example/x/a%20b.txt', SHA, tmp_path / 'raw' / 'd')
+        fetch(
+            good('https://data.example/x/a%20b.txt'),
+            tmp_path / 'raw' / 'd',
+        )
     assert names(path.parent) == ['a.txt']
 
 
@@ -131,6 +147,9 @@ def test_mirror_address(
 ) -> None:
     site.answer('/m/data.example/x/a.txt', GOOD)
     monkeypatch.setenv('DSOM_PYG_MIRROR', f'{site.address}/m/')
-    fetch('https://data.example/x/a.txt', SHA, tmp_path / 'a.txt')
+    fetch(
+        good('https://data.example/x/a.txt'),
+        tmp_path / 'a.txt',
+    )
     assert (tmp_path / 'a.txt').read_bytes() == GOOD
     assert site.requests == ['/m/data.example/x/a.txt']

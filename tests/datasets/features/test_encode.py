@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
 from torch import Tensor
 
-from dsom_pyg.datasets.features import cache as encoding
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features import cache
 from dsom_pyg.datasets.features.encode import encode_items
 from dsom_pyg.encoders import Precomputed, UnreadableImage
+from dsom_pyg.files import load_tensors
 
 
 class Bytes:
@@ -83,7 +83,10 @@ def test_an_interrupted_encoding_goes_on(tmp_path: Path) -> None:
     x = encode_items(again, texts, tmp_path, chunk=3).x
     assert again.encoded == texts[6:]
     assert torch.equal(x, Bytes()(texts))
-    # The pieces are merged at the end.
+    # The next one that needs the pieces merges them.
+    last = Bytes()
+    assert torch.equal(encode_items(last, texts, tmp_path).x, x)
+    assert last.encoded == []
     (folder,) = tmp_path.iterdir()
     assert len(list(folder.iterdir())) == 1
 
@@ -231,14 +234,14 @@ def test_a_file_that_may_not_be_read_is_left_alone(
     encode_items(Bytes(), ['a', 'b'], tmp_path)
     (theirs,) = tmp_path.rglob('*.safetensors')
 
-    def of_others(path: str, framework: str) -> Any:
+    def of_others(path: Path) -> Any:
         # What safetensors says of a file without permission.
-        if path == str(theirs):
+        if path == theirs:
             raise FileNotFoundError(path)
-        return safe_open(path, framework=framework)
+        return load_tensors(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoding, 'safe_open', of_others)
+        patch.setattr(cache, 'load_tensors', of_others)
         mine = Bytes()
         encode_items(mine, ['a', 'c'], tmp_path)
         assert mine.encoded == ['a', 'c']
