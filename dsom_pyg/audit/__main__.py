@@ -6,13 +6,14 @@ The folder is laid out as :class:`~dsom_pyg.datasets.MKGFolder` describes.
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 from dsom_pyg.audit.report import audit_raw
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import printable
-from dsom_pyg.datasets.folder import find_files, read_labels
-from dsom_pyg.datasets.labels import number
+from dsom_pyg.datasets.own.build import build_graph
+from dsom_pyg.datasets.own.folder import read_folder
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     args = parser.parse_args(arguments)
     try:
-        raw = number(read_labels(args.folder, find_files(args.folder)))
+        table = read_folder(args.folder)
+        with warnings.catch_warnings():
+            # The report says it all.
+            warnings.simplefilter('ignore', UserWarning)
+            raw = build_graph(table)
     except (DatasetError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

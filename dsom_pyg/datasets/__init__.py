@@ -5,12 +5,16 @@ from dsom_pyg.datasets.benchmarks.db15k import DB15K
 from dsom_pyg.datasets.benchmarks.fb15k_237 import FB15k_237
 from dsom_pyg.datasets.benchmarks.mkg import MKG_W, MKG_Y
 from dsom_pyg.datasets.benchmarks.wordnet import WN9, WN18
-from dsom_pyg.datasets.convert import from_networkx, from_pandas, to_networkx
 from dsom_pyg.datasets.countries import Countries
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.datasets.features.files import read_features, save_features
-from dsom_pyg.datasets.folder import MKGFolder
-from dsom_pyg.datasets.own import LabeledGraph
+from dsom_pyg.datasets.own.base import LabeledGraph
+from dsom_pyg.datasets.own.folder import MKGFolder
+from dsom_pyg.datasets.own.frames import (
+    from_networkx,
+    from_pandas,
+    to_networkx,
+)
 
 __all__ = [
     'MultimodalDataset',

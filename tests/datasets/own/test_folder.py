@@ -3,23 +3,17 @@ import os
 import re
 import unicodedata
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.files import save_features
-from dsom_pyg.datasets.folder import MKGFolder
-from dsom_pyg.datasets.labels import Labels, number
-from dsom_pyg.datasets.names import unique_names
-from dsom_pyg.datasets.tables import Part
+from dsom_pyg.datasets.own.folder import MKGFolder
 from dsom_pyg.graph import SPLITS, get_split, pool_features
 
 Named = tuple[str, str, str]
@@ -93,7 +87,7 @@ def test_a_whole_folder(tmp_path: Path) -> None:
         },
     )
     images, texts = Names(), Names()
-    dataset = MKGFolder(root, images, texts)
+    dataset = MKGFolder(root, image_encoder=images, text_encoder=texts)
     assert dataset.entity_keys == ['/m/1', '/m/2', '/m/3']
     assert dataset.entity_names == ['Paris (/m/1)', 'France', 'Paris (/m/3)']
     assert dataset.relation_names == dataset.relation_keys == ['in']
@@ -123,7 +117,7 @@ def test_a_whole_folder(tmp_path: Path) -> None:
         'text of an unknown entity': 1,
         'image of no entity': 1,
     }
-    again = MKGFolder(root, Names(), Names())
+    again = MKGFolder(root, image_encoder=Names(), text_encoder=Names())
     assert again.entity_images == dataset.entity_images
     assert again.findings.counts == dataset.findings.counts
 
@@ -169,18 +163,6 @@ def test_draws_repeat_by_seed(tmp_path: Path) -> None:
     assert len(list((root / 'processed').iterdir())) == 4
 
 
-def test_draws_of_a_sparse_graph() -> None:
-    # Each person is the head of one triple and the tail of another.
-    triples = [(f'p{i}', 'works_at', 'c') for i in range(200)]
-    triples += [('c', 'employs', f'p{i}') for i in range(200)]
-    labels = Labels({'train': Part(triples)}, draw=('val', 'test'))
-    raw = number(labels)
-    parts = [get_split(raw.data, split) for split in SPLITS]
-    assert [len(part.edge_type) for part in parts] == [320, 40, 40]
-    assert parts[0].edge_index.unique().numel() == 201
-    assert raw.findings.counts == {}
-
-
 @pytest.mark.parametrize('missing', ['val', 'test'])
 def test_a_missing_split_is_drawn_and_the_given_one_kept(
     tmp_path: Path, missing: str
@@ -202,49 +184,6 @@ def test_senseless_shares(tmp_path: Path, split: Any) -> None:
     root = write(tmp_path, {'triples.tsv': RING})
     with pytest.raises(ValueError, match='shares of train, val and test'):
         MKGFolder(root, split=split)
-
-
-TRIPLES = st.lists(
-    st.tuples(
-        st.integers(0, 9).map(str),
-        st.integers(0, 3).map('r{}'.format),
-        st.integers(0, 9).map(str),
-    ),
-    min_size=1,
-    max_size=60,
-)
-SHARES = st.sampled_from([(0.8, 0.1, 0.1), (0.4, 0.3, 0.3), (0.9, 0, 0.1)])
-
-
-@given(TRIPLES, SHARES, st.integers(0, 3))
-def test_drawn_splits_are_covered_by_train(
-    triples: list[Named], shares: tuple[float, float, float], seed: int
-) -> None:
-    labels = Labels({'train': Part(triples)}, draw=('val', 'test'))
-    raw = number(labels, shares, seed)
-    parts = {split: get_split(raw.data, split) for split in SPLITS}
-    told = Counter(
-        (raw.entity_names[h], raw.relation_names[r], raw.entity_names[t])
-        for part in parts.values()
-        for h, t, r in zip(
-            *part.edge_index.tolist(), part.edge_type.tolist(), strict=True
-        )
-    )
-    # Each distinct triple is in one split.
-    assert told == Counter(set(triples))
-    train = parts['train']
-    for part in (parts['val'], parts['test']):
-        assert torch.isin(part.edge_index, train.edge_index).all()
-        assert torch.isin(part.edge_type, train.edge_type).all()
-    counts = raw.findings.counts
-    assert counts.get('duplicate triple', 0) == len(triples) - len(told)
-    for name, share in zip(('val', 'test'), shares[1:], strict=True):
-        wanted = round(share * len(told))
-        size = parts[name].edge_type.numel()
-        assert size <= wanted + 1
-        assert share or not size
-        # Fewer than asked for are never drawn in silence.
-        assert size >= wanted - 1 or counts['small split']
 
 
 def test_duplicates_and_self_loops_are_told_with_their_lines(
@@ -380,44 +319,6 @@ def test_readable_names(tmp_path: Path) -> None:
     assert dataset.findings.counts == {'header': 1, 'second name': 2}
 
 
-@given(
-    st.dictionaries(
-        st.text('a ()', max_size=6), st.text('a ()', max_size=4), max_size=9
-    )
-)
-def test_names_become_unique(names: dict[str, str]) -> None:
-    out = unique_names(list(names.values()), list(names))
-    assert len(set(out)) == len(names)
-    for before, after in zip(names.values(), out, strict=True):
-        assert after.startswith(before)
-    if len(set(names.values())) == len(names):
-        assert out == list(names.values())
-
-
-def test_ntriples_with_names_and_texts(tmp_path: Path) -> None:
-    pytest.importorskip('rdflib')
-    label = '<http://www.w3.org/2000/01/rdf-schema#label>'
-    comment = '<http://www.w3.org/2000/01/rdf-schema#comment>'
-    root = write(
-        tmp_path,
-        {
-            'train.nt': '<http://x/A> <http://x/r> _:b .\n'
-            f'<http://x/A> {label} "Ay"@en .\n'
-            f'<http://x/r> {label} "relates to" .\n'
-            f'<http://x/A> {comment} "the first" .\n',
-            'test.nt': '_:b <http://x/r> <http://x/A> .\n',
-            'images/A.png': '',
-        },
-    )
-    dataset = MKGFolder(root, split=(0.9, 0, 0.1))
-    assert dataset.entity_keys == ['http://x/A', '_:b']
-    assert dataset.entity_names == ['Ay', '_:b']
-    assert dataset.relation_names == ['relates to']
-    assert dataset.entity_texts == [['the first'], []]
-    assert dataset.entity_images[0] == [root / 'images' / 'A.png']
-    assert named(dataset, 'test') == [('_:b', 'relates to', 'Ay')]
-
-
 @pytest.mark.parametrize(
     ('files', 'message'),
     [
@@ -428,7 +329,7 @@ def test_ntriples_with_names_and_texts(tmp_path: Path) -> None:
         ({'triples.tsv': '', 'test.csv': ''}, "both 'test.csv' and 'tripl"),
         ({'triples.tsv': '', 'val.csv': ''}, "both 'triples.tsv' and 'val"),
         ({'val.tsv': '', 'valid.tsv': ''}, "both 'val.tsv' and 'valid.tsv'"),
-        ({'triples.tsv': ''}, 'triples.tsv: there is no training triple'),
+        ({'triples.tsv': ''}, "no training triple in 'triples.tsv'"),
         ({'train.tsv': 'head\trelation\ttail\n'}, 'no training triple'),
         ({'train.tsv': 'a\tr\tb\n', 'val.tsv': 'a\tr\n'}, 'val.tsv:1: exp'),
         ({'train.tsv': 'a\tr\tb\n', 'names.tsv': 'a\n'}, 'names.tsv:1: exp'),
@@ -546,3 +447,27 @@ def test_files_that_play_no_part_are_named(tmp_path: Path) -> None:
         "'extra.tsv' plays no part",
         "'image' plays no part",
     ]
+
+
+def test_ntriples_with_names_and_texts(tmp_path: Path) -> None:
+    pytest.importorskip('rdflib')
+    label = '<http://www.w3.org/2000/01/rdf-schema#label>'
+    comment = '<http://www.w3.org/2000/01/rdf-schema#comment>'
+    root = write(
+        tmp_path,
+        {
+            'train.nt': '<http://x/A> <http://x/r> _:b .\n'
+            f'<http://x/A> {label} "Ay"@en .\n'
+            f'<http://x/r> {label} "relates to" .\n'
+            f'<http://x/A> {comment} "the first" .\n',
+            'test.nt': '_:b <http://x/r> <http://x/A> .\n',
+            'images/A.png': '',
+        },
+    )
+    dataset = MKGFolder(root, split=(0.9, 0, 0.1))
+    assert dataset.entity_keys == ['http://x/A', '_:b']
+    assert dataset.entity_names == ['Ay', '_:b']
+    assert dataset.relation_names == ['relates to']
+    assert dataset.entity_texts == [['the first'], []]
+    assert dataset.entity_images[0] == [root / 'images' / 'A.png']
+    assert named(dataset, 'test') == [('_:b', 'relates to', 'Ay')]

@@ -13,12 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from dsom_pyg.datasets import Countries, FakeMMKG, MultimodalDataset
-from dsom_pyg.datasets.convert import from_networkx, from_pandas, to_networkx
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.folder import MKGFolder
-from dsom_pyg.datasets.labels import Labels
-from dsom_pyg.datasets.own import LabeledGraph
-from dsom_pyg.datasets.tables import Item, Part
+from dsom_pyg.datasets.own.base import LabeledGraph
+from dsom_pyg.datasets.own.folder import MKGFolder
+from dsom_pyg.datasets.own.frames import (
+    from_networkx,
+    from_pandas,
+    to_networkx,
+)
+from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.graph import EDGE, SPLITS, get_split, pool_features
 
 Named = tuple[str, str, str]
@@ -112,10 +115,10 @@ def test_texts_as_series_and_frame() -> None:
     [
         (['text', 'entity'], ('one', 'a')),
         (['Description', 'size', 'ID', 'name'], ('one', 5, 'a', None)),
-        (['id', 'title', 'about'], ('Q1', 'a', 'one')),
+        (['id', 'title', 'abstract'], ('Q1', 'a', 'one')),
+        # Two columns are taken by their places.
         (['who', 'what'], ('a', 'one')),
-        # By position where the words do not tell.
-        ([0, 1, 2], ('a', 'one', 'more')),
+        ([0, 1], ('a', 'one')),
     ],
 )
 def test_the_words_of_a_frame_of_texts(
@@ -185,30 +188,30 @@ def test_images_elsewhere_than_below_the_root(
     monkeypatch.chdir(tmp_path)
     wanted = [[tmp_path / 'pictures/a.png', tmp_path / 'c.png'], []]
     for place in (root, None):
-        labels = Labels(
-            {'train': Part([('a', 'r', 'x')])},
-            images=[Item(('a',), 'pictures/a.png'), Item(('a',), 'c.png')],
+        table = Table(
+            {'train': [Triple('a', 'r', 'x')]},
+            images=[Entry(('a',), 'pictures/a.png'), Entry(('a',), 'c.png')],
         )
-        dataset = LabeledGraph(labels, place)
+        dataset = LabeledGraph(table, place)
         assert dataset.entity_images == wanted
         again = from_networkx(to_networkx(dataset), root=place)
         assert again.entity_images == wanted
-        labels.images = []
-        labels.image_folder = Path('pictures')
-        dataset = LabeledGraph(labels, place)
+        table.images = []
+        table.image_folder = Path('pictures')
+        dataset = LabeledGraph(table, place)
         assert dataset.entity_images == [[tmp_path / 'pictures/a.png'], []]
 
 
 def test_a_new_image_in_the_folder_is_seen(tmp_path: Path) -> None:
     folder = tmp_path / 'images'
     folder.mkdir()
-    labels = Labels({'train': Part([('a', 'r', 'b')])}, image_folder=folder)
+    table = Table({'train': [Triple('a', 'r', 'b')]}, image_folder=folder)
     root = tmp_path / 'root'
-    assert LabeledGraph(labels, root).entity_images == [[], []]
+    assert LabeledGraph(table, root).entity_images == [[], []]
     image = folder / 'b.png'
     for size in (2, 3):
         Image.new('RGB', (size, size)).save(image)
-        assert LabeledGraph(labels, root).entity_images == [[], [image]]
+        assert LabeledGraph(table, root).entity_images == [[], [image]]
     assert len(list((root / 'processed').iterdir())) == 3
 
 
@@ -348,7 +351,7 @@ def test_round_trip_of_the_fake_graph() -> None:
 
 
 def test_round_trip_of_countries(tmp_path: Path) -> None:
-    dataset = Countries(tmp_path, None, None)
+    dataset = Countries(tmp_path, image_encoder=None, text_encoder=None)
     same(dataset, from_networkx(to_networkx(dataset)))
 
 
@@ -413,11 +416,11 @@ def test_round_trip_of_anything(
     [
         ('head tail kind split', 'a b likes train'),
         ('split x y z', 'train a likes b'),
-        (':START_ID :END_ID :TYPE since', 'a b likes 1990'),
-        ('start_node end_node verb', 'a b likes'),
         ('object verb subject split', 'b likes a train'),
-        ('x relation y score', 'a likes b 0.5'),
-        ('head x y score', 'a likes b 0.5'),
+        ('since Target RELATION Source', '1990 b likes a'),
+        # Three columns are taken by their places.
+        ('x relation y', 'a likes b'),
+        ('head x y', 'a likes b'),
     ],
 )
 def test_columns_of_a_frame(columns: str, cells: str) -> None:
@@ -431,6 +434,8 @@ def test_columns_of_a_frame(columns: str, cells: str) -> None:
     [
         'subject object verb score',
         'x y relation',
+        'x relation y score',
+        'start_id end_id type since',
         'x head relation',
         'a tail b',
     ],

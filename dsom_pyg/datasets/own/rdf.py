@@ -1,12 +1,12 @@
-"""N-Triples, with what their literals say of entities."""
+"""N-Triples: triples, and what their literals say of entities."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.tables import Item, Part
+from dsom_pyg.datasets.own.table import Entry, Triple
 from dsom_pyg.datasets.text import read_lines
 
 RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
@@ -18,20 +18,32 @@ TEXTS = (
     'http://dbpedia.org/ontology/abstract',
     'http://purl.org/dc/terms/description',
 )
-# English before no language before any other.
+# English goes before no language, and that before any other language.
 LANGUAGES = ('en', '')
 
-Literals = dict[tuple[str, str], list[tuple[str, Item]]]
+
+class Statement(NamedTuple):
+    r"""One statement; :obj:`language` is :obj:`None` unless its object is a
+    literal, and ``''`` for a literal without a language.
+    """
+
+    line: int
+    subject: str
+    predicate: str
+    object: str
+    language: str | None
 
 
 def read_ntriples(
     path: Path, findings: Findings
-) -> tuple[Part, list[Item], list[Item]]:
+) -> tuple[list[Triple], list[Entry], list[Entry]]:
     r"""Triples between resources, names and texts, from N-Triples.
 
-    Labels become names; comments, descriptions and abstracts become texts,
-    in English or without a language where there are several languages. All
-    other literals are counted in :obj:`findings`. Blank nodes are entities.
+    Labels become names; comments, descriptions and abstracts become texts.
+    Where one of them comes in several languages, only English is read, or
+    else what has no language, or else the first language by its code. Other
+    literals are not read, but counted in :obj:`findings`. Blank nodes are
+    entities.
 
     Args:
         path: A ``.nt`` file.
@@ -41,48 +53,50 @@ def read_ntriples(
         DatasetError: A line cannot be read.
         ImportError: rdflib is not installed.
     """
-    part = Part(file=path)
-    said: Literals = {}
-    for line, subject, rel, value, language in _statements(path):
+    triples = []
+    literals: dict[tuple[str, str], list[Statement]] = {}
+    for said in _statements(path):
+        line, subject, predicate, value, language = said
         if language is None:
-            part.rows.append((subject, rel, value))
-            part.lines.append(line)
-        elif rel in NAMES or rel in TEXTS:
-            item = Item((subject,), value.strip(), file=path, line=line)
-            said.setdefault((subject, rel), []).append((language, item))
+            triples.append(Triple(subject, predicate, value, path, line))
+        elif predicate in NAMES or predicate in TEXTS:
+            literals.setdefault((subject, predicate), []).append(said)
         else:
             findings.add(
                 'literal',
-                f'not used: {shorten(value)} of {shorten(rel)}',
+                f'not used: {shorten(value)} of {shorten(predicate)}',
                 path,
                 line,
             )
-    names: list[Item] = []
-    texts: list[Item] = []
-    for (_, rel), values in said.items():
-        kept = _preferred(values)
-        (names if rel in NAMES else texts).extend(
-            kept[:1] if rel in NAMES else kept
-        )
-        if len(kept) < len(values):
-            item = values[0][1]
+    names: list[Entry] = []
+    texts: list[Entry] = []
+    for (subject, predicate), said in literals.items():
+        kept = [
+            Entry((subject,), each.object.strip(), path, each.line)
+            for each in _in_one_language(said)
+        ]
+        if predicate in NAMES:
+            names += kept[:1]
+        else:
+            texts += kept
+        if len(kept) < len(said):
             findings.add(
                 'other language',
-                f'{len(values) - len(kept)} more values of '
-                f'{shorten(item.entity[0])} in other languages are not used',
+                f'{len(said) - len(kept)} more values of '
+                f'{shorten(subject)} in other languages are not used',
                 path,
-                item.line,
+                said[0].line,
             )
-    return part, names, texts
+    return triples, names, texts
 
 
-def _preferred(values: list[tuple[str, Item]]) -> list[Item]:
-    languages = [language.lower().split('-')[0] for language, _ in values]
-    best = next((x for x in LANGUAGES if x in languages), min(languages))
+def _in_one_language(said: list[Statement]) -> list[Statement]:
+    codes = [(each.language or '').lower().split('-')[0] for each in said]
+    best = next((code for code in LANGUAGES if code in codes), min(codes))
     return [
-        item
-        for language, (_, item) in zip(languages, values, strict=True)
-        if language == best and item.value
+        each
+        for code, each in zip(codes, said, strict=True)
+        if code == best and each.object.strip()
     ]
 
 
@@ -97,15 +111,11 @@ class _Last:
     statement: tuple[Any, Any, Any] | None = None
 
     def triple(self, *statement: Any) -> None:
-        subject, rel, value = statement
-        self.statement = subject, rel, value
+        subject, predicate, value = statement
+        self.statement = subject, predicate, value
 
 
-def _statements(
-    path: Path,
-) -> Iterator[tuple[int, str, str, str, str | None]]:
-    # Line, subject, predicate, object, and the language of a literal: '' if
-    # it has none, None if the object is a resource.
+def _statements(path: Path) -> Iterator[Statement]:
     try:
         from rdflib import BNode, Literal
         from rdflib.plugins.parsers.ntriples import W3CNTriplesParser
@@ -138,7 +148,6 @@ def _statements(
                 )
             words.append(word)
         value = sink.statement[2]
-        language = None
-        if isinstance(value, Literal):
-            language = value.language or ''
-        yield number, words[0], words[1], words[2], language
+        literal = isinstance(value, Literal)
+        language = (value.language or '') if literal else None
+        yield Statement(number, words[0], words[1], words[2], language)

@@ -7,18 +7,24 @@ from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
-from dsom_pyg.datasets.headers import NAME, TEXT, frame_columns, item_columns
-from dsom_pyg.datasets.labels import Labels
-from dsom_pyg.datasets.own import LabeledGraph, OwnGraph
-from dsom_pyg.datasets.tables import Item, Part
+from dsom_pyg.datasets.own.base import LabeledGraph, OwnGraph
+from dsom_pyg.datasets.own.columns import (
+    IMAGE,
+    NAME,
+    TEXT,
+    Columns,
+    entry_columns,
+    triple_columns,
+)
+from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.graph import SPLITS, get_split
 
+SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
+# What the column of the values of a frame may be called.
+WORDS = {'text': TEXT, 'image': IMAGE, 'name': NAME}
 # Attributes of nodes that hold texts and images, one or a list.
 TEXTS = ('text', 'texts', 'description', 'descriptions')
 IMAGES = ('image', 'images')
-# What the column of the values of a frame may be called.
-WORDS = {'text': TEXT, 'image': (*IMAGES, 'path', 'file'), 'name': NAME}
-SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 
 
 def from_pandas(
@@ -32,13 +38,14 @@ def from_pandas(
 
     Args:
         frame: A :class:`pandas.DataFrame` with the columns head, relation
-            and tail, under these or similar names, or else as the first
-            three. A further column ``split`` (train, val, test) gives the
-            splits; without one they are drawn.
+            and tail, under the words of
+            :data:`~dsom_pyg.datasets.own.columns.TRIPLE`, or with these
+            three columns in this order. A further column ``split`` (train,
+            val, test) gives the splits; without one they are drawn.
         texts: The texts of entities: a mapping from an entity to a text or
-            a list of texts, a :class:`pandas.Series` indexed by entity, or a
+            a list of texts; a :class:`pandas.Series` indexed by entity; or a
             frame with the columns entity and text, under these or similar
-            names, or else as its first two columns. (default: none)
+            names, or as its only two columns. (default: none)
         images: The image paths of entities, likewise. (default: none)
         names: Readable names of entities, likewise. (default: none)
         options: For :class:`LabeledGraph`: ``root``, ``image_encoder``,
@@ -48,31 +55,26 @@ def from_pandas(
         DatasetError: A cell is missing or empty; the message names the row.
             Or the names of the columns do not tell which is which.
     """
-    columns = [str(column) for column in frame.columns]
-    try:
-        places = frame_columns(columns)
-    except ValueError as error:
-        raise DatasetError(f'the frame of triples: {error}') from error
-    lower = [column.lower() for column in columns]
-    order = [places[key] for key in ('head', 'rel', 'tail')]
-    if 'split' in lower:
-        order.append(lower.index('split'))
+    columns = _frame_columns([str(column) for column in frame.columns])
+    called = [frame.columns[place] for place in columns.values()]
+    cells = zip(*(frame.iloc[:, at] for at in columns.values()), strict=True)
     rows = []
-    values = zip(*(frame.iloc[:, place] for place in order), strict=True)
-    for position, (index, cells) in enumerate(
-        zip(frame.index, values, strict=True)
+    for number, (index, row) in enumerate(
+        zip(frame.index, cells, strict=True)
     ):
-        where = f'row {position} of the frame (index {index!r})'
-        row = [
-            _label(cell, f'{where}, column {columns[place]!r},')
-            for cell, place in zip(cells, order, strict=True)
+        where = f'row {number} of the frame (index {index!r})'
+        labels = [
+            _label(cell, f'{where}, column {str(name)!r},')
+            for cell, name in zip(row, called, strict=True)
         ]
-        rows.append((row, where))
-    labels = _split_labels(rows, given='split' in lower)
-    labels.texts = _items(texts, 'text')
-    labels.images = _items(images, 'image')
-    labels.names = _items(names, 'name')
-    return LabeledGraph(labels, **options)
+        rows.append((labels, where))
+    table = Table(
+        _triples(rows, given='split' in columns),
+        texts=_entries(texts, 'text'),
+        images=_entries(images, 'image'),
+        names=_entries(names, 'name'),
+    )
+    return LabeledGraph(table, **options)
 
 
 def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
@@ -108,39 +110,41 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     rows = []
     for head, tail, *key, attributes in edges:
         where = f'the edge from {head!r} to {tail!r}'
-        rel = attributes.get('relation')
+        relation = attributes.get('relation')
         # The keys that networkx makes up are integers.
-        if rel is None and key and not isinstance(key[0], int):
-            rel = key[0]
-        if rel is None:
+        if relation is None and key and not isinstance(key[0], int):
+            relation = key[0]
+        if relation is None:
             raise DatasetError(
                 f"{where} has no relation: give it an attribute 'relation' "
                 f'or a key'
             )
-        cells = [called[head], _label(rel, where), called[tail]]
+        row = [called[head], _label(relation, where), called[tail]]
         if given:
             split = attributes.get('split')
-            cells.append(_label(split, f"'split' of {where}"))
-        rows.append((cells, where))
-    labels = _split_labels(rows, given)
-    labels.entities = list(called.values())
+            row.append(_label(split, f"'split' of {where}"))
+        rows.append((row, where))
+    table = Table(_triples(rows, given), entities=list(called.values()))
     relations = graph.graph.get('relations', ())
-    labels.relations = [well_formed(str(x)).strip() for x in relations]
+    table.relations = [well_formed(str(x)).strip() for x in relations]
     if isinstance(relations, Mapping):
-        labels.relation_names = {
-            well_formed(str(key)): well_formed(str(name))
-            for key, name in relations.items()
-        }
+        table.relation_names = [
+            Entry((label,), well_formed(str(name)))
+            for label, name in zip(
+                table.relations, relations.values(), strict=True
+            )
+        ]
     for node, attributes in graph.nodes(data=True):
-        entity = called[node]
         for words, out in (
-            (TEXTS, labels.texts),
-            (IMAGES, labels.images),
-            (('name',), labels.names),
+            (TEXTS, table.texts),
+            (IMAGES, table.images),
+            (('name',), table.names),
         ):
             for word in words:
-                out += _entity_items((entity,), attributes.get(word), word)
-    return LabeledGraph(labels, **options)
+                out += _entity_entries(
+                    (called[node],), attributes.get(word), word
+                )
+    return LabeledGraph(table, **options)
 
 
 def to_networkx(dataset: MultimodalDataset) -> Any:
@@ -151,7 +155,7 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
     knows their paths). Edges have the attributes ``relation`` and
     ``split``; ``graph.graph['relations']`` maps the labels of relations to
     their names, in the order of their ids. :func:`from_networkx` reads it
-    back. Facts that are kept for filtering only are left out.
+    back. Triples that are kept for filtering only are left out.
 
     Args:
         dataset: Any dataset of the library.
@@ -187,33 +191,60 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
     return graph
 
 
-def _split_labels(
+def _frame_columns(names: Sequence[str]) -> Columns:
+    # The places of head, relation, tail and, if there is one, split.
+    lower = [name.strip().lower() for name in names]
+    split = {'split': lower.index('split')} if 'split' in lower else {}
+    free = [at for at in range(len(names)) if at not in split.values()]
+    found = triple_columns(lower)
+    if len(free) == 3:
+        plain = dict(zip(('head', 'relation', 'tail'), free, strict=True))
+        if found.keys() == {'head', 'tail'}:
+            rest = set(free) - set(found.values())
+            found = {'head': found['head'], 'relation': rest.pop(), **found}
+        elif found.items() <= plain.items():
+            found = plain
+    if len(found) < 3:
+        raise DatasetError(
+            'the frame of triples: cannot tell head, relation and tail among '
+            f'the columns {list(names)}; call them so'
+        )
+    return {**found, **split}
+
+
+def _triples(
     rows: Iterable[tuple[list[str], str]], given: bool
-) -> Labels:
+) -> dict[str, list[Triple]]:
     # From head, relation, tail (and split), and where that stands.
     if not given:
-        part = Part([(row[0], row[1], row[2]) for row, _ in rows])
-        return Labels({'train': part}, draw=('val', 'test'))
-    parts = {split: Part() for split in SPLITS}
-    for (head, rel, tail, word), where in rows:
+        return {'train': [Triple(*row) for row, _ in rows]}
+    triples: dict[str, list[Triple]] = {split: [] for split in SPLITS}
+    for (head, relation, tail, word), where in rows:
         split = SPLIT_WORDS.get(word.lower(), word.lower())
-        if split not in parts:
+        if split not in triples:
             raise DatasetError(
                 f'{where}: unknown split {shorten(word)}, use one of {SPLITS}'
             )
-        parts[split].rows.append((head, rel, tail))
-    return Labels(parts)
+        triples[split].append(Triple(head, relation, tail))
+    return triples
 
 
-def _items(values: Any, what: str) -> list[Item]:
+def _entries(values: Any, what: str) -> list[Entry]:
     if values is None:
         return []
     pairs: Iterable[tuple[Sequence[Any], Any]]
     if hasattr(values, 'iloc') and hasattr(values, 'columns'):
-        columns = [str(column) for column in values.columns]
-        keys, place, _ = item_columns(columns, WORDS[what]) or ([0], 1, None)
-        entities = zip(*(values.iloc[:, key] for key in keys), strict=True)
-        pairs = zip(entities, values.iloc[:, place], strict=True)
+        names = [str(column) for column in values.columns]
+        columns = entry_columns(names, WORDS[what])
+        if columns is None and len(names) == 2:
+            columns = {'entity': 0, 'value': 1}
+        if columns is None:
+            raise DatasetError(
+                f'the frame with {what}: cannot tell entity and {what} among '
+                f'the columns {names}; call them so'
+            )
+        *entities, value = (values.iloc[:, at] for at in columns.values())
+        pairs = zip(zip(*entities, strict=True), value, strict=True)
     else:
         pairs = (((entity,), value) for entity, value in values.items())
     out = []
@@ -221,13 +252,13 @@ def _items(values: Any, what: str) -> list[Item]:
         # Of several columns that may name the entity, one will do.
         called = [cell for cell in cells if _text(cell)] or cells[:1]
         labels = [_label(cell, f'an entity with {what}') for cell in called]
-        out += _entity_items(tuple(labels), value, what)
+        out += _entity_entries(tuple(labels), value, what)
     return out
 
 
-def _entity_items(
+def _entity_entries(
     entity: tuple[str, ...], value: Any, what: str
-) -> list[Item]:
+) -> list[Entry]:
     if hasattr(value, 'tolist'):  # an array, as of a column of lists
         value = value.tolist()
     if isinstance(value, list):
@@ -246,7 +277,7 @@ def _entity_items(
     found = [str(each).strip() for each in value]
     if what not in IMAGES:  # names of files are kept as they are
         found = [well_formed(each) for each in found]
-    return [Item(entity, each) for each in found if each]
+    return [Entry(entity, each) for each in found if each]
 
 
 def _label(value: Any, where: str) -> str:

@@ -1,0 +1,1 @@
+"""Graphs of your own: from a folder, pandas or networkx."""

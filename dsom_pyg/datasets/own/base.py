@@ -1,0 +1,125 @@
+"""The datasets of own graphs, apart from where their rows come from."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import Unpack
+
+from dsom_pyg.datasets.base import MultimodalDataset, Options, RawGraph
+from dsom_pyg.datasets.features.images import list_images
+from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
+from dsom_pyg.datasets.own.table import Table
+
+
+class OwnGraph(MultimodalDataset):
+    r"""A graph of your own; a subclass reads it with
+    :func:`~dsom_pyg.datasets.own.build.build_graph`.
+
+    Args:
+        root: See :class:`~dsom_pyg.datasets.MultimodalDataset`.
+        split: Shares of train, validation and test, for the splits that the
+            source does not give. (default: :obj:`(0.8, 0.1, 0.1)`)
+        seed: Of the draw. (default: :obj:`0`)
+        options: See :class:`~dsom_pyg.datasets.MultimodalDataset`.
+
+    Raises:
+        ValueError: The shares do not make 1 together.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        *,
+        split: Shares = SHARES,
+        seed: int = 0,
+        **options: Unpack[Options],
+    ) -> None:
+        _check_shares(split)
+        self._shares, self._seed = split, seed
+        super().__init__(root, **options)
+
+    def identity(self) -> dict[str, Any]:
+        draw = {'shares': list(self._shares), 'seed': self._seed}
+        return {**super().identity(), **draw}
+
+    @property
+    def entity_keys(self) -> list[str]:
+        r"""The label of each entity as its files write it.
+
+        It is the name unless there are readable names beside the labels.
+        """
+        keys: list[str] = self._meta['extra']['entity_keys']
+        return keys
+
+    @property
+    def relation_keys(self) -> list[str]:
+        r"""The label of each relation as its files write it."""
+        keys: list[str] = self._meta['extra']['relation_keys']
+        return keys
+
+    @property
+    def entity_images(self) -> list[list[Path]]:
+        r"""The image files of each entity; none, one or many."""
+        # The path of a file outside the root is absolute.
+        root = Path(self.root or '')
+        images: list[list[str]] = self._meta['extra']['entity_images']
+        return [[root / image for image in each] for each in images]
+
+
+class LabeledGraph(OwnGraph):
+    r"""A graph of your own that is held in memory.
+
+    :func:`~dsom_pyg.datasets.from_pandas` and
+    :func:`~dsom_pyg.datasets.from_networkx` make one.
+
+    Args:
+        table: The graph in labels.
+        root: Folder for the processed file and cached features; with
+            :obj:`None` nothing is stored. (default: :obj:`None`)
+        options: See :class:`OwnGraph`.
+    """
+
+    def __init__(
+        self, table: Table, root: str | Path | None = None, **options: Any
+    ) -> None:
+        self._table = table
+        super().__init__(root, **options)
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), 'table': _digest(self._table)}
+
+    def read(self) -> RawGraph:
+        root = Path(self.root) if self.root else None
+        return build_graph(self._table, self._shares, self._seed, root)
+
+
+def _check_shares(shares: Shares) -> None:
+    if (
+        len(shares) != 3
+        or min(shares) < 0
+        or shares[0] <= 0
+        or abs(sum(shares) - 1) > 1e-6
+    ):
+        raise ValueError(
+            f'split must hold the shares of train, val and test, which make '
+            f'1 together, such as (0.8, 0.1, 0.1), got {shares}'
+        )
+
+
+def _digest(table: Table) -> str:
+    r"""SHA-256 of all that a table says, and of what its images are."""
+    stamps = []
+    for image in table.images:
+        path = Path(image.value)
+        about = path.stat() if path.is_file() else None
+        stamps.append(about and [about.st_size, about.st_mtime_ns])
+    folder = table.image_folder
+    said = [
+        *(table.triples, table.entities, table.relations),
+        *(table.texts, table.names, table.relation_names, table.images),
+        stamps,
+        folder and [folder, list_images(folder)],
+    ]
+    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()

@@ -1,0 +1,54 @@
+"""The layouts of folders that can be read, each in a file of its own.
+
+A new layout is a module with the two functions of :class:`Layout`, and a
+place in :data:`LAYOUTS`.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from dsom_pyg.datasets.errors import DatasetError, shorten
+from dsom_pyg.datasets.own.layouts import named_files
+from dsom_pyg.datasets.own.table import Table
+
+
+class Layout(Protocol):
+    r"""A way to lay out a graph in a folder; a module will do."""
+
+    def find_files(self, root: Path) -> dict[str, Path] | None:
+        r"""The files to read, by the part they play.
+
+        :obj:`None` if the folder is laid out in another way.
+        """
+
+    def read(self, root: Path, files: dict[str, Path]) -> Table:
+        r"""The graph in labels, with file and line of every row.
+
+        Images need not be read: they lie in ``<root>/images``.
+        """
+
+
+# The first layout that finds its files reads the folder. The general one
+# comes last.
+LAYOUTS: tuple[Layout, ...] = (named_files,)
+
+
+def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
+    r"""The layout of a folder and the files that it reads.
+
+    Raises:
+        DatasetError: There is no such folder, or no layout fits.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"there is no folder '{root}'")
+    for layout in LAYOUTS:
+        files = layout.find_files(root)
+        if files is not None:
+            return layout, files
+    there = sorted(path.name for path in root.iterdir() if path.is_file())
+    raise DatasetError(
+        f"'{root}' holds no triples: put head, relation and tail, one "
+        f"triple a line, into 'triples.tsv', or given splits into "
+        f"'train.tsv', 'valid.tsv' and 'test.tsv' (.csv, .txt and .nt will "
+        f'do)' + (f'; found only {shorten(", ".join(there))}' if there else '')
+    )

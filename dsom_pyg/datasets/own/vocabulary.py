@@ -1,0 +1,88 @@
+"""Labels and their ids."""
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from dsom_pyg.datasets.errors import shorten
+from dsom_pyg.datasets.findings import Findings
+
+# Spaces of no width, joiners, the byte order mark, the soft hyphen.
+INVISIBLE = dict.fromkeys(map(ord, '\u200b\u200c\u200d\u2060\ufeff\u00ad'))
+
+
+class Vocabulary:
+    r"""Labels and their ids, in the order in which they are added.
+
+    Labels that are equal in Unicode form NFC have one id.
+
+    Args:
+        what: ``'entity'`` or ``'relation'``, for messages.
+        labels: The first labels.
+        findings: Gets labels that are nearly equal.
+    """
+
+    def __init__(
+        self, what: str, labels: Iterable[str], findings: Findings
+    ) -> None:
+        self.what, self.findings = what, findings
+        self.labels: list[str] = []
+        self._ids: dict[str, int] = {}
+        self._as_written: dict[str, int] = {}
+        for label in labels:
+            self.add(label)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def add(
+        self, label: str, file: Path | None = None, line: int | None = None
+    ) -> int:
+        r"""The id of a label; a new label gets the next id."""
+        index = self._as_written.get(label)
+        if index is not None:
+            return index
+        clean = unicodedata.normalize('NFC', label)
+        index = self._ids.get(clean)
+        if index is None:
+            index = self._ids[clean] = len(self.labels)
+            self.labels.append(clean)
+        else:
+            self.findings.add(
+                'Unicode twins',
+                f'{self.what} {shorten(clean)} is written with other code '
+                f'points ({ascii(label)[:80]}) than before; taken as one',
+                file,
+                line,
+            )
+        self._as_written[label] = index
+        return index
+
+    def find(self, words: Iterable[str]) -> int | None:
+        r"""The id of the first word that is a label."""
+        clean = (unicodedata.normalize('NFC', word) for word in words)
+        return next((self._ids[x] for x in clean if x in self._ids), None)
+
+    def note_twins(self) -> None:
+        r"""Report labels that differ by case only, or look the same."""
+        for kind, how, plain in (
+            ('case twins', 'by case only', str.casefold),
+            ('spelling twins', 'by spaces or look-alike signs only', _look),
+        ):
+            groups: dict[str, list[str]] = {}
+            for label in self.labels:
+                groups.setdefault(plain(label), []).append(label)
+            for twins in groups.values():
+                if len(twins) > 1:
+                    self.findings.add(
+                        kind,
+                        f'{self.what} names that differ {how} are kept '
+                        f'apart: {", ".join(map(shorten, twins[:5]))}',
+                    )
+
+
+def _look(label: str) -> str:
+    # One kind and number of spaces, no invisible signs, letters of usual
+    # width.
+    seen = unicodedata.normalize('NFKC', label.translate(INVISIBLE))
+    return ' '.join(seen.split())

@@ -1,0 +1,68 @@
+from collections import Counter
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsom_pyg.datasets.own.build import build_graph
+from dsom_pyg.datasets.own.table import Table, Triple
+from dsom_pyg.graph import SPLITS, get_split
+
+Named = tuple[str, str, str]
+
+
+def table(triples: list[Named]) -> Table:
+    return Table({'train': [Triple(*each) for each in triples]})
+
+
+def test_draws_of_a_sparse_graph() -> None:
+    # Each person is the head of one triple and the tail of another.
+    triples = [(f'p{i}', 'works_at', 'c') for i in range(200)]
+    triples += [('c', 'employs', f'p{i}') for i in range(200)]
+    raw = build_graph(table(triples))
+    parts = [get_split(raw.data, split) for split in SPLITS]
+    assert [len(part.edge_type) for part in parts] == [320, 40, 40]
+    assert parts[0].edge_index.unique().numel() == 201
+    assert raw.findings.counts == {}
+
+
+TRIPLES = st.lists(
+    st.tuples(
+        st.integers(0, 9).map(str),
+        st.integers(0, 3).map('r{}'.format),
+        st.integers(0, 9).map(str),
+    ),
+    min_size=1,
+    max_size=60,
+)
+SHARES = st.sampled_from([(0.8, 0.1, 0.1), (0.4, 0.3, 0.3), (0.9, 0, 0.1)])
+
+
+@given(TRIPLES, SHARES, st.integers(0, 3))
+def test_drawn_splits_are_covered_by_train(
+    triples: list[Named], shares: tuple[float, float, float], seed: int
+) -> None:
+    raw = build_graph(table(triples), shares, seed)
+    parts = {split: get_split(raw.data, split) for split in SPLITS}
+    told = Counter(
+        (raw.entity_names[h], raw.relation_names[r], raw.entity_names[t])
+        for part in parts.values()
+        for h, t, r in zip(
+            *part.edge_index.tolist(), part.edge_type.tolist(), strict=True
+        )
+    )
+    # Each distinct triple is in one split.
+    assert told == Counter(set(triples))
+    train = parts['train']
+    for part in (parts['val'], parts['test']):
+        assert torch.isin(part.edge_index, train.edge_index).all()
+        assert torch.isin(part.edge_type, train.edge_type).all()
+    counts = raw.findings.counts
+    assert counts.get('duplicate triple', 0) == len(triples) - len(told)
+    for name, share in zip(('val', 'test'), shares[1:], strict=True):
+        wanted = round(share * len(told))
+        size = parts[name].edge_type.numel()
+        assert size <= wanted + 1
+        assert share or not size
+        # Fewer than asked for are never drawn in silence.
+        assert size >= wanted - 1 or counts['small split']
