@@ -99,10 +99,8 @@ def audit(
         warnings.simplefilter('ignore', UserWarning)
         raw = dataset.read()
     raw.findings.extend(dataset.findings.without(raw.findings.counts))
-    root = Path(dataset.root) if dataset.root else None
-    name = type(dataset).__name__
-    loaded = dataset.coverage()
-    return audit_raw(raw, name, root, images, threshold, loaded)
+    name, root = type(dataset).__name__, dataset.folder
+    return audit_raw(raw, name, root, images, threshold, dataset.coverage())
 
 
 def audit_raw(

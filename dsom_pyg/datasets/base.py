@@ -14,11 +14,9 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.features.encode import check_encoder
+from dsom_pyg.datasets.features.encode import check_encoder, encode_entities
 from dsom_pyg.datasets.features.files import align, names_file, read_features
 from dsom_pyg.datasets.features.graph import (
-    add_features,
-    coverage_of,
     load_graph,
     save_graph,
     set_features,
@@ -195,18 +193,16 @@ class MultimodalDataset(InMemoryDataset):
                     f"modality '{modality}' has an encoder and a feature "
                     f'file; give one of them'
                 )
-        self._in_memory = root is None
+        self.folder = None if root is None else Path(root).expanduser()
         super().__init__(
-            None if root is None else str(Path(root).expanduser()),
+            self.folder and str(self.folder),
             transform,
             pre_transform,
             force_reload=force_reload,
         )
-        if self._in_memory:
-            data, self._meta = self._build()
-        else:
-            data, self._meta = load_graph(self._processed_path)
-        self._data = data
+        self._data, self._meta = (
+            load_graph(self._processed_path) if self.folder else self._build()
+        )
 
     def read(self) -> RawGraph:
         r"""Read the raw files. To be overridden."""
@@ -269,40 +265,45 @@ class MultimodalDataset(InMemoryDataset):
         return
 
     def _process(self) -> None:
-        if self._in_memory:
+        # Nothing to do in memory, or if a stored graph will do.
+        if self.folder is None:
             return
-        if self._processed_path.exists() and not self.force_reload:
-            return
-        self.download()
-        self.process()
+        if self.force_reload or not self._processed_path.exists():
+            self.download()
+            self.process()
 
     def _build(self) -> tuple[HeteroData, dict[str, Any]]:
         raw = self.read()
         raw.check()
-        data = raw.data
         items: dict[str, Any] = {
             'image': raw.entity_images,
             'text': raw.entity_texts,
         }
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
-        given = self._given_features(raw)
-        cache = None if self._in_memory else Path(self.root) / 'features'
-        for modality, encoder in self._encoders.items():
-            if encoder is not None:
-                add_features(
-                    data,
-                    modality,
-                    items[modality],
-                    encoder,
-                    cache,
-                    self.force_reload,
-                    raw.findings,
-                )
-                coverage[modality] = coverage_of(data, modality)
-        for modality, (x, entity) in given.items():
-            set_features(data, modality, x, entity)
-            coverage[modality] = coverage_of(data, modality)
+        given = {
+            modality: align(
+                read_features(path), raw.all_names(), str(path), raw.findings
+            )
+            for modality, path in self._feature_files.items()
+        }
+        encoded = {
+            modality: encode_entities(
+                encoder,
+                modality,
+                items[modality],
+                raw.findings,
+                self.folder and self.folder / 'features',
+                self.force_reload,
+            )
+            for modality, encoder in self._encoders.items()
+            if encoder is not None
+        }
+        data, entities = raw.data, len(raw.entity_names)
+        for modality, features in {**encoded, **given}.items():
+            set_features(data, modality, features)
+            covered = features.entity.unique().numel()
+            coverage[modality] = covered / max(entities, 1)
         if raw.described is not None:
             coverage['description'] = _share(raw.described)
         if self.pre_transform is not None:
@@ -317,33 +318,20 @@ class MultimodalDataset(InMemoryDataset):
         }
         return data, meta
 
-    def _given_features(self, raw: RawGraph) -> dict[str, tuple[Tensor, ...]]:
-        given: dict[str, tuple[Tensor, ...]] = {}
-        for modality, path in self._feature_files.items():
-            x, entity, findings = align(
-                read_features(path), raw.all_names(), str(path)
-            )
-            raw.findings.extend(findings)
-            given[modality] = x, entity
-        return given
-
     @property
     def entity_names(self) -> list[str]:
         r"""A readable name for each entity."""
-        names: list[str] = self._meta['entity_names']
-        return names
+        return self._meta['entity_names']
 
     @property
     def relation_names(self) -> list[str]:
         r"""A readable name for each relation, without reciprocals."""
-        names: list[str] = self._meta['relation_names']
-        return names
+        return self._meta['relation_names']
 
     @property
     def entity_texts(self) -> list[list[str]]:
         r"""The raw texts of each entity; none, one or many."""
-        texts: list[list[str]] = self._meta['entity_texts']
-        return texts
+        return self._meta['entity_texts']
 
     @property
     def num_entities(self) -> int:

@@ -1,6 +1,5 @@
 """The bundled graph of countries."""
 
-import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,18 +16,10 @@ from dsom_pyg.datasets.text import (
     read_table,
 )
 from dsom_pyg.encoders import ImageStatistics, TfidfText
+from dsom_pyg.files import hash_file
 from dsom_pyg.graph import make_data
 
 PACKAGE = 'dsom_pyg.datasets.countries_data'
-TABLES = (
-    'entities.tsv',
-    'relations.tsv',
-    'train.tsv',
-    'val.tsv',
-    'test.tsv',
-    'texts.tsv',
-    'images.tsv',
-)
 
 
 class Countries(MultimodalDataset):
@@ -52,28 +43,22 @@ class Countries(MultimodalDataset):
     ) -> None:
         options.setdefault('image_encoder', ImageStatistics())
         options.setdefault('text_encoder', TfidfText(out_channels=128))
-        self._folder = data_folder()
         super().__init__(
             cache_folder() / 'Countries' if root is None else root, **options
         )
 
     def identity(self) -> dict[str, Any]:
-        files = [self._folder / name for name in TABLES]
-        files += sorted((self._folder / 'images').glob('*'))
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.name.encode())
-            digest.update(file.read_bytes() if file.is_file() else b'')
-        return {'files': digest.hexdigest()}
+        folder = data_folder()
+        files = [*folder.glob('*.tsv'), *folder.glob('images/*')]
+        return {'files': {path.name: hash_file(path) for path in files}}
 
     @property
     def entity_kinds(self) -> list[str]:
         r"""What each entity is: a territory, a city, a currency, ..."""
-        kinds: list[str] = self._meta['extra']['kinds']
-        return kinds
+        return self._meta['extra']['kinds']
 
     def read(self) -> RawGraph:
-        folder = self._folder
+        folder = data_folder()
         rows = read_table(folder / 'entities.tsv', 2)
         names = [name for name, _ in rows]
         ids = index_names(folder / 'entities.tsv', names)

@@ -59,8 +59,8 @@ class Toy(MultimodalDataset):
 
     def read(self) -> RawGraph:
         type(self).reads += 1
-        image = Path('b.png') if self._in_memory else Path(self.root, 'b.png')
-        if not self._in_memory:
+        image = (self.folder or Path()) / 'b.png'
+        if self.folder:
             image.write_bytes(b'an image')
         train = Triples(torch.tensor([[0, 1], [1, 2]]), torch.tensor([0, 0]))
         test = Triples(torch.tensor([[0], [2]]), torch.tensor([0]))

@@ -6,6 +6,7 @@ work that was interrupted goes on where it stopped.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from tqdm.auto import tqdm
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.cache import FeatureCache
+from dsom_pyg.datasets.features.graph import Features
+from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder, UnreadableImage, open_image
 
 # Items between two writes: seconds of work for a large model on a CPU, and
@@ -53,6 +56,49 @@ def check_encoder(modality: str, encoder: object) -> None:
             f'out_channels, such as an object of dsom_pyg.encoders; got '
             f'{encoder!r}'
         )
+
+
+def encode_entities(
+    encoder: Encoder,
+    modality: str,
+    items: Sequence[Sequence[str]] | Sequence[Sequence[Path]],
+    findings: Findings,
+    folder: Path | None = None,
+    refresh: bool = False,
+) -> Features:
+    r"""Encode the items of all entities.
+
+    Args:
+        encoder: What encodes them.
+        modality: ``'image'`` or ``'text'``, for messages.
+        items: The texts or image paths of each entity.
+        findings: Gets a line for every item that cannot be read.
+        folder: See :func:`encode_items`. (default: :obj:`None`)
+        refresh: See :func:`encode_items`. (default: :obj:`False`)
+
+    Raises:
+        DatasetError: There is no item at all, or see :func:`encode_items`.
+    """
+    flat: list[Any] = [item for group in items for item in group]
+    if not flat:
+        raise DatasetError(
+            f"no entity has any {modality}, so encoder '{encoder.name}' has "
+            f'nothing to encode; pass {modality}_encoder=None'
+        )
+    x, position, failures = encode_items(encoder, flat, folder, refresh)
+    if failures:
+        warnings.warn(
+            f'{len(failures)} of {len(flat)} {modality}s cannot be read and '
+            f'count as missing; the findings of the dataset list them',
+            UserWarning,
+            stacklevel=2,
+        )
+    for at, why in failures.items():
+        findings.add(f'unreadable {modality}', why, flat[at])
+    entity = torch.tensor(
+        [index for index, group in enumerate(items) for _ in group]
+    )
+    return Features(x, entity[position])
 
 
 def encode_items(

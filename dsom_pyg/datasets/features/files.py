@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.text import read_lines
@@ -120,8 +121,11 @@ def save_features(
 
 
 def align(
-    table: FeatureTable, aliases: Sequence[Sequence[str]], what: str
-) -> tuple[Tensor, Tensor, Findings]:
+    table: FeatureTable,
+    aliases: Sequence[Sequence[str]],
+    what: str,
+    findings: Findings,
+) -> Features:
     r"""Give every row to its entity.
 
     A row of zeros stands for a missing feature, as is the custom in such
@@ -132,19 +136,12 @@ def align(
         table: The features.
         aliases: What each entity may be called, the surest alias first.
         what: Where the features come from, for messages.
-
-    Returns:
-        The features, their entities, and what was noticed.
-
-    Shapes:
-        - **x:** :math:`(n, d)`
-        - **entity:** :math:`(n)`
+        findings: Gets the rows of no entity, of several, and of zeros.
 
     Raises:
         DatasetError: There are no names and not as many rows as entities,
             or no name is an entity.
     """
-    findings = Findings()
     x = table.x
     if table.names is None:
         if len(x) != len(aliases):
@@ -162,11 +159,10 @@ def align(
     else:
         entity = _entities(table.names, aliases, what, findings)
     empty = (x == 0).all(dim=1) & (entity >= 0)
-    if empty.any():
-        for row in empty.nonzero().flatten().tolist():
-            findings.add('feature of zeros only', f'row {row}', what)
+    for row in empty.nonzero().flatten().tolist():
+        findings.add('feature of zeros only', f'row {row}', what)
     keep = (entity >= 0) & ~empty
-    return x[keep], entity[keep], findings
+    return Features(x[keep], entity[keep])
 
 
 def _entities(

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from dsom_pyg.datasets import read_features, save_features
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.files import FeatureTable, align
+from dsom_pyg.datasets.findings import Findings
 
 X = np.arange(6, dtype=np.float64).reshape(3, 2) + 1
 NAMES = ['b', 'a', 'ü x']
@@ -154,7 +155,9 @@ def test_rows_find_their_entities() -> None:
     x = torch.arange(1.0, 6.0)[:, None]
     names = ['m.02mjmr', 'Rome', 'nobody', 'New_York', 'Rome']
     aliases = [['New York'], ['Roma', 'Rome'], ['Obama', '/m/02mjmr'], ['x']]
-    x, entity, findings = align(FeatureTable(x, names), aliases, 'f.npz')
+    findings = Findings()
+    table = FeatureTable(x, names)
+    x, entity = align(table, aliases, 'f.npz', findings)
     assert entity.tolist() == [2, 1, 0, 1]
     assert x.flatten().tolist() == [1, 2, 4, 5]
     assert findings.counts == {'feature of no entity': 1}
@@ -166,7 +169,8 @@ def test_names_that_several_entities_have() -> None:
     aliases = [['x', 'Q2'], ['Q2', 'Q1'], ['C\u00f4te']]
     names = ['Q2', 'Co\u0302te', 'C\u00f4te', 'Q1']
     table = FeatureTable(torch.ones(4, 1), names)
-    _, entity, findings = align(table, aliases, 'f')
+    findings = Findings()
+    _, entity = align(table, aliases, 'f', findings)
     assert entity.tolist() == [1, 2, 2, 1]
     assert findings.counts == {'feature of several entities': 1}
     assert "'Q2' goes to 'Q2'" in str(findings)
@@ -176,26 +180,27 @@ def test_an_exact_name_wins() -> None:
     # The first entity may be spelled like the second is called.
     aliases = [['a b'], ['a_b']]
     table = FeatureTable(torch.ones(1, 1), ['a_b'])
-    assert align(table, aliases, 'f')[1].tolist() == [1]
+    assert align(table, aliases, 'f', Findings()).entity.tolist() == [1]
 
 
 def test_rows_without_names_need_one_for_each_entity() -> None:
     aliases = [['a'], ['b'], ['c']]
     x = torch.tensor([[1.0], [0.0], [3.0]])
+    findings = Findings()
     with pytest.warns(UserWarning, match='in the order of the entity ids'):
-        x, entity, findings = align(FeatureTable(x, None), aliases, 'f')
+        x, entity = align(FeatureTable(x, None), aliases, 'f', findings)
     # A row of zeros is a missing feature.
     assert entity.tolist() == [0, 2]
     assert x.flatten().tolist() == [1, 3]
     assert findings.counts == {'feature of zeros only': 1}
     with pytest.raises(DatasetError, match='2 rows without names for 3'):
-        align(FeatureTable(torch.ones(2, 1), None), aliases, 'f')
+        align(FeatureTable(torch.ones(2, 1), None), aliases, 'f', findings)
 
 
 def test_names_of_another_graph() -> None:
     table = FeatureTable(torch.ones(1, 1), ['x'])
     with pytest.raises(DatasetError, match="it has 'x', the graph 'a'"):
-        align(table, [['a']], 'f')
+        align(table, [['a']], 'f', Findings())
 
 
 def test_names_may_be_numbers(tmp_path: Path) -> None:
