@@ -88,7 +88,16 @@ class LabeledGraph(OwnGraph):
         super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
-        return {**super().identity(), 'table': _digest(self._table)}
+        table = self._table
+        folder = table.image_folder
+        said = {
+            **vars(table),
+            'stamps': [_stamp(Path(image.value)) for image in table.images],
+            'files': list_images(folder) if folder else None,
+        }
+        text = json.dumps(said, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return {**super().identity(), 'table': digest}
 
     def read(self) -> RawGraph:
         root = Path(self.root) if self.root else None
@@ -108,18 +117,7 @@ def _check_shares(shares: Shares) -> None:
         )
 
 
-def _digest(table: Table) -> str:
-    r"""SHA-256 of all that a table says, and of what its images are."""
-    stamps = []
-    for image in table.images:
-        path = Path(image.value)
-        about = path.stat() if path.is_file() else None
-        stamps.append(about and [about.st_size, about.st_mtime_ns])
-    folder = table.image_folder
-    said = [
-        *(table.triples, table.entities, table.relations),
-        *(table.texts, table.names, table.relation_names, table.images),
-        stamps,
-        folder and [folder, list_images(folder)],
-    ]
-    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+def _stamp(path: Path) -> list[int]:
+    # So that a changed image is encoded anew.
+    about = path.stat() if path.is_file() else None
+    return [about.st_size, about.st_mtime_ns] if about else []

@@ -73,8 +73,10 @@ def build_graph(
     ids = [list(map(list, rows.get(split, {}))) for split in SPLITS]
     data = make_data(len(entities), len(relations), *map(to_triples, ids))
     _note_overlaps(rows, findings)
-    data = _draw(data, rows, shares, seed, findings)
-    _note_unseen(data, rows, entities, relations, findings)
+    drawn = [split for split in SPLITS if split not in rows]
+    data = _draw(data, drawn, shares, seed, findings)
+    labels = {'entity': entities.labels, 'relation': relations.labels}
+    _note_unseen(data, rows, labels, findings)
     names, relation_names = _names(table, entities, relations, findings)
     images = _images(table, entities, names, findings)
     texts = _gather('text', table.texts, entities, findings)
@@ -105,20 +107,17 @@ def _number(
 ) -> Rows:
     rows: Rows = {}
     for row in triples:
-        head, relation, tail, *place = row
+        place = row.place
         ids = (
-            entities.add(head, *place),
-            entities.add(tail, *place),
-            relations.add(relation, *place),
+            entities.add(row.head, place),
+            entities.add(row.tail, place),
+            relations.add(row.relation, place),
         )
         if ids in rows:
-            first = rows[ids].line
-            findings.add(
-                'duplicate triple',
-                f'dropped {_said(row)}'
-                + (f', which stands in line {first}' if first else ''),
-                *place,
-            )
+            first = rows[ids].place.line
+            where = f', which stands in line {first}' if first else ''
+            message = f'dropped {_said(row)}{where}'
+            findings.add('duplicate triple', message, *place)
             continue
         if ids[0] == ids[1]:
             findings.add('self loop', f'kept {_said(row)}', *place)
@@ -131,25 +130,16 @@ def _said(row: Triple) -> str:
 
 
 def _note_overlaps(rows: Mapping[str, Rows], findings: Findings) -> None:
-    for split, others in (('val', ('train', 'test')), ('test', ('train',))):
+    for split, other in (('val', 'train'), ('val', 'test'), ('test', 'train')):
+        kind, count = f'{split} triple also in {other}', 0
         for ids, row in rows.get(split, {}).items():
-            for other in others:
-                there = rows.get(other, {}).get(ids)
-                if there is None:
-                    continue
-                findings.add(
-                    f'{split} triple also in {other}',
-                    _said(row)
-                    + (
-                        f' stands in {there.file.name}:{there.line} too'
-                        if there.file
-                        else ''
-                    ),
-                    row.file,
-                    row.line,
-                )
-    for kind, count in findings.counts.items():
-        if ' triple also in ' in kind:
+            twin = rows.get(other, {}).get(ids)
+            if twin is not None:
+                count += 1
+                file, line = twin.place
+                where = f' stands in {file.name}:{line} too' if file else ''
+                findings.add(kind, _said(row) + where, *row.place)
+        if count:
             warnings.warn(
                 f'{kind}: {count} times. Scores on such triples reward '
                 f'memorising; the findings and dsom_pyg.audit list them',
@@ -160,22 +150,21 @@ def _note_overlaps(rows: Mapping[str, Rows], findings: Findings) -> None:
 
 def _draw(
     data: HeteroData,
-    rows: Mapping[str, Rows],
-    split_shares: Shares,
+    drawn: Sequence[str],
+    shares: Shares,
     seed: int,
     findings: Findings,
 ) -> HeteroData:
-    shares = dict(zip(SPLITS, split_shares, strict=True))
-    drawn = [split for split in ('val', 'test') if split not in rows]
-    left = shares['train'] + sum(shares[split] for split in drawn)
+    share = dict(zip(SPLITS, shares, strict=True))
+    left = share['train'] + sum(share[split] for split in drawn)
     # Test first, so that it does not depend on the share of validation.
     for split in reversed(drawn):
-        if not shares[split]:
+        if not share[split]:
             continue
-        share = shares[split] / left
-        left -= shares[split]
-        wanted = round(share * get_split(data, 'train').edge_type.numel())
-        data, part = hold_out(data, share, seed, keep='entities')
+        ratio = share[split] / left
+        left -= share[split]
+        wanted = round(ratio * get_split(data, 'train').edge_type.numel())
+        data, part = hold_out(data, ratio, seed, keep='entities')
         set_split(data, split, part)
         count = part.edge_type.numel()
         if count < wanted:
@@ -190,14 +179,12 @@ def _draw(
 def _note_unseen(
     data: HeteroData,
     rows: Mapping[str, Rows],
-    entities: Vocabulary,
-    relations: Vocabulary,
+    labels: Mapping[str, Sequence[str]],
     findings: Findings,
 ) -> None:
     train = get_split(data, 'train')
     seen = {('entity', x) for x in train.edge_index.flatten().tolist()}
     seen |= {('relation', x) for x in train.edge_type.tolist()}
-    labels = {'entity': entities.labels, 'relation': relations.labels}
     for split in ('val', 'test'):
         noted = set(seen)
         for (head, tail, relation), row in rows.get(split, {}).items():
@@ -207,25 +194,21 @@ def _note_unseen(
                     f'{what} of {split} not in train',
                     f'no training triple has {what} '
                     f'{shorten(labels[what][index])}',
-                    row.file,
-                    row.line,
+                    *row.place,
                 )
             noted |= said
 
 
 def _origins(data: HeteroData, rows: Mapping[str, Rows]) -> dict[str, Origin]:
-    # Drawn splits come from train.
     out = {}
     for split in SPLITS:
-        triples, source = (
-            get_split(data, split),
-            rows.get(split, rows['train']),
-        )
+        source = rows.get(split, rows['train'])  # where it was drawn from
+        triples = get_split(data, split)
         ids = [*triples.edge_index.tolist(), triples.edge_type.tolist()]
-        places = [source[each] for each in zip(*ids, strict=True)]
-        files = {row.file for row in places}
+        places = [source[each].place for each in zip(*ids, strict=True)]
+        files = {place.file for place in places}
         if len(files) == 1 and (file := files.pop()):
-            lines = [row.line or 0 for row in places]
+            lines = [place.line or 0 for place in places]
             out[split] = Origin(file, torch.tensor(lines, dtype=torch.long))
     return out
 
@@ -236,39 +219,36 @@ def _names(
     relations: Vocabulary,
     findings: Findings,
 ) -> tuple[list[str], list[str]]:
-    # Of each entity and each relation, a unique name: the first one given,
+    # A unique name of each entity and each relation: the first one given,
     # else the label as people read it.
-    called: dict[tuple[str, int], str] = {}
-    for entries, places in (
-        (table.relation_names, [relations]),
-        (table.names, [entities, relations]),
-    ):
-        for entry in entries:
-            found = _find(entry, *places)
-            if found is None:
-                _note_unknown('name', entry, findings)
-                continue
-            name = unicodedata.normalize('NFC', entry.value)
-            if called.setdefault(found, name) != name:
-                findings.add(
-                    'second name',
-                    f'{shorten(name)} is not used, {found[0]} '
-                    f'{shorten(entry.entity[0])} has the name '
-                    f'{shorten(called[found])}',
-                    entry.file,
-                    entry.line,
-                )
-    names, relation_names = (
-        unique_names(
-            [
-                called.get((vocabulary.what, index), readable(label))
-                for index, label in enumerate(vocabulary.labels)
-            ],
-            vocabulary.labels,
-        )
-        for vocabulary in (entities, relations)
-    )
-    return names, relation_names
+    called = {
+        ('relation', relations.add(label)): name
+        for label, name in table.relations.items()
+        if name
+    }
+    for entry in table.names:
+        owner = _find(entry, entities, relations)
+        if owner is None:
+            _note_unknown('name', entry, findings)
+            continue
+        name = unicodedata.normalize('NFC', entry.value)
+        kept = called.setdefault(owner, name)
+        if kept != name:
+            findings.add(
+                'second name',
+                f'{shorten(name)} is not used, {owner[0]} '
+                f'{shorten(entry.entity[0])} has the name {shorten(kept)}',
+                *entry.place,
+            )
+
+    def of(vocabulary: Vocabulary) -> list[str]:
+        names = [
+            called.get((vocabulary.what, index), readable(label))
+            for index, label in enumerate(vocabulary.labels)
+        ]
+        return unique_names(names, vocabulary.labels)
+
+    return of(entities), of(relations)
 
 
 def _gather(
@@ -280,19 +260,15 @@ def _gather(
     # The texts or image paths of each entity, equal ones once.
     out: list[list[str]] = [[] for _ in entities.labels]
     for entry in entries:
-        found = _find(entry, entities)
-        if found is None:
+        owner = _find(entry, entities)
+        if owner is None:
             _note_unknown(what, entry, findings)
-        elif entry.value in out[found[1]]:
-            findings.add(
-                f'duplicate {what}',
-                f'dropped {shorten(entry.value)} of '
-                f'{shorten(entry.entity[0])}',
-                entry.file,
-                entry.line,
-            )
+        elif entry.value in out[owner[1]]:
+            value, entity = shorten(entry.value), shorten(entry.entity[0])
+            message = f'dropped {value} of {entity}'
+            findings.add(f'duplicate {what}', message, *entry.place)
         else:
-            out[found[1]].append(entry.value)
+            out[owner[1]].append(entry.value)
     return out
 
 
@@ -324,15 +300,11 @@ def _below(path: Path, root: Path | None) -> str:
 
 
 def _find(entry: Entry, *places: Vocabulary) -> tuple[str, int] | None:
-    # Whether an entity or a relation, and its id.
+    # Whether an entity or a relation is meant, and its id.
     found = ((place.what, place.find(entry.entity)) for place in places)
-    return next(((x, y) for x, y in found if y is not None), None)
+    return next(((what, x) for what, x in found if x is not None), None)
 
 
 def _note_unknown(what: str, entry: Entry, findings: Findings) -> None:
-    findings.add(
-        f'{what} of an unknown entity',
-        f'no triple has {shorten(entry.entity[0])}',
-        entry.file,
-        entry.line,
-    )
+    message = f'no triple has {shorten(entry.entity[0])}'
+    findings.add(f'{what} of an unknown entity', message, *entry.place)

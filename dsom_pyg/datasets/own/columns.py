@@ -21,11 +21,18 @@ Columns = dict[str, int]
 def triple_columns(header: Sequence[str]) -> Columns:
     r"""The places of ``'head'``, ``'relation'`` and ``'tail'`` in a header.
 
-    A column without one of its words is left out.
+    Besides a head and a tail, the only other column is the relation. What
+    has none of the words is left out.
     """
     cells = _plain(header)
     found = {key: _place(cells, words) for key, words in TRIPLE.items()}
-    return {key: at for key, at in found.items() if at is not None}
+    columns = {key: at for key, at in found.items() if at is not None}
+    # Single letters may as well be the labels of a triple.
+    sure = all(len(cells[at]) > 1 for at in columns.values())
+    if len(cells) == 3 and sure and columns.keys() == {'head', 'tail'}:
+        rest = {0, 1, 2} - set(columns.values())
+        columns = {'head': columns['head'], 'relation': rest.pop(), **columns}
+    return columns
 
 
 def entry_columns(

@@ -5,12 +5,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.errors import (
-    DatasetError,
     error_at,
     shorten,
     well_formed,
@@ -23,19 +22,11 @@ from dsom_pyg.datasets.own.columns import (
     entry_columns,
     triple_columns,
 )
-from dsom_pyg.datasets.own.table import Entry, Triple
+from dsom_pyg.datasets.own.table import Entry, Place, Triple
 from dsom_pyg.datasets.text import read_lines
-
-# The columns of a table without a header.
-PLAIN_TRIPLE = {'head': 0, 'relation': 1, 'tail': 2}
-PLAIN_ENTRY = {'entity': 0, 'value': 1}
-# What can be read in two ways, or in none.
-HINT = 'or read the table with pandas and use from_pandas'
 
 # A line, counted from 1, and its cells.
 Row = tuple[int, list[str]]
-# What an entry calls its entity, its values, and a readable name in passing.
-Fields = tuple[list[str], list[str], str]
 
 
 def read_triples(path: Path, findings: Findings) -> list[Triple]:
@@ -55,22 +46,17 @@ def read_triples(path: Path, findings: Findings) -> list[Triple]:
         DatasetError: A row has too few or too many cells or an empty one, or
             the file may be read in two ways.
     """
-    columns, rows = _read_table(path, PLAIN_TRIPLE, _triple_header, findings)
-    places = list(columns.values())
-    triples: list[Triple] = []
+    columns, rows = _read_table(
+        path, ('head', 'relation', 'tail'), _triple_header, findings
+    )
+    head, relation, tail = columns.values()
+    triples = []
     for line, row in rows:
-        if columns is PLAIN_TRIPLE and not triples:
-            _refuse_half_header(path, line, row)
-        cells = [row[place] for place in places]
-        if not all(cells):
-            column = places[cells.index('')] + 1
-            raise error_at(
-                path,
-                line,
-                f'column {column} is empty; every triple needs a head, a '
-                f'relation and a tail',
-            )
-        triples.append(Triple(*cells, file=path, line=line))
+        triple = Triple(row[head], row[relation], row[tail], Place(path, line))
+        if '' in triple:
+            empty = list(columns)[triple.index('')]
+            raise error_at(path, line, f'the {empty} is empty')
+        triples.append(triple)
     return triples
 
 
@@ -96,28 +82,40 @@ def read_entries(
     Raises:
         DatasetError: A line is not as it should be.
     """
+    if path.suffix.lower() == '.jsonl':
+        rows = _read_objects(path, words)
+    else:
+        header = partial(entry_columns, words=words)
+        columns, cells = _read_table(
+            path, ('entity', 'value'), header, findings
+        )
+        rows = ((line, columns, row) for line, row in cells)
     entries, names = [], []
-    read = _read_objects if path.suffix.lower() == '.jsonl' else _read_pairs
-    for line, (called, values, name) in read(path, words, findings):
-        entity = tuple(called)
+    for line, columns, row in rows:
+        place = Place(path, line)
+        try:
+            called, values = _fields(columns, row)
+        except ValueError as error:
+            raise error_at(path, line, str(error)) from None
+        entity = tuple(called.values())
+        entries += [Entry(entity, value, place) for value in values]
+        name = next((called[word] for word in NAME if word in called), '')
         if not values:
-            findings.add(
-                'empty value', f'nothing for {shorten(entity[0])}', path, line
-            )
-        elif name:
-            names.append(Entry(entity, name, path, line))
-        entries += [Entry(entity, value, path, line) for value in values]
+            message = f'nothing for {shorten(entity[0])}'
+            findings.add('empty value', message, *place)
+        elif name and name != entity[0]:
+            names.append(Entry(entity, name, place))
     return entries, names
 
 
 def _read_table(
     path: Path,
-    plain: Columns,
+    plain: tuple[str, ...],
     header: Callable[[Sequence[str]], Columns | None],
     findings: Findings,
-) -> tuple[Columns, Iterator[Row]]:
-    # The columns by the header of the table, else `plain`, and the rows that
-    # are not blank. A row is as long as the header, or else as `plain`.
+) -> tuple[Columns, list[Row]]:
+    # The places of the columns, by a header or else as `plain` has them, and
+    # the rows that are not blank. All rows are as long as the first one.
     lines = read_lines(path)
     mark, rows = '\t', _tab_rows(lines)
     if path.suffix.lower() == '.csv':
@@ -125,31 +123,25 @@ def _read_table(
             path, lines, lambda row: len(row) == len(plain) or header(row)
         )
         rows = _csv_rows(path, lines, mark)
-    filled = (row for row in rows if any(row[1]))
-    first = next(filled, None)
-    columns = header(first[1]) if first else None
-    if first is None or columns is None:
-        columns, width = plain, len(plain)
-        filled = chain([first] if first else [], filled)
-    else:
-        width = len(first[1])
-        _note_header(path, first, columns, findings)
-    named = ', '.join(plain)
-
-    def checked() -> Iterator[Row]:
-        for line, cells in filled:
-            if len(cells) != width:
-                raise error_at(
-                    path,
-                    line,
-                    f'expected {width} columns separated by {mark!r}, got '
-                    f'{len(cells)}: {shorten(lines[line - 1])}; correct the '
-                    f'line, quote cells of a .csv file, name further columns '
-                    f'in a header ({named}), {HINT}',
-                )
-            yield line, cells
-
-    return columns, checked()
+    filled = [row for row in rows if any(row[1])]
+    columns = header(filled[0][1]) if filled else None
+    width = len(plain)
+    if columns is not None:
+        line, cells = filled.pop(0)
+        width = len(cells)
+        _note_header(Place(path, line), cells, columns, findings)
+    for line, cells in filled:
+        if len(cells) != width:
+            raise error_at(
+                path,
+                line,
+                f'expected {width} columns separated by {mark!r}, got '
+                f'{len(cells)}: {shorten(lines[line - 1])}; correct the line, '
+                f'quote cells of a .csv file, name further columns in a '
+                f'header ({", ".join(plain)}), or read the file with pandas '
+                f'and use from_pandas',
+            )
+    return columns or {name: at for at, name in enumerate(plain)}, filled
 
 
 def _tab_rows(lines: Sequence[str]) -> Iterator[Row]:
@@ -205,25 +197,22 @@ def _find_mark(
                 path,
                 start + 1,
                 f"both ',' and ';' may separate the columns of "
-                f'{shorten(lines[start])}; quote cells, {HINT}',
+                f'{shorten(lines[start])}; quote cells, or read the file '
+                f'with pandas and use from_pandas',
             )
     return max(marks or rows, key=lambda x: len(rows[x]), default=',')
 
 
 def _note_header(
-    path: Path, header: Row, columns: Columns, findings: Findings
+    place: Place, cells: Sequence[str], columns: Columns, findings: Findings
 ) -> None:
-    line, cells = header
-    findings.add(
-        'header', f'skipped the header {shorten(str(cells))}', path, line
-    )
+    message = f'skipped the header {shorten(str(cells))}'
+    findings.add('header', message, *place)
     used = columns.values()
     unused = [cell for at, cell in enumerate(cells) if at not in used]
     if unused:
         names = ', '.join(cell or 'without a name' for cell in unused)
-        findings.add(
-            'unused column', f'not used: {shorten(names)}', path, line
-        )
+        findings.add('unused column', f'not used: {shorten(names)}', *place)
 
 
 def _triple_header(cells: Sequence[str]) -> Columns | None:
@@ -231,39 +220,9 @@ def _triple_header(cells: Sequence[str]) -> Columns | None:
     return found if len(found) == 3 else None
 
 
-def _refuse_half_header(path: Path, line: int, cells: Sequence[str]) -> None:
-    found = triple_columns(cells)
-    # Letters such as s and t are rather names.
-    words = [cells[place] for place in found.values()]
-    if {'head', 'tail'} <= found.keys() and min(map(len, words)) > 1:
-        raise error_at(
-            path,
-            line,
-            f'{shorten(" | ".join(cells))} may be a triple or a header; for '
-            f"a header, call the columns 'head', 'relation' and 'tail'; for "
-            f'a triple, put such a header above it, {HINT}',
-        )
-
-
-def _read_pairs(
-    path: Path, words: Sequence[str], findings: Findings
-) -> Iterator[tuple[int, Fields]]:
-    header = partial(entry_columns, words=words)
-    columns, rows = _read_table(path, PLAIN_ENTRY, header, findings)
-    value = columns['value']
-    keys = {word: at for word, at in columns.items() if word != 'value'}
-    for line, row in rows:
-        called = {word: row[at] for word, at in keys.items() if row[at]}
-        if not called:
-            column = min(keys.values()) + 1
-            raise error_at(path, line, f'column {column} is empty')
-        values = [row[value]] if row[value] else []
-        yield line, (list(called.values()), values, _in_passing(called))
-
-
 def _read_objects(
-    path: Path, words: Sequence[str], findings: Findings
-) -> Iterator[tuple[int, Fields]]:
+    path: Path, words: Sequence[str]
+) -> Iterator[tuple[int, Columns, list[Any]]]:
     for line, text in enumerate(read_lines(path), 1):
         if not text.strip():
             continue
@@ -275,45 +234,42 @@ def _read_objects(
             raise error_at(
                 path, line, f'must be a JSON object: {shorten(text)}'
             )
-        try:
-            yield line, _fields(entry, words)
-        except DatasetError as error:
-            raise error_at(path, line, str(error)) from None
+        columns = entry_columns(list(entry), words)
+        if columns is None:
+            raise error_at(
+                path,
+                line,
+                f'needs an entity (a key such as {", ".join(ENTITY[:3])}) '
+                f'and a value (such as {", ".join(words[:2])}), got the keys '
+                f'{shorten(", ".join(entry))}',
+            )
+        yield line, columns, list(entry.values())
 
 
-def _fields(entry: dict[str, Any], words: Sequence[str]) -> Fields:
-    columns = entry_columns(list(entry), words) or {}
-    cells = list(entry.items())
+def _fields(
+    columns: Columns, row: Sequence[Any]
+) -> tuple[dict[str, str], list[str]]:
+    # What the row calls its entity, by column, and the values.
     called: dict[str, str] = {}
     for word, place in columns.items():
-        key, cell = cells[place]
-        # One name will do. What else there is may be of any kind.
+        cell = row[place]
+        # One label will do. What else there is may be of any kind.
         if word == 'value' or cell is None or (called and not _is_text(cell)):
             continue
-        if name := _text(key, cell):
-            called[word] = name
+        if label := _text(word, cell):
+            called[word] = label
     if not called:
-        raise DatasetError(
-            f'needs an entity (a key such as {", ".join(ENTITY[:3])}) and '
-            f'a value (such as {", ".join(words[:2])}), got the keys '
-            f'{shorten(", ".join(entry))}'
-        )
-    key, value = cells[columns['value']]
+        raise ValueError('the label of the entity is empty')
+    value = row[columns['value']]
     values = value if isinstance(value, list) else [value]
-    texts = [_text(key, each) for each in values if each is not None]
-    return list(called.values()), [x for x in texts if x], _in_passing(called)
-
-
-def _in_passing(called: dict[str, str]) -> str:
-    # A readable name that stands beside an id.
-    name = next((called[word] for word in NAME if word in called), '')
-    return '' if name == next(iter(called.values())) else name
+    texts = (_text('value', each) for each in values if each is not None)
+    return called, [text for text in texts if text]
 
 
 def _text(key: str, value: Any) -> str:
     if _is_text(value):
         return well_formed(str(value)).strip()
-    raise DatasetError(
+    raise ValueError(
         f'{key!r} must be a string, got {shorten(json.dumps(value))}'
     )
 

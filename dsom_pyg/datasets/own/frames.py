@@ -125,15 +125,13 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
             row.append(_label(split, f"'split' of {where}"))
         rows.append((row, where))
     table = Table(_triples(rows, given), entities=list(called.values()))
-    relations = graph.graph.get('relations', ())
-    table.relations = [well_formed(str(x)).strip() for x in relations]
-    if isinstance(relations, Mapping):
-        table.relation_names = [
-            Entry((label,), well_formed(str(name)))
-            for label, name in zip(
-                table.relations, relations.values(), strict=True
-            )
-        ]
+    relations = graph.graph.get('relations', {})
+    if not isinstance(relations, Mapping):
+        relations = dict.fromkeys(relations, '')
+    table.relations = {
+        well_formed(str(label)).strip(): well_formed(str(name))
+        for label, name in relations.items()
+    }
     for node, attributes in graph.nodes(data=True):
         for words, out in (
             (TEXTS, table.texts),
@@ -196,14 +194,11 @@ def _frame_columns(names: Sequence[str]) -> Columns:
     lower = [name.strip().lower() for name in names]
     split = {'split': lower.index('split')} if 'split' in lower else {}
     free = [at for at in range(len(names)) if at not in split.values()]
-    found = triple_columns(lower)
-    if len(free) == 3:
-        plain = dict(zip(('head', 'relation', 'tail'), free, strict=True))
-        if found.keys() == {'head', 'tail'}:
-            rest = set(free) - set(found.values())
-            found = {'head': found['head'], 'relation': rest.pop(), **found}
-        elif found.items() <= plain.items():
-            found = plain
+    cells = [lower[at] for at in free]
+    found = {key: free[at] for key, at in triple_columns(cells).items()}
+    plain = dict(zip(('head', 'relation', 'tail'), free, strict=False))
+    if len(free) == 3 and found.items() <= plain.items():
+        found = plain
     if len(found) < 3:
         raise DatasetError(
             'the frame of triples: cannot tell head, relation and tail among '
@@ -217,7 +212,7 @@ def _triples(
 ) -> dict[str, list[Triple]]:
     # From head, relation, tail (and split), and where that stands.
     if not given:
-        return {'train': [Triple(*row) for row, _ in rows]}
+        return {'train': [Triple(h, r, t) for (h, r, t), _ in rows]}
     triples: dict[str, list[Triple]] = {split: [] for split in SPLITS}
     for (head, relation, tail, word), where in rows:
         split = SPLIT_WORDS.get(word.lower(), word.lower())

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own.table import Entry, Triple
+from dsom_pyg.datasets.own.table import Entry, Place, Triple
 from dsom_pyg.datasets.text import read_lines
 
 RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
@@ -23,15 +23,15 @@ LANGUAGES = ('en', '')
 
 
 class Statement(NamedTuple):
-    r"""One statement; :obj:`language` is :obj:`None` unless its object is a
+    r"""A statement; its language is :obj:`None` unless its object is a
     literal, and ``''`` for a literal without a language.
     """
 
-    line: int
     subject: str
     predicate: str
     object: str
     language: str | None
+    place: Place
 
 
 def read_ntriples(
@@ -55,24 +55,20 @@ def read_ntriples(
     """
     triples = []
     literals: dict[tuple[str, str], list[Statement]] = {}
-    for said in _statements(path):
-        line, subject, predicate, value, language = said
+    for each in _statements(path):
+        subject, predicate, value, language, place = each
         if language is None:
-            triples.append(Triple(subject, predicate, value, path, line))
+            triples.append(Triple(subject, predicate, value, place))
         elif predicate in NAMES or predicate in TEXTS:
-            literals.setdefault((subject, predicate), []).append(said)
+            literals.setdefault((subject, predicate), []).append(each)
         else:
-            findings.add(
-                'literal',
-                f'not used: {shorten(value)} of {shorten(predicate)}',
-                path,
-                line,
-            )
+            message = f'not used: {shorten(value)} of {shorten(predicate)}'
+            findings.add('literal', message, *place)
     names: list[Entry] = []
     texts: list[Entry] = []
     for (subject, predicate), said in literals.items():
         kept = [
-            Entry((subject,), each.object.strip(), path, each.line)
+            Entry((subject,), each.object.strip(), each.place)
             for each in _in_one_language(said)
         ]
         if predicate in NAMES:
@@ -84,8 +80,7 @@ def read_ntriples(
                 'other language',
                 f'{len(said) - len(kept)} more values of '
                 f'{shorten(subject)} in other languages are not used',
-                path,
-                said[0].line,
+                *said[0].place,
             )
     return triples, names, texts
 
@@ -150,4 +145,5 @@ def _statements(path: Path) -> Iterator[Statement]:
         value = sink.statement[2]
         literal = isinstance(value, Literal)
         language = (value.language or '') if literal else None
-        yield Statement(number, words[0], words[1], words[2], language)
+        place = Place(path, number)
+        yield Statement(words[0], words[1], words[2], language, place)

@@ -2,10 +2,10 @@
 
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
 
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.table import NOWHERE, Place
 
 # Spaces of no width, joiners, the byte order mark, the soft hyphen.
 INVISIBLE = dict.fromkeys(map(ord, '\u200b\u200c\u200d\u2060\ufeff\u00ad'))
@@ -35,9 +35,7 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def add(
-        self, label: str, file: Path | None = None, line: int | None = None
-    ) -> int:
+    def add(self, label: str, place: Place = NOWHERE) -> int:
         r"""The id of a label; a new label gets the next id."""
         index = self._as_written.get(label)
         if index is not None:
@@ -52,8 +50,7 @@ class Vocabulary:
                 'Unicode twins',
                 f'{self.what} {shorten(clean)} is written with other code '
                 f'points ({ascii(label)[:80]}) than before; taken as one',
-                file,
-                line,
+                *place,
             )
         self._as_written[label] = index
         return index

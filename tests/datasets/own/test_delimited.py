@@ -62,14 +62,14 @@ def test_ways_to_write_the_same(
 ) -> None:
     read, counts = triples(tmp_path, content, name)
     path = tmp_path / name
-    assert read == [(*row, path, at) for at, row in enumerate(ROWS, 1)]
+    assert read == [(*row, (path, at)) for at, row in enumerate(ROWS, 1)]
     assert counts == {}
 
 
 def test_blank_lines_keep_the_numbers(tmp_path: Path) -> None:
     read, _ = triples(tmp_path, '\n \na\tr\tb\n\t\t\n\nb\tr\tc\n\n')
     assert labels(read) == [('a', 'r', 'b'), ('b', 'r', 'c')]
-    assert [each.line for each in read] == [3, 6]
+    assert [each.place.line for each in read] == [3, 6]
     content = '\n;;\n"a, b";r;"c\nd"\n \n\xa0\n"e\nf";r;g\nh;r;i\n'
     read, _ = triples(tmp_path, content, 't.csv')
     assert labels(read) == [
@@ -77,7 +77,7 @@ def test_blank_lines_keep_the_numbers(tmp_path: Path) -> None:
         ('e\nf', 'r', 'g'),
         ('h', 'r', 'i'),
     ]
-    assert [each.line for each in read] == [3, 7, 9]
+    assert [each.place.line for each in read] == [3, 7, 9]
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def test_commas_and_semicolons(tmp_path: Path, content: str) -> None:
         'Subject\tPREDICATE\tobject',
         'h\tr\tt',
         'source\trelation\ttarget',
-        'from\tproperty\tto',
+        'from\tgoes by\tto',
     ],
 )
 def test_a_header_is_skipped(tmp_path: Path, header: str) -> None:
     read, counts = triples(tmp_path, f'\n{header}\na\tr\tb\n')
-    assert read == [('a', 'r', 'b', tmp_path / 't.tsv', 3)]
+    assert read == [('a', 'r', 'b', (tmp_path / 't.tsv', 3))]
     assert counts == {'header': 1}
 
 
@@ -166,17 +166,16 @@ def test_a_header_orders_the_columns(tmp_path: Path) -> None:
     assert counts == {'header': 1, 'unused column': 1}
 
 
-def test_what_may_be_a_header_or_a_triple(tmp_path: Path) -> None:
-    want = r't\.tsv:2: .*may be a triple or a header.*from_pandas'
-    with pytest.raises(DatasetError, match=want):
-        triples(tmp_path, '\nfrom\tgoes by\tto\na\tr\tb\n')
-    # As a triple, below a header.
-    content = 'head\trelation\ttail\nfrom\tgoes by\tto\n'
-    assert labels(triples(tmp_path, content)[0]) == [('from', 'goes by', 'to')]
-    # Short names, and words in other places.
-    for row in (('s', 'x', 't'), ('Von', 'relation', 'Nach')):
+def test_rows_that_are_no_header(tmp_path: Path) -> None:
+    # Short names, and words in other places or not for all columns.
+    for row in (
+        ('s', 'x', 't'),
+        ('Von', 'relation', 'Nach'),
+        ('head', 'of', 'state'),
+        ('start', 'type', 'end'),
+    ):
         read, counts = triples(tmp_path, '\t'.join(row) + '\na\tr\tb\n')
-        assert labels(read)[0] == row
+        assert labels(read) == [row, ('a', 'r', 'b')]
         assert counts == {}
 
 
@@ -187,7 +186,7 @@ def test_what_may_be_a_header_or_a_triple(tmp_path: Path) -> None:
         ('t.tsv', 'a\tr\tb\na\tr\tb\t1\n', 2, 'expected 3 columns .* got 4'),
         ('t.tsv', '\na,r,b\n', 2, r"separated by '\\t', got 1"),
         ('t.txt', '\na r b\n', 2, r"separated by '\\t', got 1"),
-        ('t.tsv', 'a\t\tb\n', 1, 'column 2 is empty'),
+        ('t.tsv', 'a\t\tb\n', 1, 'the relation is empty'),
         ('t.csv', 'a,r,b\na,r,"b\nc,r,d\n', 2, 'cannot be read as CSV'),
         ('t.csv', 'a,r,b\n"a" x,r,b\n', 2, 'a quote within .* twice'),
         ('t.csv', 'a,r,b\na,r,b,c\n', 2, 'got 4: .*quote cells'),
@@ -195,7 +194,7 @@ def test_what_may_be_a_header_or_a_triple(tmp_path: Path) -> None:
         ('t.csv', 'a|r|b\n', 1, "separated by ',', got 1: .*from_pandas"),
         ('t.csv', 'h,w,r,t\na,1,r,b\na,r,b\n', 3, 'expected 4 .* got 3'),
         ('t.csv', 'head,w,x,tail\n', 1, 'expected 3 .* got 4.*in a header'),
-        ('t.csv', 'tail,relation,head\na,r,\n', 2, 'column 3 is empty'),
+        ('t.csv', 'tail,relation,head\na,r,\n', 2, 'the head is empty'),
     ],
 )
 def test_malformed_rows(
@@ -251,8 +250,8 @@ def test_texts(tmp_path: Path) -> None:
     texts, names, counts = entries(tmp_path, content, 'texts.txt')
     path = tmp_path / 'texts.txt'
     assert texts == [
-        (('Norway',), 'in the north, cold', path, 1),
-        (('Norway',), '"quoted"', path, 4),
+        (('Norway',), 'in the north, cold', (path, 1)),
+        (('Norway',), '"quoted"', (path, 4)),
     ]
     assert names == []
     assert counts == {'empty value': 1}
@@ -273,8 +272,8 @@ def test_texts_with_a_header_of_many_columns(tmp_path: Path) -> None:
     content = 'description,size,name,ID\n"cold, dark",5,Norway,Q20\n,,,Q1\n'
     texts, names, counts = entries(tmp_path, content, 'texts.csv')
     path = tmp_path / 'texts.csv'
-    assert texts == [(('Q20', 'Norway'), 'cold, dark', path, 2)]
-    assert names == [(('Q20', 'Norway'), 'Norway', path, 2)]
+    assert texts == [(('Q20', 'Norway'), 'cold, dark', (path, 2))]
+    assert names == [(('Q20', 'Norway'), 'Norway', (path, 2))]
     assert counts == {'header': 1, 'unused column': 1, 'empty value': 1}
 
 
@@ -304,7 +303,7 @@ def test_json_lines(tmp_path: Path) -> None:
         (('20', 'Norway'), 'dark'),
         (('Bergen',), '7'),
     ]
-    assert [each.line for each in texts] == [2, 3, 3, 6]
+    assert [each.place.line for each in texts] == [2, 3, 3, 6]
     assert said(names) == [(('20', 'Norway'), 'Norway')]
     assert counts == {'empty value': 1}
 
@@ -335,7 +334,7 @@ def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     ('name', 'content', 'line', 'message'),
     [
         ('t.tsv', 'Oslo\ta city\nOslo\n', 2, 'expected 2 columns .*value'),
-        ('t.tsv', '\ta city\n', 1, 'column 1 is empty'),
+        ('t.tsv', '\ta city\n', 1, 'label of the entity is empty'),
         ('t.txt', 'Oslo, a city\n', 1, r"separated by '\\t', got 1"),
         ('t.csv', 'a,b\na,b, c\n', 2, 'got 3: .*quote cells'),
         ('t.csv', 'id,name,blurb\n', 1, 'expected 2 .* got 3.*in a header'),
@@ -344,7 +343,7 @@ def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
         ('t.jsonl', '{"entity": "a"}\n', 1, r"needs .* the keys 'entity'"),
         ('t.jsonl', '{"text": "a", "x": 1}\n', 1, 'needs an entity'),
         ('t.jsonl', '{"id": [1], "text": "a"}\n', 1, "'id' must be a string"),
-        ('t.jsonl', '{"id": 1, "text": {}}\n', 1, "'text' must be a string"),
+        ('t.jsonl', '{"id": 1, "text": {}}\n', 1, "'value' must be a string"),
         ('t.jsonl', '[' * 100_000, 1, 'is not JSON'),
     ],
 )

@@ -38,14 +38,16 @@ def test_ntriples(tmp_path: Path) -> None:
     findings = Findings()
     triples, names, texts = read_ntriples(path, findings)
     assert triples == [
-        ('http://x/A', 'http://x/r', 'http://x/B_b', path, 2),
-        ('_:n1', 'http://x/r', 'http://x/A', path, 4),
-        ('http://x/A', 'http://x/r', '_:n1', path, 5),
+        ('http://x/A', 'http://x/r', 'http://x/B_b', (path, 2)),
+        ('_:n1', 'http://x/r', 'http://x/A', (path, 4)),
+        ('http://x/A', 'http://x/r', '_:n1', (path, 5)),
     ]
     assert [(each.entity[0], each.value) for each in names] == [
         ('http://x/A', 'A "a"')
     ]
-    assert [(each.entity[0], each.value, each.line) for each in texts] == [
+    assert [
+        (each.entity[0], each.value, each.place.line) for each in texts
+    ] == [
         ('http://x/A', 'München', 8),
         ('http://x/B_b', 'b b', 10),
     ]
