@@ -84,7 +84,7 @@ def spellings(name: str) -> list[str]:
     for mark in ('.', '_'):
         out.append(bare.replace('/', mark))
         out.append(bare.replace('/', mark).replace(' ', '_'))
-    out += [quote(name, safe=''), quote(bare, safe='')]
+    out += [quote(each, safe='') for each in dict.fromkeys((name, bare))]
     return list(dict.fromkeys(out))
 
 

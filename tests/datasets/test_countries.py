@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dsom_pyg.datasets import Countries, countries
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.encoders import ImageStatistics
 from dsom_pyg.graph import SPLITS, get_split, pool_features
 from dsom_pyg.query_index import QueryIndex
 
@@ -166,16 +168,18 @@ def test_the_bundled_graph(tmp_path: Path) -> None:
     assert 0 < coverage['text'] < 1
 
 
-def test_default_encoders(tmp_path: Path) -> None:
-    dataset = Countries(tmp_path)
+def test_default_encoders(folder: Path) -> None:
+    Image.new('RGB', (4, 4)).save(folder / 'images' / 'NO.png')
+    dataset = Countries()
     data = dataset[0]
     assert data['text'].x.size(1) == 128
+    assert data['image'].x.size(1) == ImageStatistics().out_channels
     for name in ('image', 'text'):
         _, present = pool_features(data, name)
         share = present.float().mean().item()
         assert share == pytest.approx(dataset.coverage()[name])
 
 
-def test_only_the_default_is_called_by_name() -> None:
+def test_an_encoder_has_no_name_of_its_own() -> None:
     with pytest.raises(TypeError, match=r"text_encoder .* got 'bert'"):
         Countries(text_encoder='bert')  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsom_pyg.datasets.names import unique_names
+from dsom_pyg.datasets.names import NameIndex, unique_names
 
 
 def test_shared_names_get_their_key() -> None:
@@ -21,3 +21,30 @@ def test_names_become_unique(names: dict[str, str]) -> None:
         assert after.startswith(before)
     if len(set(names.values())) == len(names):
         assert out == list(names.values())
+
+
+def test_an_exact_name_goes_before_another_spelling() -> None:
+    index = NameIndex([['a b', 'x'], ['a_b'], ['a.b', 'a_b']])
+    assert index.exact('a_b') == [1, 2]
+    assert index.owners('a_b') == [1, 2]
+    assert index.exact('a%20b') == []
+    assert index.owners('a%20b') == [0]
+    assert index.find('a_b') == 1
+    assert index.find('nobody') is None
+
+
+def test_an_earlier_alias_and_an_earlier_word_go_first() -> None:
+    index = NameIndex([['Q1', 'Oslo'], ['Oslo', 'Q1'], []])
+    assert index.owners('Oslo') == [1, 0]
+    assert index.owners('Q1') == [0, 1]
+    assert index.owners('nobody', 'Oslo', 'Q1') == [1, 0]
+    # Each entity is named once, however often it fits.
+    assert NameIndex([['x', 'x'], ['y']]).owners('x', 'y', 'x') == [0, 1]
+
+
+def test_unicode_forms_are_one_name() -> None:
+    for alias, word in (
+        ('Co\u0302te', 'C\u00f4te'),
+        ('C\u00f4te', 'Co\u0302te'),
+    ):
+        assert NameIndex([['x'], [alias]]).exact(word) == [1]

@@ -1,6 +1,7 @@
 """Which file of ``datasets/`` may import which."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def imported(source: str) -> set[str]:
 MODULES = {module(path): path for path in ROOT.rglob('*.py')}
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """From each module of the room to those it imports."""
     out: dict[str, set[str]] = {}

@@ -49,6 +49,9 @@ def read_id_triples(
     """
     limits = (num_entities, num_entities, num_relations)
     words = ('head id', 'tail id', 'relation id')
+    # A look-up is much faster than a check of every cell.
+    entities = {str(index): index for index in range(num_entities)}
+    relations = {str(index): index for index in range(num_relations)}
     rows = []
     for number, line in _counted(path):
         cells = line.split()
@@ -59,12 +62,15 @@ def read_id_triples(
                 'expected 3 columns (head tail relation), '
                 f'got {len(cells)}: {shorten(line)}',
             )
-        rows.append(
-            [
+        head, tail, rel = cells
+        try:
+            row = [entities[head], entities[tail], relations[rel]]
+        except KeyError:
+            row = [
                 _integer(path, number, *column)
                 for column in zip(cells, limits, words, strict=True)
             ]
-        )
+        rows.append(row)
     return to_triples(rows)
 
 
