@@ -1,6 +1,5 @@
 """From a table of labels to a graph: ids, splits, names, texts, images."""
 
-import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +8,12 @@ import torch
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets.base import Origin, RawGraph
-from dsom_pyg.datasets.errors import DatasetError, shorten
+from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import readable, unique_names
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
-from dsom_pyg.datasets.own.vocabulary import Vocabulary
+from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
 from dsom_pyg.datasets.text import to_triples
 from dsom_pyg.graph import (
     SPLITS,
@@ -79,7 +78,10 @@ def build_graph(
     _note_unseen(data, rows, labels, findings)
     names, relation_names = _names(table, entities, relations, findings)
     images = _images(table, entities, names, findings)
-    texts = _gather('text', table.texts, entities, findings)
+    texts = [
+        [well_formed(text) for text in each]
+        for each in _gather('text', table.texts, entities, findings)
+    ]
     return RawGraph(
         data,
         names,
@@ -222,7 +224,7 @@ def _names(
     # A unique name of each entity and each relation: the first one given,
     # else the label as people read it.
     called = {
-        ('relation', relations.add(label)): name
+        ('relation', relations.add(label)): composed(name)
         for label, name in table.relations.items()
         if name
     }
@@ -231,7 +233,7 @@ def _names(
         if owner is None:
             _note_unknown('name', entry, findings)
             continue
-        name = unicodedata.normalize('NFC', entry.value)
+        name = composed(entry.value)
         kept = called.setdefault(owner, name)
         if kept != name:
             findings.add(

@@ -9,17 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsom_pyg.datasets.errors import (
-    error_at,
-    shorten,
-    well_formed,
-)
+from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import (
     ENTITY,
     NAME,
     Columns,
     entry_columns,
+    labels_of,
+    texts_of,
     triple_columns,
 )
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
@@ -94,12 +92,13 @@ def read_entries(
     for line, columns, row in rows:
         place = Place(path, line)
         try:
-            called, values = _fields(columns, row)
+            labels = labels_of(columns, row)
+            values = texts_of(row[columns['value']])
         except ValueError as error:
             raise error_at(path, line, str(error)) from None
-        entity = tuple(called.values())
+        entity = tuple(labels.values())
         entries += [Entry(entity, value, place) for value in values]
-        name = next((called[word] for word in NAME if word in called), '')
+        name = next((labels[word] for word in NAME if word in labels), '')
         if not values:
             message = f'nothing for {shorten(entity[0])}'
             findings.add('empty value', message, *place)
@@ -244,35 +243,3 @@ def _read_objects(
                 f'{shorten(", ".join(entry))}',
             )
         yield line, columns, list(entry.values())
-
-
-def _fields(
-    columns: Columns, row: Sequence[Any]
-) -> tuple[dict[str, str], list[str]]:
-    # What the row calls its entity, by column, and the values.
-    called: dict[str, str] = {}
-    for word, place in columns.items():
-        cell = row[place]
-        # One label will do. What else there is may be of any kind.
-        if word == 'value' or cell is None or (called and not _is_text(cell)):
-            continue
-        if label := _text(word, cell):
-            called[word] = label
-    if not called:
-        raise ValueError('the label of the entity is empty')
-    value = row[columns['value']]
-    values = value if isinstance(value, list) else [value]
-    texts = (_text('value', each) for each in values if each is not None)
-    return called, [text for text in texts if text]
-
-
-def _text(key: str, value: Any) -> str:
-    if _is_text(value):
-        return well_formed(str(value)).strip()
-    raise ValueError(
-        f'{key!r} must be a string, got {shorten(json.dumps(value))}'
-    )
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)

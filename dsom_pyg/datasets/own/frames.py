@@ -1,12 +1,10 @@
 """Graphs of pandas and networkx as datasets, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset
-from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
+from dsom_pyg.datasets.errors import DatasetError, shorten
 from dsom_pyg.datasets.own.base import LabeledGraph, OwnGraph
 from dsom_pyg.datasets.own.columns import (
     IMAGE,
@@ -14,6 +12,9 @@ from dsom_pyg.datasets.own.columns import (
     TEXT,
     Columns,
     entry_columns,
+    labels_of,
+    text_of,
+    texts_of,
     triple_columns,
 )
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
@@ -129,8 +130,7 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     if not isinstance(relations, Mapping):
         relations = dict.fromkeys(relations, '')
     table.relations = {
-        well_formed(str(label)).strip(): well_formed(str(name))
-        for label, name in relations.items()
+        str(label).strip(): str(name) for label, name in relations.items()
     }
     for node, attributes in graph.nodes(data=True):
         for words, out in (
@@ -139,9 +139,8 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
             (('name',), table.names),
         ):
             for word in words:
-                out += _entity_entries(
-                    (called[node],), attributes.get(word), word
-                )
+                value = attributes.get(word)
+                out += _of_entity((called[node],), value, word)
     return LabeledGraph(table, **options)
 
 
@@ -227,7 +226,6 @@ def _triples(
 def _entries(values: Any, what: str) -> list[Entry]:
     if values is None:
         return []
-    pairs: Iterable[tuple[Sequence[Any], Any]]
     if hasattr(values, 'iloc') and hasattr(values, 'columns'):
         names = [str(column) for column in values.columns]
         columns = entry_columns(names, WORDS[what])
@@ -238,63 +236,29 @@ def _entries(values: Any, what: str) -> list[Entry]:
                 f'the frame with {what}: cannot tell entity and {what} among '
                 f'the columns {names}; call them so'
             )
-        *entities, value = (values.iloc[:, at] for at in columns.values())
-        pairs = zip(zip(*entities, strict=True), value, strict=True)
+        rows = list(values.itertuples(index=False, name=None))
     else:
-        pairs = (((entity,), value) for entity, value in values.items())
-    out = []
-    for cells, value in pairs:
-        # Of several columns that may name the entity, one will do.
-        called = [cell for cell in cells if _text(cell)] or cells[:1]
-        labels = [_label(cell, f'an entity with {what}') for cell in called]
-        out += _entity_entries(tuple(labels), value, what)
-    return out
+        columns, rows = {'entity': 0, 'value': 1}, list(values.items())
+    entries = []
+    for number, row in enumerate(rows):
+        try:
+            labels = labels_of(columns, row)
+        except ValueError as error:
+            raise DatasetError(f'row {number} of {what}: {error}') from None
+        value = row[columns['value']]
+        entries += _of_entity(tuple(labels.values()), value, what)
+    return entries
 
 
-def _entity_entries(
-    entity: tuple[str, ...], value: Any, what: str
-) -> list[Entry]:
-    if hasattr(value, 'tolist'):  # an array, as of a column of lists
-        value = value.tolist()
-    if isinstance(value, list):
-        value = [each for each in value if not _is_missing(each)]
-    if isinstance(value, str | Path):
-        value = [value]
-    elif not isinstance(value, Sequence) and _is_missing(value):
-        return []
-    if not isinstance(value, Sequence) or not all(
-        isinstance(each, str | Path) for each in value
-    ):
-        raise DatasetError(
-            f'{what} of {shorten(entity[0])} must be a string or a list of '
-            f'strings, got {shorten(str(value))}'
-        )
-    found = [str(each).strip() for each in value]
-    if what not in IMAGES:  # names of files are kept as they are
-        found = [well_formed(each) for each in found]
-    return [Entry(entity, each) for each in found if each]
+def _of_entity(labels: tuple[str, ...], value: Any, what: str) -> list[Entry]:
+    try:
+        return [Entry(labels, text) for text in texts_of(value)]
+    except ValueError as error:
+        raise DatasetError(f'{what} of {shorten(labels[0])} {error}') from None
 
 
 def _label(value: Any, where: str) -> str:
-    label = _text(value)
+    label = text_of(value)
     if not label:
         raise DatasetError(f'{where} is missing or empty; fill or drop it')
     return label
-
-
-def _text(value: Any) -> str:
-    if _is_missing(value):
-        return ''
-    # A column of integers becomes one of floats if a cell of it is missing.
-    if isinstance(value, Real) and not isinstance(value, Integral):
-        number = float(value)
-        value = int(number) if number.is_integer() else value
-    return well_formed(str(value)).strip()
-
-
-def _is_missing(value: Any) -> bool:
-    # None, NaN of any kind, pandas.NaT and pandas.NA.
-    try:
-        return value is None or bool(value != value)
-    except TypeError:
-        return True

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
-from dsom_pyg.datasets.errors import shorten
+from dsom_pyg.datasets.errors import shorten, well_formed
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.table import NOWHERE, Place
 
@@ -40,7 +40,7 @@ class Vocabulary:
         index = self._as_written.get(label)
         if index is not None:
             return index
-        clean = unicodedata.normalize('NFC', label)
+        clean = composed(label)
         index = self._ids.get(clean)
         if index is None:
             index = self._ids[clean] = len(self.labels)
@@ -57,7 +57,7 @@ class Vocabulary:
 
     def find(self, words: Iterable[str]) -> int | None:
         r"""The id of the first word that is a label."""
-        clean = (unicodedata.normalize('NFC', word) for word in words)
+        clean = map(composed, words)
         return next((self._ids[x] for x in clean if x in self._ids), None)
 
     def note_twins(self) -> None:
@@ -76,6 +76,11 @@ class Vocabulary:
                         f'{self.what} names that differ {how} are kept '
                         f'apart: {", ".join(map(shorten, twins[:5]))}',
                     )
+
+
+def composed(text: str) -> str:
+    r"""A text in Unicode form NFC, with lone surrogates replaced."""
+    return unicodedata.normalize('NFC', well_formed(text))
 
 
 def _look(label: str) -> str:

@@ -319,6 +319,22 @@ def test_readable_names(tmp_path: Path) -> None:
     assert dataset.findings.counts == {'header': 1, 'second name': 2}
 
 
+def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            'train.tsv': 'a\ufffd\tr\tb\n',
+            'texts.jsonl': r"""
+                {"id": "a\ud800", "text": ["\udc00", "c\ud800"]}
+                {"id": "b", "name": "\udfff", "text": "\ud83d\ude00"}
+            """,
+        },
+    )
+    dataset = MKGFolder(root)
+    assert dataset.entity_names == ['a\ufffd', '\ufffd']
+    assert dataset.entity_texts == [['\ufffd', 'c\ufffd'], ['\U0001f600']]
+
+
 @pytest.mark.parametrize(
     ('files', 'message'),
     [

@@ -139,7 +139,9 @@ def test_the_words_of_frames_of_images_and_names() -> None:
     )
     assert dataset.entity_images[0] == [Path.cwd() / 'a.png']
     assert dataset.entity_names == ['Ay', 'b']
-    with pytest.raises(DatasetError, match='an entity with text is missing'):
+    with pytest.raises(
+        DatasetError, match=r'row 0 of text: the label .* is missing'
+    ):
         from_pandas(triples, frame([('x', None)], ['text', 'entity']))
 
 
@@ -247,13 +249,13 @@ def test_a_missing_cell_names_its_row(cell: Any) -> None:
         (
             [('a', 'r', 'b')],
             ['h', 'r', 't'],
-            {'texts': {'a': 5}},
+            {'texts': {'a': {'en': 'x'}}},
             "text of 'a' must be a string",
         ),
         (
             [('a', 'r', 'b')],
             ['h', 'r', 't'],
-            {'texts': {'a': ['x', 5]}},
+            {'texts': {'a': ['x', True]}},
             "text of 'a' must be a string",
         ),
     ],
