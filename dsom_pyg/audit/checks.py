@@ -34,13 +34,13 @@ KEEP = 3
 KEEP_RELATIONS = 5
 # From this share of test pairs on, a leak counts as a problem.
 LEAK = 0.1
-# What reading notices that is no fault of the data.
+# Kinds of findings that are no fault of the data.
 HARMLESS = (
-    *('header', 'separator', 'unused column', 'self loop', 'literal'),
+    *('header', 'unused column', 'self loop', 'literal'),
     *('other language', 'second name', 'name of an unknown entity'),
     *('empty value', 'duplicate text', 'not an image', 'unused file'),
 )
-# What further sections report in full.
+# Kinds of findings that other sections report in full.
 ELSEWHERE = (' also in ', ' not in train')
 
 
@@ -52,7 +52,7 @@ class Section:
         facts: Counts and shares.
         relations: Relations that stand out, with their numbers.
         examples: Triples, entities or files, with their place if known.
-        problems: What should be looked after, in words.
+        problems: What the owner of the graph should look into, in words.
     """
 
     facts: dict[str, int | float] = field(default_factory=dict)
@@ -296,8 +296,8 @@ class Checks:
     def _examples(
         self, kind: str, split: str, rows: Tensor, other: str | None = None
     ) -> list[Finding]:
-        # The first rows where the mask holds; with `other`, where in that
-        # split the same triple stands.
+        # The first rows that the mask selects. With `other`, each example
+        # also names the line of the same triple in that split.
         part, origin = self.parts[split], self.raw.origins.get(split)
         out = []
         for row in rows.nonzero().flatten()[:KEEP].tolist():

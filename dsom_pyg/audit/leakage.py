@@ -1,4 +1,4 @@
-"""Counts over triples that tell of leakage, without loops over triples.
+"""Counts that reveal leakage between splits, without loops over triples.
 
 Letters used in shapes: T triples.
 """
@@ -15,7 +15,7 @@ LEAST = 5
 
 
 class RelationPair(NamedTuple):
-    r"""Two relations that say the same, one of them perhaps reversed.
+    r"""Two relations with mostly the same entity pairs, perhaps reversed.
 
     Args:
         first, second: The relations.
@@ -85,7 +85,7 @@ def relation_pairs(
     reverse: bool,
     least: int = LEAST,
 ) -> list[RelationPair]:
-    r"""Relations most of whose entity pairs another relation has too.
+    r"""Relations that share most of their entity pairs with another one.
 
     The analysis of `Toutanova and Chen
     <https://aclanthology.org/W15-4007>`_ (2015) and `Akrami et al.

@@ -39,7 +39,7 @@ class AuditReport:
         lines = [self.name, '=' * len(self.name)]
         for title, section in self.sections.items():
             lines += ['', title]
-            # What there is none of would hide the rest.
+            # Zeros would hide the rest.
             facts = {k: v for k, v in section.facts.items() if v}
             for key, value in facts.items():
                 text = f'{100 * value:.1f} %'
@@ -79,11 +79,11 @@ def _line(row: dict[str, Any]) -> str:
 def audit(
     dataset: MultimodalDataset, images: bool = True, threshold: float = 0.8
 ) -> AuditReport:
-    r"""Look for all that may make a graph, or scores on it, misleading.
+    r"""Look for whatever makes a graph, or scores on it, misleading.
 
-    The raw files are read again (and fetched first if they are not there),
-    so that every example has its file and line where the dataset knows them.
-    What came in later, with encoders or files of features, is told too.
+    The raw files are read again, and downloaded first if they are missing.
+    So every example names its file and line, if the dataset knows them. The
+    report includes what encoders and feature files added to the findings.
 
     Args:
         dataset: Any dataset of the library.

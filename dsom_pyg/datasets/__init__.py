@@ -1,4 +1,4 @@
-r"""Datasets: benchmarks, the bundled graph, one's own, one for tests."""
+r"""Datasets: benchmarks, a bundled graph, your own graphs, one for tests."""
 
 from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.datasets.benchmarks.db15k import DB15K

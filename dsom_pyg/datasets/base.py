@@ -31,7 +31,7 @@ FORMAT = 3
 
 
 class Origin(NamedTuple):
-    r"""Where the triples of a split stand.
+    r"""The file and the lines that the triples of a split come from.
 
     Shapes:
         - **lines:** :math:`(T)`, counted from 1
@@ -62,12 +62,12 @@ class RawGraph:
         relation_names: One readable name for each relation.
         entity_texts: The texts of each entity; none, one or many.
         entity_images: The image files of each entity; none, one or many.
-        described: Which entities have more text than their name, if the
-            dataset can tell. (default: :obj:`None`)
+        described: Which entities have more text than their name;
+            :obj:`None` if the dataset cannot tell. (default: :obj:`None`)
         extra: Further facts that are stored with the graph, as JSON.
         findings: What was noticed while reading.
-        origins: For each split as it was read, the file of its triples and
-            the line of each, for the audit.
+        origins: Where the triples of each split come from, for the audit. A
+            split that was drawn has no origin.
         aliases: Further names by which files may call each entity, such as
             its id. (default: none)
     """
@@ -140,14 +140,15 @@ class MultimodalDataset(InMemoryDataset):
         transform: Applied to the graph at every access.
             (default: :obj:`None`)
         pre_transform: Applied once, before the graph is stored. Its ``repr``
-            names the processed file, so it needs one that tells what it
-            does, as the transforms of PyG have; a plain function has none.
+            identifies the stored graph, so it must tell the settings. A
+            plain function has no such ``repr``; use a dataclass with
+            ``__call__``.
             (default: :obj:`None`)
         force_reload: Process and encode again even if a processed file and
             cached features exist. (default: :obj:`False`)
         features: Files with the features of a modality, read by
             :func:`~dsom_pyg.datasets.read_features`, instead of an encoder.
-            Any name of a modality is possible but ``'entity'`` and
+            A modality may have any name except ``'entity'`` and
             ``'structure'``. (default: :obj:`None`)
 
     Shapes:
@@ -209,11 +210,11 @@ class MultimodalDataset(InMemoryDataset):
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
-        r"""What else decides what :meth:`read` returns, as JSON.
+        r"""All that decides what :meth:`read` returns, as JSON.
 
-        To be overridden by a dataset with options: their values, and what
-        identifies its raw files. The value under ``'split'``, if any,
-        appears in the name of the processed file.
+        A dataset with options or raw files overrides it and returns the
+        values of the options and hashes of the files. The value under
+        ``'split'``, if any, appears in the name of the processed file.
         """
         return {}
 
@@ -259,8 +260,8 @@ class MultimodalDataset(InMemoryDataset):
         data, meta = self._build()
         save_graph(self._processed_path, data, meta)
 
-    # PyG's own `_process` unpickles a file it finds in the processed folder,
-    # and its `_download` asks for raw files that nobody needs any more.
+    # PyG's `_process` would unpickle files in the processed folder. Its
+    # `_download` would ask for raw files even if a stored graph is there.
     def _download(self) -> None:
         return
 
@@ -351,15 +352,15 @@ class MultimodalDataset(InMemoryDataset):
     def coverage(self) -> dict[str, float]:
         r"""Share of the entities that have an item of each modality.
 
-        Without an encoder it speaks of the raw items, else of those that
-        could be encoded. Where a dataset can tell a description from a mere
-        name, ``'description'`` is a further entry.
+        Counts the items that were encoded or, without an encoder, the raw
+        items. ``'description'`` is a further entry if the dataset can tell a
+        description from a mere name.
         """
         return dict(self._meta['coverage'])
 
 
 def _name_of(step: Callable[..., Any] | None) -> str:
-    # Names a stored graph; that of another function must not be taken for it.
+    # Two steps with one name would share a stored graph.
     name = repr(step)
     if ' at 0x' in name:
         raise TypeError(

@@ -26,16 +26,16 @@ class Countries(MultimodalDataset):
     r"""A small real graph that comes with the library: territories, cities,
     currencies, languages, regions, with flags as images and short texts.
 
-    It needs no download, neither for its files nor for the default
-    encoders. Sources and licences are stated in ``SOURCES.md`` beside its
-    files.
+    Neither its files nor the default encoders need a download. Sources and
+    licences are in ``SOURCES.md`` beside its files.
 
     Args:
         root: Folder for the processed files; with :obj:`None` a folder of
             the user's cache. (default: :obj:`None`)
         options: See :class:`MultimodalDataset`. By default images are
             encoded by ``ImageStatistics()`` and texts by
-            ``TfidfText(out_channels=128)``; :obj:`None` for neither.
+            ``TfidfText(out_channels=128)``; pass :obj:`None` to leave a
+            modality out.
     """
 
     def __init__(

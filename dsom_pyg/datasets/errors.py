@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class DatasetError(ValueError):
-    r"""A dataset is not as it should be: what, where, and what to do."""
+    r"""A dataset is malformed; the message says what, where and what to do."""
 
 
 def error_at(path: Path, line: int, message: str) -> DatasetError:

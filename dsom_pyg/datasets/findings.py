@@ -1,4 +1,4 @@
-"""What was noticed in data: kept, counted, and shown to people."""
+"""What a reader notices in data: counted, kept, shown to people."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field

@@ -9,13 +9,11 @@ from urllib.parse import quote, unquote
 
 
 class NameIndex:
-    r"""Which entity is called so: the one lookup of all files.
+    r"""Looks up entities by what files call them.
 
-    A word that is an alias as it stands means that entity. Only if there is
-    none, other :func:`spellings` of the aliases count. If several entities
-    fit, those with the word as an earlier alias come first, and of these
-    the one with the smaller id. Words and aliases are compared in Unicode
-    form NFC.
+    Exact aliases take precedence over their other :func:`spellings`, earlier
+    aliases over later ones, and smaller ids over larger ones. Words and
+    aliases are compared in Unicode form NFC.
 
     Args:
         aliases: What files may call each entity, the surest alias first:
@@ -26,7 +24,7 @@ class NameIndex:
         self._aliases = aliases
 
     def exact(self, *words: str) -> list[int]:
-        r"""The entities with an alias among the words, the best one first.
+        r"""The entities that have one of the words as an alias, best first.
 
         Earlier words come before later ones.
         """

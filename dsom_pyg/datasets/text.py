@@ -15,7 +15,7 @@ from dsom_pyg.graph import Triples
 
 
 def read_lines(path: Path) -> list[str]:
-    r"""The lines of a UTF-8 file, with any line ends, no last empty line."""
+    r"""The lines of a UTF-8 file without their ends, LF or CRLF."""
     try:
         # Only real line ends: str.splitlines would also split at characters
         # that occur inside names.

@@ -57,9 +57,9 @@ class Benchmark(MultimodalDataset):
     with any number of files or one file, named after the entity's name, its
     id, or its index in the image list that the benchmark publishes.
 
-    A new benchmark adds its files to ``sources.tsv`` and overrides
-    :meth:`read_texts` and, if files call entities by more than their keys,
-    :meth:`aliases`.
+    To add a benchmark, list its files in ``sources.tsv`` and override
+    :meth:`read_texts`. If image or feature files call entities by more than
+    their keys, override :meth:`aliases` too.
 
     Args:
         root: Folder for raw and processed files.

@@ -1,8 +1,8 @@
-"""From items to features: once for each content, resumable, no crash.
+"""Encode texts and images once for each content.
 
-Features lie in one folder for each encoder, keyed by what an item holds,
-not by where it lies. So a changed item is encoded again and no other, and
-work that was interrupted goes on where it stopped.
+Each encoder has a folder of features, keyed by the content of an item. Only
+a new or changed item is encoded, and an interrupted run goes on where it
+stopped. An item that cannot be read becomes a missing one.
 """
 
 import hashlib
@@ -111,8 +111,8 @@ def encode_items(
     r"""Encode texts, or images given as paths.
 
     Equal contents are encoded once. An encoder whose features depend on all
-    items together says so by ``corpus_dependent = True``; it gets them all
-    in one call, and nothing is cached.
+    items together sets ``corpus_dependent = True``. It gets all items in one
+    call, and nothing is cached.
 
     Args:
         encoder: What encodes.
@@ -200,8 +200,8 @@ def _key(item: str | Path) -> bytes:
 def _encode(
     encoder: Encoder, part: list[Any]
 ) -> tuple[Tensor, dict[int, str]]:
-    # Images are opened once, by the encoder. It names one that it cannot
-    # read, or fails in a way of its own; then all are looked at.
+    # The encoder alone opens the images, once. If it names an image that it
+    # cannot read, that one is bad. If it fails in another way, all are tried.
     bad: dict[int, str] = {}
     while len(bad) < len(part):
         good = [item for at, item in enumerate(part) if at not in bad]
@@ -218,7 +218,8 @@ def _encode(
 
 
 def _named(error: Exception, part: list[Any]) -> dict[int, str]:
-    # An image that only this encoder cannot read; else all are to be tried.
+    # An image that only this encoder cannot read. None if `open_image`
+    # cannot read it either: then others may be damaged as well.
     if not isinstance(error, UnreadableImage) or _reason(error.path):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Feature files that people already hold, read without running code."""
+"""Feature files in common formats, read without running code."""
 
 import json
 import warnings
@@ -29,8 +29,8 @@ class FeatureTable(NamedTuple):
     r"""Features as a file holds them.
 
     Attributes:
-        names: Whose each row is; several rows may share a name. With
-            :obj:`None` the file does not say.
+        names: The entity of each row; several rows may share one.
+            :obj:`None` if the file does not name its rows.
 
     Shapes:
         - **x:** :math:`(n, d)`, float32
@@ -99,14 +99,14 @@ def save_features(
     Args:
         path: Where to.
         x: The features.
-        names: Whose each row is. (default: :obj:`None`)
+        names: The entity of each row. (default: :obj:`None`)
 
     Shapes:
         - **x:** :math:`(n, d)`
 
     Raises:
-        ValueError: The file would not be read as what it is, or there are
-            not as many names as rows.
+        ValueError: The suffix is another one, or there are not as many names
+            as rows.
     """
     path, x = Path(path).expanduser(), torch.as_tensor(x)
     if path.suffix.lower() != '.safetensors':
@@ -248,7 +248,7 @@ def _word(path: Path, value: Any) -> str:
             raise DatasetError(
                 f'{path}: the name {value!r} is not UTF-8'
             ) from error
-    # Ids that went through a table with a gap.
+    # Integer ids become floats in a table with a gap.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)

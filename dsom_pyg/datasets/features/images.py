@@ -1,4 +1,4 @@
-"""Which image files there are, and whose they are."""
+"""The image files of a folder, and the entities they belong to."""
 
 import os
 import stat
@@ -34,9 +34,9 @@ def find_images(
 ) -> tuple[list[list[Path]], Findings]:
     r"""The images of each entity, from ``<alias>/*`` and ``<alias>.<ext>``.
 
-    A file belongs to the entity that its own name without the suffix, or its
-    folder, means by :class:`~dsom_pyg.datasets.names.NameIndex`. If several
-    entities fit, the first one gets it, and a finding reports it.
+    The name of a file without its suffix, or else its folder, names the
+    entity, see :class:`~dsom_pyg.datasets.names.NameIndex`. If several
+    entities fit, the first one gets the file, and a finding reports it.
 
     Args:
         root: The folder; one that does not exist holds no images.
@@ -79,8 +79,8 @@ def list_images(
 
     Args:
         root: The folder; one that does not exist holds no images.
-        findings: Gets a line for all that is passed over, save hidden files.
-            (default: :obj:`None`)
+        findings: Gets a line for every file that is skipped, except hidden
+            ones. (default: :obj:`None`)
     """
     if not root.is_dir():
         return []
