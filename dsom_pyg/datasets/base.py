@@ -86,19 +86,17 @@ class RawGraph:
     def check(self) -> None:
         r"""Raise :class:`DatasetError` unless all sizes fit the graph."""
         entities = graph.num_entities(self.data)
-        for what, values, size in (
-            ('entity_names', self.entity_names, entities),
-            ('entity_texts', self.entity_texts, entities),
-            ('entity_images', self.entity_images, entities),
-            (
-                'relation_names',
-                self.relation_names,
-                graph.num_relations(self.data),
-            ),
-        ):
-            if len(values) != size:
+        sizes = {
+            'entity_names': entities,
+            'entity_texts': entities,
+            'entity_images': entities,
+            'relation_names': graph.num_relations(self.data),
+        }
+        for what, size in sizes.items():
+            found = len(getattr(self, what))
+            if found != size:
                 raise DatasetError(
-                    f'{what} has {len(values)} entries, the graph needs {size}'
+                    f'{what} has {found} entries, the graph needs {size}'
                 )
 
     def all_names(self) -> list[list[str]]:

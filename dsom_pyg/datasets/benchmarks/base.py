@@ -187,11 +187,14 @@ class Benchmark(MultimodalDataset):
 
 def sources_of(benchmark: str) -> dict[str, Source]:
     r"""The files of a benchmark, by their local name."""
-    return {
+    found = {
         file: Source(url, sha256, int(size))
         for name, file, size, sha256, url in read_table(SOURCES, 5)
         if name == benchmark
     }
+    if not found:
+        raise DatasetError(f'{SOURCES} lists no file of {benchmark}')
+    return found
 
 
 def dbpedia_title(uri: str) -> str:

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets import DB15K, MKG_W, MKG_Y, WN9, WN18, FB15k_237
-from dsom_pyg.datasets.benchmarks.base import Benchmark
+from dsom_pyg.datasets.benchmarks.base import (
+    SOURCES,
+    Benchmark,
+    sources_of,
+)
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.graph import EDGE, get_split, known_triples, pool_features
@@ -390,6 +394,15 @@ def test_sources_are_pinned(cls: type[Benchmark]) -> None:
         assert size > 0
         # A commit, not a branch that moves.
         assert len(bytes.fromhex(url.split('/')[5])) == 20
+
+
+def test_every_source_has_its_benchmark() -> None:
+    known = {cls.__name__ for cls in Benchmark.__subclasses__()}
+    rows = SOURCES.read_text().splitlines()
+    assert {row.split('\t')[0] for row in rows} <= known
+    assert len(rows) == 37
+    with pytest.raises(DatasetError, match='lists no file of DB14K'):
+        sources_of('DB14K')
 
 
 def test_other_sources_are_another_graph(
