@@ -62,10 +62,9 @@ class OwnGraph(MultimodalDataset):
     @property
     def entity_images(self) -> list[list[Path]]:
         r"""The image files of each entity; none, one or many."""
-        # The path of a file outside the root is absolute.
-        root = Path(self.root or '')
         images: list[list[str]] = self._meta['extra']['entity_images']
-        return [[root / image for image in each] for each in images]
+        # A path that leads out of the root is absolute, and stays so.
+        return [[Path(self.root, image) for image in each] for each in images]
 
 
 class LabeledGraph(OwnGraph):
@@ -100,7 +99,7 @@ class LabeledGraph(OwnGraph):
         return {**super().identity(), 'table': digest}
 
     def read(self) -> RawGraph:
-        root = Path(self.root) if self.root else None
+        root = None if self._in_memory else Path(self.root)
         return build_graph(self._table, self._shares, self._seed, root)
 
 

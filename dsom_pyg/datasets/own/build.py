@@ -15,13 +15,7 @@ from dsom_pyg.datasets.names import readable, unique_names
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
 from dsom_pyg.datasets.text import to_triples
-from dsom_pyg.graph import (
-    SPLITS,
-    get_split,
-    hold_out,
-    make_data,
-    set_split,
-)
+from dsom_pyg.graph import SPLITS, get_split, hold_out, make_data, set_split
 
 # Of train, validation and test.
 SHARES = (0.8, 0.1, 0.1)

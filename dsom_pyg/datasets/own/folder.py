@@ -57,11 +57,12 @@ class MKGFolder(OwnGraph):
     def identity(self) -> dict[str, Any]:
         root = Path(self.root)
         _, files = find_layout(root)
-        return {
-            **super().identity(),
-            'files': {path.name: hash_file(path) for path in files.values()},
-            'images': list_images(root / 'images'),
+        hashes = {
+            path.relative_to(root).as_posix(): hash_file(path)
+            for path in files.values()
         }
+        images = list_images(root / 'images')
+        return {**super().identity(), 'files': hashes, 'images': images}
 
     def read(self) -> RawGraph:
         root = Path(self.root)
