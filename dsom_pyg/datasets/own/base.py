@@ -41,8 +41,7 @@ class OwnGraph(MultimodalDataset):
         super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
-        draw = {'shares': list(self._shares), 'seed': self._seed}
-        return {**super().identity(), **draw}
+        return {'shares': list(self._shares), 'seed': self._seed}
 
     @property
     def entity_keys(self) -> list[str]:
@@ -63,8 +62,9 @@ class OwnGraph(MultimodalDataset):
     def entity_images(self) -> list[list[Path]]:
         r"""The image files of each entity; none, one or many."""
         images: list[list[str]] = self._meta['extra']['entity_images']
-        # A path that leads out of the root is absolute, and stays so.
-        return [[Path(self.root, image) for image in each] for each in images]
+        # The path of a file outside the root is absolute.
+        root = self.folder or Path()
+        return [[root / image for image in each] for each in images]
 
 
 class LabeledGraph(OwnGraph):
@@ -99,8 +99,7 @@ class LabeledGraph(OwnGraph):
         return {**super().identity(), 'table': digest}
 
     def read(self) -> RawGraph:
-        root = None if self._in_memory else Path(self.root)
-        return build_graph(self._table, self._shares, self._seed, root)
+        return build_graph(self._table, self._shares, self._seed, self.folder)
 
 
 def _check_shares(shares: Shares) -> None:
