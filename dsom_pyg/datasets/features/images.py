@@ -88,19 +88,19 @@ def list_images(
     found = []
     for folder, folders, files in os.walk(root, onerror=_raise):
         folders[:] = sorted(filter(_visible, folders))
+        below = Path(folder).relative_to(root).as_posix()
         for name in sorted(filter(_visible, [*folders, *files])):
-            path = Path(folder, name)
-            about = path.lstat()
-            image = path.suffix.lower() in SUFFIXES
+            path = os.path.join(folder, name)
+            about = os.lstat(path)
+            image = os.path.splitext(name)[1].lower() in SUFFIXES
             if stat.S_ISDIR(about.st_mode):
                 continue
             if stat.S_ISLNK(about.st_mode):
                 why = 'is a link; put the file itself there'
                 findings.add('link not followed', why, path)
             elif stat.S_ISREG(about.st_mode) and image:
-                below = path.relative_to(root).as_posix()
-                about_it = (about.st_size, about.st_mtime_ns)
-                found.append(ImageFile(below, *about_it))
+                full = name if below == '.' else f'{below}/{name}'
+                found.append(ImageFile(full, about.st_size, about.st_mtime_ns))
             else:
                 why = 'its suffix is not that of an image'
                 findings.add('not an image', why, path)
