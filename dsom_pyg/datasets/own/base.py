@@ -12,6 +12,10 @@ from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
 from dsom_pyg.datasets.own.table import Table
 
+# Raise it when the same source is read in another way, so that files that
+# were processed before are not used.
+READING = 2
+
 
 class OwnGraph(MultimodalDataset):
     r"""A graph of your own; a subclass reads it with
@@ -41,7 +45,8 @@ class OwnGraph(MultimodalDataset):
         super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
-        return {'shares': list(self._shares), 'seed': self._seed}
+        draw = {'shares': list(self._shares), 'seed': self._seed}
+        return {'reading': READING, **draw}
 
     @property
     def entity_keys(self) -> list[str]:

@@ -1,11 +1,12 @@
 from collections import Counter
+from pathlib import Path
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsom_pyg.datasets.own.build import build_graph
-from dsom_pyg.datasets.own.table import Table, Triple
+from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.graph import SPLITS, get_split
 
 Named = tuple[str, str, str]
@@ -66,3 +67,37 @@ def test_drawn_splits_are_covered_by_train(
         assert share or not size
         # Fewer than asked for are never drawn in silence.
         assert size >= wanted - 1 or counts['small split']
+
+
+def test_equal_texts_are_kept_once() -> None:
+    graph = table([('a', 'r', 'b'), ('b', 'r', 'a')])
+    place = Place(Path('texts.tsv'), 3)
+    graph.texts = [
+        Entry(('a',), 'one'),
+        # The first label that the graph has is meant.
+        Entry(('x', 'b', 'a'), 'one'),
+        Entry(('a',), 'one', place),
+        Entry(('a',), 'two'),
+        Entry(('x', 'r'), 'three', place),
+    ]
+    raw = build_graph(graph)
+    assert raw.entity_texts == [['one', 'two'], ['one']]
+    assert list(map(str, raw.findings)) == [
+        "texts.tsv:3: dropped 'one' of 'a'",
+        "texts.tsv:3: no triple has 'x'",
+    ]
+    assert raw.findings.counts == {
+        'duplicate text': 1,
+        'text of an unknown entity': 1,
+    }
+
+
+def test_labels_that_come_first() -> None:
+    graph = table([('a', 'r', 'b')])
+    graph.entities = ['c', 'b']
+    graph.relations = {'s': 'See', 'r': ''}
+    raw = build_graph(graph)
+    assert raw.entity_names == ['c', 'b', 'a']
+    assert raw.relation_names == ['See', 'r']
+    # The table is not changed, and can be read again.
+    assert build_graph(graph).findings.counts == graph.findings.counts == {}
