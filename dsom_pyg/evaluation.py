@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.graph import Triples, add_reciprocals
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
 from dsom_pyg.query_index import Pairs, QueryIndex
@@ -208,8 +207,7 @@ def predict_tails(
     head_index: Tensor,
     rel_type: Tensor,
     k: int = 10,
-    exclude: Triples | None = None,
-    num_relations: int | None = None,
+    exclude: QueryIndex | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""The best :obj:`k` tails of each query.
 
@@ -220,9 +218,8 @@ def predict_tails(
         head_index: Heads.
         rel_type: Relations in :math:`0..2R - 1`.
         k: How many. (default: :obj:`10`)
-        exclude: Known triples to leave out, so that only new answers
-            remain; needs :obj:`num_relations`. (default: none)
-        num_relations: R.
+        exclude: Known tails to leave out, so that only new answers remain;
+            see :meth:`~dsom_pyg.kg.KG.index`. (default: none)
 
     Shapes:
         - **head_index, rel_type:** :math:`(B)`
@@ -236,10 +233,7 @@ def predict_tails(
     if not scores.isfinite().all():
         raise FloatingPointError('the model gave a non-finite score')
     if exclude is not None:
-        if num_relations is None:
-            raise ValueError('exclude needs num_relations')
-        index = QueryIndex(add_reciprocals(exclude, num_relations))
-        known = index.to(scores.device).lookup(head_index, rel_type)
+        known = exclude.to(scores.device).lookup(head_index, rel_type)
         scores[known.row, known.tail] = -torch.inf
     best, tails = scores.topk(min(k, scores.size(1)), dim=1)
     return best, tails.masked_fill(best == -torch.inf, -1)

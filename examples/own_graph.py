@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from dsom_pyg.audit import audit
 
-from dsom_pyg import KG, evaluate, graph, predict_tails, recipes, train_dsom
+from dsom_pyg import KG, evaluate, predict_tails, recipes, train_dsom
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.encoders import SBERT, ImageStatistics, TfidfText, ViT
 
@@ -48,11 +48,9 @@ def main() -> None:
     if len(view.triples('test').edge_type):
         print(f'\ntest: {evaluate(trained.student, view)}')
     if query:
-        known = graph.known_triples(view.data)
+        known = view.index('train', 'val', 'test')
         head, rel = torch.tensor(query)[:, None]
-        best = predict_tails(
-            trained.student, head, rel, 10, known, view.num_relations
-        )
+        best = predict_tails(trained.student, head, rel, 10, known)
         print(f'\n{" | ".join(args.query)} | ?   (without known answers)')
         for score, tail in zip(
             *(column[0].tolist() for column in best), strict=True

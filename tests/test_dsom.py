@@ -173,7 +173,9 @@ def test_the_recipe_of_the_paper() -> None:
     assert trained.policy.decision == 'sample'
     assert trained.policy.estimator == 'sampled'
     result = trained.results['student']
-    assert all('rc' in epoch and 'advantage' in epoch for epoch in result.history)
+    assert all(
+        'rc' in epoch and 'advantage' in epoch for epoch in result.history
+    )
     assert result.config['combiner'].startswith('Policy(')
     assert result.config['unlabeled_queries'] is None
     assert (result.config['tau'], result.config['gamma']) == (4.0, 2.0)

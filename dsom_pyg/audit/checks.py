@@ -27,7 +27,8 @@ from dsom_pyg.graph import (
     num_entities,
     num_relations,
 )
-from dsom_pyg.metrics import CATEGORIES, relation_categories
+from dsom_pyg.kg import KG
+from dsom_pyg.metrics import CATEGORIES
 
 # Examples of each sort, and relations, that a report shows.
 KEEP = 3
@@ -230,7 +231,7 @@ class Checks:
         sizes = component_sizes(train)
         out.facts['connected parts of train'] = len(sizes)
         out.facts['entities in the largest part'] = sizes[0] if sizes else 0
-        category = relation_categories(train, self.rels)
+        category = KG(self.raw.data).relation_categories
         used = torch.zeros(self.rels, dtype=torch.bool)
         used[train.edge_type] = True
         for place, name in enumerate(CATEGORIES):

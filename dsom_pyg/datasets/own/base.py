@@ -8,7 +8,9 @@ from typing import Any
 from typing_extensions import Unpack
 
 from dsom_pyg.datasets.base import MultimodalDataset, Options, RawGraph
+from dsom_pyg.datasets.errors import unknown_name
 from dsom_pyg.datasets.features.images import list_images
+from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
 from dsom_pyg.datasets.own.table import Table
 
@@ -62,6 +64,19 @@ class OwnGraph(MultimodalDataset):
         r"""The label of each relation as its files write it."""
         keys: list[str] = self._meta['extra']['relation_keys']
         return keys
+
+    def find(self, head: str, relation: str) -> tuple[int, int]:
+        r"""The ids of a head and a relation, by label or by name.
+
+        Raises:
+            ValueError: Nothing is called so; the nearest name is suggested.
+        """
+        return (
+            _find(head, self.entity_keys, self.entity_names, 'entity'),
+            _find(
+                relation, self.relation_keys, self.relation_names, 'relation'
+            ),
+        )
 
     @property
     def entity_images(self) -> list[list[Path]]:
@@ -124,3 +139,10 @@ def _stamp(path: Path) -> list[int]:
     # So that a changed image is encoded anew.
     about = path.stat() if path.is_file() else None
     return [about.st_size, about.st_mtime_ns] if about else []
+
+
+def _find(word: str, keys: list[str], names: list[str], what: str) -> int:
+    index = NameIndex(list(zip(keys, names, strict=True)))
+    for found in index.exact(word):
+        return found
+    raise ValueError(unknown_name(word, [*keys, *names], what))
