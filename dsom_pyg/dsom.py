@@ -95,6 +95,7 @@ def train_dsom(
         progress=recipe.progress,
     )
     teachers, student = recipe.teachers, recipe.student
+    student.start.check(run.graph)
     # Eq. 1 and 3: each teacher learns the training triples on its own.
     ensemble = fit_teachers(run, teachers)
     # Eq. 5-10: who is believed. The paper's policy is only set up here and

@@ -122,6 +122,11 @@ class Unlabeled:
 class FreshTable:
     r"""The student begins as a fresh table of entities."""
 
+    def check(self, graph: KG) -> None:
+        r"""Raise :class:`ValueError` if the graph lacks what is needed: now,
+        not after the teachers were trained.
+        """
+
     def begin(
         self,
         run: Run,
@@ -155,6 +160,13 @@ class WarmStart(FreshTable):
             model.
     """
 
+    def check(self, graph: KG) -> None:
+        if not graph.modalities:
+            raise ValueError(
+                'a warm start needs features and the graph has none; use '
+                'FreshTable()'
+            )
+
     def begin(
         self,
         run: Run,
@@ -162,12 +174,8 @@ class WarmStart(FreshTable):
         teachers: Teachers,
         ensemble: TeacherEnsemble,
     ) -> Model:
+        self.check(run.graph)
         features = run.graph.features
-        if not features:
-            raise ValueError(
-                'a warm start needs features and the graph has none; use '
-                'FreshTable()'
-            )
 
         def joint(make: ModelFactory) -> Model:
             with drawn_with(run.seed + 1):

@@ -2,18 +2,17 @@
 
     python examples/own_graph.py FOLDER --query "Norway" "capital"
 
-``MKGFolder`` says what FOLDER holds. The script prints what is wrong with the
-data, trains, and answers with the best tails that are not known yet. If it is
-interrupted, run it again: it goes on from the files in FOLDER/runs.
+It prints what is wrong with the data, trains, and answers with the best tails
+that are not known yet. Interrupted, it goes on from the files in FOLDER/runs.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-from dsom_pyg.audit import audit
 
 from dsom_pyg import KG, evaluate, predict_tails, recipes, train_dsom
+from dsom_pyg.audit import audit
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.encoders import SBERT, ImageStatistics, TfidfText, ViT
 
@@ -30,19 +29,18 @@ def main() -> None:
     args = parser.parse_args()
     image = ViT(args.image_model) if args.image_model else ImageStatistics()
     text = SBERT(args.text_model) if args.text_model else TfidfText()
-    dataset = MKGFolder(args.folder, image_encoder=image, text_encoder=text)
+    has = MKGFolder(args.folder).coverage()
+    dataset = MKGFolder(
+        args.folder,
+        image_encoder=image if has['image'] else None,
+        text_encoder=text if has['text'] else None,
+    )
     print(audit(dataset, images=False))
-    # Before training, which would be in vain for an unknown name.
     query = dataset.find(*args.query) if args.query else None
 
     view = KG(dataset[0])
-    validated = len(view.triples('val').edge_type) > 0
-    recipe = recipes.small(
-        channels=args.channels,
-        epochs=args.epochs,
-        folds=2,
-        eval_every=5 if validated else 0,
-    )
+    every = 5 if len(view.triples('val').edge_type) else 0
+    recipe = recipes.small(args.channels, args.epochs, 2, every)
     run = f'{view.fingerprint[:8]}-D{args.channels}-{args.epochs}-epochs'
     trained = train_dsom(view, recipe, args.folder / 'runs' / run)
     if len(view.triples('test').edge_type):

@@ -19,10 +19,10 @@ Kind = TypeVar('Kind', bound='Bilinear')
 class Bilinear(Model):
     r"""Base class: a query vector times the matrix of all entities.
 
-    A subclass gives :meth:`query`. The scores are dot products by
-    construction, so :meth:`score_tails`, :meth:`forward` and :meth:`loss`
-    cannot be overridden apart from each other; what scores in another way is
-    a :class:`Model`.
+    A subclass gives :meth:`query`, and :meth:`logits_and_loss` if it learns by
+    another loss. Scores are dot products by construction: whatever else makes
+    them cannot be overridden, and what scores in another way is a
+    :class:`Model`.
 
     The loss is the cross-entropy over all entities (Eq. 1) plus N3 (`Lacroix
     et al. <https://arxiv.org/abs/1806.07297>`_).
@@ -46,11 +46,15 @@ class Bilinear(Model):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ('score_tails', 'forward'):
+        for name in (
+            *('score_tails', 'forward', 'loss'),
+            *('query_vectors', 'coordinates'),
+        ):
             if getattr(cls, name) is not getattr(Bilinear, name):
                 raise TypeError(
-                    f'{cls.__name__} overrides {name}, so its scores may be '
-                    'no dot products; derive it from dsom_pyg.models.Model'
+                    f'{cls.__name__} overrides {name}, so it may be trained '
+                    'on other scores than it gives; derive it from '
+                    'dsom_pyg.models.Model'
                 )
 
     def __init__(

@@ -1,6 +1,7 @@
 """Entity modules: where the entity vectors of a model come from."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,18 @@ class EntityModule(nn.Module):
         num_entities: E.
         hidden_channels: D; rows are :math:`2D` wide.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ('rows', 'coordinates', 'basis', 'terms'):
+            inherited = name not in vars(cls)
+            shortcut = getattr(cls, name) is not getattr(EntityModule, name)
+            if 'forward' in vars(cls) and inherited and shortcut:
+                raise TypeError(
+                    f'{cls.__name__} overrides forward but not {name}, which '
+                    'would go on without it; override both, or derive it '
+                    'from EntityModule'
+                )
 
     def __init__(self, num_entities: int, hidden_channels: int) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dsom_pyg.nn import TeacherEnsemble
 from PIL import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -25,7 +26,6 @@ from dsom_pyg.graph import (
     modalities,
     pool_features,
 )
-from dsom_pyg.nn import TeacherEnsemble
 from dsom_pyg.training import FitConfig, TeachersTask, fit
 
 
