@@ -2,8 +2,8 @@
 
     python examples/own_graph.py FOLDER --query "Norway" "capital"
 
-It prints what is wrong with the data, trains, and answers with the best tails
-that are not known yet. Interrupted, it goes on from the files in FOLDER/runs.
+Prints what is wrong with the data, trains, answers with new tails, and goes on
+from FOLDER/runs if it was interrupted.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main() -> None:
     """Audit, train, answer."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', type=Path)
-    parser.add_argument('--query', nargs=2, metavar=('HEAD', 'RELATION'))
+    parser.add_argument('--query', nargs=2)
     parser.add_argument('--text-model', help='for SBERT, a name or a folder')
     parser.add_argument('--image-model', help='for ViT, a name or a folder')
     parser.add_argument('--epochs', type=int, default=25)
@@ -36,18 +36,16 @@ def main() -> None:
         text_encoder=text if has['text'] else None,
     )
     print(audit(dataset, images=False))
-    query = dataset.find(*args.query) if args.query else None
-
-    view = KG(dataset[0])
-    every = 5 if len(view.triples('val').edge_type) else 0
-    recipe = recipes.small(args.channels, args.epochs, 2, every)
-    run = f'{view.fingerprint[:8]}-D{args.channels}-{args.epochs}-epochs'
-    trained = train_dsom(view, recipe, args.folder / 'runs' / run)
+    query = dataset.find(*args.query) if args.query else None    view = KG(dataset[0])
+    looks = 5 if len(view.triples('val').edge_type) else 0
+    recipe = recipes.small(args.channels, args.epochs, 2, looks)
+    run = f'runs/{view.fingerprint[:8]}-D{args.channels}-{args.epochs}'
+    trained = train_dsom(view, recipe, args.folder / run)
     if len(view.triples('test').edge_type):
         print(f'\ntest: {evaluate(trained.student, view)}')
     if query:
-        known = view.index('train', 'val', 'test')
         head, rel = torch.tensor(query)[:, None]
+        known = view.index('train', 'val', 'test')
         best = predict_tails(trained.student, head, rel, 10, known)
         print(f'\n{" | ".join(args.query)} | ?   (without known answers)')
         for score, tail in zip(

@@ -36,10 +36,9 @@ class Analogy(Bilinear):
     """A model: half its coordinates as in DistMult, half as in ComplEx."""
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        """What the rows of the tails are multiplied with."""
+        """What rows of tails are multiplied with."""
         (a, b, c, d), (w, x, y, z) = head.chunk(4, -1), rel.chunk(4, -1)
-        parts = [a * w, b * x - d * z, c * y, b * z + d * x]
-        return torch.cat(parts, dim=-1)
+        return torch.cat([a * w, b * x - d * z, c * y, b * z + d * x], -1)
 
 
 def main() -> None:
