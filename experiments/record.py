@@ -1,0 +1,231 @@
+"""What stands beside every measured figure: one JSON file a run.
+
+A run is one row of a table, on one dataset, with one seed. Its file says
+which command ran, on which commit and machine, under which protocol, with
+which settings, and what every model of the run reached.
+"""
+
+import inspect
+import json
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsom_pyg.files import whole_or_nothing
+from dsom_pyg.metrics import RankingResult
+from dsom_pyg.precision import default_precision
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / 'results'
+# Runs that read no test triple lie in a folder of this name.
+VALIDATION = 'validation'
+LIBRARIES = (
+    'dsom_pyg',
+    'torch',
+    'torch_geometric',
+    'torch_scatter',
+    'numpy',
+    'sentence_transformers',
+)
+# What must be equal for a file to be the run that is asked for.
+SAME = ('table', 'dataset', 'row', 'seed', 'graph', 'protocol', 'settings')
+
+
+class OtherRun(ValueError):
+    r"""A file of this name holds a run with other settings."""
+
+
+def path_of(
+    results: Path, table: str, dataset: str, row: str, seed: int, split: str
+) -> Path:
+    r"""Where the file of a run lies."""
+    folder = results / table / dataset
+    if split != 'test':
+        folder /= VALIDATION
+    return folder / f'{slug(row)}-seed{seed}.json'
+
+
+def slug(name: str) -> str:
+    r"""A name of a row as a name of a file."""
+    words = re.findall(r'[a-z0-9.]+', name.lower().replace("'", ''))
+    return '-'.join(words)
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    r"""Write a record; a file is whole or absent."""
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    with whole_or_nothing(path) as temporary:
+        temporary.write_text(text + '\n', encoding='utf-8')
+
+
+def read(path: Path) -> dict[str, Any]:
+    r"""The record in a file."""
+    record: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    return record
+
+
+def records(results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    r"""Every run below a folder, in the order of its path."""
+    for path in sorted(results.glob('*/*/**/*-seed*.json')):
+        if not path.name.endswith('.choices.json'):
+            yield path, read(path)
+
+
+def exists(path: Path, expected: Mapping[str, Any]) -> bool:
+    r"""Whether a file holds the run that is asked for.
+
+    A run that was converted from an earlier form names its settings in
+    other words. Its settings are not compared.
+
+    Raises:
+        OtherRun: It holds a run with other settings; what differs is named.
+    """
+    if not path.exists():
+        return False
+    found = read(path)
+    converted = 'converted_from' in found
+    keys = [k for k in SAME if not (converted and k == 'settings')]
+    there = flat({key: found.get(key) for key in keys})
+    here = flat(json.loads(json.dumps({k: expected[k] for k in keys})))
+    if converted:
+        # Carried over as they were written, in words.
+        for key in ('protocol.selection', 'graph.changes', 'graph.features'):
+            there = {k: v for k, v in there.items() if not k.startswith(key)}
+            here = {k: v for k, v in here.items() if not k.startswith(key)}
+    other = [
+        f'  {key}: {there.get(key, "-")} there, {here.get(key, "-")} here'
+        for key in sorted({*there, *here})
+        if there.get(key, '-') != here.get(key, '-')
+    ]
+    if other:
+        raise OtherRun(
+            f'{path} holds a run with other settings. Move it away, or name '
+            'another folder with --results.\n' + '\n'.join(other)
+        )
+    return True
+
+
+def flat(nested: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    r"""Settings within settings, with dots in their names."""
+    out: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            out |= flat(value, f'{prefix}{key}.')
+        else:
+            out[f'{prefix}{key}'] = value
+    return out
+
+
+def describe(value: Any) -> Any:
+    r"""Settings in words: dataclasses, functions and their arguments."""
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {'kind': type(value).__name__} | {
+            key: describe(each) for key, each in inner.items()
+        }
+    if isinstance(value, partial):
+        given = inspect.signature(value.func).bind_partial(*value.args)
+        named = {**given.arguments, **value.keywords}
+        return {'kind': value.func.__name__} | {
+            key: describe(each) for key, each in named.items()
+        }
+    if isinstance(value, Mapping):
+        return {str(key): describe(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, type) or inspect.isroutine(value):
+        return value.__name__
+    raise TypeError(
+        f'{value!r} cannot be written as a setting; give a dataclass, a '
+        'function, functools.partial, a number or a string'
+    )
+
+
+def metrics(ranking: RankingResult) -> dict[str, Any]:
+    r"""Metrics overall, by side, and by relation category."""
+    sides, categories = ranking.by_side(), ranking.by_category()
+    return {
+        **ranking.metrics(),
+        'sides': {name: part.metrics() for name, part in sides.items()},
+        'categories': {
+            name: part.metrics() for name, part in categories.items()
+        },
+    }
+
+
+def provenance(device: str = 'cpu') -> dict[str, Any]:
+    r"""The command as it ran, the commit, the machine, the versions."""
+    return {
+        'command': command(),
+        'commit': commit(),
+        'machine': machine(device),
+        'versions': versions(),
+    }
+
+
+def command() -> str:
+    r"""The command line of this process, as it was typed."""
+    name, *rest = sys.orig_argv
+    return shlex.join([Path(name).name, *rest])
+
+
+def commit() -> str:
+    r"""The commit of this checkout, with ``+changes`` if its code has been
+    changed since.
+    """
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(
+                ['git', *words], capture_output=True, text=True, cwd=ROOT
+            )
+        except FileNotFoundError:
+            return ''
+        return done.stdout.strip()
+
+    code = ('dsom_pyg', 'experiments', 'benchmarks', 'examples')
+    changed = git('status', '--porcelain', '--', *code)
+    name = git('rev-parse', '--short', 'HEAD') or 'unknown'
+    return f'{name}+changes' if changed else name
+
+
+def machine(device: str = 'cpu') -> dict[str, Any]:
+    r"""The processors, and the precision of matrix products on them."""
+    cpu = platform.processor() or platform.machine()
+    info = Path('/proc/cpuinfo')
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                cpu = line.partition(':')[2].strip()
+    gpu = {}
+    if torch.device(device).type == 'cuda':
+        gpu = {'gpu': torch.cuda.get_device_name(device)}
+    return {
+        'cpu': cpu,
+        **gpu,
+        'threads': torch.get_num_threads(),
+        'precision': default_precision(torch.device(device)),
+    }
+
+
+def versions() -> dict[str, str]:
+    r"""Of Python and of the libraries that numbers depend on."""
+    found = {'python': platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
