@@ -177,7 +177,9 @@ Committees: six teachers of each kind, D = 640, N3 0.03. [Committees](notes/2026
                 'committees', 'DB15K', 'plain ComplEx-N3, D = 2000', 'model'
             ),
             'student of default teachers, D = 640': Model(
-                'two-cores', 'DB15K', 'policy, D = 640'
+                'widths',
+                'DB15K',
+                'policy, D = 640, teachers of D = 256, N3 0.01',
             ),
             'student of single teachers, both D = 2000': Model(
                 'widths',
