@@ -39,6 +39,17 @@ LIBRARIES = (
 )
 # What must be equal for a file to be the run that is asked for.
 SAME = ('table', 'dataset', 'row', 'seed', 'graph', 'protocol', 'settings')
+# The part of it that is written in the same words in converted files.
+COMPARABLE = (
+    'table',
+    'dataset',
+    'row',
+    'seed',
+    'graph.fingerprint',
+    'protocol.split',
+    'protocol.filter',
+    'protocol.ties',
+)
 
 
 class OtherRun(ValueError):
@@ -84,8 +95,8 @@ def records(results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     r"""Whether a file holds the run that is asked for.
 
-    A run that was converted from an earlier form names its settings in
-    other words. Its settings are not compared.
+    A run that was converted from an earlier form tells its settings in
+    other words, so they are not compared.
 
     Raises:
         OtherRun: It holds a run with other settings; what differs is named.
@@ -93,15 +104,12 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     found = read(path)
-    converted = 'converted_from' in found
-    keys = [k for k in SAME if not (converted and k == 'settings')]
-    there = flat({key: found.get(key) for key in keys})
-    here = flat(json.loads(json.dumps({k: expected[k] for k in keys})))
-    if converted:
-        # Carried over as they were written, in words.
-        for key in ('protocol.selection', 'graph.changes', 'graph.features'):
-            there = {k: v for k, v in there.items() if not k.startswith(key)}
-            here = {k: v for k, v in here.items() if not k.startswith(key)}
+    there = flat({key: found.get(key) for key in SAME})
+    here = flat(json.loads(json.dumps({k: expected[k] for k in SAME})))
+    if 'converted_from' in found:
+        there, here = (
+            {key: each[key] for key in COMPARABLE} for each in (there, here)
+        )
     other = [
         f'  {key}: {there.get(key, "-")} there, {here.get(key, "-")} here'
         for key in sorted({*there, *here})
@@ -147,10 +155,10 @@ def describe(value: Any) -> Any:
         return value
     if isinstance(value, type) or inspect.isroutine(value):
         return value.__name__
-    raise TypeError(
-        f'{value!r} cannot be written as a setting; give a dataclass, a '
-        'function, functools.partial, a number or a string'
-    )
+    words = repr(value)
+    if ' at 0x' in words:
+        raise TypeError(f'{words} says nothing about itself; give it a repr')
+    return words
 
 
 def metrics(ranking: RankingResult) -> dict[str, Any]:

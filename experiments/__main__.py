@@ -1,0 +1,122 @@
+"""Measure an experiment, or make the page of results.
+
+    python -m experiments combiners --dataset DB15K --seeds 3 --device cuda
+    python -m experiments page
+
+A run whose file exists is skipped. A file with other settings under the same
+name is refused, and what differs is named. ``--select`` measures on validation
+and reads no test triple; without it all settings are given, and test is read
+once for each row.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import record, table
+from experiments.measure import Setting, measure
+from experiments.page import write_page
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    r"""Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'name', choices=[*table.names(), 'page'], metavar='NAME',
+        help=', '.join(table.names()) + '; or page',
+    )
+    parser.add_argument('--dataset', help='this one alone')
+    parser.add_argument('--only', action='append', help='this row alone')
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument('--seeds', type=int, default=1, help='how many')
+    seeds.add_argument('--seed', type=int, help='this one alone')
+    parser.add_argument('--select', action='store_true')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--draw', action='store_true',
+                        help='what policies chose, seed 0')
+    parser.add_argument('--text-model', help='for SBERT, a name or a folder')
+    parser.add_argument('--root', type=Path, default=Path('datasets'))
+    parser.add_argument('--results', type=Path, default=record.RESULTS)
+    parser.add_argument('--models', type=Path,
+                        help='trained models (default: models in --results)')
+    args = parser.parse_args(words)
+    if args.name == 'page':
+        print(write_page(args.results))
+        return
+    try:
+        run(args)
+    except (record.OtherRun, ValueError) as error:
+        parser.exit(1, f'{error}\n')
+
+
+def run(args: argparse.Namespace) -> None:
+    r"""Measure the rows that are asked for, seed by seed."""
+    seeds = range(args.seeds) if args.seed is None else [args.seed]
+    for each in chosen(table.load(args.name), args.dataset, args.only):
+        for dataset in each.datasets:
+            setting = Setting(
+                name=args.name,
+                table=each,
+                dataset=dataset,
+                select=args.select,
+                device=args.device,
+                root=args.root,
+                text_model=args.text_model,
+                results=args.results,
+                models=args.models or args.results / 'models',
+                draw=args.draw,
+            )
+            for seed in seeds:
+                for row in each.rows:
+                    if args.select or not row.only_validation:
+                        measure(setting, row, seed)
+                    elif args.only:
+                        raise ValueError(
+                            f"row '{row.name}' is a trial that chooses a "
+                            'setting: measure it with --select'
+                        )
+
+
+def chosen(
+    tables: Sequence[table.Table],
+    dataset: str | None,
+    only: Sequence[str] | None,
+) -> list[table.Table]:
+    r"""The parts of tables that are asked for.
+
+    Raises:
+        ValueError: No table has such a dataset or row; those that there are
+            are named.
+    """
+    found = [
+        table.Table(
+            [name for name in each.datasets if dataset in (None, name)],
+            [row for row in each.rows if not only or row.name in only],
+            each.selection,
+        )
+        for each in tables
+    ]
+    found = [each for each in found if each.datasets]
+    if not found:
+        known = dict.fromkeys(name for each in tables for name in each.datasets)
+        raise ValueError(
+            f"this experiment has no dataset '{dataset}'; it has: "
+            f'{", ".join(known)}'
+        )
+    there = {row.name for each in found for row in each.rows}
+    unknown = set(only or ()) - there
+    if unknown:
+        rows = dict.fromkeys(row.name for each in tables for row in each.rows)
+        raise ValueError(
+            f'no row {", ".join(map(repr, sorted(unknown)))}; there are:\n  '
+            + '\n  '.join(rows)
+        )
+    return found
+
+
+if __name__ == '__main__':
+    main()

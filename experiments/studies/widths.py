@@ -1,0 +1,38 @@
+"""Does a wider student learn more from single teachers?"""
+
+from functools import partial
+
+from dsom_pyg import Recipe
+from dsom_pyg.models import ComplEx
+from dsom_pyg.stages import Student, Teachers
+from experiments.table import Row, SingleModel, Table
+
+
+def policy(channels: int, teachers: int, n3: float, **options: bool) -> Row:
+    r"""A student of some width, of teachers of some width."""
+    return Row(
+        f'policy, D = {channels}, teachers of D = {teachers}, N3 {n3}',
+        Recipe(
+            teachers=Teachers(channels=teachers),
+            student=Student(channels=channels, model=partial(ComplEx, n3=n3)),
+        ),
+        **options,
+    )
+
+
+TABLES = (
+    Table(
+        ('DB15K',),
+        (
+            Row('plain ComplEx-N3, D = 640', SingleModel(channels=640)),
+            Row('plain ComplEx-N3, D = 2000', SingleModel(channels=2000)),
+            Row('teachers of D = 256', Teachers(), only_validation=True),
+            Row('teachers of D = 2000', Teachers(channels=2000)),
+            policy(640, 256, 0.01),
+            policy(2000, 256, 0.01, only_validation=True),
+            policy(2000, 2000, 0.01),
+            policy(2000, 2000, 0.03),
+            policy(2000, 2000, 0.1, only_validation=True),
+        ),
+    ),
+)

@@ -1,0 +1,96 @@
+"""What an experiment declares: tables, and their rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
+
+from torch_geometric.data import HeteroData
+
+from dsom_pyg import Recipe
+from dsom_pyg.models import ComplEx
+from dsom_pyg.stages import DECAYING_ADAM, ModelFactory, Teachers
+from dsom_pyg.training import Loop
+from experiments import studies, tables
+
+# From the graph and the seed to the graph that is trained on.
+Change = Callable[[HeteroData, int], HeteroData]
+
+
+@dataclass(kw_only=True, frozen=True)
+class SingleModel:
+    r"""A model that is trained alone, as comparators are.
+
+    Args:
+        channels: D.
+        model: Makes it from an entity module. (default: ComplEx with N3 0.05)
+        loop: How it is trained. (default: like the default teachers)
+    """
+
+    channels: int = 256
+    model: ModelFactory = partial(ComplEx, n3=0.05)
+    loop: Loop = DECAYING_ADAM
+
+
+@dataclass(frozen=True)
+class Row:
+    r"""One row of a table: one run for each seed.
+
+    Args:
+        name: What it is called, on the page and in the name of its file.
+        what: What is trained. A :class:`~dsom_pyg.Recipe` gives the teachers
+            as its policy combines them and the student;
+            :class:`~dsom_pyg.stages.Teachers` give each single teacher; a
+            :class:`SingleModel` gives itself.
+        paper: MRR and Hits@1, 3 and 10 as published, by dataset.
+        change: What is done to the graph before. (default: nothing)
+        only_validation: The row is a trial that chooses a setting: it is
+            measured with ``--select`` and never on test.
+    """
+
+    name: str
+    what: Recipe | Teachers | SingleModel
+    paper: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    change: Change | None = None
+    only_validation: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    r"""The rows that are measured on some datasets.
+
+    Args:
+        datasets: Names of classes in :mod:`dsom_pyg.datasets`.
+        rows: What is measured on each of them.
+        selection: How epochs were chosen, in words.
+    """
+
+    datasets: Sequence[str]
+    rows: Sequence[Row]
+    selection: str = 'settings given, last epoch'
+
+
+def names() -> list[str]:
+    r"""All experiments."""
+    return sorted(
+        module.name
+        for package in (tables, studies)
+        for module in iter_modules(package.__path__)
+    )
+
+
+def load(name: str) -> Sequence[Table]:
+    r"""The tables of an experiment.
+
+    Raises:
+        ValueError: There is none of this name; all names are given.
+    """
+    for package in (tables, studies):
+        if name in {module.name for module in iter_modules(package.__path__)}:
+            module = import_module(f'{package.__name__}.{name}')
+            found: Sequence[Table] = module.TABLES
+            return found
+    raise ValueError(
+        f"no experiment '{name}'; there are: {', '.join(names())}"
+    )

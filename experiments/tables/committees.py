@@ -1,0 +1,56 @@
+"""Do several teachers of each kind make a better student?
+
+The best student on DB15K is the row 'committee of six, D = 640'.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from dsom_pyg import recipes
+from dsom_pyg.models import ComplEx
+from dsom_pyg.stages import Teachers
+from experiments.table import Row, SingleModel, Table
+
+SIX = recipes.committee()
+# Chosen on validation, for single teachers of this width.
+WIDE = replace(
+    SIX,
+    student=replace(
+        SIX.student, channels=2000, model=partial(ComplEx, n3=0.03)
+    ),
+)
+TRIALS = ((0.05, 0.01), (0.04, 0.006), (0.03, 0.003), (0.02, 0.0015))
+
+TABLES = (
+    Table(
+        ('DB15K',),
+        (
+            Row('single teachers', SIX.teachers),
+            Row('committee of six, D = 256', recipes.committee(channels=256)),
+            Row('committee of six, D = 640', SIX),
+            Row('committee of six, D = 2000', WIDE),
+            *(
+                Row(
+                    f'plain ComplEx-N3, D = {channels}',
+                    SingleModel(
+                        channels=channels, model=partial(ComplEx, n3=0.03)
+                    ),
+                )
+                for channels in (256, 640, 2000)
+            ),
+            *(
+                Row(
+                    f'committees of four, N3 {n3}',
+                    Teachers(
+                        channels=640,
+                        structure=partial(ComplEx, n3=n3),
+                        feature=partial(ComplEx, n3=feature_n3),
+                        committee=4,
+                    ),
+                    only_validation=True,
+                )
+                for n3, feature_n3 in TRIALS
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,212 @@
+"""Tables, measured on a tiny graph."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch_geometric.data import HeteroData
+
+from dsom_pyg import KG, Recipe, datasets, evaluate
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.graph import Triples, get_split, set_split
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.policies import AsInPaper, HeldOut, MeanOfTeachers
+from dsom_pyg.stages import Student, Teachers, Unlabeled
+from dsom_pyg.training import Loop
+from dsom_pyg.training.checkpoint import load_checkpoint
+from experiments import __main__, measure, table
+from experiments.changes import with_noise
+from experiments.table import Row, SingleModel, Table
+
+LOOP = Loop(epochs=1, batch_size=100)
+TEACHERS = Teachers(channels=4, loop=LOOP)
+STUDENT = Student(channels=4, loop=LOOP, unlabeled=Unlabeled(20))
+MEAN = Recipe(teachers=TEACHERS, policy=MeanOfTeachers(), student=STUDENT)
+ROWS = (
+    Row('plain', SingleModel(channels=4, loop=LOOP)),
+    Row('single teachers', TEACHERS),
+    Row('mean', MEAN),
+    Row('policy', replace(MEAN, policy=HeldOut())),
+    Row("the paper's policy", replace(MEAN, policy=AsInPaper())),
+    Row('with noise', TEACHERS, change=with_noise),
+    Row('a trial', SingleModel(channels=2, loop=LOOP), only_validation=True),
+)
+
+
+class Tiny:
+    """A dataset with a fixed graph."""
+
+    def __init__(self, data: HeteroData) -> None:
+        source = FakeMMKG(30, 4, 200)
+        self.data = data
+        self.relation_names = source.relation_names
+        self.entity_names = source.entity_names
+
+    def __getitem__(self, at: int) -> HeteroData:
+        return self.data
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Tiny:
+    found = Tiny(FakeMMKG(30, 4, 200)[0])
+
+    def kind(root: Path, text_encoder: Any) -> Tiny:
+        return found
+
+    class Stub:
+        name = 'stub'
+
+    monkeypatch.setattr(datasets, 'Tiny', kind, raising=False)
+    monkeypatch.setattr(measure.Setting, 'encoder', Stub())
+    monkeypatch.setattr(
+        table, 'load', lambda name: (Table(('Tiny',), ROWS),)
+    )
+    monkeypatch.setattr(table, 'names', lambda: ['tiny'])
+    return found
+
+
+def run(folder: Path, *words: str) -> dict[str, Any]:
+    __main__.main(['tiny', '--results', str(folder), *words])
+    return {
+        path.stem: json.loads(path.read_text())
+        for path in folder.rglob('*-seed*.json')
+        if not path.name.endswith('.choices.json')
+    }
+
+
+def test_one_file_a_run(tmp_path: Path) -> None:
+    found = run(tmp_path)
+    assert {name: list(each['models']) for name, each in found.items()} == {
+        'plain-seed0': ['model'],
+        'single-teachers-seed0': ['structure', 'image', 'text', 'joint'],
+        'mean-seed0': ['teachers', 'student'],
+        'policy-seed0': ['teachers', 'student'],
+        'the-papers-policy-seed0': ['teachers', 'student'],
+        'with-noise-seed0': ['structure', 'image', 'text', 'noise', 'joint'],
+    }
+    for each in found.values():
+        assert each['protocol']['split'] == 'test'
+        assert each['command']
+        assert each['commit']
+        assert each['graph']['features'] == {'text': 'stub'}
+    assert found['with-noise-seed0']['graph']['changes'] == ['with_noise']
+    assert found['plain-seed0']['settings']['channels'] == 4
+    assert found['mean-seed0']['settings']['policy']['kind'] == (
+        'MeanOfTeachers'
+    )
+    # What was measured is the model that was trained.
+    model = ComplEx(EntityEmbedding(30, 4), 4)
+    files = tmp_path / 'models' / 'tiny' / 'Tiny'
+    stage = files / 'plain-seed0' / 'model.safetensors'
+    load_stage(stage, model)
+    expected = evaluate(model, FakeMMKG(30, 4, 200)[0]).metrics()
+    plain = found['plain-seed0']['models']['model']
+    assert {key: plain[key] for key in expected} == pytest.approx(expected)
+    # Teachers are trained once for all rows that have the same.
+    inodes = {
+        row: (files / f'{row}-seed0' / 'teachers.safetensors').stat().st_ino
+        for row in ('single-teachers', 'mean', 'policy', 'with-noise')
+    }
+    assert inodes['single-teachers'] == inodes['mean'] == inodes['policy']
+    assert inodes['with-noise'] != inodes['mean']
+
+
+def load_stage(path: Path, model: ComplEx) -> None:
+    from dsom_pyg.files import load_tensors
+
+    tensors, _ = load_tensors(path)
+    state = model.state_dict()
+    for key in state:
+        (there,) = (
+            value
+            for name, value in tensors.items()
+            if name.endswith(key) and value.shape == state[key].shape
+            and 'optimizer' not in name and 'best' not in name
+        )
+        state[key] = there
+    model.load_state_dict(state)
+
+
+def test_what_is_there_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ('--only', 'plain', '--only', 'mean')
+    first = run(tmp_path, *words)
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, 'train_dsom', None)
+        patch.setattr(measure, 'single', None)
+        assert run(tmp_path, *words) == first
+    more = run(tmp_path, '--only', 'plain', '--seeds', '2')
+    assert set(more) == {*first, 'plain-seed1'}
+    one, two = (more[f'plain-seed{seed}'] for seed in (0, 1))
+    assert one['models'] != two['models']
+    assert one['settings'] == two['settings']
+    # Other settings under the same name.
+    rows = (replace(ROWS[0], what=SingleModel(channels=5, loop=LOOP)),)
+    monkeypatch.setattr(table, 'load', lambda name: (Table(('Tiny',), rows),))
+    with pytest.raises(SystemExit):
+        run(tmp_path, '--only', 'plain')
+
+
+def test_validation_reads_no_test_triple(tmp_path: Path, tiny: Tiny) -> None:
+    words = ('--select', '--only', 'policy', '--only', 'a trial')
+    first = run(tmp_path / 'a', *words)
+    assert set(first) == {'policy-seed0', 'a-trial-seed0'}
+    assert (tmp_path / 'a/tiny/Tiny/validation/policy-seed0.json').exists()
+    protocol = first['policy-seed0']['protocol']
+    assert protocol['split'] == 'val'
+    assert protocol['filter'] == ['train', 'val']
+    other = FakeMMKG(30, 4, 200)[0]
+    test = get_split(other, 'test')
+    changed = Triples(test.edge_index.flip(0), test.edge_type)
+    set_split(other, 'test', changed)
+    tiny.data = other
+    second = run(tmp_path / 'b', *words)
+    for name, each in first.items():
+        for model, values in each['models'].items():
+            again = second[name]['models'][model]
+            for key in ('mrr', 'hits@1', 'mr', 'sides', 'categories'):
+                assert values[key] == again[key]
+
+
+def test_what_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        (['--only', 'polcy'], "no row 'polcy'; there are:"),
+        (['--dataset', 'Large'], 'no dataset .Large.; it has: Tiny'),
+        (['--only', 'a trial'], 'measure it with --select'),
+    ):
+        with pytest.raises(SystemExit) as error:
+            run(tmp_path, *words)
+        assert error.value.code == 1
+        said = capsys.readouterr().err
+        assert message.replace('.', "'") in said.replace('.', "'")
+
+
+def test_what_a_policy_chose_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    run(tmp_path, '--only', 'policy', '--draw', '--seeds', '2')
+    folder = tmp_path / 'tiny' / 'Tiny'
+    drawn = {each.name for each in folder.iterdir()}
+    assert 'policy-seed0.png' in drawn
+    assert 'policy-seed1.png' not in drawn
+    chosen = json.loads((folder / 'policy-seed0.choices.json').read_text())
+    (all_queries,) = chosen['tables']['all']
+    assert sum(all_queries[2]) == pytest.approx(1.0, abs=1e-4)
+    assert chosen['teachers'] == ['structure', 'image', 'text', 'joint']
+
+
+def test_graph_is_that_of_the_dataset(tiny: Tiny) -> None:
+    tables = (Table(('Tiny',), ROWS),)
+    setting = measure.Setting(name='tiny', table=tables[0], dataset='Tiny')
+    graph = setting.graph(ROWS[0], 0)
+    assert graph.fingerprint == KG(tiny.data).fingerprint
+    noisy = setting.graph(ROWS[5], 0)
+    assert noisy.modalities == ['image', 'text', 'noise']
+    assert torch.equal(
+        noisy.triples('train').edge_index, graph.triples('train').edge_index
+    )
