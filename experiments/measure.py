@@ -182,6 +182,7 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         note('teachers', trained.teachers)
         note('student', trained.student, **training(trained.results['student']))
         if setting.draw and seed == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
             draw(setting, graph, trained, path)
     record.write(
         path, {**about, **record.provenance(setting.device), 'models': models}

@@ -31,7 +31,6 @@ RESULTS = ROOT / 'results'
 VALIDATION = 'validation'
 LIBRARIES = (
     'dsom_pyg',
-    'torch',
     'torch_geometric',
     'torch_scatter',
     'numpy',
@@ -230,7 +229,7 @@ def machine(device: str = 'cpu') -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     r"""Of Python and of the libraries that numbers depend on."""
-    found = {'python': platform.python_version()}
+    found = {'python': platform.python_version(), 'torch': torch.__version__}
     for name in LIBRARIES:
         try:
             found[name] = version(name)

@@ -11,12 +11,17 @@ from torch_geometric.data import HeteroData
 
 from dsom_pyg import KG, Recipe, datasets, evaluate
 from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.explain import Choices
 from dsom_pyg.graph import Triples, get_split, set_split
 from dsom_pyg.models import ComplEx, EntityEmbedding
-from dsom_pyg.policies import AsInPaper, HeldOut, MeanOfTeachers
+from dsom_pyg.policies import (
+    AsInPaper,
+    HeldOut,
+    MeanOfTeachers,
+    RewardedPolicy,
+)
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import Loop
-from dsom_pyg.training.checkpoint import load_checkpoint
 from experiments import __main__, measure, table
 from experiments.changes import with_noise
 from experiments.table import Row, SingleModel, Table
@@ -25,11 +30,12 @@ LOOP = Loop(epochs=1, batch_size=100)
 TEACHERS = Teachers(channels=4, loop=LOOP)
 STUDENT = Student(channels=4, loop=LOOP, unlabeled=Unlabeled(20))
 MEAN = Recipe(teachers=TEACHERS, policy=MeanOfTeachers(), student=STUDENT)
+HELD_OUT = HeldOut(learner=RewardedPolicy(base=None, epochs=2))
 ROWS = (
     Row('plain', SingleModel(channels=4, loop=LOOP)),
     Row('single teachers', TEACHERS),
     Row('mean', MEAN),
-    Row('policy', replace(MEAN, policy=HeldOut())),
+    Row('policy', replace(MEAN, policy=HELD_OUT)),
     Row("the paper's policy", replace(MEAN, policy=AsInPaper())),
     Row('with noise', TEACHERS, change=with_noise),
     Row('a trial', SingleModel(channels=2, loop=LOOP), only_validation=True),
@@ -187,8 +193,13 @@ def test_what_is_not_there_is_named(
         assert message.replace('.', "'") in said.replace('.', "'")
 
 
-def test_what_a_policy_chose_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip('matplotlib')
+def test_what_a_policy_chose_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plot(chosen: Choices, path: Path) -> None:
+        path.write_bytes(b'')
+
+    monkeypatch.setattr(measure, 'plot_choices', plot)
     run(tmp_path, '--only', 'policy', '--draw', '--seeds', '2')
     folder = tmp_path / 'tiny' / 'Tiny'
     drawn = {each.name for each in folder.iterdir()}
