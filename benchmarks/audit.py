@@ -1,6 +1,6 @@
 """What is wrong with the benchmarks, or worth knowing.
 
-python benchmarks/audit.py --root datasets --out results/audit
+python -m benchmarks.audit --root datasets --out results/audit
 
 writes ``<name>.json`` and ``<name>.txt`` for each; DB15K in the splits as
 distributed. Raw files are downloaded where they are missing; no encoder is

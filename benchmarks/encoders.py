@@ -1,6 +1,6 @@
 """Items a second of the encoders, beside plain loops over their libraries.
 
-    python benchmarks/encoders.py --images FOLDER
+    python -m benchmarks.encoders --images FOLDER
 
 Each encoder and a plain loop (open, prepare, run the model, batch by batch,
 in the order given) get the same items, batch size, weights and device, in
@@ -11,7 +11,6 @@ words. Nothing else should run meanwhile.
 """
 
 import argparse
-import json
 import random
 import statistics
 import tempfile
@@ -23,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from db15k import commit, machine
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from dsom_pyg.encoders import BERT, CLIP, SBERT, ViT
+from experiments import record
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp'}
 LIBRARIES = (
@@ -235,36 +234,24 @@ def main() -> None:
     parser.add_argument('--device', default='cpu')
     for name in ('vit', 'bert', 'sbert', 'clip'):
         parser.add_argument(f'--{name}', help='folder or hub name')
-    parser.add_argument('--out', default='results/encoders.json')
     args = parser.parse_args()
-    where = machine(args.device)
-    where |= {'precision': 'fp32', 'device': args.device}
     given = {
         name: Path(value).name if value else 'random weights, real size'
         for name, value in vars(args).items()
         if name in ('vit', 'bert', 'sbert', 'clip')
     }
-    protocol = {
-        'command': 'python benchmarks/encoders.py --images FOLDER '
-        f'--limit {args.limit} --batch-size {args.batch_size} '
-        f'--repeats {args.repeats} --device {args.device}',
+    settings = {
         'models': given,
         'figures': 'medians of the repeats, ours and plain in turns',
-        'machine': where,
+        'precision': 'fp32',
         'libraries': {name: version(name) for name in LIBRARIES},
-        'commit': commit(),
     }
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(args, Path(folder))
-    report = {
-        'protocol': protocol,
-        'rows': rows,
-        'seconds': time.perf_counter() - start,
-    }
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=1) + '\n')
+    spent = time.perf_counter() - start
+    measured = {'rows': rows, 'seconds': spent}
+    record.benchmark('encoders', settings, measured, args.device)
 
 
 if __name__ == '__main__':

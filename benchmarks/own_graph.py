@@ -1,6 +1,6 @@
 """Whether examples/own_graph.py goes on after being killed, at full size.
 
-    python benchmarks/own_graph.py --out results/own_graph.json
+    python -m benchmarks.own_graph
 
 Makes a folder of 10,000 made-up entities (towns on a map, with a picture and
 a description each), runs the example there to the end, then runs it in a
@@ -9,7 +9,6 @@ answers. They must be the same, word for word.
 """
 
 import argparse
-import json
 import random
 import shutil
 import subprocess
@@ -21,7 +20,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from protocol import commit, machine
+
+from experiments import record
 
 EXAMPLE = Path(__file__).parents[1] / 'examples' / 'own_graph.py'
 SIDE = 100
@@ -76,7 +76,9 @@ def example(folder: Path, epochs: int, limit: float | None) -> str | None:
     return done.stdout
 
 
-def measure(folder: Path, epochs: int, seed: int) -> dict[str, Any]:
+def measure(
+    folder: Path, epochs: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """An undisturbed run, and one that is killed many times."""
     start = time.perf_counter()
     triples = make_folder(folder)
@@ -96,10 +98,13 @@ def measure(folder: Path, epochs: int, seed: int) -> dict[str, Any]:
         kills += 1
         print(f'killed {kills} times', flush=True)
     answers = expected.partition('without known answers')[2].strip()
-    return {
+    settings = {
         'entities': SIDE**2,
         'triples': triples,
         'epochs': epochs,
+        'seed': seed,
+    }
+    return settings, {
         'seconds to make the folder': made,
         'seconds of an undisturbed run': seconds,
         'kills': kills,
@@ -118,22 +123,12 @@ def main() -> None:
     )
     parser.add_argument('--epochs', type=int, default=2)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--out', type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / 'towns'
         folder.mkdir()
-        report = measure(folder, args.epochs, args.seed)
-    report |= {
-        'command': 'python benchmarks/own_graph.py',
-        'seed': args.seed,
-        'machine': machine(),
-        'commit': commit(),
-    }
-    print(json.dumps(report, indent=1))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + '\n')
+        settings, measured = measure(folder, args.epochs, args.seed)
+    record.benchmark('own_graph', settings, measured)
 
 
 if __name__ == '__main__':

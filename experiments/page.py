@@ -302,4 +302,3 @@ def write_page(folder: Path) -> Path:
     path = folder / 'README.md'
     path.write_text(render(folder), encoding='utf-8')
     return path
-

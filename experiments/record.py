@@ -51,7 +51,7 @@ COMPARABLE = (
 )
 
 
-class OtherRun(ValueError):
+class OtherRunError(ValueError):
     r"""A file of this name holds a run with other settings."""
 
 
@@ -98,7 +98,7 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     other words, so they are not compared.
 
     Raises:
-        OtherRun: It holds a run with other settings; what differs is named.
+        OtherRunError: It holds a run with other settings; they are named.
     """
     if not path.exists():
         return False
@@ -115,7 +115,7 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
         if there.get(key, '-') != here.get(key, '-')
     ]
     if other:
-        raise OtherRun(
+        raise OtherRunError(
             f'{path} holds a run with other settings. Move it away, or name '
             'another folder with --results.\n' + '\n'.join(other)
         )
@@ -236,3 +236,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def benchmark(
+    name: str,
+    settings: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    device: str = 'cpu',
+) -> Path:
+    r"""Write what a script in ``benchmarks`` measured, and print it.
+
+    Args:
+        name: Of the script.
+        settings: What it was measured with.
+        measured: Its figures.
+        device: Where it ran.
+    """
+    path = RESULTS / 'benchmarks' / f'{name}.json'
+    where = {'benchmark': name, **provenance(device)}
+    write(path, {**where, 'settings': settings, 'measured': measured})
+    print(f'{json.dumps(measured, indent=1)}\n{path}')
+    return path

@@ -10,10 +10,12 @@ from torch_geometric.data import HeteroData
 
 from dsom_pyg import Recipe
 from dsom_pyg.models import ComplEx
-from dsom_pyg.stages import DECAYING_ADAM, ModelFactory, Teachers
+from dsom_pyg.stages import DECAYING_ADAM, Teachers
+from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import Loop
 from experiments import studies, tables
 
+COMPLEX = partial(ComplEx, n3=0.05)
 # From the graph and the seed to the graph that is trained on.
 Change = Callable[[HeteroData, int], HeteroData]
 
@@ -29,7 +31,7 @@ class SingleModel:
     """
 
     channels: int = 256
-    model: ModelFactory = partial(ComplEx, n3=0.05)
+    model: ModelFactory = COMPLEX
     loop: Loop = DECAYING_ADAM
 
 

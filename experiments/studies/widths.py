@@ -8,7 +8,9 @@ from dsom_pyg.stages import Student, Teachers
 from experiments.table import Row, SingleModel, Table
 
 
-def policy(channels: int, teachers: int, n3: float, **options: bool) -> Row:
+def policy(
+    channels: int, teachers: int, n3: float, trial: bool = False
+) -> Row:
     r"""A student of some width, of teachers of some width."""
     return Row(
         f'policy, D = {channels}, teachers of D = {teachers}, N3 {n3}',
@@ -16,7 +18,7 @@ def policy(channels: int, teachers: int, n3: float, **options: bool) -> Row:
             teachers=Teachers(channels=teachers),
             student=Student(channels=channels, model=partial(ComplEx, n3=n3)),
         ),
-        **options,
+        only_validation=trial,
     )
 
 
@@ -29,10 +31,10 @@ TABLES = (
             Row('teachers of D = 256', Teachers(), only_validation=True),
             Row('teachers of D = 2000', Teachers(channels=2000)),
             policy(640, 256, 0.01),
-            policy(2000, 256, 0.01, only_validation=True),
+            policy(2000, 256, 0.01, trial=True),
             policy(2000, 2000, 0.01),
             policy(2000, 2000, 0.03),
-            policy(2000, 2000, 0.1, only_validation=True),
+            policy(2000, 2000, 0.1, trial=True),
         ),
     ),
 )

@@ -14,7 +14,9 @@ from experiments.table import Row, SingleModel, Table
 BOTH = ('image', 'text')
 
 
-def rows(recipe: Recipe, plain_n3: float, *groups: tuple[str, ...]) -> list[Row]:
+def rows(
+    recipe: Recipe, plain_n3: float, *groups: tuple[str, ...]
+) -> list[Row]:
     r"""Structure alone, each teacher, and the mean with each group."""
     loop, channels = recipe.teachers.loop, recipe.teachers.channels
     model = partial(ComplEx, n3=plain_n3)

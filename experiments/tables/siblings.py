@@ -11,9 +11,7 @@ from experiments.table import Row, Table
 
 SAMPLED = RewardedPolicy(estimator='sampled')
 UNWEIGHTED = RewardedPolicy(base=None)
-GRID = RewardedPolicy(
-    base=None, actions=partial(grid, levels=(0.0, 0.3, 1.0))
-)
+GRID = RewardedPolicy(base=None, actions=partial(grid, levels=(0.0, 0.3, 1.0)))
 # The paper's policy and reward, but for held-out triples and, as no student
 # is fair there, with the mean of the teachers in its place. Width, rate and
 # epochs are from trials on validation of MKG-Y.

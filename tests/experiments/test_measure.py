@@ -67,9 +67,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Tiny:
 
     monkeypatch.setattr(datasets, 'Tiny', kind, raising=False)
     monkeypatch.setattr(measure.Setting, 'encoder', Stub())
-    monkeypatch.setattr(
-        table, 'load', lambda name: (Table(('Tiny',), ROWS),)
-    )
+    monkeypatch.setattr(table, 'load', lambda name: (Table(('Tiny',), ROWS),))
     monkeypatch.setattr(table, 'names', lambda: ['tiny'])
     return found
 
@@ -129,8 +127,10 @@ def load_stage(path: Path, model: ComplEx) -> None:
         (there,) = (
             value
             for name, value in tensors.items()
-            if name.endswith(key) and value.shape == state[key].shape
-            and 'optimizer' not in name and 'best' not in name
+            if name.endswith(key)
+            and value.shape == state[key].shape
+            and 'optimizer' not in name
+            and 'best' not in name
         )
         state[key] = there
     model.load_state_dict(state)

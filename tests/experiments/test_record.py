@@ -49,10 +49,10 @@ def test_skipped_or_refused(tmp_path: Path) -> None:
     assert record.exists(path, about())
     other = about(settings={'loop': {'epochs': 4, 'lr': (0.1, 0.2)}})
     words = r'settings\.loop\.epochs: 3 there, 4 here'
-    with pytest.raises(record.OtherRun, match=words) as error:
+    with pytest.raises(record.OtherRunError, match=words) as error:
         record.exists(path, other)
     assert '.lr' not in str(error.value)
-    with pytest.raises(record.OtherRun, match='seed: 0 there, 1 here'):
+    with pytest.raises(record.OtherRunError, match='seed: 0 there, 1 here'):
         record.exists(path, about(seed=1))
 
 
@@ -64,7 +64,7 @@ def test_converted_runs_tell_their_settings_in_other_words(
     record.write(path, old)
     assert record.exists(path, about())
     graph = {'fingerprint': 'another', 'features': {}, 'changes': []}
-    with pytest.raises(record.OtherRun, match='fingerprint: f there'):
+    with pytest.raises(record.OtherRunError, match='fingerprint: f there'):
         record.exists(path, about(graph=graph))
 
 
