@@ -66,7 +66,6 @@ def example(folder: Path, epochs: int, limit: float | None) -> str | None:
     """What the example prints, or nothing if it was killed."""
     words = [sys.executable, str(EXAMPLE), str(folder)]
     words += ['--query', 'Town 41/63', 'market in', '--epochs', str(epochs)]
-    words += ['--batch-size', '500']
     try:
         done = subprocess.run(
             words, timeout=limit, capture_output=True, text=True, check=True

@@ -87,7 +87,9 @@ CLAIMS = (
 )
 
 FOOT = """
-A command skips runs whose file exists; `--results FOLDER` measures them anew,
+In Python: line 1 is `train_dsom(data, recipes.committee())`, line 3 is
+`train_dsom(data)`, Countries is `train_dsom(data, recipes.small())`. A command
+skips runs whose file exists; `--results FOLDER` measures them anew,
 `--device cuda` does it on a GPU. All runs so far were measured before this
 form and converted: their files name the commit that measured them and the
 command of that time. Later commits draw other unlabeled queries: the default,

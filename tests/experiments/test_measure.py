@@ -221,3 +221,25 @@ def test_graph_is_that_of_the_dataset(tiny: Tiny) -> None:
     assert torch.equal(
         noisy.triples('train').edge_index, graph.triples('train').edge_index
     )
+
+
+def test_validation_of_db15k_goes_back_into_train(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is what is measured on."""
+    monkeypatch.setattr(datasets, 'DB15K', datasets.Tiny)
+    rows = Table(('DB15K', 'Tiny'), ROWS)
+    train, val = (
+        len(get_split(tiny.data, split).edge_type)
+        for split in ('train', 'val')
+    )
+    for dataset, select, size in (
+        ('DB15K', False, train + val),
+        ('DB15K', True, train),
+        ('Tiny', False, train),
+    ):
+        setting = measure.Setting(
+            name='tiny', table=rows, dataset=dataset, select=select
+        )
+        graph = setting.graph(ROWS[0], 0)
+        assert len(graph.triples('train').edge_type) == size

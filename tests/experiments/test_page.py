@@ -5,9 +5,7 @@ import re
 from pathlib import Path
 from statistics import mean
 
-import pytest
-
-from experiments import page, record
+from experiments import layout, page, record
 from experiments.page import Model
 
 README = record.RESULTS / 'README.md'
@@ -97,7 +95,33 @@ def test_grid(tmp_path: Path) -> None:
     ]
 
 
-def test_a_claim_needs_a_run(tmp_path: Path) -> None:
-    claim = page.Claim('the best', Model('t', 'D', 'none'))
-    with pytest.raises(ValueError, match='no run for the claim: the best'):
-        page.claims(runs(tmp_path), [claim])
+def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
+    claims = [
+        page.Claim('the best', Model('t', 'D', 'none')),
+        page.Claim('the next', Model('t', 'D', 'mean'), bold=True),
+    ]
+    (line,) = page.claims(runs(tmp_path), claims)[2:]
+    assert [cell.strip() for cell in line.split('|')[1:-1]] == [
+        '**the next**',
+        'D',
+        '**9.00**',
+        '1',
+        '`python -m experiments t --dataset D --only "mean" --seeds 1`',
+        '[seed 0](t/D/mean-seed0.json)',
+    ]
+    assert page.render(tmp_path).startswith('# Results')
+
+
+def test_every_claim_and_line_has_runs() -> None:
+    found = page.Runs(record.RESULTS)
+    for claim in layout.CLAIMS:
+        assert found.seeds(claim.model), claim.text
+    for section in layout.SECTIONS:
+        if isinstance(section, page.Detail):
+            for label, model in section.models.items():
+                assert found.seeds(model), label
+        elif isinstance(section, page.Grid):
+            rows = page.grid(found, section)[2:]
+            assert all(re.search(r'\d\.\d\d', row) for row in rows)
+            columns = zip(*(row.split('|')[2:-1] for row in rows), strict=True)
+            assert all(any(cell.strip() for cell in col) for col in columns)
