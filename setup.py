@@ -41,6 +41,7 @@ setup(
     package_dir={COUNTRIES: 'datasets/Countries'},
     package_data={
         'dsom_pyg': ['py.typed'],
+        'dsom_pyg.datasets.benchmarks': ['sources.tsv'],
         COUNTRIES: ['*.tsv', '*.md', '*.txt', 'images/*.png'],
     },
     install_requires=[
@@ -55,6 +56,7 @@ setup(
         'pillow>=12.2',
         'numpy>=1.26',
         'tqdm>=4.66',
+        'typing-extensions>=4.12',
     ],
     extras_require={
         # sentence-transformers brings transformers along; this asks for a

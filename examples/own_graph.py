@@ -36,7 +36,8 @@ def main() -> None:
         text_encoder=text if has['text'] else None,
     )
     print(audit(dataset, images=False))
-    query = dataset.find(*args.query) if args.query else None    view = KG(dataset[0])
+    query = dataset.find(*args.query) if args.query else None
+    view = KG(dataset[0])
     looks = 5 if len(view.triples('val').edge_type) else 0
     recipe = recipes.small(args.channels, args.epochs, 2, looks)
     run = f'runs/{view.fingerprint[:8]}-D{args.channels}-{args.epochs}'
