@@ -14,7 +14,7 @@ import torch
 from dsom_pyg import KG, evaluate, predict_tails, recipes, train_dsom
 from dsom_pyg.audit import audit
 from dsom_pyg.datasets import MKGFolder
-from dsom_pyg.encoders import SBERT, ImageStatistics, TfidfText, ViT
+from dsom_pyg.encoders import SBERT, ImageStatistics, TfidfText
 
 
 def main() -> None:
@@ -23,16 +23,14 @@ def main() -> None:
     parser.add_argument('folder', type=Path)
     parser.add_argument('--query', nargs=2)
     parser.add_argument('--text-model', help='for SBERT, a name or a folder')
-    parser.add_argument('--image-model', help='for ViT, a name or a folder')
     parser.add_argument('--epochs', type=int, default=25)
     parser.add_argument('--channels', type=int, default=64)
     args = parser.parse_args()
-    image = ViT(args.image_model) if args.image_model else ImageStatistics()
     text = SBERT(args.text_model) if args.text_model else TfidfText()
     has = MKGFolder(args.folder).coverage()
     dataset = MKGFolder(
         args.folder,
-        image_encoder=image if has['image'] else None,
+        image_encoder=ImageStatistics() if has['image'] else None,
         text_encoder=text if has['text'] else None,
     )
     print(audit(dataset, images=False))
