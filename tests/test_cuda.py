@@ -11,8 +11,13 @@ from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.kg import KG
 from dsom_pyg.policies import HeldOut, RewardedPolicy
 from dsom_pyg.precision import default_precision
-from dsom_pyg.recipes import warm_start
-from dsom_pyg.stages import Student, Teachers, Unlabeled, start_student
+from dsom_pyg.stages import (
+    Student,
+    Teachers,
+    Unlabeled,
+    WarmStart,
+    start_student,
+)
 from dsom_pyg.teachers import (
     CrossEntropyReward,
     LogitState,
@@ -75,7 +80,7 @@ def test_teachers_learn_the_same(optimizer: Adam | Adagrad) -> None:
 
 
 @pytest.mark.parametrize(
-    'student', [STUDENT, replace(warm_start(8).student, loop=LOOP)]
+    'student', [STUDENT, replace(STUDENT, start=WarmStart())]
 )
 def test_recipe(tmp_path: Path, student: Student) -> None:
     recipe = replace(RECIPE, student=student)

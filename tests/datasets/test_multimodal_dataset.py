@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dsom_pyg.nn import TeacherEnsemble
 from PIL import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -26,7 +25,8 @@ from dsom_pyg.graph import (
     modalities,
     pool_features,
 )
-from dsom_pyg.training import FitConfig, TeachersTask, fit
+from dsom_pyg.teachers import TeacherEnsemble
+from dsom_pyg.training import Loop, TeachersTask, fit
 
 
 class Lengths:
@@ -233,7 +233,7 @@ def test_an_unreadable_image_is_a_missing_one(
     assert x.shape == (3, 2)
     assert not present.any()
     teachers = TeacherEnsemble.from_features({'image': (x, present)}, 3, 1, 4)
-    fit(TeachersTask(teachers), data, FitConfig(epochs=1, progress=False))
+    fit(TeachersTask(teachers), data, Loop(epochs=1), progress=False)
     assert (
         teachers['image']
         .score_tails(torch.arange(3), torch.zeros(3, dtype=torch.long))
