@@ -35,7 +35,7 @@ for path in sorted(site.glob('dsom_pyg/**/*.py')):
 from dsom_pyg.datasets import Countries
 from dsom_pyg.graph import fingerprint
 
-data = Countries(sys.argv[1], None, None)[0]
+data = Countries(sys.argv[1], image_encoder=None, text_encoder=None)[0]
 print(json.dumps([modules, fingerprint(data)]))
 """
 
@@ -110,4 +110,5 @@ def test_the_installed_package_stands_alone(
     for name, file in modules.items():
         assert Path(file).is_relative_to(site), f'{name} comes from {file}'
     assert not list(elsewhere.iterdir())
-    assert found == fingerprint(Countries(tmp_path / 'here', None, None)[0])
+    here = Countries(tmp_path / 'here', image_encoder=None, text_encoder=None)
+    assert found == fingerprint(here[0])
