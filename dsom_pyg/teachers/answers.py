@@ -16,15 +16,11 @@ class Context:
 
     Args:
         seen: Tails that the teachers were trained on, for combiners that
-            tell memory from knowledge. (default: not told)
-        known: True tails that are no rivals of each other when an answer
-            is judged on held-out triples, as in a filtered ranking.
-            (default: every other entity is a rival)
+            tell memory from knowledge.
+        known: True tails that are no rivals of each other on held-out
+            triples, as in a filtered ranking; :obj:`None` for no filter.
         degree: How often the heads occur in what the teachers were trained
-            on, if that is not the whole training split.
-
-    Shapes:
-        - **degree:** :math:`(B)`
+            on, ``[B]``, if that is not the whole training split.
     """
 
     seen: Pairs | None = None
@@ -32,70 +28,47 @@ class Context:
     degree: Tensor | None = None
 
 
+@dataclass(eq=False)
 class Answers:
     r"""The answers of an ensemble to a batch of queries, without gradient.
 
     They are computed when they are asked for: a combiner that decides from
-    query vectors or availability alone never pays for the logits, and one
-    that is evaluated on a part of the entities never holds all of them.
+    query vectors or availability alone never pays for the logits.
 
     Args:
         ensemble: The teachers.
-        head: Heads.
-        rel: Relations in :math:`0..2R - 1`.
-        precision: Of the matrix products. (default: ``'fp32'``)
+        head, rel: The queries, ``[B]``; relations in :math:`0..2R - 1`.
+        precision: Of the matrix products.
         context: What else is known of the queries.
         bases: The teachers' bases, if they are kept.
-
-    Shapes:
-        - **head, rel:** :math:`(B)`
     """
 
-    def __init__(
-        self,
-        ensemble: TeacherEnsemble,
-        head: Tensor,
-        rel: Tensor,
-        precision: str = 'fp32',
-        context: Context | None = None,
-        bases: Tensor | None = None,
-    ) -> None:
-        self.ensemble, self.head, self.rel = ensemble, head, rel
-        self.precision, self.bases = precision, bases
-        self.context = context or Context()
-        self._each: list[Tensor] | None = None
+    ensemble: TeacherEnsemble
+    head: Tensor
+    rel: Tensor
+    precision: str = 'fp32'
+    context: Context = Context()
+    bases: Tensor | None = None
 
     def __len__(self) -> int:
         return self.head.numel()
 
-    @property
+    @cached_property
+    @torch.no_grad()
     def each(self) -> list[Tensor]:
         r"""Logits of each teacher, M times ``[B, E]``."""
-        if self._each is None:
-            with torch.no_grad():
-                self._each = self.ensemble.each(
-                    self.head, self.rel, precision=self.precision
-                )
-        return self._each
+        query, precision = (self.head, self.rel), self.precision
+        return self.ensemble.each(*query, precision=precision)
 
+    @torch.no_grad()
     def combined(self, weights: Tensor) -> Tensor:
-        r"""Weighted sum of the teachers' logits (Eq. 7).
-
-        Shapes:
-            - **weights:** :math:`(B, M)`
-            - **output:** :math:`(B, E)`
-        """
-        weights = weights.detach()
-        if self._each is not None:
-            return weighted_sum(weights, self._each)
-        with torch.no_grad():
-            return self.ensemble.combined(
-                self.head,
-                self.rel,
-                weights,
-                precision=self.precision,
-                bases=self.bases,
-            )
+        r"""Logits ``[B, E]`` under weights ``[B, M]`` (Eq. 7)."""
+        if 'each' in vars(self):
+            return weighted_sum(weights, self.each)
+        query, precision = (self.head, self.rel), self.precision
+        return self.ensemble.combined(
+            *query, weights, precision=precision, bases=self.bases
+        )
 
     @cached_property
     def available(self) -> Tensor:

@@ -13,10 +13,10 @@ from dsom_pyg.teachers.answers import Answers
 class Decision:
     r"""What a combiner decided for a batch of queries.
 
-    Shapes:
-        - **weights:** :math:`(B, M)`, of the teachers, without gradient
-        - **loss:** scalar that trains the combiner, or :obj:`None`
-        - **metrics:** name to a detached scalar tensor
+    Args:
+        weights: Of the teachers, ``[B, M]``, without gradient.
+        loss: A scalar that trains the combiner.
+        metrics: Detached scalars by name.
     """
 
     weights: Tensor
@@ -46,15 +46,8 @@ class Combiner(nn.Module):
         targets: Pairs | None = None,
         student_logits: Tensor | None = None,
     ) -> Decision:
-        r"""Weigh the teachers, and learn from the targets if there are any.
-
-        Args:
-            answers: Of the teachers to a batch of queries.
-            targets: Tails of the queries, given in training only.
-            student_logits: Of the student, given in training only.
-
-        Shapes:
-            - **student_logits:** :math:`(B, E)`
+        r"""Weigh the teachers. In training, learn from the targets and the
+        logits of the student, ``[B, E]``, where they are given.
         """
         return Decision(self.weights(answers).detach())
 
@@ -65,11 +58,8 @@ class Combiner(nn.Module):
 
 
 class Mean(Combiner):
-    r"""The plain mean of all teachers.
-
-    Args:
-        mask_missing: Leave out teachers whose modality the head lacks.
-            (default: :obj:`False`)
+    r"""The plain mean of all teachers; with :obj:`mask_missing` of those
+    whose modality the head has.
     """
 
     def __init__(self, mask_missing: bool = False) -> None:
@@ -81,12 +71,8 @@ class Mean(Combiner):
 
 
 def based(chosen: Tensor, base: Tensor) -> Tensor:
-    r"""Weights of teachers that an action multiplies, scaled to their sum.
-
-    Where the action leaves none of them, they stay as they are.
-
-    Shapes:
-        - **chosen, base, output:** :math:`(B, M)`
+    r"""Base weights that an action multiplies, scaled to their sum; where it
+    leaves none of them, they stay as they are. All are ``[B, M]``.
     """
     chosen = chosen * base
     chosen = chosen.where(chosen.sum(dim=1, keepdim=True) > 0, base)

@@ -22,16 +22,8 @@ ModelFactory = Callable[[EntityModule, int], Model]
 
 
 def weighted_sum(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
-    r"""Weighted sum of teacher logits (Eq. 7).
-
-    Args:
-        weights: Of each query and teacher.
-        logits: Of each teacher.
-
-    Shapes:
-        - **weights:** :math:`(B, M)`
-        - **logits:** M times :math:`(B, E)`
-        - **output:** :math:`(B, E)`
+    r"""Weighted sum ``[B, E]`` of the logits of M teachers, each ``[B, E]``,
+    under weights ``[B, M]`` (Eq. 7).
     """
     out = logits[0] * weights[:, 0, None]
     for m in range(1, len(logits)):
@@ -85,12 +77,9 @@ class TeacherEnsemble(nn.Module):
             hidden_channels: D.
             structure: Makes the teachers that have a free entity table,
                 structure and joint, from an entity module and R.
-                (default: :class:`~dsom_pyg.models.ComplEx`)
             feature: Makes the others.
-                (default: :class:`~dsom_pyg.models.ComplEx`)
             joint: Add a teacher ``'joint'`` over structure and all features
                 at once, which the paper does not have.
-                (default: :obj:`False`)
         """
         taken = {'structure', 'joint'} if joint else {'structure'}
         if taken & set(features):
@@ -112,13 +101,9 @@ class TeacherEnsemble(nn.Module):
     def concatenate(
         cls, ensembles: Sequence['TeacherEnsemble']
     ) -> 'TeacherEnsemble':
-        r"""A committee for each modality: one teacher whose logits are the
-        mean of those of several ensembles, see
-        :func:`~dsom_pyg.models.concatenate`.
-
-        Args:
-            ensembles: Of the same modalities; a single one is returned as it
-                is.
+        r"""A committee for each modality, see
+        :func:`~dsom_pyg.models.concatenate`: one teacher whose logits are the
+        mean of those of several ensembles. A single one stays as it is.
 
         Raises:
             ValueError: Their modalities differ, or their teachers do not fit
@@ -138,12 +123,9 @@ class TeacherEnsemble(nn.Module):
                 )
         committees: dict[str, Model] = {}
         for name in names:
-            members = [
-                teacher
-                for ensemble in ensembles
-                if isinstance(teacher := ensemble[name], Bilinear)
-            ]
-            if len(members) < len(ensembles):
+            teachers = [ensemble[name] for ensemble in ensembles]
+            members = [t for t in teachers if isinstance(t, Bilinear)]
+            if len(members) < len(teachers):
                 raise ValueError(
                     f'the teachers of {name!r} are no bilinear models, so '
                     'several of them cannot answer as one'
@@ -163,9 +145,7 @@ class TeacherEnsemble(nn.Module):
 
     @property
     def bilinear(self) -> list[Bilinear] | None:
-        r"""The teachers, if all of them are dot products: the only place
-        that asks.
-        """
+        r"""The teachers, if all of them are dot products."""
         found = [t for t in self if isinstance(t, Bilinear)]
         return found if len(found) == len(self) else None
 
@@ -180,23 +160,6 @@ class TeacherEnsemble(nn.Module):
     def __iter__(self) -> Iterator[Model]:
         return (self[modality] for modality in self.teachers)
 
-    def forward(
-        self,
-        head_index: Tensor,
-        rel_type: Tensor,
-        entities: slice = slice(None),
-        precision: str = 'fp32',
-    ) -> Tensor:
-        r"""Logits of all teachers.
-
-        Shapes:
-            - **head_index, rel_type:** :math:`(B)`
-            - **output:** :math:`(B, M, E)`
-        """
-        each = self.each(head_index, rel_type, entities, precision)
-        # Stored teacher by teacher, so that stacking copies whole matrices.
-        return torch.stack(each).transpose(0, 1)
-
     def each(
         self,
         head_index: Tensor,
@@ -204,9 +167,7 @@ class TeacherEnsemble(nn.Module):
         entities: slice = slice(None),
         precision: str = 'fp32',
     ) -> list[Tensor]:
-        r"""Logits of each teacher, M times ``[B, E]``, without the copy
-        that stacking costs.
-        """
+        r"""Logits of each teacher, M times ``[B, E]``."""
         return [
             teacher.score_tails(head_index, rel_type, entities, precision)
             for teacher in self
@@ -224,17 +185,9 @@ class TeacherEnsemble(nn.Module):
         r"""Weighted sum of the teachers' logits (Eq. 7).
 
         If all teachers are dot products this is one, too: of the weighted
-        coordinates of the query with the bases side by side. It costs one
-        matrix product, and no teacher's logits are written.
-
-        Args:
-            head_index: Heads.
-            rel_type: Relations in :math:`0..2R - 1`.
-            weights: Of each query and teacher.
-            entities: A part of the entities. (default: all)
-            precision: Of the matrix product. (default: ``'fp32'``)
-            bases: What :meth:`bases` gives, if it is kept.
-                (default: made anew)
+        coordinates of the query with the bases side by side, which
+        :meth:`bases` gives if they are not passed. It costs one matrix
+        product, and no teacher's logits are written.
 
         Shapes:
             - **head_index, rel_type:** :math:`(B)`
@@ -249,19 +202,16 @@ class TeacherEnsemble(nn.Module):
             teacher.coordinates(head_index, rel_type) * weights[:, m, None]
             for m, teacher in enumerate(teachers)
         ]
-        if bases is None:
-            bases = self.bases(precision)
-        assert bases is not None
+        basis = self.bases(precision) if bases is None else bases
+        assert basis is not None
         together = torch.cat(parts, dim=1)
-        return matmul(together, bases[entities].t(), precision)
+        return matmul(together, basis[entities].t(), precision)
 
     @torch.no_grad()
     def bases(self, precision: str = 'fp32') -> Tensor | None:
         r"""The bases of all teachers side by side, ``[E, sum k]``, in the
         type that products of this precision take; :obj:`None` if they are no
-        dot products.
-
-        Worth keeping as long as the teachers do not change.
+        dot products. Worth keeping as long as the teachers do not change.
         """
         teachers = self.bilinear
         if teachers is None:
@@ -270,17 +220,8 @@ class TeacherEnsemble(nn.Module):
         return bases.bfloat16() if precision == 'bf16' else bases
 
     def available(self, head_index: Tensor) -> Tensor:
-        r"""Which teachers know the head: its modality is present.
-
-        Shapes:
-            - **head_index:** :math:`(B)`
-            - **output:** :math:`(B, M)`, bool
-        """
-        columns = []
-        for teacher in self:
-            mask = teacher.available
-            if mask is None:
-                columns.append(torch.ones_like(head_index, dtype=torch.bool))
-            else:
-                columns.append(mask[head_index])
+        r"""Which teachers know heads ``[B]``, bool ``[B, M]``."""
+        everyone = torch.ones_like(head_index, dtype=torch.bool)
+        masks = [teacher.available for teacher in self]
+        columns = [everyone if m is None else m[head_index] for m in masks]
         return torch.stack(columns, dim=1)

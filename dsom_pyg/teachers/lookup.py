@@ -23,20 +23,17 @@ def ask(
     Args:
         combiner: What decides; it is put in evaluation mode.
         ensemble: Its teachers.
-        queries: The queries.
+        queries: What is asked.
         seen: Training tails of the teachers by query.
-        batch_size: Queries at a time. (default: :obj:`500`)
-        precision: Of the matrix products. (default: ``'fp32'``)
+        batch_size: Queries at a time.
+        precision: Of the matrix products.
     """
     combiner.eval()
     parts = []
-    for h, r in zip(
-        queries.head.split(batch_size),
-        queries.rel.split(batch_size),
-        strict=True,
-    ):
-        context = Context(seen=seen.lookup(h, r))
-        answers = Answers(ensemble, h, r, precision, context)
+    both = torch.stack([queries.head, queries.rel])
+    for head, rel in both.split(batch_size, dim=1):
+        context = Context(seen=seen.lookup(head, rel))
+        answers = Answers(ensemble, head, rel, precision, context)
         parts.append(combiner.weights(answers))
     return torch.cat(parts)
 
@@ -49,12 +46,9 @@ class Lookup(Combiner):
     every step of a distillation.
 
     Args:
-        head, rel: Distinct queries.
-        weights: Of each query and teacher. Other queries get their mean.
-
-    Shapes:
-        - **head, rel:** :math:`(Q)`
-        - **weights:** :math:`(Q, M)`
+        head, rel: Distinct queries, ``[Q]``.
+        weights: Of each query and teacher, ``[Q, M]``. Other queries get
+            their mean.
     """
 
     keys: Tensor
@@ -79,24 +73,15 @@ class Lookup(Combiner):
         batch_size: int = 500,
         precision: str = 'fp32',
     ) -> 'Lookup':
-        r"""Ask a combiner once about all queries of a distillation.
-
-        Args:
-            combiner: What decides; it is put in evaluation mode.
-            ensemble: Its teachers.
-            seen: Their training tails by query: all of these queries are
-                asked about.
-            unlabeled: Further queries. (default: none)
-            batch_size: Queries at a time. (default: :obj:`500`)
-            precision: Of the matrix products. (default: ``'fp32'``)
+        r"""Ask a combiner once about all queries of a distillation: those of
+        :obj:`seen` and the unlabeled ones. For the arguments see :func:`ask`.
         """
         head, rel = seen.head, seen.rel
         if unlabeled is not None:
             head = torch.cat([head, unlabeled.head])
             rel = torch.cat([rel, unlabeled.rel])
-        queries = Queries(head, rel)
-        asked = (combiner, ensemble, queries, seen, batch_size, precision)
-        return cls(head, rel, ask(*asked))
+        asked = (combiner, ensemble, Queries(head, rel), seen)
+        return cls(head, rel, ask(*asked, batch_size, precision))
 
     def weights(self, answers: Answers) -> Tensor:
         key = answers.head.long() * self.num_rels + answers.rel

@@ -1,24 +1,15 @@
 """The policy: which teachers to ask, decided query by query (Eq. 5-10)."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import compress, product
 
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import (
-    expected_reinforce,
-    paper_advantage,
-    reinforce,
-)
+from dsom_pyg.losses import expected_reinforce, paper_advantage, reinforce
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import (
-    Combiner,
-    Decision,
-    based,
-    mean_weights,
-)
+from dsom_pyg.teachers.combiner import Combiner, Decision, based, mean_weights
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.rewards import Advantage, CrossEntropyReward, Reward
 from dsom_pyg.teachers.states import QueryState, State
@@ -29,11 +20,8 @@ LEVELS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 
 def subsets(num_teachers: int) -> Tensor:
-    r"""Equal weights in every non-empty subset of teachers (Eq. 7); the first
-    action is the mean of all.
-
-    Shapes:
-        - **output:** :math:`(2^M - 1, M)`
+    r"""Equal weights in every non-empty subset of teachers (Eq. 7),
+    ``[2^M - 1, M]``; the first action is the mean of all.
     """
     if not 1 <= num_teachers <= 8:
         raise ValueError(
@@ -46,12 +34,9 @@ def subsets(num_teachers: int) -> Tensor:
 
 
 def grid(num_teachers: int, levels: Sequence[float] = LEVELS) -> Tensor:
-    r"""All weightings with the given levels whose largest level occurs,
-    scaled to sum 1; the first action is the mean of all. This is the adaptive
-    aggregation that the paper leaves to future work.
-
-    Shapes:
-        - **output:** :math:`(A, M)`, :math:`A = L^M - (L - 1)^M` for L levels
+    r"""All weightings with L levels in which the largest one occurs, scaled
+    to sum 1, ``[A, M]`` with :math:`A = L^M - (L - 1)^M`; the first action is
+    the mean of all. The paper leaves this adaptive aggregation to future work.
     """
     top = max(levels)
     rows = [row for row in product(levels, repeat=num_teachers) if top in row]
@@ -77,13 +62,13 @@ class Policy(Combiner):
 
     With a :obj:`base`, such as fitted weights, an action multiplies what the
     base gives the query, and the result is scaled to the sum that the base
-    has. Choosing all teachers reproduces the base weights, and the policy
-    learns when to deviate; the overall scale (temperature) of the base is
-    preserved.
+    has. Choosing all teachers reproduces the base; the policy learns when to
+    deviate.
 
     Args:
         state: What the policy looks at.
-        actions: The weightings, see :func:`subsets` and :func:`grid`.
+        actions: The weightings ``[A, M]``, non-negative, some weight in each
+            row; see :func:`subsets` and :func:`grid`.
         reward: What it is rewarded for.
         decision: ``'mean'``: the weights are averaged over the policy.
             ``'best'``: those of the most probable action. ``'sample'``: one
@@ -91,23 +76,15 @@ class Policy(Combiner):
             probable one is taken afterwards, as in the paper.
         estimator: ``'exact'``: the expectation over all actions;
             ``'sampled'``: one action, as in the paper.
-            (default: ``'exact'``)
         base: Gives weights that the actions multiply; it is frozen here.
-            (default: :obj:`None`)
         mask_missing: Actions that need a teacher whose modality the head
-            lacks get probability 0. (default: :obj:`False`)
+            lacks get probability 0.
         prior: How far the first action leads at the start, in nats.
-            (default: :obj:`0.0`)
-        kl: :math:`\beta`. At test time the weights are averaged over the
-            policy; without this term it becomes overconfident on few
-            held-out triples. (default: :obj:`0.0`)
-        mlp_channels: Width of the hidden layer. (default: :obj:`1024`, as in
-            the paper)
-        dropout: Of the hidden layer. (default: :obj:`0.0`)
-        lr: Learning rate of Adam. (default: :obj:`1e-3`)
-
-    Shapes:
-        - **actions:** :math:`(A, M)`, non-negative, some weight in each row
+        kl: :math:`\beta`, which keeps a policy that sees few held-out triples
+            from becoming overconfident.
+        mlp_channels: Width of the hidden layer; the paper's is 1024.
+        dropout: Of the hidden layer.
+        lr: Learning rate of Adam.
     """
 
     actions: Tensor
@@ -148,18 +125,11 @@ class Policy(Combiner):
         if base is not None:
             base.requires_grad_(False).eval()
         self.register_buffer('actions', actions.float(), persistent=False)
-        # On the host, so that naming an action never waits for a device.
-        self._members = [
-            [m for m, weight in enumerate(row) if weight > 0]
-            for row in actions.tolist()
-        ]
         sizes = [(state.out_channels, mlp_channels)]
         sizes.append((mlp_channels, len(actions)))
         # In the order that each had in 0.1: a seed means the same draws.
-        if state.drawn_last:
-            last, first = nn.Linear(*sizes[1]), nn.Linear(*sizes[0])
-        else:
-            first, last = nn.Linear(*sizes[0]), nn.Linear(*sizes[1])
+        step = -1 if state.drawn_last else 1
+        first, last = [nn.Linear(*size) for size in sizes[::step]][::step]
         with torch.no_grad():
             last.bias[0] += prior
         self.mlp = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), last)
@@ -172,20 +142,12 @@ class Policy(Combiner):
 
     def strategies(self, modalities: list[str]) -> list[str]:
         r"""Whom each action asks, such as ``'structure+text'``."""
-        return [
-            '+'.join(modalities[m] for m in members)
-            for members in self._members
-        ]
+        rows = (self.actions > 0).tolist()
+        return ['+'.join(compress(modalities, row)) for row in rows]
 
     def log_policy(self, answers: Answers) -> Tensor:
         r"""Eq. 6: log-probabilities of the actions, ``[B, A]``."""
         return self._masked(self.mlp(self.state(answers)), answers)
-
-    def log_prior(self, answers: Answers) -> Tensor:
-        r"""The same of :math:`\pi_0`, ``[B, A]``."""
-        scores = self.actions.new_zeros(len(answers), len(self.actions))
-        scores[:, 0] = self.prior
-        return self._masked(scores, answers)
 
     def _masked(self, scores: Tensor, answers: Answers) -> Tensor:
         if self.mask_missing:
@@ -222,7 +184,9 @@ class Policy(Combiner):
         of_pairs = log_policy[targets.row]
         metrics = {}
         if self.kl:
-            of_prior = self.log_prior(answers)[targets.row]
+            scores = torch.zeros_like(log_policy)
+            scores[:, 0] = self.prior
+            of_prior = self._masked(scores, answers)[targets.row]
             divergence = of_pairs.exp() * (of_pairs - of_prior)
             kl = divergence.sum(dim=1).mean()
             metrics['kl'] = kl.detach()
@@ -239,8 +203,7 @@ class Policy(Combiner):
             loss = reinforce(log_prob[targets.row], delta)
             metrics['advantage'] = delta.mean()
         else:
-            base = None if self.base is None else self._base_of(answers)
-            every = rewards(self.actions, base)
+            every = rewards(self.actions, self._base_of(answers))
             policy = of_pairs.detach().exp()
             metrics['reward'] = (policy * every).sum(dim=1).mean()
             loss = self._loss(of_pairs, policy, every)
@@ -267,12 +230,12 @@ class Policy(Combiner):
         return self._based(chosen, answers)
 
     def _based(self, chosen: Tensor, answers: Answers) -> Tensor:
-        if self.base is None:
-            return chosen
-        return based(chosen, self._base_of(answers))
+        base = self._base_of(answers)
+        return chosen if base is None else based(chosen, base)
 
-    def _base_of(self, answers: Answers) -> Tensor:
-        assert self.base is not None
+    def _base_of(self, answers: Answers) -> Tensor | None:
+        if self.base is None:
+            return None
         base = self.base.weights(answers)
         # A base that leaves out everybody has no say.
         everyone = mean_weights(answers, self.mask_missing)
@@ -280,12 +243,8 @@ class Policy(Combiner):
 
     def _shares(self, weights: Tensor, answers: Answers) -> dict[str, Tensor]:
         # How much of the say each teacher has, on average.
-        names = answers.ensemble.modalities
-        means = weights.mean(dim=0)
-        return {
-            f'weight {name}': mean
-            for name, mean in zip(names, means, strict=True)
-        }
+        names = [f'weight {m}' for m in answers.ensemble.modalities]
+        return dict(zip(names, weights.mean(dim=0), strict=True))
 
 
 def paper_policy(
@@ -300,16 +259,9 @@ def paper_policy(
 
     It picks a non-empty subset of them. Its state is the teachers' logits, in
     the form that :class:`~dsom_pyg.teachers.QueryState` gives them; its
-    reward compares with the student.
-
-    Args:
-        ensemble: The (trained) teachers, all of them dot products.
-        mlp_channels: Width of the hidden layer. (default: :obj:`1024`)
-        estimator: ``'sampled'`` or ``'exact'``. (default: ``'sampled'``)
-        mask_missing: Subsets with a teacher whose modality the head lacks
-            get probability 0. (default: :obj:`False`, as in the paper)
-        advantage: See :class:`~dsom_pyg.teachers.CrossEntropyReward`.
-        lr: Learning rate of Adam. (default: :obj:`1e-3`)
+    reward compares with the student. In the paper no subset is masked. For
+    the arguments see :class:`Policy` and
+    :class:`~dsom_pyg.teachers.CrossEntropyReward`.
 
     Raises:
         ValueError: A teacher is no dot product; build a :class:`Policy` over

@@ -7,11 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from dsom_pyg.losses import (
-    paper_advantage,
-    row_blocks,
-    target_cross_entropy,
-)
+from dsom_pyg.losses import paper_advantage, row_blocks, target_cross_entropy
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import based
@@ -37,21 +33,15 @@ class Reward(Protocol):
         base: Tensor | None,
         everyone: Tensor,
     ) -> Tensor:
-        r"""The reward of each of A actions.
+        r"""The reward ``[K, A]`` of each of A actions.
 
         Args:
-            actions: Weightings of the teachers.
+            actions: Weightings of the teachers, ``[A, M]``.
             answers: What the teachers say.
-            targets: Tails of the queries.
-            student_logits: What the student says, if it is there.
-            base: Weights of each query that the actions multiply, if any.
-            everyone: Those of all teachers together.
-
-        Shapes:
-            - **actions:** :math:`(A, M)`
-            - **student_logits:** :math:`(B, E)`
-            - **base, everyone:** :math:`(B, M)`
-            - **output:** :math:`(K, A)`
+            targets: Tails of the queries, K pairs.
+            student_logits: What the student says, ``[B, E]``.
+            base: Weights that the actions multiply, ``[B, M]``.
+            everyone: Those of all teachers together, ``[B, M]``.
         """
 
 
@@ -61,7 +51,6 @@ class CrossEntropyReward:
     Args:
         advantage: From the cross-entropies of the action, of all teachers
             and of the student (each ``[K]``) to :math:`\delta`.
-            (default: Eq. 8-10)
     """
 
     def __init__(self, advantage: Advantage = paper_advantage) -> None:
@@ -78,13 +67,8 @@ class CrossEntropyReward:
     ) -> Tensor:
         # Actions and the mean by the same function: where they are the same,
         # delta must be exactly 0.
-        def cross_entropy(weights: Tensor) -> Tensor:
-            known = answers.context.known
-            return combined_cross_entropy(
-                weights, answers.each, targets, known
-            )
-
-        ce_all, ce_student = cross_entropy(everyone), None
+        said = answers.each, targets, answers.context.known
+        ce_all, ce_student = combined_cross_entropy(everyone, *said), None
         if student_logits is not None:
             ce_student = target_cross_entropy(student_logits, targets)
         columns = []
@@ -93,7 +77,7 @@ class CrossEntropyReward:
             if base is not None:
                 # As they are used: how sharp they are counts here.
                 weights = based(weights, base)
-            ce = cross_entropy(weights)
+            ce = combined_cross_entropy(weights, *said)
             columns.append(self.advantage(ce, ce_all, ce_student))
         return torch.stack(columns, dim=1)
 
@@ -119,10 +103,8 @@ class RankReward:
         base: Tensor | None,
         everyone: Tensor,
     ) -> Tensor:
-        known = answers.context.known
-        return 100 * reciprocal_ranks(
-            actions, answers.each, targets, known, base
-        )
+        said = answers.each, targets, answers.context.known
+        return 100 * reciprocal_ranks(actions, *said, base)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
@@ -137,17 +119,12 @@ def combined_cross_entropy(
     r"""Cross-entropy of each pair under a combination that is not kept.
 
     Args:
-        weights: Of each query and teacher; a gradient flows into them.
-        logits: Of each teacher.
-        targets: Tails of the queries.
+        weights: Of each query and teacher, ``[B, M]``; a gradient flows into
+            them.
+        logits: Of each teacher, M times ``[B, E]``.
+        targets: Tails of the queries, K pairs.
         known: True tails that are no rivals, as in a filtered ranking; the
-            targets must be among them. (default: every other entity is a
-            rival)
-
-    Shapes:
-        - **weights:** :math:`(B, M)`
-        - **logits:** M times :math:`(B, E)`
-        - **output:** :math:`(K)`
+            targets must be among them.
     """
     row, tail = targets.row, targets.tail
     at_target = torch.stack([x[row, tail] for x in logits], dim=1)
@@ -172,27 +149,20 @@ def reciprocal_ranks(
     known: Pairs | None = None,
     base: Tensor | None = None,
 ) -> Tensor:
-    r"""Reciprocal rank of each pair under each of A weightings, ties
-    realistic.
+    r"""Reciprocal rank of each pair under each of A weightings, ``[K, A]``,
+    ties realistic.
 
     As weights are not negative, an entity that no teacher ranks above the
     target is below it under every weighting: only the few others are
     weighed.
 
     Args:
-        actions: Weightings, non-negative, some weight in each.
-        logits: Of each teacher.
+        actions: Weightings ``[A, M]``, non-negative, some weight in each.
+        logits: Of each teacher, M times ``[B, E]``.
         targets: Tails of the queries, row by row.
-        known: True tails that are no rivals. (default: every other entity
-            is a rival)
-        base: Weights of each query, not negative, that the actions multiply;
-            where that leaves none of them, they count alone. (default: 1)
-
-    Shapes:
-        - **actions:** :math:`(A, M)`
-        - **logits:** M times :math:`(B, E)`
-        - **base:** :math:`(B, M)`
-        - **output:** :math:`(K, A)`
+        known: True tails that are no rivals.
+        base: Weights ``[B, M]``, not negative, that the actions multiply;
+            where that leaves none of them, they count alone.
     """
     parts = []
     # Where a teacher ties, all entities are weighed: bounded by pairs.
@@ -204,25 +174,21 @@ def reciprocal_ranks(
         rival = _without(torch.zeros_like(block[0]), known, rows) == 0
         for r, t in zip(row.split(step), tail.split(step), strict=True):
             scale = None if base is None else base[rows][r]
-            parts.append(_block_ranks(actions, block, rival[r], r, t, scale))
+            lead = [x[r] - x[r, t][:, None] for x in block]
+            rivals = rival[r]
+            rivals[torch.arange(len(t), device=t.device), t] = False
+            parts.append(_block_ranks(actions, lead, rivals, scale))
     return torch.cat(parts).reciprocal()
 
 
 def _block_ranks(
-    actions: Tensor,
-    logits: Sequence[Tensor],
-    rival: Tensor,
-    row: Tensor,
-    tail: Tensor,
-    scale: Tensor | None,
+    actions: Tensor, lead: list[Tensor], rival: Tensor, scale: Tensor | None
 ) -> Tensor:
-    lead = [x[row] - x[row, tail][:, None] for x in logits]
     if not all(x.isfinite().all() for x in lead):
         raise FloatingPointError(
             'a teacher gave a non-finite score; a ranking with NaN would '
             'look perfect'
         )
-    rival[torch.arange(row.numel(), device=row.device), tail] = False
     ahead = torch.stack([x >= 0 for x in lead]).any(dim=0)
     pair, entity = (rival & ahead).nonzero(as_tuple=True)
     leads = torch.stack([x[pair, entity] for x in lead], dim=1)
@@ -235,7 +201,7 @@ def _block_ranks(
         if void.any():
             score = leads.sum(dim=1, keepdim=True).where(void[pair], score)
     count = (score > 0).float() + (score == 0).float() / 2
-    return 1 + scatter(count, pair, dim_size=row.numel())
+    return 1 + scatter(count, pair, dim_size=len(rival))
 
 
 def _inside(pairs: Pairs, rows: slice) -> slice:

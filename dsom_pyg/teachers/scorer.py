@@ -16,7 +16,7 @@ class EnsembleScorer(nn.Module):
         combiner: How they are weighed.
         seen: N(h, r) of what the teachers were trained on, see
             :meth:`~dsom_pyg.kg.KG.index`; needed where the combiner reads a
-            :class:`~dsom_pyg.teachers.CompactState`. (default: none)
+            :class:`~dsom_pyg.teachers.CompactState`.
     """
 
     def __init__(
@@ -26,14 +26,7 @@ class EnsembleScorer(nn.Module):
         seen: QueryIndex | None = None,
     ) -> None:
         super().__init__()
-        self.ensemble = ensemble
-        self.combiner = combiner
-        self.seen = seen
-
-    @property
-    def num_entities(self) -> int:
-        r"""E."""
-        return self.ensemble.num_entities
+        self.ensemble, self.combiner, self.seen = ensemble, combiner, seen
 
     def score_tails(
         self,
@@ -43,15 +36,11 @@ class EnsembleScorer(nn.Module):
         precision: str = 'fp32',
     ) -> Tensor:
         r"""Combined logits, ``[B, E]``; no target is involved."""
-        context = Context()
+        query, context = (head_index, rel_type), Context()
         if self.seen is not None:
             # Where the queries are; a copy only if they have moved.
             self.seen = self.seen.to(head_index.device)
-            context = Context(seen=self.seen.lookup(head_index, rel_type))
-        answers = Answers(
-            self.ensemble, head_index, rel_type, precision, context
-        )
+            context = Context(seen=self.seen.lookup(*query))
+        answers = Answers(self.ensemble, *query, precision, context)
         weights = self.combiner.weights(answers)
-        return self.ensemble.combined(
-            head_index, rel_type, weights, entities, precision
-        )
+        return self.ensemble.combined(*query, weights, entities, precision)

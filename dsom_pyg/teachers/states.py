@@ -24,9 +24,7 @@ class State(nn.Module):
     """
 
     drawn_last = False
-    r"""Whether a policy draws its first layer, which reads the state, after
-    its last one.
-    """
+    r"""Whether a policy draws its first layer after its last one."""
 
     def __init__(self, out_channels: int) -> None:
         super().__init__()
@@ -38,27 +36,18 @@ class State(nn.Module):
         raise NotImplementedError
 
     def forward(self, answers: Answers) -> Tensor:
-        r"""The state of each query, ``[B, S]``. Nothing depends on the
-        target.
-        """
+        r"""The state of each query, ``[B, S]``, whatever its target."""
         raise NotImplementedError
 
 
 class LogitState(State):
-    r"""The logits of all teachers as they are (Eq. 5): :math:`M E` numbers.
-
-    Args:
-        num_teachers: M.
-        num_entities: E.
-    """
+    r"""The logits of all teachers as they are (Eq. 5): :math:`M E` numbers."""
 
     def __init__(self, num_teachers: int, num_entities: int) -> None:
         super().__init__(num_teachers * num_entities)
 
     @classmethod
-    def for_teachers(
-        cls, ensemble: TeacherEnsemble, graph: KG
-    ) -> 'LogitState':
+    def for_teachers(cls, ensemble: TeacherEnsemble, graph: KG) -> State:
         return cls(len(ensemble), ensemble.num_entities)
 
     def forward(self, answers: Answers) -> Tensor:
@@ -78,9 +67,6 @@ class QueryState(State):
     distribution, and this one costs a small fraction. Only the path of the
     optimiser differs.
 
-    Args:
-        ensemble: The trained teachers.
-
     Raises:
         ValueError: A teacher is no dot product, so it has no basis.
     """
@@ -91,9 +77,7 @@ class QueryState(State):
         super().__init__(sum(basis.size(1) for basis in _bases(ensemble)))
 
     @classmethod
-    def for_teachers(
-        cls, ensemble: TeacherEnsemble, graph: KG
-    ) -> 'QueryState':
+    def for_teachers(cls, ensemble: TeacherEnsemble, graph: KG) -> State:
         return cls(ensemble)
 
     @torch.no_grad()
@@ -132,12 +116,11 @@ class CompactState(State):
     r"""A state whose size does not grow with E.
 
     For each teacher: the entropy of its answer, how far its best logits
-    lie from the best one (the second of these is the margin), how far the
-    best lies from the mean, and the spread of all. For each ordered pair of
-    teachers: what the second thinks of the favourites of the first, and how
-    many favourites they share. Of the query: which modalities its head has,
-    how often the head occurs in train, how many answers are known, and a
-    learned vector of its relation.
+    lie from the best one, how far that lies from the mean, and the spread of
+    all. For each ordered pair of teachers: what the second thinks of the
+    favourites of the first, and how many favourites they share. Of the
+    query: which modalities its head has, how often the head occurs in train,
+    how many answers are known, and a learned vector of its relation.
 
     Answers that the teachers were trained on (``Context.seen``) are left
     out: their logits say what was memorised, not how the rest will be
@@ -146,15 +129,10 @@ class CompactState(State):
     Args:
         num_teachers: M.
         num_relations: R.
-        degree: How often each entity occurs in a training triple. Answers of
-            teachers that saw less bring their own.
-        k: How many of the best logits count. (default: :obj:`10`)
+        degree: How often each entity occurs in a training triple, ``[E]``.
+            Answers of teachers that saw less bring their own.
+        k: How many of the best logits count.
         relation_channels: Width of the vector of a relation.
-            (default: :obj:`32`)
-
-    Shapes:
-        - **degree:** :math:`(E)`
-        - **output:** :math:`(B, S)`, S = :attr:`out_channels`
     """
 
     drawn_last = True
@@ -185,17 +163,13 @@ class CompactState(State):
         nn.init.normal_(self.relation.weight, std=0.1)
 
     @classmethod
-    def for_teachers(
-        cls, ensemble: TeacherEnsemble, graph: KG
-    ) -> 'CompactState':
+    def for_teachers(cls, ensemble: TeacherEnsemble, graph: KG) -> State:
         return cls(len(ensemble), graph.num_relations, graph.degree)
 
     def forward(self, answers: Answers) -> Tensor:
         with torch.no_grad():
-            numbers = torch.cat(
-                [*self._of_teachers(answers), self._of_query(answers)], 1
-            )
-            numbers = self._normalised(numbers)
+            parts = [*self._of_teachers(answers), self._of_query(answers)]
+            numbers = self._normalised(torch.cat(parts, dim=1))
         available = answers.available.float()
         relation = self.relation(answers.rel)
         return torch.cat([numbers, available, relation], dim=1)
@@ -211,7 +185,11 @@ class CompactState(State):
         return ((numbers - self.mean) * var.rsqrt()).clamp(-5.0, 5.0)
 
     def _of_teachers(self, answers: Answers) -> list[Tensor]:
-        logits = [self._unseen(x, answers) for x in answers.each]
+        logits, seen = answers.each, answers.context.seen
+        if seen is not None:
+            nothing = logits[0].new_full((), -torch.inf)
+            at = (seen.row, seen.tail)
+            logits = [x.index_put(at, nothing) for x in logits]
         parts, best = [], []
         for x in logits:
             top, where = x.topk(self.k, dim=1)
@@ -240,23 +218,14 @@ class CompactState(State):
         return parts
 
     def _of_query(self, answers: Answers) -> Tensor:
-        count = torch.zeros_like(answers.head)
-        if answers.context.seen is not None:
-            count = answers.context.seen.count(len(answers))
+        count, seen = torch.zeros_like(answers.head), answers.context.seen
+        if seen is not None:
+            count = seen.count(len(answers))
         degree = answers.context.degree
         if degree is None:
             degree = self.degree[answers.head]
-        return torch.stack(
-            [degree.log1p(), count.log1p(), (count == 0).float()], dim=1
-        )
-
-    @staticmethod
-    def _unseen(logits: Tensor, answers: Answers) -> Tensor:
-        if answers.context.seen is None:
-            return logits
-        at = (answers.context.seen.row, answers.context.seen.tail)
-        minus_inf = logits.new_full((), -torch.inf)
-        return logits.index_put(at, minus_inf)
+        known = [count.log1p(), (count == 0).float()]
+        return torch.stack([degree.log1p(), *known], dim=1)
 
 
 def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:

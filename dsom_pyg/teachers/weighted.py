@@ -14,9 +14,8 @@ class Weighted(Combiner):
 
     The combined logits are :math:`\sum_m w_{m,r} F^m` with positive weights
     that need not sum to 1: a weight is the inverse temperature of its
-    teacher as well, so the combination is calibrated. Weights are meant to
-    be learned (by :class:`~dsom_pyg.training.PolicyTask`) from the
-    cross-entropy of held-out triples.
+    teacher as well. :class:`~dsom_pyg.training.PolicyTask` learns them from
+    the cross-entropy of held-out triples, so the combination is calibrated.
 
     Relations with few such triples would fit noise. So the logarithm of
     :math:`w_{m,r}` is a global one plus an offset, and the offsets have a
@@ -30,16 +29,11 @@ class Weighted(Combiner):
 
     Args:
         num_teachers: M.
-        counts: Held-out (query, tail) pairs of each relation, reciprocals
-            included; :obj:`None` for one weight a teacher, which is a
-            calibrated mean. (default: :obj:`None`)
-        shrinkage: :math:`\lambda`. (default: :obj:`10.0`)
+        counts: Held-out (query, tail) pairs of each relation, ``[2R]``;
+            :obj:`None` for one weight a teacher, a calibrated mean.
+        shrinkage: :math:`\lambda`.
         mask_missing: Leave out teachers whose modality the head lacks.
-            (default: :obj:`False`)
-        lr: Learning rate of Adam. (default: :obj:`0.05`)
-
-    Shapes:
-        - **counts:** :math:`(2R)`
+        lr: Learning rate of Adam.
     """
 
     counts: Tensor
@@ -59,8 +53,8 @@ class Weighted(Combiner):
         self.log_weight = nn.Parameter(start)
         self.offset = None
         if counts is not None:
-            zeros = torch.zeros(counts.numel(), num_teachers)
-            self.offset = nn.Parameter(zeros)
+            shape = counts.numel(), num_teachers
+            self.offset = nn.Parameter(torch.zeros(shape))
             counts = counts.clamp(min=1).float()
             self.register_buffer('counts', counts, persistent=False)
 
@@ -82,15 +76,13 @@ class Weighted(Combiner):
         student_logits: Tensor | None = None,
     ) -> Decision:
         weights = self.weights(answers)
-        loss = None
-        metrics = {}
-        if self.training and weights.requires_grad and targets is not None:
-            ce = combined_cross_entropy(
-                weights, answers.each, targets, answers.context.known
-            ).mean()
-            loss = ce + self._penalty(answers, targets)
-            metrics = {'ce': ce.detach()}
-        return Decision(weights.detach(), loss, metrics)
+        if not self.training or not weights.requires_grad or targets is None:
+            return Decision(weights.detach())
+        known = answers.context.known
+        ce = combined_cross_entropy(weights, answers.each, targets, known)
+        ce = ce.mean()
+        loss = ce + self._penalty(answers, targets)
+        return Decision(weights.detach(), loss, {'ce': ce.detach()})
 
     def _penalty(self, answers: Answers, targets: Pairs) -> Tensor:
         if self.offset is None:
