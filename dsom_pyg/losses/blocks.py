@@ -14,23 +14,14 @@ def row_blocks(matrix: Tensor) -> list[slice]:
     of the full size costs a trip to main memory and fresh pages. A GPU gets
     a single block, so that nothing waits for the host.
     """
-    num_rows, width = matrix.shape
-    step = num_rows
+    rows, width = matrix.shape
+    step = max(1, rows)
     if matrix.device.type == 'cpu':
         step = max(1, BLOCK // max(1, width))
-    return [
-        slice(start, min(start + step, num_rows))
-        for start in range(0, num_rows, max(1, step))
-    ]
+    return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
 
 
 def logsumexp(logits: Tensor) -> Tensor:
-    r"""Row-wise log-sum-exp of a wide matrix, block by block.
-
-    Shapes:
-        - **logits:** :math:`(B, E)`
-        - **output:** :math:`(B)`
-    """
-    blocks = row_blocks(logits)
-    parts = [logits[block].logsumexp(dim=1) for block in blocks]
+    r"""Log-sum-exp ``[B]`` of the rows of a wide matrix, block by block."""
+    parts = [logits[block].logsumexp(dim=1) for block in row_blocks(logits)]
     return torch.cat(parts) if parts else logits.new_empty(0)

@@ -15,16 +15,8 @@ NEG_INF = -math.inf
 
 
 def kd(logits_tea: Tensor, logits_stu: Tensor, tau: float = 1.0) -> Tensor:
-    r"""Vanilla distillation, Eq. 2: KL(teacher || student), mean over rows.
-
-    Args:
-        logits_tea: Teacher logits; no gradient flows into them.
-        logits_stu: Student logits.
-        tau: Temperature. (default: :obj:`1.0`)
-
-    Shapes:
-        - **logits_tea, logits_stu:** :math:`(B, E)`
-        - **output:** scalar
+    r"""Vanilla distillation, Eq. 2: KL(teacher || student) at temperature
+    :obj:`tau`, mean over rows ``[B, E]``. The teacher gets no gradient.
     """
     log_t = (logits_tea.detach() / tau).log_softmax(dim=-1)
     log_s = (logits_stu / tau).log_softmax(dim=-1)
@@ -32,11 +24,8 @@ def kd(logits_tea: Tensor, logits_stu: Tensor, tau: float = 1.0) -> Tensor:
 
 
 class Decoupled(NamedTuple):
-    r"""The two parts of a decoupled distillation loss, one value a query.
-
-    Shapes:
-        - **neighbor:** :math:`(B)`, binary KL of neighbors against the rest
-        - **outside:** :math:`(B)`, KL among the non-neighbors
+    r"""The two parts of a decoupled distillation loss, ``[B]`` each: binary
+    KL of the neighbors against the rest, and KL among the non-neighbors.
     """
 
     neighbor: Tensor
@@ -44,14 +33,10 @@ class Decoupled(NamedTuple):
 
 
 class _OutsideKL(torch.autograd.Function):
-    r"""KL of two distributions renormalised outside the neighbors.
-
-    Returns the KL and both log-sum-exps outside, so that the walk through
-    the matrices is shared with the binary part. Nothing of their size is
-    kept for the backward pass: recomputing a block in cache is cheaper than
-    fetching it again.
-    """
-
+    # KL of two distributions renormalised outside the neighbors, and both
+    # log-sum-exps outside, so that the walk through the matrices is shared
+    # with the binary part. Nothing of their size is kept for the backward
+    # pass: recomputing a block in cache is cheaper than fetching it again.
     @staticmethod
     def forward(
         ctx: Any,
@@ -61,19 +46,15 @@ class _OutsideKL(torch.autograd.Function):
         tail: Tensor,
         tau: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        blocks = row_blocks(stu)
-        lows = torch.tensor([b.start for b in blocks] + [stu.size(0)])
+        blocks, parts = row_blocks(stu), []
         edges = [0, row.numel()]
         if len(blocks) > 1:
-            edges = torch.searchsorted(row, lows).tolist()
-        parts = []
-        for i, block in enumerate(blocks):
-            inside = slice(edges[i], edges[i + 1])
-            at = (row[inside] - block.start, tail[inside])
+            starts = torch.tensor([b.start for b in blocks] + [stu.size(0)])
+            edges = torch.searchsorted(row, starts).tolist()
+        for block, low, high in zip(blocks, edges, edges[1:], strict=False):
+            at = (row[low:high] - block.start, tail[low:high])
             parts.append(_outside_kl(tea[block], stu[block], at, tau))
-        kl, lse_t, lse_s = (
-            torch.cat(part) for part in zip(*parts, strict=True)
-        )
+        kl, lse_t, lse_s = map(torch.cat, zip(*parts, strict=True))
         ctx.save_for_backward(tea, stu, row, tail, lse_t, lse_s)
         ctx.tau = tau
         ctx.mark_non_differentiable(lse_t)
@@ -150,11 +131,9 @@ def _binary_kl(
     out = torch.zeros_like(tea[0])
     for log_t, log_s in zip(tea, stu, strict=True):
         # 0 log 0 = 0; the double `where` keeps NaN out of the gradient.
-        some = log_t > NEG_INF
-        term = log_t.exp() * (
-            log_t.masked_fill(~some, 0.0) - log_s.masked_fill(~some, 0.0)
-        )
-        out = out + term.masked_fill(~some, 0.0)
+        none = ~(log_t > NEG_INF)
+        t, s = log_t.masked_fill(none, 0.0), log_s.masked_fill(none, 0.0)
+        out = out + (log_t.exp() * (t - s)).masked_fill(none, 0.0)
     return out
 
 
@@ -180,25 +159,19 @@ def decoupled_parts(
     is plain distillation.
 
     Args:
-        logits_tea: Teacher logits; no gradient flows into them.
-        logits_stu: Student logits.
+        logits_tea: Of the teacher, ``[B, E]``; it gets no gradient.
+        logits_stu: Of the student, ``[B, E]``.
         neighbors: N of each query, distinct tails.
-        tau: Temperature. (default: :obj:`4.0`)
+        tau: Temperature.
         form: ``'mean'`` as the paper writes it, or ``'sum'``, with which
             KD = neighbor part + (1 - p_N) outside + p_N within holds.
-            (default: ``'mean'``)
-
-    Shapes:
-        - **logits_tea, logits_stu:** :math:`(B, E)`
-        - **neighbors:** :math:`(K)` pairs
     """
     if form not in ('mean', 'sum'):
         raise ValueError(f"form must be 'mean' or 'sum', got '{form}'")
     tea, rows = logits_tea.detach(), logits_stu.size(0)
     row, tail = neighbors.row, neighbors.tail
-    outside, out_tea, out_stu = _OutsideKL.apply(
-        tea, logits_stu, row, tail, tau
-    )
+    sums = _OutsideKL.apply(tea, logits_stu, row, tail, tau)
+    outside, out_tea, out_stu = sums
     log_count = neighbors.count(rows).to(tea.dtype).log()
     tea_in = _segment_logsumexp(tea[row, tail] / tau, row, rows)
     stu_in = _segment_logsumexp(logits_stu[row, tail] / tau, row, rows)
@@ -223,11 +196,7 @@ def neighbor_decoupled_kd(
     form: str = 'mean',
 ) -> Tensor:
     r"""Eq. 12: :math:`\alpha \mathcal{L}_{NEKD} + \beta \mathcal{L}_{NNKD}`,
-    one value a query. See :func:`decoupled_parts`.
-
-    Shapes:
-        - **logits_tea, logits_stu:** :math:`(B, E)`
-        - **output:** :math:`(B)`
+    ``[B]``. See :func:`decoupled_parts`.
     """
     parts = decoupled_parts(logits_tea, logits_stu, neighbors, tau, form)
     return alpha * parts.neighbor + beta * parts.outside
@@ -242,14 +211,9 @@ def decoupled_kd(
     beta: float = 1.0,
 ) -> Tensor:
     r"""Decoupled distillation of `Zhao et al.
-    <https://arxiv.org/abs/2203.08679>`_ (2022): N holds the target alone.
-
-    Shapes:
-        - **logits_tea, logits_stu:** :math:`(B, E)`
-        - **target:** :math:`(B)`
-        - **output:** :math:`(B)`
+    <https://arxiv.org/abs/2203.08679>`_ (2022), ``[B]``: N holds the target
+    of each query alone.
     """
     row = torch.arange(target.numel(), device=target.device)
-    return neighbor_decoupled_kd(
-        logits_tea, logits_stu, Pairs(row, target), tau, alpha, beta
-    )
+    logits, alone = (logits_tea, logits_stu), Pairs(row, target)
+    return neighbor_decoupled_kd(*logits, alone, tau, alpha, beta)

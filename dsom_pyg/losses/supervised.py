@@ -23,9 +23,8 @@ class _QueryCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         logits, log_z, row, tail = ctx.saved_tensors
-        count = scatter(
-            torch.ones_like(log_z[row]), row, dim_size=logits.size(0)
-        )
+        ones = torch.ones_like(log_z[row])
+        count = scatter(ones, row, dim_size=len(logits))
         weight = (count * grad)[:, None]
         out = torch.empty_like(logits)
         for block in row_blocks(logits):
@@ -46,14 +45,7 @@ def query_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
         \mathcal{L} = \frac{1}{K} \Big( \sum_q n_q \log \sum_e e^{F_q[e]}
         - \sum_{(q, t)} F_q[t] \Big)
 
-    Args:
-        logits: Scores of all entities for each query.
-        targets: The tails of each query.
-
-    Shapes:
-        - **logits:** :math:`(B, E)`
-        - **targets:** :math:`(K)` pairs
-        - **output:** scalar
+    The logits are ``[B, E]``, the targets K pairs, at least one.
     """
     if targets.row.numel() == 0:
         raise ValueError('query_cross_entropy needs at least one target')
@@ -64,22 +56,15 @@ def query_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
 def n3(
     rows: Tensor, weight: Tensor | None = None, complex_rows: bool = True
 ) -> Tensor:
-    r"""Sum of the cubed complex moduli of factor rows.
-
-    The nuclear 3-norm regulariser of `Lacroix et al.
-    <https://arxiv.org/abs/1806.07297>`_ for one factor. It is smooth at 0:
-    computed as :math:`(re^2 + im^2)^{3/2}`.
+    r"""Sum of the cubed complex moduli of factor rows, :math:`(re^2 +
+    im^2)^{3/2}`: the nuclear 3-norm regulariser of `Lacroix et al.
+    <https://arxiv.org/abs/1806.07297>`_ for one factor.
 
     Args:
-        rows: Rows [real | imaginary].
-        weight: How often each row counts. (default: once)
+        rows: Factor rows, ``[N, 2D]``.
+        weight: How often each row counts, ``[N]``; :obj:`None` for once.
         complex_rows: Whether rows are [real | imaginary]; real rows
-            contribute :math:`|x|^3` a coordinate. (default: :obj:`True`)
-
-    Shapes:
-        - **rows:** :math:`(N, 2D)`
-        - **weight:** :math:`(N)`
-        - **output:** scalar
+            contribute :math:`|x|^3` a coordinate.
     """
     square = rows.square()
     if complex_rows:
@@ -91,12 +76,8 @@ def n3(
 
 
 def target_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
-    r"""Cross-entropy of every (query, tail) pair, without gradient.
-
-    Shapes:
-        - **logits:** :math:`(B, E)`
-        - **output:** :math:`(K)`
+    r"""Cross-entropy ``[K]`` of every (query, tail) pair under logits
+    ``[B, E]``, without gradient.
     """
-    logits = logits.detach()
-    log_z = logsumexp(logits)
-    return log_z[targets.row] - logits[targets.row, targets.tail]
+    logits, row = logits.detach(), targets.row
+    return logsumexp(logits)[row] - logits[row, targets.tail]
