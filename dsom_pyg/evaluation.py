@@ -47,18 +47,18 @@ def evaluate(
     theirs.
 
     Args:
-        scorer: A module that scores tails.
+        scorer: What gives the scores.
         data: The graph.
-        split: Whose triples are ranked. (default: ``'test'``)
+        split: Whose triples are ranked.
         filter_splits: Whose triples are known to be true. All three include
             the further known triples that a dataset may bring. Those of
-            :obj:`split` are among them in any case. (default: all)
-        batch_size: Queries at a time. (default: :obj:`500`)
+            :obj:`split` are among them in any case.
+        batch_size: Queries at a time.
         max_memory: Bytes that score matrices may take. Fewer queries are
             taken at a time, and when that is not enough, the entities come
             in chunks; ranks are equal, except that entities with equal rows
             may fall apart in the last bit. A combination of teachers takes
-            as much again for each of them. (default: no limit)
+            as much again for each of them.
         device: Where to rank; the scorer is moved there.
             (default: where the scorer is)
 
@@ -78,34 +78,25 @@ def evaluate(
     asked = graph.index(split).to(device)
     known = graph.index(*names).to(device)
     batch_size, chunk = plan_memory(size, batch_size, max_memory)
-    parts = []
+    chunks = [slice(at, min(at + chunk, size)) for at in range(0, size, chunk)]
+    positions = torch.arange(len(asked), device=device).split(batch_size)
     with _evaluating(scorer, device):
-        for position in torch.arange(len(asked), device=device).split(
-            batch_size
-        ):
-            parts.append(
-                _rank_batch(scorer, asked, known, position, size, chunk)
-            )
-    head, rel, tail, above, equal = (
-        torch.cat(column).cpu() for column in zip(*parts, strict=True)
-    )
-    return RankingResult(
-        head,
-        rel,
-        tail,
-        above,
-        equal,
-        num_relations=graph.num_relations,
-        categories=graph.relation_categories,
-        protocol={
-            'split': split,
-            'filter': '+'.join(names),
-            'candidates': 'all entities',
-            'sides': 'head and tail',
-            'ties': 'realistic unless stated',
-            'distinct_targets': len(head),
-        },
-    )
+        parts = [
+            _rank_batch(scorer, asked, known, position, chunks)
+            for position in positions
+        ]
+    columns = zip(*parts, strict=True)
+    head, rel, tail, above, equal = (torch.cat(c).cpu() for c in columns)
+    protocol = {
+        'split': split,
+        'filter': '+'.join(names),
+        'candidates': 'all entities',
+        'sides': 'head and tail',
+        'ties': 'realistic unless stated',
+        'distinct_targets': len(head),
+    }
+    relations = graph.num_relations, graph.relation_categories
+    return RankingResult(head, rel, tail, above, equal, *relations, protocol)
 
 
 def _device_of(scorer: Scorer) -> torch.device:
@@ -153,36 +144,25 @@ def _rank_batch(
     asked: QueryIndex,
     known: QueryIndex,
     position: Tensor,
-    size: int,
-    chunk: int,
+    parts: list[slice],
 ) -> tuple[Tensor, ...]:
     head, rel = asked.head[position], asked.rel[position]
     pairs, true = asked.rows(position), known.lookup(head, rel)
-    parts = [
-        slice(start, min(start + chunk, size))
-        for start in range(0, size, chunk)
-    ]
     scores = target_scores = torch.empty(0)
     for part in parts:
         scores = _finite_scores(scorer, head, rel, part)
         if part.start == 0:
             target_scores = scores.new_empty(pairs.row.numel())
         inside = (pairs.tail >= part.start) & (pairs.tail < part.stop)
-        target_scores[inside] = scores[
-            pairs.row[inside], pairs.tail[inside] - part.start
-        ]
-    above = torch.zeros_like(pairs.tail)
-    equal = torch.zeros_like(pairs.tail)
+        column = pairs.tail[inside] - part.start
+        target_scores[inside] = scores[pairs.row[inside], column]
+    above = equal = torch.zeros_like(pairs.tail)
     for part in parts:
         if len(parts) > 1:
             scores = _finite_scores(scorer, head, rel, part)
         inside = (true.tail >= part.start) & (true.tail < part.stop)
-        rivals = count_rivals(
-            scores,
-            pairs,
-            Pairs(true.row[inside], true.tail[inside] - part.start),
-            target_scores,
-        )
+        here = Pairs(true.row[inside], true.tail[inside] - part.start)
+        rivals = count_rivals(scores, pairs, here, target_scores)
         above, equal = above + rivals[0], equal + rivals[1]
     return head[pairs.row], rel[pairs.row], pairs.tail, above, equal
 
@@ -209,22 +189,19 @@ def predict_tails(
     k: int = 10,
     exclude: QueryIndex | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""The best :obj:`k` tails of each query.
+    r"""Scores and ids of the best :obj:`k` tails of each query, best first.
 
-    A head query :math:`(?, r, t)` is asked as :math:`(t, r + R, ?)`.
+    Both are :math:`(B, \min(k, E))`; a query with fewer candidates is padded
+    with score -inf and tail -1. A head query :math:`(?, r, t)` is asked as
+    :math:`(t, r + R, ?)`.
 
     Args:
-        scorer: A module that scores tails.
-        head_index: Heads.
-        rel_type: Relations in :math:`0..2R - 1`.
-        k: How many. (default: :obj:`10`)
+        scorer: What is asked.
+        head_index: Heads, ``[B]``.
+        rel_type: Relations in :math:`0..2R - 1`, ``[B]``.
+        k: How many.
         exclude: Known tails to leave out, so that only new answers remain;
-            see :meth:`~dsom_pyg.kg.KG.index`. (default: none)
-
-    Shapes:
-        - **head_index, rel_type:** :math:`(B)`
-        - **scores, tails:** :math:`(B, \min(k, E))`, best first; a query
-          with fewer candidates is padded with score -inf and tail -1
+            see :meth:`~dsom_pyg.kg.KG.index`.
     """
     device = _device_of(scorer)
     head_index, rel_type = head_index.to(device), rel_type.to(device)

@@ -11,38 +11,33 @@ from torch_geometric.utils import scatter
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
-TIES = ('realistic', 'optimistic', 'pessimistic')
+# What share of its equals comes before a target.
+TIES = {'realistic': 0.5, 'optimistic': 0.0, 'pessimistic': 1.0}
 
 
 def count_rivals(
     scores: Tensor, pairs: Pairs, known: Pairs, target_scores: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""How many unknown entities score above, and as high as, each target.
+    r"""How many unknown entities score above, and as high as, each of K
+    targets.
 
     Args:
-        scores: Scores of (a part of) the entities; overwritten at the known
-            tails.
+        scores: Scores of (a part of) the entities, ``[B, E]``; overwritten at
+            the known tails.
         pairs: The targets; only their rows are used.
         known: Tails that are no rivals, the targets among them, as
             positions in the columns of :obj:`scores`.
-        target_scores: Read from the same scores.
-
-    Shapes:
-        - **scores:** :math:`(B, E)`
-        - **target_scores:** :math:`(K)`
-        - **above, equal:** :math:`(K)`
+        target_scores: Read from the same scores, ``[K]``.
     """
-    minus_inf = torch.tensor(
-        -torch.inf, dtype=scores.dtype, device=scores.device
-    )
+    minus_inf = scores.new_full((), -torch.inf)
     scores.index_put_((known.row, known.tail), minus_inf)
     above, reach = [], []
     # No more targets at a time than there are rows: some queries have many.
-    for part in torch.arange(pairs.row.numel(), device=scores.device).split(
-        max(1, scores.size(0))
+    step = max(1, scores.size(0))
+    for row, limit in zip(
+        pairs.row.split(step), target_scores[:, None].split(step), strict=True
     ):
-        rivals = scores[pairs.row[part]]
-        limit = target_scores[part, None]
+        rivals = scores[row]
         # Comparisons into a float buffer: summing booleans is several times
         # slower on a CPU. Exact up to 2^24 columns.
         buffer = torch.empty_like(rivals, dtype=torch.float32)
@@ -53,18 +48,11 @@ def count_rivals(
 
 
 def relation_categories(index: QueryIndex, num_relations: int) -> Tensor:
-    r"""Category of each relation: 1-1, 1-N, N-1 or N-N.
+    r"""Category of each of R relations, a position in :data:`CATEGORIES`, from
+    an index with reciprocals; a relation without triples gets 0.
 
     A side counts as N when a query has more than 1.5 answers on average
     (`Bordes et al. <https://papers.nips.cc/paper/5071>`_, 2013).
-
-    Args:
-        index: Tails by query, reciprocals included.
-        num_relations: R.
-
-    Shapes:
-        - **output:** :math:`(R)`, positions in :data:`CATEGORIES`; a
-          relation without triples gets 0
     """
     size = 2 * num_relations
     queries = scatter(torch.ones_like(index.rel), index.rel, dim_size=size)
@@ -84,17 +72,11 @@ class RankingResult:
 
     Args:
         head, rel, tail: The queries (reciprocals of the original relations
-            are :math:`r + R`) and their targets.
-        above: Rivals with a higher score.
-        equal: Rivals with the same score.
+            are :math:`r + R`) and their targets, ``[K]``.
+        above, equal: Rivals with a higher and with the same score, ``[K]``.
         num_relations: R.
-        categories: Of each relation, see
-            :func:`relation_categories`.
+        categories: Of each relation, see :func:`relation_categories`.
         protocol: Split, filter and the like, in words.
-
-    Shapes:
-        - **head, rel, tail, above, equal:** :math:`(K)`
-        - **categories:** :math:`(R)`
     """
 
     head: Tensor
@@ -110,16 +92,10 @@ class RankingResult:
         return self.rel.numel()
 
     def ranks(self, ties: str = 'realistic') -> Tensor:
-        r"""Ranks as float64, ``[K]``.
-
-        Args:
-            ties: ``'realistic'``, ``'optimistic'`` or ``'pessimistic'``.
-        """
+        r"""Ranks as float64, ``[K]``, by one of the three tie rules."""
         if ties not in TIES:
-            raise ValueError(f"ties must be one of {TIES}, got '{ties}'")
-        best = 1.0 + self.above.double()
-        share = {'optimistic': 0.0, 'realistic': 0.5, 'pessimistic': 1.0}
-        return best + share[ties] * self.equal.double()
+            raise ValueError(f"ties must be one of {[*TIES]}, got '{ties}'")
+        return 1.0 + self.above.double() + TIES[ties] * self.equal.double()
 
     def mr(self, ties: str = 'realistic') -> float:
         r"""Mean rank."""
@@ -136,9 +112,8 @@ class RankingResult:
     def metrics(
         self, ties: str = 'realistic', ks: Sequence[int] = (1, 3, 10)
     ) -> dict[str, float]:
-        r"""MRR and Hits@k in percent, MR, and the number of targets.
-
-        Metrics of an empty result are NaN.
+        r"""MRR and Hits@k in percent, MR, and the number of targets; all but
+        that are NaN for an empty result.
         """
         out = {'mrr': 100 * self.mrr(ties)}
         out |= {f'hits@{k}': 100 * self.hits(k, ties) for k in ks}
@@ -146,14 +121,9 @@ class RankingResult:
 
     def select(self, mask: Tensor) -> 'RankingResult':
         r"""The targets where :obj:`mask` ``[K]`` holds."""
-        return replace(
-            self,
-            head=self.head[mask],
-            rel=self.rel[mask],
-            tail=self.tail[mask],
-            above=self.above[mask],
-            equal=self.equal[mask],
-        )
+        names = ('head', 'rel', 'tail', 'above', 'equal')
+        chosen: dict[str, Any] = {n: getattr(self, n)[mask] for n in names}
+        return replace(self, **chosen)
 
     def by_side(self) -> dict[str, 'RankingResult']:
         r"""Results of head queries (reciprocals) and of tail queries."""
@@ -166,20 +136,12 @@ class RankingResult:
         return {int(r): self.select(rel == r) for r in torch.unique(rel)}
 
     def by_category(self) -> dict[str, 'RankingResult']:
-        r"""Results of 1-1, 1-N, N-1 and N-N relations, where there are
-        any.
-        """
+        r"""Results of the :data:`CATEGORIES` that there are."""
         category = self.categories[self.rel % self.num_relations]
-        return {
-            name: self.select(category == position)
-            for position, name in enumerate(CATEGORIES)
-            if bool((category == position).any())
-        }
+        there = torch.unique(category).tolist()
+        return {CATEGORIES[at]: self.select(category == at) for at in there}
 
     def __str__(self) -> str:
         m = self.metrics()
-        return (
-            f'MRR {m["mrr"]:.2f}  H@1 {m["hits@1"]:.2f}  '
-            f'H@3 {m["hits@3"]:.2f}  H@10 {m["hits@10"]:.2f}  '
-            f'MR {m["mr"]:.0f}'
-        )
+        hits = '  '.join(f'H@{k} {m[f"hits@{k}"]:.2f}' for k in (1, 3, 10))
+        return f'MRR {m["mrr"]:.2f}  {hits}  MR {m["mr"]:.0f}'

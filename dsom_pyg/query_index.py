@@ -19,10 +19,9 @@ from dsom_pyg.graph import Triples
 class Pairs:
     r"""(query, tail) pairs of a batch.
 
-    Shapes:
-        - **row:** :math:`(K)`, position of the query in the batch,
-          ascending
-        - **tail:** :math:`(K)`
+    Args:
+        row: Position of the query in the batch, ascending, ``[K]``.
+        tail: ``[K]``.
     """
 
     row: Tensor
@@ -37,11 +36,11 @@ class Pairs:
 class QueryBatch:
     r"""Queries with their training tails.
 
-    Shapes:
-        - **head, rel:** :math:`(B)`
-        - **targets:** :math:`(K)` pairs, the tails to learn
-        - **neighbors:** all of N(h, r) of each query; the same object as
-          ``targets`` in a batch of distinct queries
+    Args:
+        head, rel: The queries, ``[B]``.
+        targets: The tails to learn, K pairs.
+        neighbors: All of N(h, r) of each query; the same object as
+            ``targets`` in a batch of distinct queries.
     """
 
     head: Tensor
@@ -54,10 +53,8 @@ class QueryBatch:
 
 
 class Queries(NamedTuple):
-    r"""Queries without their answers.
-
-    Shapes:
-        - **head, rel:** :math:`(Q)`, relations in :math:`0..2R - 1`
+    r"""Queries ``[Q]`` without their answers; relations in
+    :math:`0..2R - 1`.
     """
 
     head: Tensor
@@ -104,10 +101,7 @@ class QueryIndex:
         self.ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
     def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.head.numel()} queries, '
-            f'{self.tail.numel()} tails)'
-        )
+        return f'QueryIndex({len(self)} queries, {len(self.tail)} tails)'
 
     def __len__(self) -> int:
         return self.head.numel()
@@ -121,21 +115,12 @@ class QueryIndex:
         return copy
 
     def rows(self, position: Tensor) -> Pairs:
-        r"""Tails of the queries at :obj:`position` in this index.
-
-        Shapes:
-            - **position:** :math:`(B)`, in 0..Q-1
-        """
+        r"""Tails of the queries at positions ``[B]`` in 0..Q-1."""
         start = self.ptr[position]
         return self._gather(start, self.ptr[position + 1] - start)
 
     def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
-        r"""Tails of queries, none for a query that is not in the index.
-
-        Shapes:
-            - **head:** :math:`(B)`
-            - **rel:** :math:`(B)`
-        """
+        r"""Tails of queries ``[B]``, none for one that is not in the index."""
         # Of 32 bits a key may be more than that.
         key = head.long() * self._num_rels + rel
         position = torch.searchsorted(self._key, key)
@@ -145,15 +130,10 @@ class QueryIndex:
             return Pairs(empty, empty)
         known = (self._key[position] == key) & (rel < self._num_rels)
         start = self.ptr[position]
-        count = (self.ptr[position + 1] - start) * known
-        return self._gather(start, count)
+        return self._gather(start, (self.ptr[position + 1] - start) * known)
 
     def degree(self, head: Tensor) -> Tensor:
-        r"""How many tails heads have over all relations.
-
-        Shapes:
-            - **head, output:** :math:`(B)`
-        """
+        r"""How many tails heads ``[B]`` have over all relations, ``[B]``."""
         # Queries are sorted by head.
         start = torch.searchsorted(self.head, head)
         stop = torch.searchsorted(self.head, head, right=True)
@@ -179,8 +159,7 @@ def unlabeled_queries(
     Args:
         index: N(h, r) over training triples with reciprocals.
         num_entities: E.
-        num: How many distinct queries to draw. Fewer are returned if that
-            many are not found.
+        num: How many distinct queries to draw; fewer may be found.
         seed: Of the draw.
     """
     size = int(index.rel.max()) + 1
@@ -199,19 +178,16 @@ def unlabeled_queries(
     found = torch.empty(0, dtype=torch.long)
     draws = max(2 * num, 4096)
     for _ in range(20 if rows.numel() else 0):
-        at = torch.randint(rows.numel(), (draws,), generator=generator)
-        at = rows[at]
+        at = rows[torch.randint(len(rows), (draws,), generator=generator)]
         # Relation by relation, so that no matrix of all draws is needed.
         at = at[rel[at].argsort(stable=True)]
         counts = torch.bincount(rel[at], minlength=size).tolist()
-        other = torch.cat(
-            [
-                torch.multinomial(both[r], n, True, generator=generator)
-                for r, n in enumerate(counts)
-                if n
-            ]
-        )
-        key = head[at] * size + other
+        others = [
+            torch.multinomial(both[r], n, True, generator=generator)
+            for r, n in enumerate(counts)
+            if n
+        ]
+        key = head[at] * size + torch.cat(others)
         new = ~torch.isin(key, head * size + rel)
         before = found.numel()
         found = torch.cat([found, key[new]]).unique()

@@ -29,9 +29,7 @@ class Model(nn.Module):
 
     @property
     def available(self) -> Tensor | None:
-        r"""Which entities the model knows as heads, bool ``[E]``;
-        :obj:`None` for all of them.
-        """
+        r"""Which entities it knows as heads, bool ``[E]``, or all."""
         return None
 
     def reset_parameters(self) -> None:
@@ -45,51 +43,35 @@ class Model(nn.Module):
         entities: slice = slice(None),
         precision: str = 'fp32',
     ) -> Tensor:
-        r"""Scores of every entity as the tail of each query.
+        r"""Scores ``[B, E]`` of every entity as the tail of each query.
 
         Args:
-            head_index: Heads.
-            rel_type: Relations in :math:`0..2R - 1`.
-            entities: A part of the entities. (default: all)
-            precision: Of matrix products. (default: ``'fp32'``)
-
-        Shapes:
-            - **head_index, rel_type:** :math:`(B)`
-            - **output:** :math:`(B, E)`
+            head_index: Heads, ``[B]``.
+            rel_type: Relations in :math:`0..2R - 1`, ``[B]``.
+            entities: A part of the entities.
+            precision: Of matrix products.
         """
         raise NotImplementedError
 
     def forward(
         self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
     ) -> Tensor:
-        r"""Scores of triples: those that :meth:`score_tails` gives them.
-
-        Shapes:
-            - **head_index, rel_type, tail_index, output:** :math:`(B)`
-        """
+        r"""The scores ``[B]`` that :meth:`score_tails` gives triples."""
         scores = self.score_tails(head_index, rel_type)
         return scores.gather(1, tail_index[:, None]).squeeze(1)
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        r"""The terms that the model minimises; their sum is its loss.
-
-        Args:
-            batch: Queries and their training tails. Queries without tails
-                cost nothing.
-            precision: Of matrix products.
+        r"""The terms that the model minimises; their sum is its loss. Queries
+        without tails cost nothing.
         """
         raise NotImplementedError
 
     def logits_and_loss(
         self, batch: QueryBatch, precision: str
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        r"""Scores of the queries, with gradient, and :meth:`loss`.
-
-        What distillation asks of a student. Override it where one pass gives
+        r"""Scores ``[B, E]`` of the queries, with gradient, and :meth:`loss`:
+        what distillation asks of a student. Override it where one pass gives
         both.
-
-        Shapes:
-            - **logits:** :math:`(B, E)`
         """
         logits = self.score_tails(batch.head, batch.rel, precision=precision)
         return logits, self.loss(batch, precision)

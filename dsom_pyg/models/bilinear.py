@@ -20,9 +20,8 @@ class Bilinear(Model):
     r"""Base class: a query vector times the matrix of all entities.
 
     A subclass gives :meth:`query`, and :meth:`logits_and_loss` if it learns by
-    another loss. Scores are dot products by construction: whatever else makes
-    them cannot be overridden, and what scores in another way is a
-    :class:`Model`.
+    another loss. Nothing else that makes scores can be overridden: what is no
+    dot product is a :class:`Model`.
 
     The loss is the cross-entropy over all entities (Eq. 1) plus N3 (`Lacroix
     et al. <https://arxiv.org/abs/1806.07297>`_).
@@ -31,9 +30,8 @@ class Bilinear(Model):
         entities: Gives the entity matrix ``[E, 2D]``.
         num_relations: R; the relation table has :math:`2R` rows, row
             :math:`r + R` belongs to the reciprocal of r.
-        n3: Weight of the N3 regulariser. (default: :obj:`0.01`)
+        n3: Weight of the N3 regulariser.
         scale: Standard deviation of the initial relation rows.
-            (default: :obj:`1e-3`)
     """
 
     complex_rows = True
@@ -46,10 +44,8 @@ class Bilinear(Model):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in (
-            *('score_tails', 'forward', 'loss'),
-            *('query_vectors', 'coordinates'),
-        ):
+        scoring = ('score_tails', 'forward', 'query_vectors', 'coordinates')
+        for name in (*scoring, 'loss'):
             if getattr(cls, name) is not getattr(Bilinear, name):
                 raise TypeError(
                     f'{cls.__name__} overrides {name}, so it may be trained '
@@ -86,14 +82,8 @@ class Bilinear(Model):
         nn.init.normal_(self.relations, std=self.scale)
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        r"""Vectors whose dot product with an entity row is the score.
-
-        Args:
-            head: Rows of the head entities.
-            rel: Rows of the relation table.
-
-        Shapes:
-            - **head, rel, output:** :math:`(B, 2D)`
+        r"""Vectors whose dot product with an entity row is the score, from
+        rows of the head entities and of the relation table, all ``[B, 2D]``.
         """
         raise NotImplementedError
 
@@ -103,12 +93,8 @@ class Bilinear(Model):
         return self.query(self.entities.rows(head_index), rel)
 
     def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
-        r"""What the scores of a query depend on: times the basis of the
-        entity module they are the scores.
-
-        Shapes:
-            - **head_index, rel_type:** :math:`(B)`
-            - **output:** :math:`(B, k)`
+        r"""What the scores of a query depend on, ``[B, k]``: times the basis
+        of the entity module they are the scores.
         """
         query = self.query_vectors(head_index, rel_type)
         return self.entities.coordinates(query)
@@ -151,18 +137,12 @@ class Bilinear(Model):
             + n3(tail, None, self.complex_rows)
         )
         penalty = self.n3 * cubes / targets.row.numel()
-        return logits, {
-            'ce': query_cross_entropy(logits, targets),
-            'n3': penalty,
-        }
+        ce = query_cross_entropy(logits, targets)
+        return logits, {'ce': ce, 'n3': penalty}
 
     def as_table(self: Kind) -> Kind:
-        r"""A copy that scores alike from a free table of entity rows.
-
-        A student may be trained with features inside its entity module
-        (:class:`~dsom_pyg.models.JointEmbedding`). As a table it is
-        structure-only, of the size and speed of any other, and needs no
-        feature to answer.
+        r"""A copy that scores alike from a free table of entity rows, so that
+        a student with features inside its entity module needs none to answer.
         """
         table = self.entities.as_table()
         # Neither features nor gradients are to be copied along.
@@ -218,15 +198,10 @@ def _scores(
 def concatenate(models: Sequence[Kind]) -> Kind:
     r"""One model whose scores are the mean of those of several.
 
-    Its rows are theirs side by side, so its D is the sum of theirs: a
-    committee of models that were trained apart answers in one matrix
-    product, and can be used wherever one of them can.
-
-    Args:
-        models: Of one class, over the same entities, features and relations;
-            they may differ in D. Nothing of them is shared but the features.
-            The device, whether it is trained further (:obj:`requires_grad`)
-            and all else is as in the first.
+    They are of one class, over the same entities, features and relations, and
+    may differ in D. Its rows are theirs side by side, so its D is the sum of
+    theirs, and it answers in one matrix product. Nothing is shared but the
+    features; device, :obj:`requires_grad` and all else is as in the first.
 
     Raises:
         ValueError: The models do not fit together; or their class, or that
@@ -246,27 +221,14 @@ def concatenate(models: Sequence[Kind]) -> Kind:
             module.hidden_channels = sum(m.hidden_channels for m in models)
     for path, old in first.named_parameters():
         share = len(models) if path == 'relations' else 1
-        rows = [
-            model.get_parameter(path).to(old.device) / share
-            for model in models
-        ]
+        rows = [m.get_parameter(path).to(old.device) / share for m in models]
+        # The real parts of all, then their imaginary ones.
+        halves = zip(*(row.chunk(2, dim=-1) for row in rows), strict=True)
+        new = torch.cat([part for half in halves for part in half], dim=-1)
         owner, _, name = path.rpartition('.')
-        new = nn.Parameter(side_by_side(rows), old.requires_grad)
-        setattr(joined.get_submodule(owner), name, new)
+        parameter = nn.Parameter(new, old.requires_grad)
+        setattr(joined.get_submodule(owner), name, parameter)
     return joined
-
-
-def side_by_side(rows: Sequence[Tensor]) -> Tensor:
-    r"""Rows [real | imaginary] of several models as those of one, which has
-    the coordinates of all: their real parts, then their imaginary ones.
-
-    Shapes:
-        - **rows:** :math:`(N, 2D_i)` each
-        - **output:** :math:`(N, 2 \sum_i D_i)`
-    """
-    halves = [row.chunk(2, dim=-1) for row in rows]
-    real, imaginary = zip(*halves, strict=True)
-    return torch.cat([*real, *imaginary], dim=-1)
 
 
 def _check_alike(first: Model, other: Model) -> None:
@@ -297,9 +259,7 @@ def _check_alike(first: Model, other: Model) -> None:
 
 
 def _buffers_equal(one: nn.Module, other: nn.Module) -> bool:
-    there = dict(other.named_buffers())
-    here = dict(one.named_buffers())
+    here, there = dict(one.named_buffers()), dict(other.named_buffers())
     return here.keys() == there.keys() and all(
-        torch.equal(value, there[name].to(value.device))
-        for name, value in here.items()
+        torch.equal(x, there[name].to(x.device)) for name, x in here.items()
     )

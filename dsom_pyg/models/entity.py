@@ -51,9 +51,7 @@ class EntityModule(nn.Module):
 
     @property
     def available(self) -> Tensor | None:
-        r"""Which entities have the modality, ``[E]``, or :obj:`None` for
-        all of them.
-        """
+        r"""Which entities have the modality, bool ``[E]``, or all."""
         return None
 
     def forward(self) -> Tensor:
@@ -61,29 +59,18 @@ class EntityModule(nn.Module):
         raise NotImplementedError
 
     def once(self) -> 'EntityModule':
-        r"""This module for one training step.
-
-        The matrix is computed once, however often it is read: a network has
-        the same dropout mask for heads and for tails.
+        r"""This module for one training step: the matrix is computed once, so
+        that a network has the same dropout mask for heads and for tails.
         """
         return Computed(self())
 
     def rows(self, index: Tensor) -> Tensor:
-        r"""Rows of the matrix.
-
-        Shapes:
-            - **index:** :math:`(N)`
-            - **output:** :math:`(N, 2D)`
-        """
+        r"""Rows ``[N, 2D]`` of the matrix."""
         return self()[index]
 
     def coordinates(self, query: Tensor) -> Tensor:
-        r"""What of a query the scores depend on: they are
-        ``coordinates(query) @ basis().t()``.
-
-        Shapes:
-            - **query:** :math:`(B, 2D)`
-            - **output:** :math:`(B, k)`
+        r"""What of query vectors ``[B, 2D]`` the scores depend on, ``[B, k]``:
+        they are ``coordinates(query) @ basis().t()``.
         """
         return query
 
@@ -102,9 +89,7 @@ class EntityModule(nn.Module):
 
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
-        r"""The same rows as a free table, a copy: what :meth:`forward` needed
-        to compute them is needed no more. All entities count as available.
-        """
+        r"""A copy of the rows as a free table, with all entities available."""
         rows = self().detach().clone()
         with torch.device('meta'):  # nothing is drawn
             table = EntityEmbedding(self.num_entities, self.hidden_channels)
@@ -123,11 +108,7 @@ class EntityModule(nn.Module):
 
 
 class Computed(EntityModule):
-    r"""A matrix that has been computed.
-
-    Shapes:
-        - **matrix:** :math:`(E, 2D)`
-    """
+    r"""A matrix ``[E, 2D]`` that has been computed."""
 
     def __init__(self, matrix: Tensor) -> None:
         super().__init__(matrix.size(0), matrix.size(1) // 2)
@@ -141,13 +122,8 @@ class Computed(EntityModule):
 
 
 class EntityEmbedding(EntityModule):
-    r"""A free table, one trainable row an entity (structure modality).
-
-    Args:
-        num_entities: E.
-        hidden_channels: D.
-        scale: Standard deviation of the initial values.
-            (default: :obj:`1e-3`)
+    r"""A free table, one trainable row an entity (structure modality), drawn
+    with standard deviation :obj:`scale`.
     """
 
     by_coordinate = True
@@ -157,9 +133,8 @@ class EntityEmbedding(EntityModule):
     ) -> None:
         super().__init__(num_entities, hidden_channels)
         self.scale = scale
-        self.weight = nn.Parameter(
-            torch.empty(num_entities, 2 * hidden_channels)
-        )
+        shape = num_entities, 2 * hidden_channels
+        self.weight = nn.Parameter(torch.empty(shape))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -177,20 +152,14 @@ class FeatureProjection(EntityModule):
     r"""Frozen features times a trainable matrix, without bias (Eq. 3).
 
     An entity without the modality has a zero row, hence score 0 as a tail
-    and constant logits as a head: :obj:`present` tells.
+    and constant logits as a head. The features are buffers that do not enter
+    the state dict: they belong to the dataset.
 
     Args:
-        x: Features, zero rows where absent. Values below 1e-20 that are
-            also 1e-12 times smaller than the largest one count as 0.
-        present: Which entities have the modality.
+        x: Features, ``[E, d]``. Values below 1e-20 that are also 1e-12 times
+            smaller than the largest one count as 0.
+        present: Which entities have the modality, bool ``[E]``.
         hidden_channels: D.
-
-    Shapes:
-        - **x:** :math:`(E, d)`
-        - **present:** :math:`(E)`, bool
-
-    The features are buffers that do not enter the state dict: they belong
-    to the dataset, the parameters to the model.
     """
 
     by_coordinate = True
@@ -256,7 +225,6 @@ class JointEmbedding(EntityModule):
             have them, as :func:`~dsom_pyg.graph.pool_features` gives them.
         hidden_channels: D.
         scale: Standard deviation of the initial free values.
-            (default: :obj:`1e-3`)
     """
 
     by_coordinate = True
@@ -271,15 +239,11 @@ class JointEmbedding(EntityModule):
             raise ValueError('need the features of at least one modality')
         size = next(iter(features.values()))[0].size(0)
         super().__init__(size, hidden_channels)
-        self.parts = nn.ModuleList(
-            [
-                EntityEmbedding(size, hidden_channels, scale),
-                *(
-                    FeatureProjection(x, present, hidden_channels)
-                    for x, present in features.values()
-                ),
-            ]
-        )
+        self.parts = nn.ModuleList()
+        self.parts.append(EntityEmbedding(size, hidden_channels, scale))
+        for x, present in features.values():
+            part = FeatureProjection(x, present, hidden_channels)
+            self.parts.append(part)
 
     def _each(self) -> Iterator[EntityModule]:
         for part in self.parts:
@@ -295,9 +259,8 @@ class JointEmbedding(EntityModule):
 
     def once(self) -> EntityModule:
         known = (EntityEmbedding, FeatureProjection)
-        if all(type(part) in known for part in self.parts):
-            return self
-        return Computed(self())
+        alone = all(type(part) in known for part in self.parts)
+        return self if alone else super().once()
 
     def rows(self, index: Tensor) -> Tensor:
         rows = [part.rows(index) for part in self._each()]

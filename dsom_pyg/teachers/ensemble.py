@@ -160,6 +160,10 @@ class TeacherEnsemble(nn.Module):
     def __iter__(self) -> Iterator[Model]:
         return (self[modality] for modality in self.teachers)
 
+    def forward(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
+        r"""Logits of all teachers, ``[B, M, E]``."""
+        return torch.stack(self.each(head_index, rel_type), dim=1)
+
     def each(
         self,
         head_index: Tensor,

@@ -67,8 +67,7 @@ def test_one_product_for_all_teachers() -> None:
     head, rel = torch.tensor([0, 4, 5]), torch.tensor([1, 3, 0])
     weights = torch.rand(3, 3)
     for _ in range(2):
-        each = torch.stack(ensemble.each(head, rel))
-        expected = torch.einsum('bm,mbe->be', weights, each)
+        expected = torch.einsum('bm,bme->be', weights, ensemble(head, rel))
         found = ensemble.combined(head, rel, weights)
         torch.testing.assert_close(found, expected)
         part = ensemble.combined(head, rel, weights, slice(2, 5))

@@ -48,7 +48,7 @@ def test_ensemble_stacks_its_teachers() -> None:
     teachers = ensemble()
     said = answers(teachers)
     assert teachers.modalities == ['structure', 'image', 'text']
-    stacked = torch.stack(teachers.each(said.head, said.rel), dim=1)
+    stacked = teachers(said.head, said.rel)
     assert stacked.shape == (4, 3, 20)
     for m, name in enumerate(teachers.modalities):
         expected = teachers[name].score_tails(said.head, said.rel)

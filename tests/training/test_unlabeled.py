@@ -66,8 +66,7 @@ def test_unlabeled_queries_add_plain_distillation() -> None:
     without = distillation(None, share=0.25).step(batch, 'fp32')
     task = distillation(one, share=0.25)
     terms = task.step(batch, 'fp32')
-    each = task.ensemble.each(one.head, one.rel)
-    teacher = torch.stack(each).mean(dim=0)
+    teacher = task.ensemble(one.head, one.rel).mean(dim=1)
     student = task.student.score_tails(one.head, one.rel)
     extra = 16 * kd(teacher, student, tau=4.0)
     assert terms['ce'].item() == pytest.approx(without['ce'].item())
@@ -88,8 +87,7 @@ def test_students_learn_what_teachers_say_on_unlabeled_queries() -> None:
         task = distillation(unlabeled, n3=0.0)
         fit(task, GRAPH, Loop(epochs=20, batch_size=50))
         with torch.no_grad():
-            each = task.ensemble.each(pool.head, pool.rel)
-            teacher = torch.stack(each).mean(dim=0)
+            teacher = task.ensemble(pool.head, pool.rel).mean(dim=1)
             student = task.student.score_tails(pool.head, pool.rel)
         distance.append(kd(teacher, student, tau=4.0).item())
     assert distance[1] < distance[0] / 2
