@@ -170,8 +170,8 @@ def decoupled_parts(
         raise ValueError(f"form must be 'mean' or 'sum', got '{form}'")
     tea, rows = logits_tea.detach(), logits_stu.size(0)
     row, tail = neighbors.row, neighbors.tail
-    sums = _OutsideKL.apply(tea, logits_stu, row, tail, tau)
-    outside, out_tea, out_stu = sums
+    parts = _OutsideKL.apply(tea, logits_stu, row, tail, tau)
+    outside, out_tea, out_stu = parts
     log_count = neighbors.count(rows).to(tea.dtype).log()
     tea_in = _segment_logsumexp(tea[row, tail] / tau, row, rows)
     stu_in = _segment_logsumexp(logits_stu[row, tail] / tau, row, rows)

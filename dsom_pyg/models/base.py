@@ -29,7 +29,7 @@ class Model(nn.Module):
 
     @property
     def available(self) -> Tensor | None:
-        r"""Which entities it knows as heads, bool ``[E]``, or all."""
+        r"""Which entities it knows as heads, bool ``[E]``; None for all."""
         return None
 
     def reset_parameters(self) -> None:

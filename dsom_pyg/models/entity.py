@@ -51,7 +51,7 @@ class EntityModule(nn.Module):
 
     @property
     def available(self) -> Tensor | None:
-        r"""Which entities have the modality, bool ``[E]``, or all."""
+        r"""Which entities have the modality, bool ``[E]``; None for all."""
         return None
 
     def forward(self) -> Tensor:

@@ -160,7 +160,7 @@ def reciprocal_ranks(
         actions: Weightings ``[A, M]``, non-negative, some weight in each.
         logits: Of each teacher, M times ``[B, E]``.
         targets: Tails of the queries, row by row.
-        known: True tails that are no rivals.
+        known: True tails that are no rivals; every other entity is one.
         base: Weights ``[B, M]``, not negative, that the actions multiply;
             where that leaves none of them, they count alone.
     """
@@ -174,21 +174,25 @@ def reciprocal_ranks(
         rival = _without(torch.zeros_like(block[0]), known, rows) == 0
         for r, t in zip(row.split(step), tail.split(step), strict=True):
             scale = None if base is None else base[rows][r]
-            lead = [x[r] - x[r, t][:, None] for x in block]
-            rivals = rival[r]
-            rivals[torch.arange(len(t), device=t.device), t] = False
-            parts.append(_block_ranks(actions, lead, rivals, scale))
+            parts.append(_block_ranks(actions, block, rival[r], r, t, scale))
     return torch.cat(parts).reciprocal()
 
 
 def _block_ranks(
-    actions: Tensor, lead: list[Tensor], rival: Tensor, scale: Tensor | None
+    actions: Tensor,
+    logits: Sequence[Tensor],
+    rival: Tensor,
+    row: Tensor,
+    tail: Tensor,
+    scale: Tensor | None,
 ) -> Tensor:
+    lead = [x[row] - x[row, tail][:, None] for x in logits]
     if not all(x.isfinite().all() for x in lead):
         raise FloatingPointError(
             'a teacher gave a non-finite score; a ranking with NaN would '
             'look perfect'
         )
+    rival[torch.arange(len(row), device=row.device), tail] = False
     ahead = torch.stack([x >= 0 for x in lead]).any(dim=0)
     pair, entity = (rival & ahead).nonzero(as_tuple=True)
     leads = torch.stack([x[pair, entity] for x in lead], dim=1)
@@ -201,7 +205,7 @@ def _block_ranks(
         if void.any():
             score = leads.sum(dim=1, keepdim=True).where(void[pair], score)
     count = (score > 0).float() + (score == 0).float() / 2
-    return 1 + scatter(count, pair, dim_size=len(rival))
+    return 1 + scatter(count, pair, dim_size=len(row))
 
 
 def _inside(pairs: Pairs, rows: slice) -> slice:
