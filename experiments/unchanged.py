@@ -29,8 +29,8 @@ from dsom_pyg.graph import fingerprint
 
 OLD = dsom_pyg.__version__ == '0.1.0'
 BENCHMARKS = ('DB15K', 'MKG_W', 'MKG_Y', 'FB15k_237', 'WN18', 'WN9')
-# Of Countries, as 0.1.0 trained it: epochs, batches, D, evaluation.
-EPOCHS, BATCH, CHANNELS, EVERY = 25, 100, 64, 5
+# Of Countries, as 0.1.0 trained it: batches, D, epochs between looks.
+BATCH, CHANNELS, EVERY = 100, 64, 5
 
 
 def digest(tensor: torch.Tensor) -> str:
@@ -63,7 +63,10 @@ def fingerprints(root: Path) -> dict[str, Any]:
 
 
 def recipe_on_db15k(root: Path) -> dict[str, str]:
-    """All weights of the default recipe after two epochs a stage."""
+    """All weights of the default recipe after two epochs a stage; what is
+    interrupted goes on.
+    """
+    runs = root / f'runs-{dsom_pyg.__version__}'
     dataset = datasets.DB15K(root / 'tfidf', text_encoder=TfidfText())
     data = dataset[0]
     if OLD:
@@ -77,7 +80,7 @@ def recipe_on_db15k(root: Path) -> dict[str, str]:
             teachers=replace(given.teachers, epochs=2),
             student=replace(given.student_loop(), epochs=2),
         )
-        trained = train_dsom(data, config)
+        trained = train_dsom(data, config, runs)
     else:
         from dsom_pyg import Recipe, train_dsom
         from dsom_pyg.policies import ByRelation, HeldOut, RewardedPolicy
@@ -90,7 +93,7 @@ def recipe_on_db15k(root: Path) -> dict[str, str]:
             policy=HeldOut(learner=learner),
             student=Student(loop=loop),
         )
-        trained = train_dsom(data, recipe)
+        trained = train_dsom(data, recipe, runs)
     return {
         **weights('teachers', trained.ensemble),
         **weights('policy', trained.policy),
@@ -98,13 +101,13 @@ def recipe_on_db15k(root: Path) -> dict[str, str]:
     }
 
 
-def countries() -> dict[str, dict[str, float]]:
+def countries(epochs: int) -> dict[str, dict[str, float]]:
     """The table that `make train` printed, test metrics by model."""
     data = datasets.Countries()[0]
-    return old_countries(data) if OLD else new_countries(data)
+    return old_countries(data, epochs) if OLD else new_countries(data, epochs)
 
 
-def old_countries(data: Any) -> dict[str, dict[str, float]]:
+def old_countries(data: Any, epochs: int) -> dict[str, dict[str, float]]:
     """By the code of `examples/train_dsom.py` of 0.1.0."""
     from types import SimpleNamespace
 
@@ -112,7 +115,7 @@ def old_countries(data: Any) -> dict[str, dict[str, float]]:
     import train_dsom as example
 
     args = SimpleNamespace(
-        epochs=EPOCHS,
+        epochs=epochs,
         channels=CHANNELS,
         batch_size=BATCH,
         n3=0.15,
@@ -126,7 +129,7 @@ def old_countries(data: Any) -> dict[str, dict[str, float]]:
     return example.train(args, [data], 0)
 
 
-def new_countries(data: Any) -> dict[str, dict[str, float]]:
+def new_countries(data: Any, epochs: int) -> dict[str, dict[str, float]]:
     """The same models in the same order of draws."""
     from dsom_pyg import KG, recipes, train_dsom
     from dsom_pyg.models import ComplEx, EntityEmbedding
@@ -147,7 +150,7 @@ def new_countries(data: Any) -> dict[str, dict[str, float]]:
 
     graph, scores = KG(data), {}
     sizes = graph.num_entities, graph.num_relations
-    loop = Loop(epochs=EPOCHS, batch_size=BATCH, eval_every=EVERY)
+    loop = Loop(epochs=epochs, batch_size=BATCH, eval_every=EVERY)
     complex_n3 = partial(ComplEx, n3=0.15)
     feature = partial(ComplEx, n3=0.01)
 
@@ -184,7 +187,7 @@ def new_countries(data: Any) -> dict[str, dict[str, float]]:
         if name != 'mean':
             report(f'teachers by {name}', EnsembleScorer(teachers, combiner))
         report(f'student of {name}', student)
-    trained = train_dsom(graph, recipes.small(CHANNELS, EPOCHS))
+    trained = train_dsom(graph, recipes.small(CHANNELS, epochs))
     report('teacher: joint', trained.ensemble['joint'])
     report('teachers by held-out policy', trained.teachers)
     report('student of held-out policy', trained.student)
@@ -213,11 +216,12 @@ def main() -> None:
     parser.add_argument(
         '--root', type=Path, default=Path('datasets/unchanged')
     )
+    parser.add_argument('--epochs', type=int, default=25, help='of Countries')
     parser.add_argument('--out', type=Path, help='write what was measured')
     parser.add_argument('--against', type=Path, help='compare with this file')
     parts = {
         'fingerprints': lambda: fingerprints(args.root),
-        'countries': countries,
+        'countries': lambda: countries(args.epochs),
         'db15k': lambda: recipe_on_db15k(args.root),
     }
     parser.add_argument('--only', action='append', choices=parts)
