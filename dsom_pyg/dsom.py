@@ -5,17 +5,12 @@ from pathlib import Path
 
 from torch_geometric.data import HeteroData
 
+from dsom_pyg import stages
 from dsom_pyg.kg import KG
 from dsom_pyg.models import Model
 from dsom_pyg.policies import HeldOut, PolicyChoice
 from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.stages import (
-    Student,
-    Teachers,
-    distil,
-    fit_teachers,
-    start_student,
-)
+from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import Combiner, EnsembleScorer, TeacherEnsemble
 from dsom_pyg.training import FitResult, Run
 
@@ -30,11 +25,8 @@ class Recipe:
         policy: Who decides which teachers to believe: the exchangeable part,
             see :mod:`dsom_pyg.policies`.
         student: Who learns, and answers at test time.
-        seed: Of all draws. (default: :obj:`0`)
-        device: Where to train. (default: ``'cpu'``)
-        precision: ``'bf16'`` or ``'fp32'`` matrix products.
-            (default: the faster one on this device)
-        progress: Show progress bars. (default: only on a terminal)
+        seed: Of all draws.
+        device, precision, progress: See :func:`~dsom_pyg.training.fit`.
     """
 
     teachers: Teachers = field(default_factory=Teachers)
@@ -83,7 +75,6 @@ def train_dsom(
         folder: Every stage writes a file there after each epoch, and goes on
             from it. A larger committee takes up the teachers and folds of a
             smaller one; remove the files of later stages first.
-            (default: :obj:`None`)
     """
     recipe = recipe or Recipe()
     run = Run(
@@ -97,13 +88,13 @@ def train_dsom(
     teachers, student = recipe.teachers, recipe.student
     student.start.check(run.graph)
     # Eq. 1 and 3: each teacher learns the training triples on its own.
-    ensemble = fit_teachers(run, teachers)
+    ensemble = stages.fit_teachers(run, teachers)
     # Eq. 5-10: who is believed. The paper's policy is only set up here and
     # learns below, along with the student; the others have learned now.
     policy = recipe.policy.prepare(run, teachers, ensemble)
     # Eq. 4, 11 and 12, Algorithm 1: the student learns the training triples,
     # and what its teachers, so weighed, say of every entity.
-    begun = start_student(run, student, teachers, ensemble)
-    trained = distil(run, student, begun, ensemble, policy)
+    begun = stages.start_student(run, student, teachers, ensemble)
+    trained = stages.distil(run, student, begun, ensemble, policy)
     seen = run.graph.index('train')
     return DSoM(trained, ensemble, policy, seen, run.results)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.kg import KG
-from dsom_pyg.query_index import Queries
+from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
 
 DEGREES = (2, 5, 10, 20, 50)
@@ -54,12 +54,12 @@ def choices(
         data: The graph.
         ensemble: Teachers trained on its train split.
         combiner: What combines them.
-        split: Whose queries to ask. (default: ``'test'``)
+        split: Whose queries to ask.
         relation_names: Names of the R relations. (default: numbers)
         types: A type for each of the E entities.
             (default: what :func:`entity_types` says of roles)
-        top: How many relations and types to show. (default: :obj:`15`)
-        batch_size: Queries at a time. (default: :obj:`500`)
+        top: How many relations and types to show.
+        batch_size: Queries at a time.
     """
     graph = KG.of(data)
     seen, asked = graph.index('train'), graph.index(split)
@@ -71,60 +71,40 @@ def choices(
     if len(asked) == 0:
         raise ValueError(f"split '{split}' has no triples to ask about")
     names = _names(relation_names, graph.num_relations, 'relation_names')
-    if types is None:
-        types = entity_types(graph, names)
+    types = entity_types(graph, names) if types is None else types
     types = _names(types, graph.num_entities, 'types')
-    groups = query_groups(graph, asked.head, asked.rel, names, types, top)
-    return Choices(
-        ensemble.modalities,
-        {
-            title: [
-                (label, int(mask.sum()), weights[mask].mean(dim=0).tolist())
-                for label, mask in rows
-                if mask.any()
-            ]
-            for title, rows in groups.items()
-        },
-    )
+    tables = {
+        title: [
+            (label, int(mask.sum()), weights[mask].mean(dim=0).tolist())
+            for label, mask in rows
+            if mask.any()
+        ]
+        for title, rows in _groups(graph, asked, names, types, top).items()
+    }
+    return Choices(ensemble.modalities, tables)
 
 
-def query_groups(
-    graph: KG,
-    head: Tensor,
-    rel: Tensor,
-    relation_names: Sequence[str],
-    types: Sequence[str],
-    top: int,
+# A title to labelled masks of the queries asked.
+def _groups(
+    graph: KG, asked: QueryIndex, names: list[str], types: list[str], top: int
 ) -> dict[str, list[tuple[str, Tensor]]]:
-    r"""The tables of :func:`choices`: a title to labelled masks of queries.
-
-    Shapes:
-        - **head, rel, each mask:** :math:`(Q)`
-    """
-    num_rels = graph.num_relations
-    names = list(relation_names)
-    names += [f'{name}, heads asked' for name in names]
+    head, rel = asked.head, asked.rel
+    tail_asked = rel < graph.num_relations
+    names = [*names, *(f'{name}, heads asked' for name in names)]
     number = {name: at for at, name in enumerate(dict.fromkeys(types))}
     kind = torch.tensor([number[name] for name in types])[head]
-    degree = graph.degree[head]
-    seen = graph.index('train').lookup(head, rel)
+    known = graph.index('train').lookup(head, rel).count(len(asked))
     groups = {
-        'all': [('all queries', torch.ones_like(rel).bool())],
-        'side': [
-            ('tail asked', rel < num_rels),
-            ('head asked', rel >= num_rels),
-        ],
+        'all': [('all queries', torch.ones_like(tail_asked))],
+        'side': [('tail asked', tail_asked), ('head asked', ~tail_asked)],
         'relation': frequent(rel, names, top),
         'type of the head': frequent(kind, list(number), top),
-        'training triples of the head': bins(degree, DEGREES),
-        'known answers': bins(seen.count(head.numel()), ANSWERS),
+        'training triples of the head': bins(graph.degree[head], DEGREES),
+        'known answers': bins(known, ANSWERS),
     }
-    for modality, (_, available) in graph.features.items():
-        present = available[head]
-        groups[f'the head has {modality}'] = [
-            ('yes', present),
-            ('no', ~present),
-        ]
+    for modality, (_, present) in graph.features.items():
+        has = present[head]
+        groups[f'the head has {modality}'] = [('yes', has), ('no', ~has)]
     return groups
 
 
@@ -143,8 +123,7 @@ def entity_types(
     Args:
         data: The graph.
         relation_names: Names of the R relations. (default: numbers)
-        type_relation: The name of the relation that gives types, such as
-            ``'instance_of'``. (default: none, roles alone)
+        type_relation: Such as ``'instance_of'``. (default: roles alone)
         entity_names: Names of the E entities. (default: numbers)
 
     Returns:
@@ -195,9 +174,8 @@ def frequent(
     value: Tensor, names: Sequence[str], top: int
 ) -> list[tuple[str, Tensor]]:
     r"""Masks of the most frequent values, named."""
-    order = torch.bincount(value, minlength=len(names)).argsort(
-        descending=True
-    )
+    count = torch.bincount(value, minlength=len(names))
+    order = count.argsort(descending=True)
     return [(names[at], value == at) for at in order[:top].tolist()]
 
 
@@ -215,11 +193,8 @@ def bins(value: Tensor, edges: Sequence[int]) -> list[tuple[str, Tensor]]:
 
 
 def plot_choices(chosen: Choices, path: str | Path) -> None:
-    r"""Draw a page, one panel for each table.
-
-    Args:
-        chosen: What :func:`choices` returns.
-        path: Where to write; the ending decides the format.
+    r"""Draw a page, one panel for each table, in the format that the ending
+    of the path says.
 
     Raises:
         ImportError: matplotlib is not installed (extra ``plots``).
@@ -227,25 +202,17 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
-            'plots need matplotlib: pip install "dsom_pyg[plots]"'
-        ) from error
-    lengths = [len(rows) for rows in chosen.tables.values()]
-    figure = Figure(
-        figsize=(8, 1.2 * len(lengths) + 0.25 * sum(lengths)),
-        layout='constrained',
-    )
-    panels = figure.subplots(
-        len(lengths), 1, squeeze=False, height_ratios=[n + 1 for n in lengths]
-    )[:, 0]
-    for panel, (title, rows) in zip(
-        panels, chosen.tables.items(), strict=True
-    ):
+        message = 'plots need matplotlib: pip install "dsom_pyg[plots]"'
+        raise ImportError(message) from error
+    sizes = [len(rows) + 1 for rows in chosen.tables.values()]
+    height = 0.95 * len(sizes) + 0.25 * sum(sizes)
+    figure = Figure(figsize=(8, height), layout='constrained')
+    grid = figure.subplots(len(sizes), squeeze=False, height_ratios=sizes)
+    panels = grid[:, 0]
+    tables = chosen.tables.items()
+    for panel, (title, rows) in zip(panels, tables, strict=True):
         # A $ would start a formula.
-        labels = [
-            f'{label} ({count})'.replace('$', r'\$')
-            for label, count, _ in rows
-        ]
+        labels = [f'{name} ({n})'.replace('$', r'\$') for name, n, _ in rows]
         left = [0.0] * len(rows)
         for m, teacher in enumerate(chosen.teachers):
             width = [weights[m] for _, _, weights in rows]
@@ -253,9 +220,7 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
             left = [x + w for x, w in zip(left, width, strict=True)]
         panel.set(title=title, xlim=(0, 1))
         panel.invert_yaxis()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc='outside upper center', ncols=len(labels)
-    )
+    bars, names = panels[0].get_legend_handles_labels()
+    figure.legend(bars, names, loc='outside upper center', ncols=len(names))
     panels[-1].set_xlabel('mean weight of the teachers (queries)')
     figure.savefig(path)

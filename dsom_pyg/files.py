@@ -23,9 +23,7 @@ class DamagedFile(ValueError):  # noqa: N818
 @contextmanager
 def whole_or_nothing(path: Path) -> Iterator[Path]:
     r"""A temporary path in the same folder, moved to :obj:`path` at the end.
-
-    If the block raises, :obj:`path` stays as it was and nothing is left
-    behind.
+    If the block raises, :obj:`path` stays as it was and nothing else is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not from `tempfile`, whose files nobody else may read.
@@ -46,12 +44,9 @@ def save_tensors(
     tensors: Mapping[str, Tensor],
     header: Mapping[str, str] | None = None,
 ) -> None:
-    r"""Write a safetensors file; an earlier one stays until it is whole.
-
-    Args:
-        path: Where to; missing folders are made.
-        tensors: Any device and layout; they are copied.
-        header: Words that :func:`read_header` gives back.
+    r"""Write a safetensors file, with a header that :func:`read_header`
+    gives back. Missing folders are made, tensors of any device and layout
+    are copied, and an earlier file stays until this one is whole.
     """
     copies = {
         name: value.detach().cpu().contiguous().clone()

@@ -74,9 +74,7 @@ def make_data(
     data['entity'].num_nodes = num_entities
     store = data[EDGE]
     store.num_relations = num_relations
-    empty = Triples(
-        torch.empty(2, 0, dtype=torch.long), torch.empty(0, dtype=torch.long)
-    )
+    empty = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
     for name, part in zip(SPLITS, (train, val, test), strict=True):
         part = empty if part is None else part
         _check_range(name, part, num_entities, num_relations)
@@ -127,11 +125,16 @@ def set_split(data: HeteroData, split: str, part: Triples) -> None:
     data[EDGE][f'{prefix}edge_type'] = part.edge_type
 
 
-def known_triples(data: HeteroData) -> Triples:
-    r"""All true triples: train, val, test, and further ones for filtering.
+def with_split(data: HeteroData, split: str, part: Triples) -> HeteroData:
+    r"""A shallow copy of :obj:`data` with another split."""
+    copied = copy.copy(data)
+    set_split(copied, split, part)
+    return copied
 
-    A dataset may keep facts that belong to no split in
-    ``filter_edge_index`` and ``filter_edge_type``.
+
+def known_triples(data: HeteroData) -> Triples:
+    r"""All true triples: train, val, test, and those that a dataset keeps for
+    filtering in ``filter_edge_index`` and ``filter_edge_type``.
     """
     parts = [get_split(data, split) for split in SPLITS]
     store = data[EDGE]
@@ -151,13 +154,7 @@ def num_relations(data: HeteroData) -> int:
 
 
 def add_reciprocals(triples: Triples, num_relations: int) -> Triples:
-    r"""Append :math:`(t, r + R, h)` for every :math:`(h, r, t)`.
-
-    The only place where reciprocal relations are made.
-
-    Shapes:
-        - **input:** :math:`T` triples, **output:** :math:`2T` triples
-    """
+    r"""Add :math:`(t, r + R, h)` for every :math:`(h, r, t)`: 2T triples."""
     return Triples(
         torch.cat([triples.edge_index, triples.edge_index.flip(0)], dim=1),
         torch.cat([triples.edge_type, triples.edge_type + num_relations]),
@@ -165,10 +162,7 @@ def add_reciprocals(triples: Triples, num_relations: int) -> Triples:
 
 
 def hold_out(
-    data: HeteroData,
-    ratio: float,
-    seed: int = 0,
-    keep: str = 'roles',
+    data: HeteroData, ratio: float, seed: int = 0, keep: str = 'roles'
 ) -> tuple[HeteroData, Triples]:
     r"""Take a random part of train away.
 
@@ -182,11 +176,9 @@ def hold_out(
             ``'entities'``: one of an entity in whichever role; more can be
             taken from sparse graphs. ``'nothing'``: nothing for sure; the
             part is like train, where the others lack rare entities.
-            (default: ``'roles'``)
 
     Returns:
-        A shallow copy of :obj:`data` with the smaller train split, and the
-        triples taken.
+        A shallow copy with the smaller train split, and the triples taken.
     """
     if not 0 < ratio < 1:
         raise ValueError(f'ratio must lie in (0, 1), got {ratio}')
@@ -195,41 +187,38 @@ def hold_out(
             f"keep must be 'roles', 'entities' or 'nothing', got '{keep}'"
         )
     train = get_split(data, 'train')
-    count = train.edge_type.numel()
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(count, generator=generator)
+    order = _shuffled(train.edge_type.numel(), seed)
     # Duplicates of a triple go where the first one goes.
     first = first_twin(train)
     order = order[first[order] == order]
     # Walking through `order`, the first triple of every entity and of every
     # relation is kept: what remains may be removed.
-    kept = torch.zeros(count, dtype=torch.bool)
-    head, tail = train.head[order], train.tail[order]
-    ends = {
-        'roles': [head, tail],
-        'entities': [torch.cat([head, tail])],
+    walk = train.select(order)
+    groups = {
+        'roles': [walk.head, walk.tail, walk.edge_type],
+        'entities': [walk.edge_index.flatten(), walk.edge_type],
         'nothing': [],
     }[keep]
-    groups = [(ids, num_entities(data)) for ids in ends]
-    if keep != 'nothing':
-        groups.append((train.edge_type[order], num_relations(data)))
-    for ids, size in groups:
+    kept = torch.zeros_like(first, dtype=torch.bool)
+    for ids in groups:
         position = torch.arange(ids.numel()) % order.numel()
-        earliest = scatter(position, ids, dim_size=size, reduce='min')
-        seen = scatter(torch.ones(ids.numel()), ids, dim_size=size) > 0
-        kept[order[earliest[seen]]] = True
+        _, group = ids.unique(return_inverse=True)
+        kept[order[scatter(position, group, reduce='min')]] = True
     free = order[~kept[order]]
     taken = free[: max(1, round(ratio * order.numel()))]
-    mask = torch.zeros(count, dtype=torch.bool)
-    mask[taken] = True
-    mask = mask[first]
-    smaller = copy.copy(data)
-    set_split(smaller, 'train', train.select(~mask))
+    mask = torch.isin(first, taken)
+    smaller = with_split(data, 'train', train.select(~mask))
     return smaller, train.select(mask)
 
 
+def _shuffled(size: int, seed: int) -> Tensor:
+    # On the host: the same order on every device.
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(size, generator=generator)
+
+
 def first_twin(triples: Triples) -> Tensor:
-    r"""For every triple the place of the first one that is equal."""
+    r"""The place of the first triple that is equal, ``[T]``."""
     rows = torch.stack([*triples.edge_index, triples.edge_type])
     _, inverse = rows.unique(dim=1, return_inverse=True)
     place = torch.arange(inverse.numel())
@@ -239,19 +228,12 @@ def first_twin(triples: Triples) -> Tensor:
 def k_folds(
     data: HeteroData, k: int, seed: int = 0
 ) -> list[tuple[HeteroData, Triples]]:
-    r"""Split train into k random parts, each with the graph that lacks it.
+    r"""Split train into k random parts: for each a shallow copy of the graph
+    without it, and the part.
 
     Every training triple, with its duplicates, is in exactly one part, even
     if an entity has no other: teachers of the rest know it by its features
     alone, as they know some entities of the whole graph.
-
-    Args:
-        data: The graph; not changed.
-        k: Number of parts, 2 or more.
-        seed: Of the draw.
-
-    Returns:
-        For each part a shallow copy of :obj:`data` without it, and the part.
 
     Raises:
         ValueError: There are fewer than k training triples, or k < 2.
@@ -260,29 +242,21 @@ def k_folds(
     count = train.edge_type.numel()
     if not 2 <= k <= count:
         raise ValueError(f'k must be 2 to {count} (training triples), got {k}')
-    generator = torch.Generator().manual_seed(seed)
-    part = torch.randperm(count, generator=generator) % k
-    part = part[first_twin(train)]
-    folds = []
-    for at in range(k):
-        rest = copy.copy(data)
-        set_split(rest, 'train', train.select(part != at))
-        folds.append((rest, train.select(part == at)))
-    return folds
+    part = (_shuffled(count, seed) % k)[first_twin(train)]
+    return [
+        (with_split(data, 'train', train.select(~mine)), train.select(mine))
+        for mine in (part == at for at in range(k))
+    ]
 
 
 def merge_val(data: HeteroData) -> HeteroData:
-    r"""A shallow copy whose train split holds train and validation.
-
-    The last step of a clean protocol: select on validation, then refit on
-    everything but test.
+    r"""A shallow copy whose train split holds train and validation: the last
+    step of a clean protocol is to refit on everything but test.
     """
-    merged = copy.copy(data)
     train, val = get_split(data, 'train'), get_split(data, 'val')
-    set_split(merged, 'train', concat(train, val))
-    nothing = torch.zeros(val.edge_type.numel(), dtype=torch.bool)
-    set_split(merged, 'val', val.select(nothing))
-    return merged
+    merged = with_split(data, 'train', concat(train, val))
+    nothing = torch.zeros_like(val.edge_type, dtype=torch.bool)
+    return with_split(merged, 'val', val.select(nothing))
 
 
 def _feature_edge(data: HeteroData, modality: str) -> tuple[str, str, str]:
@@ -292,27 +266,19 @@ def _feature_edge(data: HeteroData, modality: str) -> tuple[str, str, str]:
             f"the graph has no features of modality '{modality}' "
             f'(it has {have}); give the dataset an encoder'
         )
-    edges = [
-        edge
-        for edge in data.edge_types
-        if edge[0] == modality and edge[2] == 'entity'
-    ]
+    ends = (modality, 'entity')
+    edges = [edge for edge in data.edge_types if edge[::2] == ends]
     if len(edges) != 1:
         raise ValueError(
             f"need exactly one edge type from '{modality}' to 'entity', "
             f'got {edges}'
         )
-    edge: tuple[str, str, str] = edges[0]
-    return edge
+    return edges[0]
 
 
 def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
-    r"""Mean feature of each entity over its items of a modality.
-
-    Args:
-        data: A graph with a node type :obj:`modality` that has ``x`` and one
-            edge type from it to ``'entity'``.
-        modality: ``'image'``, ``'text'`` or any other such node type.
+    r"""Mean feature of each entity over its items of a modality: a node type
+    that has ``x`` and one edge type from it to ``'entity'``.
 
     Shapes:
         - **x:** :math:`(E, d)`, zero where the modality is absent
@@ -340,40 +306,27 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
 
 def modalities(data: HeteroData) -> list[str]:
     r"""The modalities with features, in the order of their node types."""
-    return [
-        name
-        for name in data.node_types
-        if name != 'entity' and 'x' in data[name]
-    ]
+    names = [name for name in data.node_types if name != 'entity']
+    return [name for name in names if 'x' in data[name]]
 
 
 def drop_modality(
     data: HeteroData, modality: str, rate: float, seed: int = 0
 ) -> HeteroData:
-    r"""Take a modality away from a random share of the entities that have it.
-
-    For runs with missing modalities (Zhao et al., Figure 4a). With one seed
-    the entities that lose it at a lower rate also lose it at a higher one.
-
-    Args:
-        data: The graph; not changed.
-        modality: ``'image'``, ``'text'`` or any other with features.
-        rate: Share of the entities, in [0, 1].
-        seed: Of the draw.
-
-    Returns:
-        A shallow copy of :obj:`data` without the items of those entities.
+    r"""A shallow copy in which a random share of the entities that have a
+    modality lack it, for runs with missing modalities (Zhao et al., Figure
+    4a). With one seed, those that lose it at a lower rate also lose it at a
+    higher one.
 
     Raises:
-        ValueError: The modality is missing, or the rate is out of range.
+        ValueError: The modality is missing, or the rate is not in [0, 1].
     """
     if not 0 <= rate <= 1:
         raise ValueError(f'rate must lie in [0, 1], got {rate}')
     edge = _feature_edge(data, modality)
     item, entity = data[edge].edge_index
     owners = entity.unique()
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(owners.numel(), generator=generator)
+    order = _shuffled(owners.numel(), seed)
     lost = owners[order[: round(rate * owners.numel())].to(owners.device)]
     keep = ~torch.isin(entity, lost)
     smaller = copy.copy(data)

@@ -1,27 +1,13 @@
 """A read-only view of a graph that works out each thing once."""
 
-import copy
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from dsom_pyg.graph import (
-    SPLITS,
-    Triples,
-    add_reciprocals,
-    concat,
-    fingerprint,
-    get_split,
-    known_triples,
-    modalities,
-    num_entities,
-    num_relations,
-    pool_features,
-    set_split,
-)
-from dsom_pyg.metrics import relation_categories
+from dsom_pyg import graph, metrics
+from dsom_pyg.graph import Triples
 from dsom_pyg.query_index import QueryIndex
 
 
@@ -31,25 +17,20 @@ class KG:
     Indices, pooled features, degrees and the fingerprint are computed when
     they are first asked for, and kept. Change a graph by making another one,
     not under the eyes of its view.
-
-    Args:
-        data: The graph, see :func:`~dsom_pyg.graph.make_data`.
-
-    Letters used in shapes: T triples, E entities, R relations.
     """
 
     def __init__(self, data: HeteroData) -> None:
         self.data = data
-        self.num_entities = num_entities(data)
-        self.num_relations = num_relations(data)
-        self.modalities = modalities(data)
+        self.num_entities = graph.num_entities(data)
+        self.num_relations = graph.num_relations(data)
+        self.modalities = graph.modalities(data)
         self._indices: dict[frozenset[str], QueryIndex] = {}
         self._origin: KG | None = None
 
     @classmethod
-    def of(cls, graph: 'HeteroData | KG') -> 'KG':
+    def of(cls, data: 'HeteroData | KG') -> 'KG':
         r"""The view of a graph, or the view that was given."""
-        return graph if isinstance(graph, KG) else cls(graph)
+        return data if isinstance(data, KG) else cls(data)
 
     def __repr__(self) -> str:
         return (
@@ -59,7 +40,7 @@ class KG:
 
     def triples(self, split: str) -> Triples:
         r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
-        return get_split(self.data, split)
+        return graph.get_split(self.data, split)
 
     def index(self, *splits: str) -> QueryIndex:
         r"""The tails of every query of some splits, reciprocals included.
@@ -70,11 +51,11 @@ class KG:
         """
         names = frozenset(splits)
         if names not in self._indices:
-            if names == frozenset(SPLITS):
-                found = known_triples(self.data)
+            if names == frozenset(graph.SPLITS):
+                found = graph.known_triples(self.data)
             else:
-                found = concat(*(self.triples(name) for name in splits))
-            both = add_reciprocals(found, self.num_relations)
+                found = graph.concat(*(self.triples(name) for name in splits))
+            both = graph.add_reciprocals(found, self.num_relations)
             self._indices[names] = QueryIndex(both)
         return self._indices[names]
 
@@ -85,9 +66,8 @@ class KG:
         """
         if self._origin is not None:
             return self._origin.features
-        return {
-            name: pool_features(self.data, name) for name in self.modalities
-        }
+        names = self.modalities
+        return {name: graph.pool_features(self.data, name) for name in names}
 
     @cached_property
     def degree(self) -> Tensor:
@@ -98,19 +78,16 @@ class KG:
     @cached_property
     def relation_categories(self) -> Tensor:
         r"""Category of each relation in train, ``[R]``."""
-        return relation_categories(self.index('train'), self.num_relations)
+        index = self.index('train')
+        return metrics.relation_categories(index, self.num_relations)
 
     @cached_property
     def fingerprint(self) -> str:
         r"""See :func:`~dsom_pyg.graph.fingerprint`."""
-        return fingerprint(self.data)
+        return graph.fingerprint(self.data)
 
     def with_train(self, train: Triples) -> 'KG':
-        r"""The same graph with other training triples; features are shared,
-        not pooled again.
-        """
-        data = copy.copy(self.data)
-        set_split(data, 'train', train)
-        view = KG(data)
+        r"""The same graph, and features, with other training triples."""
+        view = KG(graph.with_split(self.data, 'train', train))
         view._origin = self
         return view

@@ -13,39 +13,22 @@ from torch import Tensor
 
 from dsom_pyg.losses import paper_advantage
 from dsom_pyg.stages import Teachers, fit_folds
-from dsom_pyg.teachers import (
-    Combiner,
-    CompactState,
-    Mean,
-    Policy,
-    RankReward,
-    Reward,
-    State,
-    TeacherEnsemble,
-    Weighted,
+from dsom_pyg.teachers import Combiner, Mean, Policy, TeacherEnsemble, Weighted
+from dsom_pyg.teachers.policy import (
+    DECISIONS,
+    ESTIMATORS,
     paper_policy,
     subsets,
 )
-from dsom_pyg.teachers.policy import DECISIONS, ESTIMATORS
-from dsom_pyg.teachers.rewards import Advantage
-from dsom_pyg.training import (
-    Fold,
-    KFolds,
-    Loop,
-    OneFold,
-    PolicyTask,
-    Run,
-    drawn_with,
-    held_graph,
-)
+from dsom_pyg.teachers.rewards import Advantage, RankReward, Reward
+from dsom_pyg.teachers.states import CompactState, State
+from dsom_pyg.training import Fold, KFolds, Loop, OneFold, PolicyTask, Run
+from dsom_pyg.training.folds import held_graph
+from dsom_pyg.training.loop import check_epochs
+from dsom_pyg.training.run import drawn_with
 
 
 # Found out now, not after the teachers were trained.
-def _check_epochs(epochs: int) -> None:
-    if epochs < 1:
-        raise ValueError(f'epochs must be positive, got {epochs}')
-
-
 def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {known}, got '{value}'")
@@ -57,29 +40,16 @@ class PolicyChoice(Protocol):
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
-        r"""The combiner of trained teachers. If it still learns, it learns
-        in the distillation.
-
-        Args:
-            run: The run.
-            teachers: How the teachers were trained.
-            ensemble: The trained teachers.
+        r"""The combiner of an ensemble that was trained as :obj:`teachers`
+        says. If it still learns, it learns in the distillation.
         """
 
 
 @dataclass(kw_only=True, frozen=True)
 class AsInPaper:
     r"""The paper's policy (Eq. 5-10): it picks a subset of teachers, and
-    learns along with the student, from training triples. See
-    :func:`~dsom_pyg.teachers.paper_policy`.
-
-    Args:
-        mlp_channels: Width of the hidden layer. (default: :obj:`1024`)
-        estimator: ``'sampled'`` or ``'exact'``. (default: ``'sampled'``)
-        mask_missing: Never pick a teacher whose modality the head lacks.
-            (default: :obj:`False`)
-        advantage: See :class:`~dsom_pyg.teachers.CrossEntropyReward`.
-        lr: Learning rate of Adam. (default: :obj:`1e-3`)
+    learns along with the student, from training triples. The options are
+    those of :func:`~dsom_pyg.teachers.paper_policy`.
     """
 
     mlp_channels: int = 1024
@@ -95,23 +65,13 @@ class AsInPaper:
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         with drawn_with(run.seed + 2):
-            return paper_policy(
-                ensemble,
-                self.mlp_channels,
-                self.estimator,
-                self.mask_missing,
-                self.advantage,
-                self.lr,
-            )
+            return paper_policy(ensemble, **vars(self))
 
 
 @dataclass(kw_only=True, frozen=True)
 class MeanOfTeachers:
-    r"""The plain mean of all teachers; nothing is learned.
-
-    Args:
-        mask_missing: Leave out teachers whose modality the head lacks.
-            (default: :obj:`False`)
+    r"""The plain mean of all teachers, or of those whose modality the head
+    has (:obj:`mask_missing`); nothing is learned.
     """
 
     mask_missing: bool = False
@@ -128,58 +88,40 @@ class Learner(Protocol):
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
-        r"""A combiner fitted to what the folds held out.
-
-        Args:
-            run: The run.
-            loop: Batches and optimiser settings; the learner sets its own
-                epochs.
-            folds: Who held out what.
-            mask_missing: Leave out teachers whose modality the head lacks.
+        r"""A combiner fitted to what the folds held out, by a loop but for
+        its epochs, which are the learner's own.
         """
 
 
 @dataclass(kw_only=True, frozen=True)
 class FixedWeights:
-    r"""One weight a teacher, see :class:`~dsom_pyg.teachers.Weighted`.
-
-    Args:
-        epochs: Passes over the held-out queries. (default: :obj:`10`)
-        lr: Learning rate. (default: :obj:`0.05`)
+    r"""One weight a teacher, see :class:`~dsom_pyg.teachers.Weighted`, from
+    some passes (:obj:`epochs`) over the held-out queries.
     """
 
     epochs: int = 10
     lr: float = 0.05
 
     def __post_init__(self) -> None:
-        _check_epochs(self.epochs)
+        check_epochs(self.epochs)
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
         count = len(folds[0].ensemble)
         weights = Weighted(count, mask_missing=mask_missing, lr=self.lr)
-        return _learned('weights', weights, run, loop, folds, self.epochs)
+        return _learned(weights, run, loop, folds, self.epochs)
 
 
 @dataclass(kw_only=True, frozen=True)
-class ByRelation:
+class ByRelation(FixedWeights):
     r"""A weight for each teacher and relation, see
-    :class:`~dsom_pyg.teachers.Weighted`.
-
-    Args:
-        epochs: Passes over the held-out queries. (default: :obj:`15`)
-        lr: Learning rate. (default: :obj:`0.05`)
-        shrinkage: How strongly weights of relations with few triples are
-            drawn to those of all. (default: :obj:`10.0`)
+    :class:`~dsom_pyg.teachers.Weighted`. Those of relations with few triples
+    are drawn (:obj:`shrinkage`) to those of all.
     """
 
     epochs: int = 15
-    lr: float = 0.05
     shrinkage: float = 10.0
-
-    def __post_init__(self) -> None:
-        _check_epochs(self.epochs)
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
@@ -193,33 +135,25 @@ class ByRelation:
             mask_missing,
             self.lr,
         )
-        return _learned('weights', weights, run, loop, folds, self.epochs)
+        return _learned(weights, run, loop, folds, self.epochs)
 
 
 @dataclass(kw_only=True, frozen=True)
 class RewardedPolicy:
     r"""A policy over subsets of weighted teachers, rewarded by the rank of
-    the target; see :class:`~dsom_pyg.teachers.Policy`.
+    the target. The options that are not listed are those of
+    :class:`~dsom_pyg.teachers.Policy`.
 
     Args:
         base: Fits the weights that subsets are taken of; :obj:`None` for
-            none. (default: :class:`ByRelation()`)
+            none.
         state: Makes what the policy looks at.
-            (default: :class:`~dsom_pyg.teachers.CompactState`)
         actions: From M to the actions.
-            (default: :func:`~dsom_pyg.teachers.subsets`)
         reward: What it is rewarded for.
             (default: :class:`~dsom_pyg.teachers.RankReward`)
-        decision: ``'mean'`` or ``'best'``. (default: ``'mean'``)
-        estimator: ``'exact'`` or ``'sampled'``. (default: ``'exact'``)
-        prior: How far all teachers together lead at the start, in nats.
-            (default: :obj:`2.0`)
         kl: How strongly the policy is held where it starts, in points of
-            reciprocal rank. (default: :obj:`3.0`)
-        mlp_channels: Width of the hidden layer. (default: :obj:`64`)
-        dropout: Of the hidden layer. (default: :obj:`0.2`)
-        epochs: Passes over the held-out queries. (default: :obj:`16`)
-        lr: Learning rate of Adam. (default: :obj:`2e-3`)
+            reciprocal rank.
+        epochs: Passes over the held-out queries.
     """
 
     base: Learner | None = ByRelation()
@@ -236,7 +170,7 @@ class RewardedPolicy:
     lr: float = 2e-3
 
     def __post_init__(self) -> None:
-        _check_epochs(self.epochs)
+        check_epochs(self.epochs)
         _check_known('decision', self.decision, DECISIONS)
         _check_known('estimator', self.estimator, ESTIMATORS)
 
@@ -262,7 +196,7 @@ class RewardedPolicy:
                 self.dropout,
                 self.lr,
             )
-        return _learned('policy', policy, run, loop, folds, self.epochs)
+        return _learned(policy, run, loop, folds, self.epochs)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -271,11 +205,9 @@ class HeldOut:
     them never saw.
 
     Args:
-        learner: What learns. (default: :class:`RewardedPolicy()`)
+        learner: What learns.
         evidence: Which part of train is held out, or parts.
-            (default: :class:`~dsom_pyg.training.OneFold()`)
         mask_missing: Leave out teachers whose modality the head lacks.
-            (default: :obj:`True`)
     """
 
     learner: Learner = field(default_factory=RewardedPolicy)
@@ -290,22 +222,14 @@ class HeldOut:
 
 
 def _learned(
-    stage: str,
-    combiner: Combiner,
-    run: Run,
-    loop: Loop,
-    folds: Sequence[Fold],
-    epochs: int,
+    policy: Combiner, run: Run, loop: Loop, folds: Sequence[Fold], epochs: int
 ) -> Combiner:
     # Held-out triples are few: at a constant rate, without evaluation, in
-    # batches of 250 at most.
-    loop = replace(
-        loop,
-        epochs=epochs,
-        eval_every=0,
-        cooldown=0.0,
-        batch_size=min(loop.batch_size, 250),
-    )
+    # small batches.
+    size = min(loop.batch_size, 250)
+    loop = replace(loop, epochs=epochs, batch_size=size)
+    loop = replace(loop, eval_every=0, cooldown=0.0)
+    stage = 'policy' if isinstance(policy, Policy) else 'weights'
     held = held_graph(run.graph, folds)
-    run.fit(stage, PolicyTask(folds, combiner), loop, held)
-    return combiner.requires_grad_(False).eval()
+    run.fit(stage, PolicyTask(folds, policy), loop, held)
+    return policy.requires_grad_(False).eval()

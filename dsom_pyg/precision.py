@@ -11,23 +11,20 @@ PRECISIONS = ('fp32', 'bf16')
 def default_precision(device: torch.device) -> str:
     r"""The precision of matrix products that is expected to be the faster.
 
-    CUDA GPUs since Ampere have bfloat16 units; so have CPUs with AMX. Those
-    with AVX512-BF16 alone depend on the maker: Intel's do as many bfloat16
-    as float32 operations a cycle, and with the conversions products took 1.7
-    times as long where this was tried (a Xeon). Without any such instruction
+    It depends on what the processor is, not on a trial, so that a run that is
+    repeated or goes on is the same run. CUDA GPUs since Ampere and CPUs with
+    AMX have bfloat16 units. With AVX512-BF16 alone it depends on the maker:
+    products took 1.7 times as long on an Intel Xeon. Without any of these
     bfloat16 is emulated, several times slower.
-
-    Decided by what the processor is, not by a trial, so that a run that is
-    repeated or goes on is the same run.
     """
     if device.type == 'cuda':
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return 'bf16' if native else 'fp32'
-    if _has('_is_amx_tile_supported'):
-        return 'bf16'
-    if _has('_is_avx512_bf16_supported') and not _is_intel():
-        return 'bf16'
-    return 'fp32'
+    # Private in torch; where they are gone, `bool` says no.
+    has_amx = getattr(torch.cpu, '_is_amx_tile_supported', bool)
+    has_avx512 = getattr(torch.cpu, '_is_avx512_bf16_supported', bool)
+    native = has_amx() or (has_avx512() and not _is_intel())
+    return 'bf16' if native else 'fp32'
 
 
 def resolve_precision(
@@ -41,36 +38,20 @@ def resolve_precision(
     return precision or default_precision(torch.device(device))
 
 
-def _has(probe: str) -> bool:
-    # Private in torch, hence the defensive look-up.
-    supported = getattr(torch.cpu, probe, None)
-    return supported is not None and bool(supported())
-
-
 def _is_intel(info: Path = Path('/proc/cpuinfo')) -> bool:
     return info.exists() and 'GenuineIntel' in info.read_text()
 
 
 def matmul(a: Tensor, b: Tensor, precision: str = 'fp32') -> Tensor:
-    r"""The product :obj:`a @ b` in the given precision, as float32.
+    r"""The product :obj:`a @ b`, in the type of the operands.
 
-    Args:
-        a: Left factor.
-        b: Right factor.
-        precision: ``'fp32'``, or ``'bf16'``: operands are rounded to
-            bfloat16, sums are kept in float32, and the result is rounded
-            to bfloat16 once (8 significant bits) before it is returned in
-            the operands' type.
+    With ``'bf16'`` operands are rounded to bfloat16, sums are kept in
+    float32, and the result is rounded to bfloat16 once (8 significant bits).
 
     Shapes:
-        - **a:** :math:`(n, k)`
-        - **b:** :math:`(k, m)`
-        - **output:** :math:`(n, m)`
+        - **a:** :math:`(n, k)`, **b:** :math:`(k, m)`,
+          **output:** :math:`(n, m)`
     """
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"precision must be one of {PRECISIONS}, got '{precision}'"
-        )
-    if precision == 'bf16':
+    if resolve_precision(precision, a.device) == 'bf16':
         return (a.bfloat16() @ b.bfloat16()).to(a.dtype)
     return a @ b

@@ -1,6 +1,7 @@
 """Complete recipes: functions that return one.
 
-Vary a recipe by its arguments, or by :func:`dataclasses.replace`.
+Vary a recipe by its arguments, or by :func:`dataclasses.replace`. In each,
+``channels`` is D, and further options are those of :class:`~dsom_pyg.Recipe`.
 """
 
 from dataclasses import replace
@@ -10,12 +11,7 @@ from typing import Any
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.models import ComplEx
 from dsom_pyg.policies import AsInPaper, HeldOut
-from dsom_pyg.stages import (
-    Student,
-    Teachers,
-    Unlabeled,
-    WarmStart,
-)
+from dsom_pyg.stages import Student, Teachers, Unlabeled, WarmStart
 from dsom_pyg.training import Adagrad, Distill, KFolds, Loop
 
 
@@ -27,11 +23,6 @@ def held_out(channels: int = 256, **options: Any) -> Recipe:
     structure and features at once; a policy that is rewarded on held-out
     triples; distillation on plausible queries without a known answer; Adam
     at a rate that falls to 0.
-
-    Args:
-        channels: D of teachers and student. (default: :obj:`256`)
-        **options: Of :class:`~dsom_pyg.Recipe`, such as :obj:`seed` and
-            :obj:`device`.
     """
     return Recipe(
         teachers=Teachers(channels=channels),
@@ -44,10 +35,6 @@ def held_out(channels: int = 256, **options: Any) -> Recipe:
 def paper(channels: int = 256, **options: Any) -> Recipe:
     r"""DSoM as in the paper: one teacher a modality, the policy of Eq. 5-10,
     Adagrad at a constant rate, distillation on training queries.
-
-    Args:
-        channels: D of teachers and student. (default: :obj:`256`)
-        **options: Of :class:`~dsom_pyg.Recipe`.
     """
     plain = partial(ComplEx, n3=0.01)
     return Recipe(
@@ -82,10 +69,10 @@ def committee(
     training. The student costs the same when it answers.
 
     Args:
-        size: Teachers of each kind. (default: :obj:`6`)
-        channels: D of the student. (default: :obj:`640`)
-        teacher_channels: D of each teacher. (default: :obj:`640`)
-        n3: N3 of teachers with a free table. (default: :obj:`0.03`)
+        size: Teachers of each kind.
+        channels: D of the student.
+        teacher_channels: D of each teacher.
+        n3: N3 of teachers with a free table.
         **options: Of :class:`~dsom_pyg.Recipe`.
     """
     return Recipe(
@@ -113,21 +100,18 @@ def small(
     teacher.
 
     Args:
-        channels: D of teachers and student. (default: :obj:`64`)
-        epochs: Passes over train, at most. (default: :obj:`25`)
-        folds: Parts of train that the policy learns from. (default: :obj:`4`)
+        channels: D of teachers and student.
+        epochs: Passes over train, at most.
+        folds: Parts of train that the policy learns from.
         eval_every: Epochs between two looks at the validation split, which
             choose the epoch that is kept; 0 for a graph without one.
-            (default: :obj:`5`)
         **options: Of :class:`~dsom_pyg.Recipe`.
     """
     loop = Loop(epochs=epochs, batch_size=100, eval_every=eval_every)
     gentle = replace(loop, optimizer=Adagrad(initial_accumulator=2e-6))
     return Recipe(
         teachers=Teachers(
-            channels=channels,
-            structure=partial(ComplEx, n3=0.15),
-            loop=loop,
+            channels=channels, structure=partial(ComplEx, n3=0.15), loop=loop
         ),
         policy=HeldOut(evidence=KFolds(folds)),
         student=Student(

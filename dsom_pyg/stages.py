@@ -8,36 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dsom_pyg.kg import KG
-from dsom_pyg.models import (
-    Bilinear,
-    ComplEx,
-    EntityEmbedding,
-    JointEmbedding,
-    Model,
-)
+from dsom_pyg.models import Bilinear, ComplEx, Model
+from dsom_pyg.models.entity import EntityEmbedding, JointEmbedding
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
-from dsom_pyg.training import (
-    Adam,
-    Distill,
-    DistillTask,
-    Fold,
-    KFolds,
-    Loop,
-    ModelTask,
-    OneFold,
-    Run,
-    TeachersTask,
-    drawn_with,
-)
+from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
+from dsom_pyg.training.objectives import DistillTask, ModelTask, TeachersTask
+from dsom_pyg.training.run import drawn_with
 
 # From trials on the validation splits of DB15K and MKG-W.
 DECAYING_ADAM = Loop(batch_size=250, optimizer=Adam(lr=0.02), cooldown=1.0)
 # A free table of entities overfits sooner than projected features do.
-STRUCTURE: ModelFactory = partial(ComplEx, n3=0.05)
-FEATURE: ModelFactory = partial(ComplEx, n3=0.01)
-STUDENT: ModelFactory = partial(ComplEx, n3=0.01)
+STRONG: ModelFactory = partial(ComplEx, n3=0.05)
+MILD: ModelFactory = partial(ComplEx, n3=0.01)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -45,23 +29,23 @@ class Teachers:
     r"""One teacher over the structure, and one for each modality.
 
     Args:
-        channels: D. (default: :obj:`256`)
+        channels: D.
         structure: Makes a teacher that has a free entity table, structure and
             joint. (default: ComplEx with N3 0.05)
         feature: Makes each of the others. (default: ComplEx with N3 0.01)
         joint: Add a teacher over structure and all features at once, which
-            the paper does not have. (default: :obj:`True`)
+            the paper does not have.
         committee: How many teachers of each kind are trained apart; what is
             distilled is the mean of their logits. Each costs as much as the
             first, and so do its folds; the steps of the distillation grow
-            wider as well. Their seeds lie 1000 apart. (default: :obj:`1`)
+            wider as well.
         loop: How they are trained. (default: 12 epochs, batches of 250
             queries, Adam at a rate of 0.02 that falls to 0)
     """
 
     channels: int = 256
-    structure: ModelFactory = STRUCTURE
-    feature: ModelFactory = FEATURE
+    structure: ModelFactory = STRONG
+    feature: ModelFactory = MILD
     joint: bool = True
     committee: int = 1
     loop: Loop = DECAYING_ADAM
@@ -75,15 +59,11 @@ class Teachers:
 
     def build(self, graph: KG, seed: int) -> TeacherEnsemble:
         r"""Untrained teachers, one of each kind."""
+        sizes = graph.num_entities, graph.num_relations, self.channels
+        joint = self.joint and bool(graph.features)
         with drawn_with(seed):
             return TeacherEnsemble.from_features(
-                graph.features,
-                graph.num_entities,
-                graph.num_relations,
-                self.channels,
-                self.structure,
-                self.feature,
-                joint=self.joint and bool(graph.features),
+                graph.features, *sizes, self.structure, self.feature, joint
             )
 
 
@@ -94,9 +74,8 @@ class Unlabeled:
     :func:`~dsom_pyg.query_index.unlabeled_queries`.
 
     Args:
-        queries: How many to draw. (default: :obj:`250000`)
+        queries: How many to draw.
         share: How many come into a batch, as a share of its other queries.
-            (default: :obj:`1.0`)
     """
 
     queries: int = 250_000
@@ -123,9 +102,7 @@ class FreshTable:
     r"""The student begins as a fresh table of entities."""
 
     def check(self, graph: KG) -> None:
-        r"""Raise :class:`ValueError` if the graph lacks what is needed: now,
-        not after the teachers were trained.
-        """
+        r"""Raise :class:`ValueError` if the graph lacks what is needed."""
 
     def begin(
         self,
@@ -151,9 +128,8 @@ class WarmStart(FreshTable):
     its rows, structure-only.
 
     If the teachers have no joint one of the student's size, such a model is
-    trained first, like one more teacher: by their loop. Adagrad is ruinous
-    for what is trained already, unless its sums begin at about 2e-6, see
-    :class:`~dsom_pyg.training.Adagrad`.
+    trained first, by their loop. With :class:`~dsom_pyg.training.Adagrad`,
+    set its ``initial_accumulator``.
 
     Raises:
         ValueError: The graph has no features, or the student is no bilinear
@@ -175,12 +151,12 @@ class WarmStart(FreshTable):
         ensemble: TeacherEnsemble,
     ) -> Model:
         self.check(run.graph)
-        features = run.graph.features
+        graph = run.graph
 
         def joint(make: ModelFactory) -> Model:
             with drawn_with(run.seed + 1):
-                blank = JointEmbedding(features, student.channels)
-                return make(blank, run.graph.num_relations)
+                blank = JointEmbedding(graph.features, student.channels)
+                return make(blank, graph.num_relations)
 
         begun = joint(student.model)
         if not isinstance(begun, Bilinear):
@@ -189,8 +165,7 @@ class WarmStart(FreshTable):
                 'entity rows, so no table can take their place; use '
                 'FreshTable()'
             )
-        names = ensemble.modalities
-        source = ensemble['joint'] if 'joint' in names else None
+        source = ensemble['joint'] if 'joint' in ensemble.modalities else None
         if not (
             isinstance(source, Bilinear)
             and type(source) is type(begun)
@@ -212,19 +187,18 @@ class Student:
     r"""The model that answers at test time, and how it learns.
 
     Args:
-        channels: D. (default: :obj:`256`)
-        model: Makes the student from an entity module.
-            (default: ComplEx with N3 0.01)
+        channels: D.
+        model: Makes the student from an entity module. (default: ComplEx with
+            N3 0.01)
         start: How it begins: :class:`FreshTable()` or :class:`WarmStart()`.
-        loop: How it is trained. (default: 12 epochs like those of the
-            teachers)
-        distill: Its objective. (default: tau 2, gamma 4)
+        loop: How it is trained. (default: like the teachers)
+        distill: Its objective.
         unlabeled: Further queries to learn from; :obj:`None` for none, as in
-            the paper. (default: :class:`Unlabeled()`)
+            the paper.
     """
 
     channels: int = 256
-    model: ModelFactory = STUDENT
+    model: ModelFactory = MILD
     start: FreshTable = field(default_factory=FreshTable)
     loop: Loop = DECAYING_ADAM
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
@@ -254,11 +228,6 @@ def fit_folds(
     They are trained as long as those of all of train were, if these belong to
     the same run; the last epoch is kept. All members of a committee leave out
     the same parts.
-
-    Args:
-        run: The run.
-        teachers: What to train.
-        evidence: Which parts.
     """
     parts = evidence.parts(run.graph, run.seed + 1)
     ensembles: list[list[TeacherEnsemble]] = [[] for _ in parts]
@@ -268,9 +237,8 @@ def fit_folds(
         epochs = teachers.loop.epochs if whole is None else whole.best_epoch
         loop = replace(teachers.loop, epochs=epochs, eval_every=0)
         for number, (rest, _) in enumerate(parts):
-            stage = f'fold-{number + 1}-of-{len(parts)}'
-            if at > 0:
-                stage = f'member-{at + 1}/{stage}'
+            folder = '' if at == 0 else f'member-{at + 1}/'
+            stage = f'{folder}fold-{number + 1}-of-{len(parts)}'
             ensemble = teachers.build(run.graph, member.seed)
             member.fit(stage, TeachersTask(ensemble), loop, rest)
             ensembles[number].append(ensemble)
@@ -287,9 +255,7 @@ def _stage(at: int) -> str:
 def start_student(
     run: Run, student: Student, teachers: Teachers, ensemble: TeacherEnsemble
 ) -> Model:
-    r"""The student before distillation, see :class:`FreshTable` and
-    :class:`WarmStart`.
-    """
+    r"""The student before distillation, see :class:`WarmStart`."""
     return student.start.begin(run, student, teachers, ensemble)
 
 
@@ -300,31 +266,19 @@ def distil(
     ensemble: TeacherEnsemble,
     combiner: Combiner,
 ) -> Model:
-    r"""Teach a student what its teachers say (Eq. 4, 11-12, Algorithm 1).
+    r"""Teach a model (see :func:`start_student`) what its teachers say, as a
+    combiner weighs them (Eq. 4, 11-12, Algorithm 1); returns what answers at
+    test time.
 
-    Args:
-        run: The run.
-        student: How it learns.
-        model: The student, see :func:`start_student`.
-        ensemble: Its trained teachers.
-        combiner: How they are weighed. One that learns does so along with the
-            student; another one is asked once about every query.
-
-    Returns:
-        What answers at test time.
+    A combiner that learns does so along with the student; another one is
+    asked once about every query.
     """
-    pool, share = None, 1.0
-    if student.unlabeled is not None:
-        pool = student.unlabeled.draw(run)
-        share = student.unlabeled.share
+    extra = student.unlabeled
+    pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
     if not combiner.learns:
-        combiner = Lookup.of(
-            combiner.to(run.device),
-            ensemble.to(run.device),
-            run.graph.index('train').to(run.device),
-            pool,
-            precision=run.resolved_precision(),
-        )
+        seen = run.graph.index('train').to(run.device)
+        asked = combiner.to(run.device), ensemble.to(run.device), seen, pool
+        combiner = Lookup.of(*asked, precision=run.resolved_precision())
     task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
     run.fit('student', task, student.loop)
     return student.start.finish(model)

@@ -9,6 +9,16 @@ from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 BATCHES = ('queries', 'triples')
 
 
+def check_batches(batch_size: int, batch_by: str) -> None:
+    r"""Raise :class:`ValueError` for what no batches can be made of."""
+    if batch_by not in BATCHES:
+        raise ValueError(
+            f"batch_by must be one of {BATCHES}, got '{batch_by}'"
+        )
+    if batch_size < 1:
+        raise ValueError(f'batch_size must be positive, got {batch_size}')
+
+
 class QueryLoader:
     r"""Shuffled batches of an epoch.
 
@@ -18,8 +28,7 @@ class QueryLoader:
             smaller.
         batch_by: ``'queries'``: distinct queries, each with all its tails;
             the objective of an epoch is the same as with triples for half
-            to a quarter of the work. ``'triples'``: every query carries one
-            tail. (default: ``'queries'``)
+            to a quarter of the work. ``'triples'``: each with one tail.
         seed: Of the shuffling; every iteration goes on from the last one.
     """
 
@@ -30,42 +39,27 @@ class QueryLoader:
         batch_by: str = 'queries',
         seed: int = 0,
     ) -> None:
-        if batch_by not in BATCHES:
-            raise ValueError(
-                f"batch_by must be one of {BATCHES}, got '{batch_by}'"
-            )
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be positive, got {batch_size}')
+        check_batches(batch_size, batch_by)
         if len(index) == 0:
             raise ValueError('there are no training triples')
         self.index, self.batch_size = index, batch_size
-        self.batch_by = batch_by
+        self.by_query = batch_by == 'queries'
         # On the host: the same order on every device.
         self.generator = torch.Generator().manual_seed(seed)
-        self.row_of_pair = index.rows(
-            torch.arange(len(index), device=index.head.device)
-        ).row
-
-    @property
-    def _size(self) -> int:
-        by_query = self.batch_by == 'queries'
-        return len(self.index) if by_query else self.index.tail.numel()
+        every = torch.arange(len(index), device=index.head.device)
+        self.row_of_pair = index.rows(every).row
+        self.size = len(index) if self.by_query else index.tail.numel()
 
     def __len__(self) -> int:
-        return -(-self._size // self.batch_size)
+        return -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[QueryBatch]:
         index = self.index
-        order = torch.randperm(self._size, generator=self.generator)
+        order = torch.randperm(self.size, generator=self.generator)
         for chosen in order.to(index.head.device).split(self.batch_size):
-            if self.batch_by == 'queries':
-                neighbors = index.rows(chosen)
-                targets, position = neighbors, chosen
-            else:
-                position = self.row_of_pair[chosen]
+            at = chosen if self.by_query else self.row_of_pair[chosen]
+            targets = neighbors = index.rows(at)
+            if not self.by_query:
                 row = torch.arange(chosen.numel(), device=chosen.device)
                 targets = Pairs(row, index.tail[chosen])
-                neighbors = index.rows(position)
-            yield QueryBatch(
-                index.head[position], index.rel[position], targets, neighbors
-            )
+            yield QueryBatch(index.head[at], index.rel[at], targets, neighbors)

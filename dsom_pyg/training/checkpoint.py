@@ -8,12 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 import dsom_pyg
-from dsom_pyg.files import (
-    DamagedFile,
-    load_tensors,
-    read_header,
-    save_tensors,
-)
+from dsom_pyg.files import DamagedFile, load_tensors, read_header, save_tensors
 
 FORMAT = 'dsom_pyg-1'
 
@@ -23,16 +18,10 @@ def save_checkpoint(
     modules: Mapping[str, nn.Module],
     meta: Mapping[str, Any] | None = None,
 ) -> None:
-    r"""Write the parameters of modules and what they belong to.
-
-    The file appears at its path only when whole; an earlier one stays until
-    then.
-
-    Args:
-        path: Where to, ``*.safetensors``.
-        modules: By name.
-        meta: Anything JSON can hold: configuration, data fingerprint,
-            ``entity_names``, ``relation_names``.
+    r"""Write the parameters of named modules to ``*.safetensors``, with meta
+    data: anything JSON can hold, such as a configuration, the fingerprint of
+    the graph, ``entity_names`` and ``relation_names``. An earlier file stays
+    until this one is whole.
     """
     tensors = {
         f'{name}/{key}': value
@@ -52,11 +41,11 @@ def load_checkpoint(
     modules: Mapping[str, nn.Module],
     expect: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    r"""Read parameters back into modules.
+    r"""Read parameters back into modules of the same names and shapes.
 
     Args:
         path: Of the checkpoint.
-        modules: By the names they were saved under, of the same shapes.
+        modules: By name; some of those that were saved may be left out.
         expect: Entries the meta data must have, such as the fingerprint of
             the graph at hand.
 
@@ -69,13 +58,11 @@ def load_checkpoint(
             has been loaded then.
     """
     meta = read_meta(path)
-    expect = expect or {}
-    differing = [key for key in expect if meta.get(key) != expect[key]]
-    if differing:
+    expected = {k: v for k, v in (expect or {}).items() if meta.get(k) != v}
+    if expected:
         raise ValueError(
-            f'{path} does not fit: {", ".join(differing)} differ; expected '
-            f'{[expect[key] for key in differing]}, it has '
-            f'{[meta.get(key) for key in differing]}'
+            f'{path} does not fit: {", ".join(expected)} differ; expected '
+            f'{[*expected.values()]}, it has {[meta.get(k) for k in expected]}'
         )
     states: dict[str, dict[str, Tensor]] = {name: {} for name in modules}
     for key, value in load_tensors(path)[0].items():
@@ -100,9 +87,8 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     try:
         header = read_header(path)
     except DamagedFile as error:
-        raise ValueError(
-            f'{path} is not a whole checkpoint: {error}'
-        ) from error
+        message = f'{path} is not a whole checkpoint: {error}'
+        raise ValueError(message) from error
     if header.get('format') != FORMAT:
         raise ValueError(
             f'{path} is not a checkpoint of this library: its format is '

@@ -42,9 +42,9 @@ def fit(
         checkpoint: A file that is written after every epoch. If it is there
             already, training goes on from it, and a run that had ended is
             not repeated. On a CPU the outcome is bit for bit that of an
-            uninterrupted run. (default: :obj:`None`)
-        seed: Of batches and of sampled actions. (default: :obj:`0`)
-        device: Where to train. (default: ``'cpu'``)
+            uninterrupted run.
+        seed: Of batches and of sampled actions.
+        device: Where to train.
         precision: ``'bf16'`` or ``'fp32'`` matrix products.
             (default: the faster one on this device)
         progress: Show a progress bar. (default: only on a terminal)
@@ -67,7 +67,6 @@ def fit(
     index = graph.index('train').to(device)
     loader = QueryLoader(index, loop.batch_size, loop.batch_by, seed)
     state = TrainState(task.trained, task.optimizers(loop), loader.generator)
-    lrs = [g['lr'] for o in state.optimizers for g in o.param_groups]
     config = {
         'task': task.name,
         **task.settings(),
@@ -83,7 +82,7 @@ def fit(
     devices = [cuda.index or 0] if cuda.type == 'cuda' else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        if file is not None:
+        if file:
             file.load(state)
         done = loop.epochs if state.stopped else len(state.history)
         bar = tqdm(
@@ -92,15 +91,13 @@ def fit(
             disable=None if progress is None else not progress,
         )
         for epoch in bar:
-            record = _train_epoch(
-                task, loader, state, lrs, loop, precision, epoch
-            )
+            record = _train_epoch(task, loader, state, loop, precision, epoch)
             last = epoch == loop.epochs
             if loop.eval_every and (epoch % loop.eval_every == 0 or last):
                 record['val_mrr'] = _validate(task, graph, device)
                 state.compare(epoch, record['val_mrr'], loop.patience)
             state.history.append(record)
-            if file is not None:
+            if file:
                 file.save(state)
             bar.set_postfix({k: f'{v:.4g}' for k, v in record.items()})
             if state.stopped:
@@ -119,7 +116,6 @@ def _train_epoch(
     task: Task,
     loader: QueryLoader,
     state: TrainState,
-    lrs: list[float],
     loop: Loop,
     precision: str,
     epoch: int,
@@ -133,35 +129,27 @@ def _train_epoch(
         # interrupted goes on as it would have gone.
         done = (epoch - 1) * len(loader) + at
         factor = loop.lr_factor(done / (loop.epochs * len(loader)))
-        groups = [g for o in state.optimizers for g in o.param_groups]
-        for group, lr in zip(groups, lrs, strict=True):
-            group['lr'] = lr * factor
+        for group in (g for o in state.optimizers for g in o.param_groups):
+            full = group.setdefault('initial_lr', group['lr'])
+            group['lr'] = full * factor
         terms = task.update(batch, precision, state.optimizers)
         # Summed where they are: reading them would wait for the device.
         for name, value in terms.items():
-            value = value.detach()
-            sums[name] = sums[name] + value if name in sums else value
+            sums[name] = sums.get(name, 0.0) + value.detach()
     means = {name: float(value) / len(loader) for name, value in sums.items()}
-    record = {'epoch': float(epoch), **means}
-    record['seconds'] = time.perf_counter() - start
+    seconds = time.perf_counter() - start
     for name, mean in means.items():
         if not torch.isfinite(torch.tensor(mean)):
             raise FloatingPointError(
                 f"{task.name}: '{name}' is {mean} in epoch {epoch}; "
                 'lower the learning rate or check the features'
             )
-    return record
+    return {'epoch': float(epoch), **means, 'seconds': seconds}
 
 
 def _validate(task: Task, graph: KG, device: str) -> float:
     for module in task.trained:
         module.eval()
     # The filter leaves test out: it takes no part in any choice.
-    result = evaluate(
-        task.scorer(),
-        graph,
-        split='val',
-        filter_splits=('train', 'val'),
-        device=device,
-    )
-    return result.mrr()
+    splits = ('train', 'val')
+    return evaluate(task.scorer(), graph, 'val', splits, device=device).mrr()

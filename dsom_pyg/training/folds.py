@@ -6,18 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsom_pyg.graph import Triples, concat, get_split, hold_out, k_folds
 from dsom_pyg.kg import KG
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
-from dsom_pyg.teachers import (
-    Answers,
-    Combiner,
-    Context,
-    Policy,
-    TeacherEnsemble,
-)
+from dsom_pyg.teachers import Combiner, Policy, TeacherEnsemble
+from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.training.task import Task, adam, describe
 
@@ -26,11 +21,8 @@ Parts = list[tuple[KG, Triples]]
 
 @dataclass(frozen=True)
 class OneFold:
-    r"""A single part of train is held out. Its teachers see nearly all of
-    train and so are close to the full ones.
-
-    Args:
-        ratio: Share of the training triples. (default: :obj:`0.05`)
+    r"""A single part of train, this share of its triples, is held out. Its
+    teachers see nearly all of train and so are close to the full ones.
     """
 
     ratio: float = 0.05
@@ -49,11 +41,8 @@ class OneFold:
 
 @dataclass(frozen=True)
 class KFolds:
-    r"""Every training triple is held out in one of k parts, for graphs that
-    have few of them, at the cost of a training of all teachers for each part.
-
-    Args:
-        k: 2 or more. (default: :obj:`4`)
+    r"""Every training triple is held out in one of k parts, 2 or more, for
+    graphs that have few triples. Each part costs a training of all teachers.
     """
 
     k: int = 4
@@ -74,12 +63,8 @@ class KFolds:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    r"""Teachers, the graph they were trained on, and what they never saw.
-
-    Args:
-        ensemble: The teachers.
-        graph: Its training split is theirs.
-        held: Other true triples.
+    r"""Teachers, the graph they were trained on (its training split), and
+    true triples that they never saw.
     """
 
     ensemble: TeacherEnsemble
@@ -104,22 +89,18 @@ class Fold:
 
 
 def held_graph(graph: KG, folds: Sequence[Fold]) -> KG:
-    r"""A graph whose training split is what the folds held out: what a
-    :class:`PolicyTask` of these folds is fitted on.
+    r"""A graph to fit a :class:`PolicyTask` on: its training split is what
+    the folds held out.
     """
     return graph.with_train(concat(*(fold.held for fold in folds)))
 
 
 class PolicyTask(Task):
-    r"""Train a combiner alone, without a student.
+    r"""Train a combiner alone, without a student: its reward must need none.
 
     What teachers say on their own training triples is memory. So every triple
     of :func:`held_graph` is judged by the teachers of the fold that held it
     out, among the entities that are no known answers.
-
-    Args:
-        folds: Who held out what.
-        combiner: What to train. Its reward must not need a student.
 
     Raises:
         ValueError: The combiner has nothing to train, or reads what means
@@ -130,25 +111,20 @@ class PolicyTask(Task):
     def __init__(self, folds: Sequence[Fold], combiner: Combiner) -> None:
         if not combiner.learns:
             raise ValueError(f'{type(combiner).__name__} has nothing to train')
-        if isinstance(combiner, Policy) and not (
-            combiner.state.same_for_all_folds
-        ):
+        state = combiner.state if isinstance(combiner, Policy) else None
+        if state is not None and not state.same_for_all_folds:
             raise ValueError(
-                f'{type(combiner.state).__name__} means something else for '
-                'other teachers than those of a fold; use LogitState or '
-                'CompactState'
+                f'{type(state).__name__} means something else for other '
+                'teachers than those of a fold; use LogitState or CompactState'
             )
-        # What the combiner builds on tells runs apart as well.
-        inner = [
-            child
-            for child in combiner.children()
-            if not any(p.requires_grad for p in child.parameters())
-        ]
-        super().__init__(
-            'policy', [combiner], [*(f.ensemble for f in folds), *inner]
-        )
+        frozen: list[nn.Module] = [fold.ensemble for fold in folds]
+        for child in combiner.children():
+            # What the combiner builds on tells runs apart as well.
+            if not any(p.requires_grad for p in child.parameters()):
+                frozen.append(child)
+        super().__init__('policy', [combiner], frozen)
         self.folds, self.combiner = folds, combiner
-        self._indices: list[tuple[QueryIndex, QueryIndex, QueryIndex]] = []
+        self._indices: list[list[QueryIndex]] = []
 
     def settings(self) -> dict[str, Any]:
         return {'combiner': describe(self.combiner)}
@@ -160,20 +136,14 @@ class PolicyTask(Task):
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         if not self._indices:
             device = batch.head.device
-            self._indices = [
-                (
-                    fold.held_index.to(device),
-                    fold.seen_index.to(device),
-                    fold.known_index.to(device),
-                )
-                for fold in self.folds
-            ]
+            for fold in self.folds:
+                three = fold.held_index, fold.seen_index, fold.known_index
+                self._indices.append([index.to(device) for index in three])
         parts = []
-        for fold, (held, seen, known) in zip(
-            self.folds, self._indices, strict=True
-        ):
+        for fold, indices in zip(self.folds, self._indices, strict=True):
+            held, seen, known = indices
             theirs = held.lookup(batch.head, batch.rel)
-            targets = shared(theirs, batch.targets)
+            targets = _shared(theirs, batch.targets, fold.graph.num_entities)
             rows, position = targets.row.unique(return_inverse=True)
             if rows.numel() == 0:
                 continue
@@ -183,10 +153,8 @@ class PolicyTask(Task):
                 known=known.lookup(head, rel),
                 degree=seen.degree(head),
             )
-            decision = self.combiner(
-                Answers(fold.ensemble, head, rel, precision, context),
-                Pairs(position, targets.tail),
-            )
+            answers = Answers(fold.ensemble, head, rel, precision, context)
+            decision = self.combiner(answers, Pairs(position, targets.tail))
             assert decision.loss is not None
             terms = {'loss': decision.loss, **decision.metrics}
             parts.append((position.numel(), terms))
@@ -196,20 +164,15 @@ class PolicyTask(Task):
                 'held_graph(graph, folds)'
             )
         count = sum(size for size, _ in parts)
-        return {
-            name: torch.stack(
-                [size / count * terms[name] for size, terms in parts]
-            ).sum()
-            for name in parts[0][1]
-        }
+        out = {}
+        for name in parts[0][1]:
+            shares = [size / count * terms[name] for size, terms in parts]
+            out[name] = torch.stack(shares).sum()
+        return out
 
 
-def shared(some: Pairs, others: Pairs) -> Pairs:
-    r"""The pairs of :obj:`some` that :obj:`others` has as well."""
-    if some.row.numel() == 0 or others.row.numel() == 0:
-        return Pairs(some.row[:0], some.tail[:0])
-    width = int(torch.maximum(some.tail.max(), others.tail.max())) + 1
-    both = torch.isin(
-        some.row * width + some.tail, others.row * width + others.tail
-    )
+def _shared(some: Pairs, others: Pairs, num_entities: int) -> Pairs:
+    # The pairs of `some` that `others` has as well.
+    mine, theirs = (p.row * num_entities + p.tail for p in (some, others))
+    both = torch.isin(mine, theirs)
     return Pairs(some.row[both], some.tail[both])

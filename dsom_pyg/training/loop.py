@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
-from dsom_pyg.training.batches import BATCHES
+from dsom_pyg.training.batches import check_batches
 
 
 @dataclass(frozen=True)
@@ -15,19 +16,17 @@ class Adagrad:
     r"""Adagrad, the paper's optimiser.
 
     Args:
-        lr: Learning rate. (default: :obj:`0.1`)
+        lr: Learning rate.
         initial_accumulator: What the sums of squared gradients start with.
             From 0 the first step moves every coordinate by the full learning
             rate. That destroys a trained model; 2e-6 (the typical sum after
-            12 epochs on DB15K) avoids it. (default: :obj:`0.0`)
+            12 epochs on DB15K) avoids it.
     """
 
     lr: float = 0.1
     initial_accumulator: float = 0.0
 
-    def __call__(
-        self, params: Iterable[nn.Parameter]
-    ) -> torch.optim.Optimizer:
+    def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         r"""The optimiser of these parameters; on a CPU in its fused form,
         which walks through a table once in a step, not once an operation.
         """
@@ -43,17 +42,11 @@ class Adagrad:
 
 @dataclass(frozen=True)
 class Adam:
-    r"""Adam.
-
-    Args:
-        lr: Learning rate. (default: :obj:`0.02`)
-    """
+    r"""Adam, by its learning rate."""
 
     lr: float = 0.02
 
-    def __call__(
-        self, params: Iterable[nn.Parameter]
-    ) -> torch.optim.Optimizer:
+    def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         r"""The optimiser of these parameters, fused where there is such."""
         params = list(params)
         fused = {p.device.type for p in params} in ({'cpu'}, {'cuda'})
@@ -64,26 +57,29 @@ class Adam:
         )
 
 
+def check_epochs(epochs: int) -> None:
+    r"""Raise :class:`ValueError` unless there is an epoch at least."""
+    if epochs < 1:
+        raise ValueError(f'epochs must be positive, got {epochs}')
+
+
 @dataclass(kw_only=True, frozen=True)
 class Loop:
     r"""How long to train, in which batches, by which optimiser.
 
     Args:
-        epochs: Passes over the training queries. (default: :obj:`12`)
-        batch_size: Queries (or triples) in a batch. (default: :obj:`500`)
+        epochs: Passes over the training queries.
+        batch_size: Queries (or triples) in a batch.
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
         optimizer: Of models, teachers and students. Combiners have an Adam of
-            their own. (default: :class:`Adagrad()`)
+            their own.
         cooldown: In which share of the steps, the last ones, the learning
             rates of all optimisers fall linearly to 0; 1: in all of them.
-            (default: :obj:`0.0`, constant rates)
         eval_every: Epochs between two evaluations on the validation split
             (the last epoch is evaluated too); the best state by filtered
             MRR there is kept. 0: no evaluation, the last epoch is kept.
-            (default: :obj:`0`)
         patience: Evaluations without improvement before stopping early.
-            (default: :obj:`3`)
     """
 
     epochs: int = 12
@@ -95,29 +91,18 @@ class Loop:
     patience: int = 3
 
     def __post_init__(self) -> None:
-        for name in ('epochs', 'batch_size'):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f'{name} must be positive, got {getattr(self, name)}'
-                )
-        if self.batch_by not in BATCHES:
-            raise ValueError(
-                f"batch_by must be one of {BATCHES}, got '{self.batch_by}'"
-            )
+        check_epochs(self.epochs)
+        check_batches(self.batch_size, self.batch_by)
         if not 0.0 <= self.cooldown <= 1.0:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
         if not callable(self.optimizer):
             raise TypeError(
-                f'optimizer must be Adagrad(...) or Adam(...), got '
+                'optimizer must be Adagrad(...) or Adam(...), got '
                 f'{self.optimizer!r}'
             )
 
     def lr_factor(self, done: float) -> float:
-        r"""What learning rates are multiplied with.
-
-        Args:
-            done: Share of the steps that lie behind, in 0..1.
-        """
+        r"""The factor of learning rates after a share of the steps."""
         left = 1.0 - done
         return 1.0 if left >= self.cooldown else left / self.cooldown
 

@@ -11,25 +11,14 @@ from dsom_pyg.losses import neighbor_decoupled_kd
 from dsom_pyg.models import Model
 from dsom_pyg.models.base import total
 from dsom_pyg.query_index import Queries, QueryBatch
-from dsom_pyg.teachers import (
-    Answers,
-    Combiner,
-    Context,
-    EnsembleScorer,
-    Mean,
-    TeacherEnsemble,
-)
+from dsom_pyg.teachers import Combiner, EnsembleScorer, Mean, TeacherEnsemble
+from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.training.task import Task, adam, describe
 
 
 class ModelTask(Task):
-    r"""Train one model by its own loss: a teacher, or plain ComplEx-N3.
-
-    Args:
-        model: The model.
-        name: Shown in progress bars and results.
-    """
+    r"""Train one model by its own loss: a teacher, or plain ComplEx-N3."""
 
     def __init__(self, model: Model, name: str = 'model') -> None:
         super().__init__(name, [model])
@@ -51,9 +40,6 @@ class TeachersTask(Task):
 
     As nothing is shared, this equals training one by one with the same
     batches; early stopping looks at the mean of their logits.
-
-    Args:
-        ensemble: The teachers.
     """
 
     def __init__(self, ensemble: TeacherEnsemble) -> None:
@@ -69,8 +55,8 @@ class TeachersTask(Task):
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         terms = {
-            modality: total(self.ensemble[modality].loss(batch, precision))
-            for modality in self.ensemble.modalities
+            name: total(self.ensemble[name].loss(batch, precision))
+            for name in self.ensemble.modalities
         }
         return {'loss': torch.stack(list(terms.values())).sum(), **terms}
 
@@ -80,15 +66,14 @@ class Distill:
     r"""The objective of distillation, Eq. 4 and 11-12.
 
     Args:
-        gamma: Weight of distillation. (default: :obj:`2.0`)
-        tau: Temperature. (default: :obj:`4.0`)
-        alpha: Weight of the neighbor part. (default: :obj:`1.0`)
-        beta: Weight of the non-neighbor part. (default: :obj:`1.0`)
+        gamma: Weight of distillation.
+        tau: Temperature.
+        alpha, beta: Weights of the neighbor and of the non-neighbor part.
         form: ``'mean'`` or ``'sum'`` over neighbors, see
             :func:`~dsom_pyg.losses.decoupled_parts`.
-        scale_tau: Multiply by :math:`\tau^2`, as Hinton et al. do; the
-            paper does not say. (default: :obj:`True`; without it the student
-            loses two points of validation MRR on Countries)
+        scale_tau: Multiply by :math:`\tau^2`, as Hinton et al. do; the paper
+            does not say. Without it the student loses two points of
+            validation MRR on Countries.
     """
 
     gamma: float = 2.0
@@ -112,22 +97,18 @@ class DistillTask(Task):
     (Eq. 4, Algorithm 1).
 
     Args:
-        student: What is trained: a fresh structure-only model, or one that
-            has learned something already; see
-            :attr:`~dsom_pyg.training.Adagrad.initial_accumulator` then.
+        student: A fresh structure-only model, or one that has learned
+            already; see :class:`~dsom_pyg.training.Adagrad` then.
         ensemble: Trained teachers; they stay as they are.
         combiner: How they are weighed; trained along if it has parameters
             that require gradients.
         distill: The objective. (default: :class:`Distill()`)
         unlabeled: Queries without a known answer, as
-            :func:`~dsom_pyg.query_index.unlabeled_queries` finds them. What
-            the teachers say there is all that a student can learn about
-            them; the paper distils on training queries alone.
-            (default: none)
+            :func:`~dsom_pyg.query_index.unlabeled_queries` finds them; the
+            paper has none.
         unlabeled_share: How many of these come into a batch, as a share of
             its other queries, in [0, 1]. Their distillation (they have no
             neighbors: it is plain) weighs as much as that of the others.
-            (default: :obj:`1.0`)
     """
 
     def __init__(
@@ -183,25 +164,16 @@ class DistillTask(Task):
         # one that has learned before says what it decided.
         if self._bases is None:
             self._bases = self.ensemble.bases(precision)
+        seen = Context(seen=batch.neighbors)
         answers = Answers(
-            self.ensemble,
-            batch.head,
-            batch.rel,
-            precision,
-            Context(seen=batch.neighbors),
-            self._bases,
+            self.ensemble, batch.head, batch.rel, precision, seen, self._bases
         )
         decision = self.combiner(answers, batch.targets, logits.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
         # training triple alike.
+        combined = answers.combined(decision.weights)
         ndkd = neighbor_decoupled_kd(
-            answers.combined(decision.weights),
-            logits,
-            batch.neighbors,
-            d.tau,
-            d.alpha,
-            d.beta,
-            d.form,
+            combined, logits, batch.neighbors, d.tau, d.alpha, d.beta, d.form
         )
         count = batch.targets.count(len(batch))
         soft = (ndkd * count).sum() / count.sum()
@@ -225,9 +197,6 @@ class DistillTask(Task):
         wanted = round(self.unlabeled_share * len(batch))
         size = (min(wanted, len(pool.head)),)
         at = torch.randint(len(pool.head), size).to(pool.head.device)
-        head, rel = pool.head[at], pool.rel[at]
-        return replace(
-            batch,
-            head=torch.cat([batch.head, head.to(batch.head)]),
-            rel=torch.cat([batch.rel, rel.to(batch.rel)]),
-        )
+        head = torch.cat([batch.head, pool.head[at].to(batch.head)])
+        rel = torch.cat([batch.rel, pool.rel[at].to(batch.rel)])
+        return replace(batch, head=head, rel=rel)

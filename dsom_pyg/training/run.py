@@ -13,10 +13,6 @@ from dsom_pyg.training.fit import fit
 from dsom_pyg.training.loop import FitResult, Loop
 from dsom_pyg.training.task import Task
 
-# Seeds of a committee lie this far apart, so that runs whose seeds are near
-# each other have no member in common.
-MEMBER_SEED = 1000
-
 
 @dataclass(kw_only=True)
 class Run:
@@ -25,11 +21,9 @@ class Run:
     Args:
         graph: The graph.
         folder: Where each stage writes a file after each epoch, and goes on
-            from it. (default: :obj:`None`, nothing is written)
+            from it; :obj:`None` for nowhere.
         seed: Of all draws; stages add small numbers to it.
-        device: Where to train.
-        precision: Of matrix products. (default: the faster one there)
-        progress: Show progress bars. (default: only on a terminal)
+        device, precision, progress: See :func:`~dsom_pyg.training.fit`.
         results: What happened, stage by stage.
     """
 
@@ -44,14 +38,9 @@ class Run:
     def fit(
         self, stage: str, task: Task, loop: Loop, graph: KG | None = None
     ) -> FitResult:
-        r"""Train a task as a stage of this run; an earlier file of the stage
-        is gone on from.
-
-        Args:
-            stage: Names its file and its result.
-            task: What to train.
-            loop: How.
-            graph: Whose training split to learn from. (default: the run's)
+        r"""Train a task as a stage of this run, on the run's graph unless
+        another is given. The stage names the file to go on from, and the
+        result.
         """
         path = self.folder and self.folder / f'{stage}.safetensors'
         self.results[stage] = fit(
@@ -67,10 +56,9 @@ class Run:
         return self.results[stage]
 
     def member(self, at: int) -> 'Run':
-        r"""The run of a member of a committee: with a seed of its own, the
-        first with that of the whole.
-        """
-        return replace(self, seed=self.seed + at * MEMBER_SEED)
+        r"""The run of a committee's member; the first keeps the seed."""
+        # So far apart that runs of near seeds have no member in common.
+        return replace(self, seed=self.seed + 1000 * at)
 
     def resolved_precision(self) -> str:
         r"""The precision that will be used."""
@@ -79,8 +67,8 @@ class Run:
 
 @contextmanager
 def drawn_with(seed: int) -> Iterator[None]:
-    r"""Draw parameters with a seed. They are drawn on the CPU, and the
-    caller's own stream goes on as if nothing had happened.
+    r"""Draw parameters with a seed, on the CPU. The caller's own stream goes
+    on as if nothing had happened.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,25 @@ from dsom_pyg.kg import KG
 from dsom_pyg.training.task import Task
 
 FORMAT = 'dsom_pyg-run-2'
+PROGRESS = ('history', 'best', 'best_mrr', 'best_epoch', 'failed', 'stopped')
 
 
+@dataclass
 class TrainState:
-    r"""All that must survive for training to go on.
-
-    Args:
-        modules: What is trained.
-        optimizers: Of these.
-        generator: Of the order of batches.
+    r"""All that must survive for training to go on: the modules that are
+    trained, their optimisers, the generator of the order of batches, and how
+    far training has come.
     """
 
-    def __init__(
-        self,
-        modules: Sequence[nn.Module],
-        optimizers: Sequence[torch.optim.Optimizer],
-        generator: torch.Generator,
-    ) -> None:
-        self.modules, self.optimizers = modules, optimizers
-        self.generator = generator
-        self.history: list[dict[str, float]] = []
-        self.best: list[dict[str, Tensor]] = []
-        self.best_mrr, self.best_epoch, self.failed = -1.0, 0, 0
-        self.stopped = False
+    modules: Sequence[nn.Module]
+    optimizers: Sequence[torch.optim.Optimizer]
+    generator: torch.Generator
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: list[dict[str, Tensor]] = field(default_factory=list)
+    best_mrr: float = -1.0
+    best_epoch: int = 0
+    failed: int = 0
+    stopped: bool = False
 
     def compare(self, epoch: int, mrr: float, patience: int) -> None:
         r"""Keep this state if it is the best so far; stop after
@@ -48,9 +45,9 @@ class TrainState:
                 {k: v.detach().clone() for k, v in m.state_dict().items()}
                 for m in self.modules
             ]
-            return
-        self.failed += 1
-        self.stopped = self.failed >= patience
+        else:
+            self.failed += 1
+            self.stopped = self.failed >= patience
 
     def restore_best(self) -> bool:
         r"""Put the best state back; whether there is one."""
@@ -62,12 +59,7 @@ class TrainState:
         r"""Nested dictionaries and lists of tensors, numbers and strings."""
         cuda = torch.cuda.is_available()
         return {
-            'history': self.history,
-            'best': self.best,
-            'best_mrr': self.best_mrr,
-            'best_epoch': self.best_epoch,
-            'failed': self.failed,
-            'stopped': self.stopped,
+            **{name: getattr(self, name) for name in PROGRESS},
             'modules': [m.state_dict() for m in self.modules],
             'optimizers': [o.state_dict()['state'] for o in self.optimizers],
             'batches': self.generator.get_state(),
@@ -77,20 +69,12 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         r"""Go back to where the state was taken."""
-        for name in (
-            'history',
-            'best',
-            'best_mrr',
-            'best_epoch',
-            'failed',
-            'stopped',
-        ):
+        for name in PROGRESS:
             setattr(self, name, state[name])
         for module, saved in zip(self.modules, state['modules'], strict=True):
             module.load_state_dict(saved)
-        for optimizer, saved in zip(
-            self.optimizers, state['optimizers'], strict=True
-        ):
+        moments = state['optimizers']
+        for optimizer, saved in zip(self.optimizers, moments, strict=True):
             groups = optimizer.state_dict()['param_groups']
             optimizer.load_state_dict({'state': saved, 'param_groups': groups})
         self.generator.set_state(state['batches'])
@@ -103,23 +87,29 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
     r"""What a run must be to go on from a file: its settings, the graph, and
     what is frozen in it. Where it runs does not matter.
     """
+    frozen = [
+        named
+        for module in task.frozen
+        for named in (*module.named_parameters(), *module.named_buffers())
+    ]
+    # The buffers that no file holds, such as the features of a teacher.
+    fixed = [
+        (f'{at}.{name}'.replace('.', '/'), value)
+        for at, module in enumerate(task.trained)
+        for name, value in module.named_buffers()
+        if name not in module.state_dict()
+    ]
     return {
         **config,
         'graph': graph.fingerprint,
-        'frozen modules': digest(task.frozen),
-        'fixed features': digest(_fixed(task.trained)),
+        'frozen modules': digest(frozen),
+        'fixed features': digest(fixed),
     }
 
 
 class RunFile:
-    r"""A file that a run is written to and goes on from.
-
-    On a CPU a run that goes on ends bit for bit like one that was never
-    interrupted.
-
-    Args:
-        path: ``*.safetensors``.
-        identity: See :func:`identity`.
+    r"""A file, ``*.safetensors``, that a run is written to and goes on from,
+    if it has the same :func:`identity`.
     """
 
     def __init__(self, path: str | Path, identity: dict[str, Any]) -> None:
@@ -130,11 +120,10 @@ class RunFile:
     def save(self, state: TrainState) -> None:
         r"""Write the run; an earlier file stays until this one is whole."""
         tensors: dict[str, Tensor] = {}
-        tree = _flatten(state.state_dict(), '', tensors)
         header = {
             'format': FORMAT,
             'identity': json.dumps(self.identity),
-            'tree': json.dumps(tree),
+            'tree': json.dumps(_flatten(state.state_dict(), '', tensors)),
         }
         save_tensors(self.path, tensors, header)
 
@@ -150,17 +139,20 @@ class RunFile:
             return
         try:
             tensors, header = load_tensors(self.path)
+            found = header.get('format')
+            if found != FORMAT:
+                raise DamagedFile(
+                    f'its format is {found!r}, expected {FORMAT!r}'
+                )
         except DamagedFile as error:
-            raise self._refused(str(error)) from error
-        if header.get('format') != FORMAT:
-            raise self._refused(
-                f'its format is {header.get("format")!r}, expected {FORMAT!r}'
-            )
+            raise ValueError(
+                f'cannot go on from {self.path} ({error}); delete it to start '
+                'anew'
+            ) from error
         saved = json.loads(header['identity'])
-        keys = sorted({*saved, *self.identity})
         lines = [
             f'{key}: {saved.get(key)} there, {self.identity.get(key)} here'
-            for key in keys
+            for key in sorted({*saved, *self.identity})
             if saved.get(key) != self.identity.get(key)
         ]
         if lines:
@@ -170,36 +162,15 @@ class RunFile:
             )
         state.load_state_dict(_unflatten(json.loads(header['tree']), tensors))
 
-    def _refused(self, why: str) -> ValueError:
-        return ValueError(
-            f'cannot go on from {self.path} ({why}); delete it to start anew'
-        )
 
-
-def digest(modules: Iterable[nn.Module]) -> str:
-    r"""SHA-256 over all parameters and buffers."""
+def digest(named: Iterable[tuple[str, Tensor]]) -> str:
+    r"""SHA-256 over tensors and their names."""
     out = hashlib.sha256()
-    for module in modules:
-        for name, value in (
-            *module.named_parameters(),
-            *module.named_buffers(),
-        ):
-            out.update(f'{name} {list(value.shape)}'.encode())
-            flat = value.detach().cpu().contiguous().flatten()
-            out.update(flat.view(torch.uint8).numpy().tobytes())
+    for name, value in named:
+        out.update(f'{name} {list(value.shape)}'.encode())
+        flat = value.detach().cpu().contiguous().flatten()
+        out.update(flat.view(torch.uint8).numpy().tobytes())
     return out.hexdigest()
-
-
-def _fixed(modules: Iterable[nn.Module]) -> list[nn.Module]:
-    # The buffers that no file holds, such as the features of a teacher.
-    holder = nn.Module()
-    for at, module in enumerate(modules):
-        stored = module.state_dict().keys()
-        for name, value in module.named_buffers():
-            if name not in stored:
-                name = f'{at}.{name}'.replace('.', '/')
-                holder.register_buffer(name, value)
-    return [holder]
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -207,20 +178,13 @@ def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[name] = value
         return {'tensor': name}
+    if not isinstance(value, dict | list):
+        return {'value': value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    pairs = [[k, _flatten(v, f'{name}/{k}', tensors)] for k, v in items]
     if isinstance(value, dict):
-        pairs = [
-            [key, _flatten(each, f'{name}/{key}', tensors)]
-            for key, each in value.items()
-        ]
         return {'dict': pairs}
-    if isinstance(value, list | tuple):
-        return {
-            'list': [
-                _flatten(each, f'{name}/{at}', tensors)
-                for at, each in enumerate(value)
-            ]
-        }
-    return {'value': value}
+    return {'list': [each for _, each in pairs]}
 
 
 def _unflatten(tree: dict[str, Any], tensors: dict[str, Tensor]) -> Any:

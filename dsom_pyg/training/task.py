@@ -19,8 +19,8 @@ class Task:
 
     Args:
         name: Shown in progress bars and results.
-        trained: Modules that are trained.
-        frozen: Modules that take part but stay as they are.
+        trained: What is trained.
+        frozen: What takes part but stays as it is.
     """
 
     def __init__(
@@ -48,9 +48,7 @@ class Task:
         return [loop.optimizer(params)]
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        r"""Losses and metrics of a batch; the entry ``'loss'`` is
-        minimised.
-        """
+        r"""Losses and metrics of a batch; ``'loss'`` is minimised."""
         raise NotImplementedError
 
     def update(
@@ -59,11 +57,8 @@ class Task:
         precision: str,
         optimizers: Sequence[torch.optim.Optimizer],
     ) -> dict[str, Tensor]:
-        r"""Learn from a batch: one backward pass, one step of all
-        optimisers.
-
-        Returns:
-            Losses and metrics, for the history.
+        r"""Learn from a batch, by one backward pass and one step of all
+        optimisers; returns losses and metrics for the history.
         """
         terms = self.step(batch, precision)
         for optimizer in optimizers:
@@ -81,23 +76,19 @@ def adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
 
 
 def describe(module: nn.Module) -> str:
-    r"""A module's class and plain attributes, for the record.
-
-    Parameters do not count, functions by their name.
+    r"""A module's class and plain attributes, for the record. Parameters do
+    not count, functions by their name.
     """
     words = []
     for key, value in sorted(vars(module).items()):
         if key.startswith('_') or key == 'training':
             continue
-        if callable(value) and hasattr(value, '__qualname__'):
-            value = value.__qualname__
+        value = getattr(value, '__qualname__', value)
         if isinstance(value, bool | int | float | str):
             words.append(f'{key}={value}')
         elif type(value).__module__.startswith('dsom_pyg'):
             words.append(f'{key}={value!r}')
-    inner = [
-        describe(child)
-        for child in module.children()
-        if type(child).__module__.startswith('dsom_pyg')
-    ]
-    return f'{type(module).__name__}({", ".join(words + inner)})'
+    for child in module.children():
+        if type(child).__module__.startswith('dsom_pyg'):
+            words.append(describe(child))
+    return f'{type(module).__name__}({", ".join(words)})'
