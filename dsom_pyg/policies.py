@@ -226,8 +226,7 @@ def _learned(
 ) -> Combiner:
     # Held-out triples are few: at a constant rate, without evaluation, in
     # small batches.
-    size = min(loop.batch_size, 250)
-    loop = replace(loop, epochs=epochs, batch_size=size)
+    loop = replace(loop, epochs=epochs, batch_size=min(loop.batch_size, 250))
     loop = replace(loop, eval_every=0, cooldown=0.0)
     stage = 'policy' if isinstance(policy, Policy) else 'weights'
     held = held_graph(run.graph, folds)
