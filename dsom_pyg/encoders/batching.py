@@ -37,17 +37,10 @@ def encode_texts(
     batch_size: int,
     progress: bool = False,
 ) -> Tensor:
-    r"""Features of texts.
+    r"""Features of texts, which :obj:`encode` computes on any device.
 
     Texts of like length share a batch, so that little padding is computed;
     the longest come first, so that memory runs out at once or never.
-
-    Args:
-        items: The texts.
-        encode: Maps some texts to features, on any device.
-        out_channels: d.
-        batch_size: Texts at a time.
-        progress: Show a progress bar. (default: :obj:`False`)
 
     Shapes:
         - **output:** :math:`(n, d)`, float32, on the CPU
@@ -74,19 +67,10 @@ def encode_images(
     device: torch.device,
     progress: bool = False,
 ) -> Tensor:
-    r"""Features of image files.
+    r"""Features of image files: :obj:`prepare` opens one, in any thread, and
+    :obj:`encode` maps a stack of what it returns, on the device, to features.
 
-    Only a batch or two of them are held in memory, at the size that the
-    model needs.
-
-    Args:
-        items: The files.
-        prepare: Maps a file to what the model needs, in any thread.
-        encode: Maps a stack of these, on :obj:`device`, to features.
-        out_channels: d.
-        batch_size: Images at a time.
-        device: Where the model is.
-        progress: Show a progress bar. (default: :obj:`False`)
+    Only a batch or two of them are held in memory.
 
     Shapes:
         - **output:** :math:`(n, d)`, float32, on the CPU
@@ -96,14 +80,10 @@ def encode_images(
     # While a GPU computes, the next batch is opened. On a CPU the model keeps
     # all cores busy itself, and every further thread would bring a team of
     # its own along, which waits for the others.
-    batches = (
-        in_turn(paths, prepare, batch_size)
-        if device.type == 'cpu'
-        else in_threads(paths, prepare, batch_size)
-    )
+    prepared = in_turn if device.type == 'cpu' else in_threads
     start = 0
     with tqdm(total=len(paths), unit='image', disable=not progress) as bar:
-        for batch in batches:
+        for batch in prepared(paths, prepare, batch_size):
             features = encode(batch.to(device))
             out[start : start + len(batch)] = features.float().cpu()
             start += len(batch)
@@ -114,13 +94,7 @@ def encode_images(
 def in_turn(
     paths: Sequence[Path], prepare: Callable[[Path], Tensor], batch_size: int
 ) -> Iterator[Tensor]:
-    r"""Batches of prepared files, in order.
-
-    Args:
-        paths: The files.
-        prepare: Maps a file to a tensor; all have the same shape.
-        batch_size: Files at a time.
-    """
+    r"""Batches of files that :obj:`prepare` maps to tensors, in order."""
     for start in range(0, len(paths), batch_size):
         part = paths[start : start + batch_size]
         yield torch.stack([prepare(path) for path in part])
@@ -129,9 +103,7 @@ def in_turn(
 def in_threads(
     paths: Sequence[Path], prepare: Callable[[Path], Tensor], batch_size: int
 ) -> Iterator[Tensor]:
-    r"""As :func:`in_turn`, with one batch prepared while the caller is
-    busy with the last.
-    """
+    r"""As :func:`in_turn`, and prepares the next batch meanwhile."""
     waiting: deque[list[Future[Tensor]]] = deque()
 
     def take() -> Tensor:

@@ -6,52 +6,32 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsom_pyg.encoders.batching import (
-    check_batch_size,
-    check_choice,
-    encode_texts,
-)
-from dsom_pyg.encoders.hub import (
-    Pooling,
-    hidden_states,
-    load_pretrained,
-    used_weights,
-)
-from dsom_pyg.encoders.identity import (
-    config_settings,
-    make_name,
-    tokenizer_settings,
-)
+from dsom_pyg.encoders import batching, hub, identity
 
 
 class BERT:
     r"""`BERT <https://arxiv.org/abs/1810.04805>`_ features of texts, frozen.
 
-    The DSoM paper uses this checkpoint. It does not say how it pools the
+    The DSoM paper uses this checkpoint and does not say how it pools the
     tokens; its predecessor `MoSE <https://arxiv.org/abs/2210.08821>`_ takes
     ``'second_to_last'``. Other text encoders (RoBERTa, DistilBERT, MPNet,
     ...) work as well.
 
     Args:
         model: A name on the Hugging Face hub, or a local folder.
-            (default: ``'bert-base-uncased'``)
         pooling: ``'cls'`` is the last hidden state of the [CLS] token;
             ``'mean'`` is the mean of the last hidden states of all tokens of
             the text, including [CLS] and [SEP], excluding padding;
             ``'second_to_last'`` is the same mean in the layer before the
             last. The checkpoint's pooler is never used.
-            (default: ``'cls'``)
-        max_length: The number of tokens after which a text is cut.
-            :obj:`None` stands for as many as the model can take.
-            (default: :obj:`None`)
-        batch_size: Texts at a time. (default: :obj:`64`)
-        device: Where to encode. (default: ``'cpu'``)
-        progress: Show a progress bar. (default: :obj:`False`)
+        max_length: The number of tokens after which a text is cut; by
+            default as many as the model can take.
+        batch_size: Texts at a time.
 
     Raises:
         ImportError: transformers is not installed.
-        OSError: The model is neither a folder nor in the hub's cache, and
-            the hub cannot be reached; or the checkpoint is not whole.
+        OSError: The model can neither be found nor downloaded, or its
+            checkpoint is not whole.
         ValueError: The tokenizer sets no [CLS] token and :obj:`pooling` asks
             for it, or :obj:`max_length` is more than the model can take.
     """
@@ -59,39 +39,39 @@ class BERT:
     def __init__(
         self,
         model: str | Path = 'bert-base-uncased',
-        pooling: Pooling = 'cls',
+        pooling: hub.Pooling = 'cls',
         max_length: int | None = None,
         batch_size: int = 64,
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        check_choice('pooling', pooling, Pooling)
+        batching.check_choice('pooling', pooling, hub.Pooling)
         self.pooling, self.progress = pooling, progress
-        self.batch_size = check_batch_size(batch_size)
-        self.tokenizer, self.model = load_pretrained(model, 'text')
+        self.batch_size = batching.check_batch_size(batch_size)
+        self.tokenizer, self.model = hub.load_pretrained(model, 'text')
         self.tokenizer.padding_side = 'right'  # so that [CLS] comes first
         self.max_length = self._limit(max_length)
-        self._check_cls(model)
-        settings = [
-            tokenizer_settings(self.tokenizer),
-            config_settings(self.model.config),
-            [pooling, self.max_length],
-        ]
-        weights = used_weights(self.model)
-        self.name = make_name('bert', model, pooling, weights, settings)
+        first = self.tokenizer('a')['input_ids'][0]
+        if pooling == 'cls' and first != self.tokenizer.cls_token_id:
+            raise ValueError(
+                f"the tokenizer of '{model}' sets no [CLS] token before a "
+                "text, choose pooling='mean'"
+            )
+        words = identity.tokenizer_settings(self.tokenizer)
+        config = identity.config_settings(self.model.config)
+        settings = [words, config, [pooling, self.max_length]]
+        weights = hub.used_weights(self.model)
+        self.name = identity.make_name(
+            'bert', model, pooling, weights, settings
+        )
         self.device = torch.device(device)
         self.model.to(self.device)
         with torch.no_grad():
             self.out_channels = self._encode(['a']).size(1)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
-        return encode_texts(
-            items,
-            self._encode,
-            self.out_channels,
-            self.batch_size,
-            self.progress,
-        )
+        size, batch, bar = self.out_channels, self.batch_size, self.progress
+        return batching.encode_texts(items, self._encode, size, batch, bar)
 
     def _encode(self, texts: list[str]) -> Tensor:
         words = self.tokenizer(
@@ -102,7 +82,7 @@ class BERT:
             return_attention_mask=True,
             return_tensors='pt',
         ).to(self.device)
-        hidden = hidden_states(self.model, self.pooling, **words)
+        hidden = hub.hidden_states(self.model, self.pooling, **words)
         if self.pooling == 'cls':
             return hidden[:, 0]
         real = words['attention_mask'][..., None].to(hidden.dtype)
@@ -125,11 +105,3 @@ class BERT:
                 f'max_length must be between 1 and {limit}, got {max_length}'
             )
         return max_length
-
-    def _check_cls(self, model: str | Path) -> None:
-        first = self.tokenizer('a')['input_ids'][0]
-        if self.pooling == 'cls' and first != self.tokenizer.cls_token_id:
-            raise ValueError(
-                f"the tokenizer of '{model}' sets no [CLS] token before a "
-                "text, choose pooling='mean'"
-            )

@@ -23,9 +23,9 @@ class TfidfText:
     in twos and threes take the place of words.
 
     Args:
-        out_channels: d. (default: :obj:`128`)
-        min_count: Texts in which a word must occur. (default: :obj:`2`)
-        seed: Of the randomised SVD. (default: :obj:`0`)
+        out_channels: d.
+        min_count: Texts in which a word must occur.
+        seed: Of the randomised SVD.
     """
 
     corpus_dependent = True
@@ -43,15 +43,14 @@ class TfidfText:
 
         texts = [str(item) for item in items]
         out = torch.zeros(len(texts), self.out_channels)
-        options = {
-            'min_df': min(self.min_count, max(1, len(texts))),
-            'sublinear_tf': True,
-        }
-        words = TfidfVectorizer(ngram_range=(1, 2), **options)
-        characters = TfidfVectorizer(
-            analyzer='char_wb', ngram_range=(2, 3), **options
-        )
-        for vectorizer in (words, characters):
+        count = min(self.min_count, max(1, len(texts)))
+        for unit, sizes in (('word', (1, 2)), ('char_wb', (2, 3))):
+            vectorizer = TfidfVectorizer(
+                analyzer=unit,
+                ngram_range=sizes,
+                min_df=count,
+                sublinear_tf=True,
+            )
             try:
                 matrix = vectorizer.fit_transform(texts)
                 break
@@ -78,10 +77,10 @@ class ImageStatistics:
     count as mid-grey.
 
     Args:
-        size: Side to which images are resized. (default: :obj:`32`)
+        size: Side to which images are resized.
 
     Raises:
-        UnreadableImage: A file is not a readable image.
+        UnreadableImage: On a call, an image cannot be read.
     """
 
     out_channels = 144
@@ -117,14 +116,7 @@ class ImageStatistics:
         dy, dx = np.gradient(grey)
         strength = np.hypot(dx, dy)
         bins = ((np.arctan2(dy, dx) + np.pi) / (2 * np.pi) * 8).astype(int) % 8
-        half = self.size // 2
-        parts = []
-        for rows in (slice(None, half), slice(half, None)):
-            for columns in (slice(None, half), slice(half, None)):
-                at = (rows, columns)
-                parts.append(
-                    np.bincount(
-                        bins[at].ravel(), strength[at].ravel(), minlength=8
-                    )
-                )
-        return np.concatenate(parts)
+        half = np.arange(self.size) // (self.size // 2)
+        cell = 2 * half[:, None] + half
+        at = (8 * cell + bins).ravel()
+        return np.bincount(at, strength.ravel(), minlength=32)

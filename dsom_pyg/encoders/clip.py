@@ -9,18 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dsom_pyg.encoders.batching import (
-    check_batch_size,
-    check_choice,
-    encode_images,
-    encode_texts,
-)
-from dsom_pyg.encoders.hub import load_library, loading
-from dsom_pyg.encoders.identity import (
-    make_name,
-    module_settings,
-    tokenizer_settings,
-)
+from dsom_pyg.encoders import batching, hub, identity
 from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
 
 Tower = Literal['image', 'text']
@@ -36,20 +25,16 @@ class CLIP:
     Args:
         architecture: A model name of open_clip, ``'hf-hub:org/name'``, or a
             folder with an ``open_clip_config.json``. The last two bring
-            their own weights. (default: ``'ViT-B-32'``)
+            their own weights.
         pretrained: A tag of open_clip, or a checkpoint file. It is not used
             if :obj:`architecture` brings its own weights.
-            (default: ``'laion2b_s34b_b79k'``)
-        tower: ``'image'`` or ``'text'``. (default: ``'image'``)
-        normalize: Scale features to unit norm. (default: :obj:`True`)
-        batch_size: Items at a time. (default: :obj:`32`)
-        device: Where to encode. (default: ``'cpu'``)
-        progress: Show a progress bar. (default: :obj:`False`)
+        normalize: Scale features to unit norm.
+        batch_size: Items at a time.
 
     Raises:
         ImportError: open_clip is not installed.
-        OSError: The weights are neither a file nor in the hub's cache, and
-            the hub cannot be reached; or they do not fit.
+        OSError: The weights can neither be found nor downloaded, or they do
+            not fit.
         ValueError: No weights are given, so that they would be random; or
             the configuration asks to run the checkpoint's own code.
         UnreadableImage: On a call, an image cannot be read.
@@ -71,20 +56,21 @@ class CLIP:
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        check_choice('tower', tower, Tower)
+        batching.check_choice('tower', tower, Tower)
         self.tower, self.normalize = tower, normalize
-        self.batch_size = check_batch_size(batch_size)
+        self.batch_size = batching.check_batch_size(batch_size)
         self.progress = progress
         source, weights = _source(architecture, pretrained)
-        open_clip = load_library('open_clip', 'open-clip-torch')
+        open_clip = hub.load_library('open_clip', 'open-clip-torch')
         _refuse_code(source)
         place = 'a model of open_clip with a tag or a checkpoint file'
         given = ', '.join(filter(None, (source, weights)))
-        with loading('CLIP', given, place):
+        with hub.loading('CLIP', given, place):
+            tag = open_clip.get_pretrained_cfg(source, weights or '')
             model, self.preprocess = open_clip.create_model_from_pretrained(
                 source,
                 weights,
-                force_quick_gelu=_quick_gelu(open_clip, source, weights),
+                force_quick_gelu=bool(tag.get('quick_gelu', False)),
                 weights_only=True,
             )
             if tower == 'text':
@@ -97,22 +83,18 @@ class CLIP:
             self.out_channels = self._probe().size(1)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        size, batch, bar = self.out_channels, self.batch_size, self.progress
         if self.tower == 'text':
-            return encode_texts(
-                items,
-                self._encode_texts,
-                self.out_channels,
-                self.batch_size,
-                self.progress,
-            )
-        return encode_images(
+            encode = self._encode_texts
+            return batching.encode_texts(items, encode, size, batch, bar)
+        return batching.encode_images(
             items,
             lambda path: self.preprocess(open_image(path)),
             self._encode_images,
-            self.out_channels,
-            self.batch_size,
+            size,
+            batch,
             self.device,
-            self.progress,
+            bar,
         )
 
     def _encode_images(self, pixels: Tensor) -> Tensor:
@@ -139,9 +121,10 @@ class CLIP:
             if self.tower == 'text'
             else [repr(self.preprocess), IMAGE_VERSION, WHITE]
         )
-        settings = [steps, module_settings(self.model), self.normalize]
+        parts = identity.module_settings(self.model)
+        settings = [steps, parts, self.normalize]
         what = self.tower if self.normalize else f'{self.tower}-raw'
-        return make_name('clip', source, what, weights, settings)
+        return identity.make_name('clip', source, what, weights, settings)
 
 
 def _source(
@@ -170,9 +153,9 @@ def _refuse_code(source: str) -> None:
     if kind == 'local-dir':
         path = Path(place) / name
     elif kind == 'hf-hub':
-        hub = load_library('huggingface_hub', 'dsom_pyg[encoders]')
+        library = hub.load_library('huggingface_hub', 'dsom_pyg[encoders]')
         try:
-            path = Path(hub.hf_hub_download(place.partition('@')[0], name))
+            path = Path(library.hf_hub_download(place.partition('@')[0], name))
         except Exception:  # open_clip will say what is wrong
             return
     else:
@@ -192,27 +175,16 @@ def _asks_for_code(config: Any) -> bool:
     return isinstance(config, list) and any(map(_asks_for_code, config))
 
 
-def _quick_gelu(open_clip: Any, source: str, weights: str | None) -> bool:
-    if weights is None:
-        return False
-    tag = open_clip.get_pretrained_cfg(source, weights)
-    return bool(tag.get('quick_gelu', False))
-
-
 def _tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
     inner = getattr(tokenizer, 'tokenizer', None)
-    words = tokenizer.encoder if inner is None else tokenizer_settings(inner)
+    keys = (
+        *('context_length', 'clean_fn', 'reduction_fn'),
+        *('strip_sep_token', 'tokenizer_mode'),
+    )
     return {
         'class': type(tokenizer).__name__,
-        'words': words,
-        **{
-            key: getattr(tokenizer, key, None)
-            for key in (
-                'context_length',
-                'clean_fn',
-                'reduction_fn',
-                'strip_sep_token',
-                'tokenizer_mode',
-            )
-        },
+        'words': tokenizer.encoder
+        if inner is None
+        else identity.tokenizer_settings(inner),
+        **{key: getattr(tokenizer, key, None) for key in keys},
     }

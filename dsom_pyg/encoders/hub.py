@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 Pooling = Literal['cls', 'mean', 'second_to_last']
 
-_PROCESSORS = {'text': 'AutoTokenizer', 'image': 'AutoImageProcessor'}
 # No pooling here reads these parts, so a checkpoint may lack them.
 _UNUSED = ('pooler', 'mask_token')
 
@@ -22,13 +21,9 @@ _UNUSED = ('pooler', 'mask_token')
 def load_library(name: str, install: str) -> Any:
     r"""Import a library when it is first needed.
 
-    Args:
-        name: The name of the module.
-        install: The argument of ``pip install`` that installs it.
-
     Raises:
-        ImportError: The library is missing; the message says how to install
-            it.
+        ImportError: The library is missing; the message says how
+            ``pip install`` brings it.
     """
     try:
         return importlib.import_module(name)
@@ -41,15 +36,8 @@ def load_library(name: str, install: str) -> Any:
 
 @contextmanager
 def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
-    r"""Name the model in every error that loading it raises.
-
-    Args:
-        what: The kind of encoder.
-        model: The folder or hub name that the user gave.
-        source: What the user can give instead.
-
-    Raises:
-        OSError: Loading failed.
+    r"""Turn every error of a block into an :class:`OSError` that names the
+    model, and the :obj:`source` that the user can give instead.
     """
     try:
         yield
@@ -64,18 +52,6 @@ def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    r"""Hide the report on weights that are not used here."""
-    logging = transformers.utils.logging
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
 def load_pretrained(
     model: str | Path, what: Literal['text', 'image']
 ) -> tuple[Any, Any]:
@@ -88,9 +64,11 @@ def load_pretrained(
             be random.
     """
     transformers = load_library('transformers', 'dsom_pyg[encoders]')
+    auto = 'AutoTokenizer' if what == 'text' else 'AutoImageProcessor'
     with loading(what, model, f'a folder of a {what} model'):
-        auto = getattr(transformers, _PROCESSORS[what])
-        processor = auto.from_pretrained(str(model), trust_remote_code=False)
+        processor = getattr(transformers, auto).from_pretrained(
+            str(model), trust_remote_code=False
+        )
         return processor, _load_network(transformers, model)
 
 
@@ -100,14 +78,17 @@ def _load_network(transformers: Any, model: str | Path) -> nn.Module:
         'dtype': torch.float32,
         'output_loading_info': True,
     }
-    auto = transformers.AutoModel
-    with quiet(transformers):
-        try:
-            network, info = auto.from_pretrained(
-                str(model), add_pooling_layer=False, **options
-            )
-        except TypeError:  # this class has no such argument
-            network, info = auto.from_pretrained(str(model), **options)
+    load = transformers.AutoModel.from_pretrained
+    logging = transformers.utils.logging
+    verbosity = logging.get_verbosity()
+    # Nobody wants a report on weights that are not used here.
+    logging.set_verbosity_error()
+    try:
+        network, info = load(str(model), add_pooling_layer=False, **options)
+    except TypeError:  # this class has no such argument
+        network, info = load(str(model), **options)
+    finally:
+        logging.set_verbosity(verbosity)
     missing = [key for key in info['missing_keys'] if not _is_unused(key)]
     if missing:
         raise OSError(
@@ -119,17 +100,13 @@ def _load_network(transformers: Any, model: str | Path) -> nn.Module:
 
 
 def hidden_states(network: Any, pooling: Pooling, **inputs: Any) -> Tensor:
-    r"""The hidden states that :obj:`pooling` reads, ``[n, tokens, d]``.
-
-    ``'second_to_last'`` reads the layer before the last one; the others read
-    the last one.
+    r"""The hidden states that :obj:`pooling` reads, ``[n, tokens, d]``: of
+    the layer before the last one for ``'second_to_last'``, else of the last.
     """
     earlier = pooling == 'second_to_last'
     out = network(**inputs, output_hidden_states=earlier)
-    hidden: Tensor = (
-        out.hidden_states[-2] if earlier else out.last_hidden_state
-    )
-    return hidden
+    x: Tensor = out.hidden_states[-2] if earlier else out.last_hidden_state
+    return x
 
 
 def used_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -26,11 +26,7 @@ _IRRELEVANT = {
 
 
 def weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    r"""SHA-256 of tensors and their names, in any order.
-
-    The weights themselves identify a model, because the name of a folder
-    says nothing about them.
-    """
+    r"""SHA-256 of tensors and their names, in any order."""
     digest = hashlib.sha256()
     for key, value in sorted(tensors.items()):
         digest.update(key.encode())
@@ -81,15 +77,13 @@ def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
     r"""How a transformers tokenizer turns a text into tokens."""
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if backend is None:  # written in Python
-        options = tokenizer.init_kwargs
-        rules: Any = {
-            'vocabulary': tokenizer.get_vocab(),
-            'options': {
-                key: value
-                for key, value in options.items()
-                if isinstance(value, bool | int | float) and 'local' not in key
-            },
+        options = {
+            key: value
+            for key, value in tokenizer.init_kwargs.items()
+            if isinstance(value, bool | int | float) and 'local' not in key
         }
+        vocabulary = tokenizer.get_vocab()
+        rules: Any = {'vocabulary': vocabulary, 'options': options}
     else:
         rules = json.loads(backend.to_str())
         # The last call left these behind.
@@ -106,10 +100,8 @@ def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
 
 
 def module_settings(module: nn.Module) -> list[Any]:
-    r"""Classes and plain attributes of a module and all its parts.
-
-    Use this for a model without a configuration. It distinguishes models
-    that have equal weights, but other activations or numbers of heads.
+    r"""Classes and plain attributes of a module and all its parts, which
+    stand for the configuration that a model does not bring.
     """
     return [
         (

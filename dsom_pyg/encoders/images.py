@@ -38,12 +38,7 @@ UPRIGHT = {
 
 
 class UnreadableImage(OSError):  # noqa: N818
-    r"""An image file that cannot be used.
-
-    Args:
-        path: The file.
-        reason: What is wrong with it.
-    """
+    r"""An image file that cannot be used, for the :obj:`reason` given."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(f'{path}: {reason}')
@@ -66,7 +61,6 @@ def open_image(
     Args:
         path: A PNG, JPEG, WEBP, GIF or BMP file, whatever its name.
         background: Red, green and blue behind transparent parts.
-            (default: white)
 
     Raises:
         UnreadableImage: The file is missing, empty, truncated or no image of
@@ -101,16 +95,13 @@ def open_image(
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
-    size = f'{width} x {height} pixels'
     if width * height > MAX_PIXELS:
-        raise UnreadableImage(
-            path, f'{size}, more than {MAX_PIXELS} are not read'
-        )
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UnreadableImage(
-            path,
-            f'{size}, one side is more than {MAX_ASPECT} times the other',
-        )
+        reason = f'more than {MAX_PIXELS} are not read'
+    elif max(width, height) > MAX_ASPECT * min(width, height):
+        reason = f'one side is more than {MAX_ASPECT} times the other'
+    else:
+        return
+    raise UnreadableImage(path, f'{width} x {height} pixels, {reason}')
 
 
 def _orientation(image: Image.Image) -> int:

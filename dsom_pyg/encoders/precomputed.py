@@ -19,8 +19,8 @@ class Precomputed:
 
     Args:
         features: A matrix, or a mapping of keys to vectors.
-        keys: The key of each row of a matrix. (default: :obj:`None`)
-        name: What the features are. (default: ``'features'``)
+        keys: The key of each row of a matrix.
+        name: What the features are.
 
     Shapes:
         - **features:** :math:`(k, d)`, finite
@@ -55,9 +55,9 @@ class Precomputed:
                 f'{len(keys)} keys need a matrix of as many rows, got '
                 f'{list(x.shape)}'
             )
-        if not x.isfinite().all():
-            row = int((~x.isfinite()).any(dim=1).nonzero()[0])
-            raise ValueError(f"the feature of '{keys[row]}' is not finite")
+        bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(f"the feature of '{keys[bad[0]]}' is not finite")
         self._row = {str(key): row for row, key in enumerate(keys)}
         if len(self._row) < len(keys):
             raise ValueError('a key occurs twice')

@@ -7,18 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dsom_pyg.encoders.batching import (
-    check_batch_size,
-    check_choice,
-    encode_images,
-)
-from dsom_pyg.encoders.hub import (
-    Pooling,
-    hidden_states,
-    load_pretrained,
-    used_weights,
-)
-from dsom_pyg.encoders.identity import config_settings, make_name
+from dsom_pyg.encoders import batching, hub, identity
 from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
 
 
@@ -34,20 +23,17 @@ class ViT:
 
     Args:
         model: A name on the Hugging Face hub, or a local folder.
-            (default: ``'google/vit-base-patch16-224'``)
         pooling: ``'cls'`` is the last hidden state of the [CLS] token;
             ``'mean'`` is the mean of the last hidden states of all patches,
             excluding [CLS] and other extra tokens; ``'second_to_last'`` is the
             same mean in the layer before the last. The checkpoint's pooler
-            is never used. (default: ``'cls'``)
-        batch_size: Images at a time. (default: :obj:`32`)
-        device: Where to encode. (default: ``'cpu'``)
-        progress: Show a progress bar. (default: :obj:`False`)
+            is never used.
+        batch_size: Images at a time.
 
     Raises:
         ImportError: transformers is not installed.
-        OSError: The model is neither a folder nor in the hub's cache, and
-            the hub cannot be reached; or the checkpoint is not whole.
+        OSError: The model can neither be found nor downloaded, or its
+            checkpoint is not whole.
         ValueError: The model is no vision transformer, or it has no [CLS]
             token and :obj:`pooling` asks for it.
         UnreadableImage: On a call, an image cannot be read.
@@ -56,30 +42,32 @@ class ViT:
     def __init__(
         self,
         model: str | Path = 'google/vit-base-patch16-224',
-        pooling: Pooling = 'cls',
+        pooling: hub.Pooling = 'cls',
         batch_size: int = 32,
         device: str = 'cpu',
         progress: bool = False,
     ) -> None:
-        check_choice('pooling', pooling, Pooling)
+        batching.check_choice('pooling', pooling, hub.Pooling)
         self.pooling, self.progress = pooling, progress
-        self.batch_size = check_batch_size(batch_size)
-        self.processor, network = load_pretrained(model, 'image')
+        self.batch_size = batching.check_batch_size(batch_size)
+        self.processor, network = hub.load_pretrained(model, 'image')
         self.model = getattr(network, 'vision_model', network)
         self._check_model(model)
         settings = [
             type(self.processor).__name__,
             self.processor.to_dict(),
-            config_settings(self.model.config),
+            identity.config_settings(self.model.config),
             [pooling, IMAGE_VERSION, WHITE],
         ]
-        weights = used_weights(self.model)
-        self.name = make_name('vit', model, pooling, weights, settings)
+        weights = hub.used_weights(self.model)
+        self.name = identity.make_name(
+            'vit', model, pooling, weights, settings
+        )
         self.device = torch.device(device)
         self.model.to(self.device)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
-        return encode_images(
+        return batching.encode_images(
             items,
             lambda path: self._pixels(open_image(path)),
             self._pool,
@@ -95,7 +83,9 @@ class ViT:
         return pixels
 
     def _pool(self, pixels: Tensor) -> Tensor:
-        hidden = hidden_states(self.model, self.pooling, pixel_values=pixels)
+        hidden = hub.hidden_states(
+            self.model, self.pooling, pixel_values=pixels
+        )
         if self.pooling == 'cls':
             return hidden[:, 0]
         return hidden[:, self._num_extra :].mean(dim=1)
