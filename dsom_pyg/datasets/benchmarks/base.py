@@ -62,10 +62,8 @@ class Benchmark(MultimodalDataset):
     their keys, override :meth:`aliases` too.
 
     Args:
-        root: Folder for raw and processed files.
-        images: A folder of images, or a file of image features that
-            :func:`~dsom_pyg.datasets.read_features` can read.
-            (default: the folder ``<root>/images``)
+        images: A folder of images, by default ``<root>/images``, or a file
+            of image features for :func:`~dsom_pyg.datasets.read_features`.
         options: See :class:`MultimodalDataset`.
     """
 
@@ -126,7 +124,7 @@ class Benchmark(MultimodalDataset):
     def identity(self) -> dict[str, Any]:
         hashes = {name: each.sha256 for name, each in self.sources.items()}
         identity: dict[str, Any] = {'sources': hashes}
-        if self._looks_for_images:
+        if self._needs_images or self._image_root.is_dir():
             identity['images'] = list_images(self._image_root)
         return identity
 
@@ -137,6 +135,12 @@ class Benchmark(MultimodalDataset):
     def read(self) -> RawGraph:
         entities, relations, splits = self.read_keys()
         names, texts, described = self.read_texts(entities)
+        origins = {}
+        for split, name, part in zip(
+            SPLITS, self.split_files, splits, strict=True
+        ):
+            lines = torch.arange(part.edge_type.numel()) + self.first_line
+            origins[split] = Origin(self.raw(name), lines)
         raw = RawGraph(
             make_data(len(entities), len(relations), *splits),
             unique_names(names, entities),
@@ -144,19 +148,10 @@ class Benchmark(MultimodalDataset):
             texts,
             [[] for _ in entities],
             described,
-            origins={
-                split: Origin(
-                    self.raw(name),
-                    torch.arange(part.edge_type.numel()) + self.first_line,
-                )
-                for split, name, part in zip(
-                    SPLITS, self.split_files, splits, strict=True
-                )
-            },
+            origins=origins,
             aliases=self.aliases(entities),
         )
-        if self._looks_for_images:
-            self._add_images(raw)
+        self._add_images(raw)
         return raw
 
     @property
@@ -166,10 +161,6 @@ class Benchmark(MultimodalDataset):
     @property
     def _needs_images(self) -> bool:
         return self._images is not None or self._encoders['image'] is not None
-
-    @property
-    def _looks_for_images(self) -> bool:
-        return self._needs_images or self._image_root.is_dir()
 
     def _add_images(self, raw: RawGraph) -> None:
         root = self._image_root

@@ -5,11 +5,10 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 from typing_extensions import Unpack
 
+from dsom_pyg import graph
 from dsom_pyg.datasets.base import RawGraph
 from dsom_pyg.datasets.benchmarks.base import (
     Benchmark,
@@ -21,19 +20,7 @@ from dsom_pyg.datasets.benchmarks.base import (
     sources_of,
 )
 from dsom_pyg.datasets.names import local_name, unique_names
-from dsom_pyg.datasets.text import read_table
-from dsom_pyg.graph import (
-    EDGE,
-    SPLITS,
-    Triples,
-    concat,
-    get_split,
-    hold_out,
-    make_data,
-    num_entities,
-    num_relations,
-    set_split,
-)
+from dsom_pyg.datasets.text import read_table, to_triples
 
 
 class DB15K(Benchmark):
@@ -58,9 +45,7 @@ class DB15K(Benchmark):
     ``<root>/images/DBIMG00001/`` and so on, by the image index of MMKB.
 
     Args:
-        root: Folder for raw and processed files.
         split: ``'clean'`` or ``'distributed'``; the latter warns.
-            (default: :obj:`'clean'`)
         options: See :class:`Benchmark`.
 
     Raises:
@@ -106,13 +91,10 @@ class DB15K(Benchmark):
     def read_texts(self, keys: list[str]) -> Texts:
         rows = read_table(self.raw('entity2fb.txt'), 3, ' ')
         freebase = {uri: mid for uri, mid, _ in rows}
-        path = self.raw('entity2wikidata.json')
-        wikidata = json.loads(path.read_text(encoding='utf-8'))
+        facts = json.loads(self.raw('entity2wikidata.json').read_bytes())
         names = [dbpedia_title(key.strip('<>')) for key in keys]
-        about = [
-            wikidata.get(freebase.get(key), {}).get('description')
-            for key in keys
-        ]
+        entries = [facts.get(freebase.get(key), {}) for key in keys]
+        about = [entry.get('description') for entry in entries]
         texts = [
             [name_and_description(name, description)]
             for name, description in zip(names, about, strict=True)
@@ -133,30 +115,18 @@ class DB15K(Benchmark):
 
 
 def _clean(data: HeteroData) -> HeteroData:
-    entities, relations = num_entities(data), num_relations(data)
-    train, val, test = (get_split(data, name) for name in SPLITS)
-    data = make_data(entities, relations, train, None, test)
-    data, held_out = hold_out(data, 0.05, seed=0)
-    set_split(data, 'val', held_out)
-    only = only_in(val, concat(train, test), entities, relations)
-    data[EDGE].filter_edge_index = only.edge_index
-    data[EDGE].filter_edge_type = only.edge_type
+    train, val, test = (graph.get_split(data, name) for name in graph.SPLITS)
+    sizes = graph.num_entities(data), graph.num_relations(data)
+    data = graph.make_data(*sizes, train, None, test)
+    data, held_out = graph.hold_out(data, 0.05, seed=0)
+    graph.set_split(data, 'val', held_out)
+    only = sorted(_rows(val) - _rows(train) - _rows(test))
+    lost = to_triples([[head, tail, rel] for head, rel, tail in only])
+    store = data[graph.EDGE]
+    store.filter_edge_index, store.filter_edge_type = lost
     return data
 
 
-def only_in(
-    part: Triples, others: Triples, entities: int, relations: int
-) -> Triples:
-    r"""The distinct triples of :obj:`part` that :obj:`others` lacks."""
-
-    def code(triples: Triples) -> Tensor:
-        query = triples.head * relations + triples.edge_type
-        return query * entities + triples.tail
-
-    codes = torch.unique(code(part))
-    codes = codes[~torch.isin(codes, code(others))]
-    query = codes // entities
-    return Triples(
-        torch.stack([query // relations, codes % entities]),
-        query % relations,
-    )
+def _rows(part: graph.Triples) -> set[tuple[int, int, int]]:
+    head, tail = part.edge_index.tolist()
+    return set(zip(head, part.edge_type.tolist(), tail, strict=True))

@@ -20,17 +20,11 @@ HINT = (
 
 
 class Source(NamedTuple):
-    r"""A published file.
-
-    Args:
-        url: Its public address.
-        sha256: Of its content, in hexadecimal.
-        size: In bytes.
-    """
+    r"""A published file."""
 
     url: str
-    sha256: str
-    size: int
+    sha256: str  # in hexadecimal
+    size: int  # in bytes
 
 
 def fetch(source: Source, path: Path) -> None:

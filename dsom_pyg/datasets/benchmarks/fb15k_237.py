@@ -30,11 +30,10 @@ class FB15k_237(Benchmark):
     sources = sources_of('FB15k_237')
 
     def read_texts(self, keys: list[str]) -> Texts:
-        path = self.raw('entity2wikidata.json')
-        wikidata = json.loads(path.read_text(encoding='utf-8'))
+        facts = json.loads(self.raw('entity2wikidata.json').read_bytes())
         names, texts, described = [], [], []
         for key in keys:
-            entry = wikidata.get(key, {})
+            entry = facts.get(key, {})
             label, about = entry.get('label'), entry.get('description')
             names.append(label or key)
             texts.append([name_and_description(label, about)] if label else [])

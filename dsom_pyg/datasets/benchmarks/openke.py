@@ -13,14 +13,10 @@ def read_ids(path: Path) -> list[str]:
 
     The first line is a count; every further one is a name, which may hold
     spaces, and an id.
-
-    Raises:
-        DatasetError: The count, the number of columns or an id is wrong, or
-            a name or an id comes twice.
     """
     rows = list(_counted(path))
-    names: list[str | None] = [None] * len(rows)
-    seen: dict[str, int] = {}
+    names: dict[int, str] = {}
+    seen: set[str] = set()
     for number, line in rows:
         cells = line.rsplit(None, 1)
         if len(cells) != 2:
@@ -29,24 +25,18 @@ def read_ids(path: Path) -> list[str]:
             )
         name = cells[0].strip()
         index = _integer(path, number, cells[1], len(rows), 'id')
-        if names[index] is not None or name in seen:
+        if index in names or name in seen:
             what = f'name {name!r}' if name in seen else f'id {index}'
             raise error_at(path, number, f'{what} comes a second time')
         names[index] = name
-        seen[name] = index
-    # As many distinct ids in 0..n-1 as rows: every place is taken.
-    return [name for name in names if name is not None]
+        seen.add(name)
+    return [names[index] for index in range(len(rows))]
 
 
 def read_id_triples(
     path: Path, num_entities: int, num_relations: int
 ) -> Triples:
-    r"""Triples from a ``*2id.txt`` file: a count, then head, tail, relation.
-
-    Raises:
-        DatasetError: The count or the number of columns is wrong, or an id
-            is no integer or out of range.
-    """
+    r"""Triples from a ``*2id.txt`` file: a count, then head, tail, rel."""
     limits = (num_entities, num_entities, num_relations)
     words = ('head id', 'tail id', 'relation id')
     # A look-up is much faster than a check of every cell.
@@ -56,12 +46,9 @@ def read_id_triples(
     for number, line in _counted(path):
         cells = line.split()
         if len(cells) != 3:
-            raise error_at(
-                path,
-                number,
-                'expected 3 columns (head tail relation), '
-                f'got {len(cells)}: {shorten(line)}',
-            )
+            got = f'got {len(cells)}: {shorten(line)}'
+            want = 'expected 3 columns (head tail relation)'
+            raise error_at(path, number, f'{want}, {got}')
         head, tail, rel = cells
         try:
             row = [entities[head], entities[tail], relations[rel]]
@@ -83,12 +70,9 @@ def _counted(path: Path) -> Iterator[tuple[int, str]]:
             path, 1, f'must hold the number of rows, got {shorten(first)}'
         )
     if int(first) != len(lines) - 1:
-        raise error_at(
-            path,
-            1,
-            f'announces {int(first)} rows, but {len(lines) - 1} follow; the '
-            f'file is cut off or was changed',
-        )
+        message = f'announces {int(first)} rows, but {len(lines) - 1} follow'
+        why = 'the file is cut off or was changed'
+        raise error_at(path, 1, f'{message}; {why}')
     yield from enumerate(lines[1:], 2)
 
 

@@ -31,7 +31,7 @@ class WN18(Benchmark):
     sources = sources_of('WN18')
 
     def read_texts(self, keys: list[str]) -> Texts:
-        return read_definitions(self.raw('entity2text.txt'), keys)
+        return _definitions(self.raw('entity2text.txt'), keys)
 
     def aliases(self, keys: list[str]) -> list[list[str]]:
         # A letter tells the part of speech; only nouns have images.
@@ -73,28 +73,17 @@ class WN9(Benchmark):
 
     def read_texts(self, keys: list[str]) -> Texts:
         # A leading letter tells the part of speech; definitions lack it.
-        offsets = [key[1:] for key in keys]
-        return read_definitions(self.raw('ent_dscp.txt'), offsets)
+        return _definitions(self.raw('ent_dscp.txt'), [k[1:] for k in keys])
 
     def aliases(self, keys: list[str]) -> list[list[str]]:
         return [[key, key[1:]] for key in keys]
 
 
-def read_definitions(path: Path, offsets: list[str]) -> Texts:
-    r"""Names and texts from rows of synset offset and ``words, definition``.
-
-    Args:
-        path: A tab-separated file.
-        offsets: The synset of each entity; one that the file lacks has no
-            text and is called by its offset.
-    """
+def _definitions(path: Path, offsets: list[str]) -> Texts:
+    # Rows are a synset's offset and ``words, definition``.
     texts = dict(read_table(path, 2))
-    found = [texts.get(offset) for offset in offsets]
     return Texts(
-        [
-            text.split(', ', 1)[0] if text else offset
-            for text, offset in zip(found, offsets, strict=True)
-        ],
-        [[text] if text else [] for text in found],
-        [text is not None for text in found],
+        [texts.get(at, at).split(', ', 1)[0] for at in offsets],
+        [[texts[at]] if at in texts else [] for at in offsets],
+        [at in texts for at in offsets],
     )

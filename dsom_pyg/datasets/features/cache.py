@@ -14,14 +14,10 @@ from dsom_pyg.files import DamagedFile, load_tensors, save_tensors
 
 
 class FeatureCache:
-    r"""Features by the content of their items, in one folder.
+    r"""Features of one encoder by the content of their items.
 
     Every call of :meth:`add` writes one file, whole or not at all, under a
     name of its own, so several processes may share a folder.
-
-    Args:
-        folder: Where the files of all encoders lie.
-        encoder: Its name and width choose the folder below.
     """
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
@@ -42,24 +38,16 @@ class FeatureCache:
         for path in self._files():
             try:
                 tensors, header = load_tensors(path)
+                keys, x = tensors['key'], tensors['x']
+                ours = header['encoder'] == self.identity
             except OSError:  # another process merged it, or it is not ours
                 continue
-            except DamagedFile:
+            except (DamagedFile, KeyError):
+                ours = False
+            if not ours or x.shape != (len(keys), self.width):
                 path.unlink(missing_ok=True)
                 continue
-            keys, x = tensors.get('key'), tensors.get('x')
-            if (
-                header.get('encoder') != self.identity
-                or keys is None
-                or x is None
-                or x.shape != (len(keys), self.width)
-            ):
-                path.unlink(missing_ok=True)
-                continue
-            rows.update(
-                (key.tobytes(), row)
-                for key, row in zip(keys.numpy(), x, strict=True)
-            )
+            rows.update(zip(map(bytes, keys.numpy()), x, strict=True))
             found.append(path)
         if len(found) > 1:
             self.add(list(rows), torch.stack(list(rows.values())))
@@ -68,11 +56,7 @@ class FeatureCache:
         return rows
 
     def add(self, keys: Sequence[bytes], x: Tensor) -> None:
-        r"""Store features of some items.
-
-        Shapes:
-            - **x:** :math:`(n, d)`
-        """
+        r"""Store features of some items, ``[n, d]``."""
         key = torch.tensor([list(each) for each in keys]).to(torch.uint8)
         path = self.folder / f'{secrets.token_hex(8)}.safetensors'
         save_tensors(path, {'key': key, 'x': x}, {'encoder': self.identity})

@@ -28,10 +28,8 @@ CHUNK = 512
 
 
 class Encoded(NamedTuple):
-    r"""Features of the items that could be read.
-
-    Attributes:
-        failures: For each item that could not be read, by position, why.
+    r"""Features of the items that could be read, and why others could not,
+    by their position.
 
     Shapes:
         - **x:** :math:`(n, d)`, float32
@@ -66,15 +64,10 @@ def encode_entities(
     folder: Path | None = None,
     refresh: bool = False,
 ) -> Features:
-    r"""Encode the items of all entities.
+    r"""Encode the texts or image paths of each entity.
 
-    Args:
-        encoder: What encodes them.
-        modality: ``'image'`` or ``'text'``, for messages.
-        items: The texts or image paths of each entity.
-        findings: Gets a line for every item that cannot be read.
-        folder: See :func:`encode_items`. (default: :obj:`None`)
-        refresh: See :func:`encode_items`. (default: :obj:`False`)
+    Every item that cannot be read becomes a finding. For :obj:`folder` and
+    :obj:`refresh` see :func:`encode_items`.
 
     Raises:
         DatasetError: There is no item at all, or see :func:`encode_items`.
@@ -110,17 +103,11 @@ def encode_items(
 ) -> Encoded:
     r"""Encode texts, or images given as paths.
 
-    Equal contents are encoded once. An encoder whose features depend on all
-    items together sets ``corpus_dependent = True``. It gets all items in one
-    call, and nothing is cached.
-
-    Args:
-        encoder: What encodes.
-        items: All strings, or all paths.
-        folder: Where features are cached; with :obj:`None` nowhere.
-            (default: :obj:`None`)
-        refresh: Encode again what is cached. (default: :obj:`False`)
-        chunk: Items between two writes. (default: :obj:`512`)
+    Equal contents are encoded once, :obj:`chunk` of them between two writes
+    to the cache in :obj:`folder`, if there is one; :obj:`refresh` empties it
+    first. An encoder whose features depend on all items together sets
+    ``corpus_dependent = True``. It gets all items in one call, and nothing
+    is cached.
 
     Raises:
         DatasetError: The output of the encoder has a wrong shape or type or
@@ -132,26 +119,35 @@ def encode_items(
         return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
     failures = {}
     keys: dict[int, bytes] = {}
-    item: Any
+    absent = FileNotFoundError, IsADirectoryError, NotADirectoryError
     for at, item in enumerate(items):
         try:
             keys[at] = _key(item)
-        except (
-            FileNotFoundError,
-            IsADirectoryError,
-            NotADirectoryError,
-        ) as error:
+        except absent as error:
             failures[at] = str(error.strerror)
     cache = FeatureCache(folder, encoder) if folder else None
     if cache and refresh:
         cache.clear()
     rows = cache.load() if cache else {}
     # The first item of each content that is not cached.
-    todo: dict[bytes, int] = {}
+    todo: dict[bytes, Any] = {}
     for at, key in keys.items():
         if key not in rows:
-            todo.setdefault(key, at)
-    broken = _encode_missing(encoder, items, todo, rows, cache, chunk)
+            todo.setdefault(key, items[at])
+    order = list(todo)
+    broken: dict[bytes, str] = {}
+    with tqdm(
+        total=len(order), desc=encoder.name, unit='item', disable=None
+    ) as bar:
+        for start in range(0, len(order), chunk):
+            part = order[start : start + chunk]
+            x, bad = _encode(encoder, [todo[key] for key in part])
+            good = [key for at, key in enumerate(part) if at not in bad]
+            broken.update((part[at], why) for at, why in bad.items())
+            if cache and good:
+                cache.add(good, x)
+            rows.update(zip(good, x, strict=True))
+            bar.update(len(part))
     for at, key in list(keys.items()):
         if key in broken:
             failures[at] = broken[key]
@@ -160,32 +156,6 @@ def encode_items(
     for row, key in enumerate(keys.values()):
         x[row] = rows[key]
     return Encoded(x, torch.tensor(list(keys), dtype=torch.long), failures)
-
-
-def _encode_missing(
-    encoder: Encoder,
-    items: Sequence[Any],
-    todo: dict[bytes, int],
-    rows: dict[bytes, Tensor],
-    cache: FeatureCache | None,
-    chunk: int,
-) -> dict[bytes, str]:
-    # Fills `rows`; returns why some could not be encoded.
-    broken: dict[bytes, str] = {}
-    order = list(todo)
-    with tqdm(
-        total=len(order), desc=encoder.name, unit='item', disable=None
-    ) as bar:
-        for start in range(0, len(order), chunk):
-            part = order[start : start + chunk]
-            x, bad = _encode(encoder, [items[todo[key]] for key in part])
-            good = [key for at, key in enumerate(part) if at not in bad]
-            broken.update((part[at], why) for at, why in bad.items())
-            if cache and good:
-                cache.add(good, x)
-            rows.update(zip(good, x, strict=True))
-            bar.update(len(part))
-    return broken
 
 
 def _key(item: str | Path) -> bytes:
@@ -210,24 +180,20 @@ def _encode(
         except (DatasetError, KeyError):  # KeyError: of `Precomputed`
             raise
         except Exception as error:
-            found = _named(error, part) or _unreadable(part)
+            found = _unreadable(error, part)
             if found.keys() <= bad.keys():
                 raise
             bad.update(found)
     return torch.empty(0, encoder.out_channels), bad
 
 
-def _named(error: Exception, part: list[Any]) -> dict[int, str]:
-    # An image that only this encoder cannot read. None if `open_image`
-    # cannot read it either: then others may be damaged as well.
-    if not isinstance(error, UnreadableImage) or _reason(error.path):
-        return {}
-    return {
-        at: error.reason for at, each in enumerate(part) if each == error.path
-    }
-
-
-def _unreadable(part: list[Any]) -> dict[int, str]:
+def _unreadable(error: Exception, part: list[Any]) -> dict[int, str]:
+    # If `open_image` cannot read the image either that the encoder names,
+    # others may be damaged as well.
+    if isinstance(error, UnreadableImage) and not _reason(error.path):
+        named = [at for at, each in enumerate(part) if each == error.path]
+        if named:
+            return dict.fromkeys(named, error.reason)
     with ThreadPoolExecutor() as pool:
         reasons = pool.map(_reason, part)
         return {at: why for at, why in enumerate(reasons) if why}
@@ -255,11 +221,10 @@ def _checked(encoder: Encoder, part: list[Any], x: Any) -> Tensor:
             f"encoder '{encoder.name}' must return floats, got {x.dtype}"
         )
     x = x.detach().float().cpu()
-    finite = x.isfinite().all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
+    bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if bad:
         raise DatasetError(
             f"encoder '{encoder.name}' returned a non-finite feature for "
-            f"'{part[row]}'"
+            f"'{part[bad[0]]}'"
         )
     return x

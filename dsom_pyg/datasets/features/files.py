@@ -28,9 +28,7 @@ ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 class FeatureTable(NamedTuple):
     r"""Features as a file holds them.
 
-    Attributes:
-        names: The entity of each row; several rows may share one.
-            :obj:`None` if the file does not name its rows.
+    Several rows may have one name; :obj:`None` if the file names no rows.
 
     Shapes:
         - **x:** :math:`(n, d)`, float32
@@ -52,9 +50,6 @@ def read_features(path: str | Path) -> FeatureTable:
     Nothing that can run code is loaded: ``.npy`` without objects, ``.pt``
     with ``weights_only``; ``.pkl`` is refused.
 
-    Args:
-        path: The file.
-
     Raises:
         DatasetError: The file is missing, damaged, of an unknown kind, or
             needs code to be read.
@@ -68,22 +63,19 @@ def read_features(path: str | Path) -> FeatureTable:
         )
     if not path.is_file():
         raise DatasetError(f"the feature file '{path}' is missing")
-    table = _to_table(path, READERS[path.suffix.lower()](path))
+    x, names = _to_table(path, READERS[path.suffix.lower()](path))
     beside = names_file(path)
-    if table.names is None and beside.exists():
-        table = FeatureTable(table.x, read_lines(beside))
-    if table.names is not None and len(table.names) != len(table.x):
+    if names is None and beside.exists():
+        names = read_lines(beside)
+    if names is not None and len(names) != len(x):
+        raise DatasetError(f'{path}: {len(x)} rows, but {len(names)} names')
+    bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if bad:
+        name = f' ({names[bad[0]]!r})' if names else ''
         raise DatasetError(
-            f'{path}: {len(table.x)} rows, but {len(table.names)} names'
+            f'{path}: row {bad[0]}{name} has a value that is not finite'
         )
-    finite = table.x.isfinite().all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        name = f' ({table.names[row]!r})' if table.names else ''
-        raise DatasetError(
-            f'{path}: row {row}{name} has a value that is not finite'
-        )
-    return table
+    return FeatureTable(x, names)
 
 
 def names_file(path: Path) -> Path:
@@ -94,12 +86,8 @@ def names_file(path: Path) -> Path:
 def save_features(
     path: str | Path, x: Tensor, names: Sequence[str] | None = None
 ) -> None:
-    r"""Write features as ``.safetensors``, for :func:`read_features`.
-
-    Args:
-        path: Where to.
-        x: The features.
-        names: The entity of each row. (default: :obj:`None`)
+    r"""Write features as ``.safetensors``, for :func:`read_features`, and
+    perhaps the name of the entity of each row.
 
     Shapes:
         - **x:** :math:`(n, d)`
@@ -126,17 +114,12 @@ def align(
     what: str,
     findings: Findings,
 ) -> Features:
-    r"""Give every row to its entity.
-
-    A row of zeros stands for a missing feature, as is the custom in such
-    files, and is left out. Names mean entities by
+    r"""Give every row to its entity, by the :obj:`aliases` of entities, see
     :class:`~dsom_pyg.datasets.names.NameIndex`.
 
-    Args:
-        table: The features.
-        aliases: What each entity may be called, the surest alias first.
-        what: Where the features come from, for messages.
-        findings: Gets the rows of no entity, of several, and of zeros.
+    A row of zeros stands for a missing feature, as is the custom in such
+    files, and is left out. Rows of no entity, of several, and of zeros become
+    findings about the file, :obj:`what`.
 
     Raises:
         DatasetError: There are no names and not as many rows as entities,

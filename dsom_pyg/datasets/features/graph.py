@@ -29,13 +29,7 @@ class Features(NamedTuple):
 
 
 def set_features(data: HeteroData, modality: str, features: Features) -> None:
-    r"""Add a node type of features and its edges to the entities.
-
-    Args:
-        data: The graph.
-        modality: Name of the node type; any but ``'entity'``.
-        features: What to add.
-    """
+    r"""Add a node type of features and its edges to the entities."""
     x, entity = features
     relation = graph.RELATION_OF_MODALITY.get(modality, 'describes')
     edge_index = torch.stack([torch.arange(len(x)), entity])
@@ -44,12 +38,8 @@ def set_features(data: HeteroData, modality: str, features: Features) -> None:
 
 
 def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
-    r"""Write a graph and its names to one file, whole or not at all.
-
-    Args:
-        path: The file to write.
-        data: Tensors, numbers and strings in its stores.
-        meta: Anything JSON can hold.
+    r"""Write a graph, and what JSON can hold, to one file, whole or not at
+    all.
 
     Raises:
         DatasetError: A store holds something that cannot be written.
@@ -93,14 +83,10 @@ def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
         for entry in header['stores']:
             key = entry['key']
             # The global store of a HeteroData has no key.
-            store = (
-                data
-                if key is None
-                else data[key if isinstance(key, str) else tuple(key)]
-            )
+            key = tuple(key) if isinstance(key, list) else key
+            stores.append(data if key is None else data[key])
             for name, value in entry['values'].items():
-                store[name] = value
-            stores.append(store)
+                stores[-1][name] = value
         for name, tensor in tensors.items():
             number, _, key = name.partition('.')
             stores[int(number)][key] = tensor

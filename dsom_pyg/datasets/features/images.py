@@ -16,17 +16,11 @@ JUNK = ('thumbs.db', 'desktop.ini', '__macosx')
 
 
 class ImageFile(NamedTuple):
-    r"""An image file as its folder lists it.
+    r"""An image file as its folder lists it."""
 
-    Args:
-        name: Path below the folder, with slashes.
-        size: In bytes.
-        changed: Time of the last change, in nanoseconds.
-    """
-
-    name: str
-    size: int
-    changed: int
+    name: str  # path below the folder, with slashes
+    size: int  # in bytes
+    changed: int  # time of the last change, in nanoseconds
 
 
 def find_images(
@@ -35,16 +29,10 @@ def find_images(
     r"""The images of each entity, from ``<alias>/*`` and ``<alias>.<ext>``.
 
     The name of a file without its suffix, or else its folder, names the
-    entity, see :class:`~dsom_pyg.datasets.names.NameIndex`. If several
-    entities fit, the first one gets the file, and a finding reports it.
-
-    Args:
-        root: The folder; one that does not exist holds no images.
-        aliases: What files may call each entity, the surest alias first.
-
-    Returns:
-        The files of each entity in the order of their names, and what was
-        noticed.
+    entity by its :obj:`aliases`, see
+    :class:`~dsom_pyg.datasets.names.NameIndex`. If several entities fit, the
+    first one gets the file, and a finding reports it. The files of an entity
+    are in the order of their names.
     """
     findings = Findings()
     index = NameIndex(aliases)
@@ -73,14 +61,10 @@ def find_images(
 def list_images(
     root: Path, findings: Findings | None = None
 ) -> list[ImageFile]:
-    r"""All image files below a folder, sorted by name.
+    r"""All image files below a folder, sorted by name; none without one.
 
-    Links below the folder are not followed; the folder may be one.
-
-    Args:
-        root: The folder; one that does not exist holds no images.
-        findings: Gets a line for every file that is skipped, except hidden
-            ones. (default: :obj:`None`)
+    Links below the folder are not followed; the folder may be one. Every
+    file that is skipped becomes a finding, except hidden ones.
     """
     if not root.is_dir():
         return []
