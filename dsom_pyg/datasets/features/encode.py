@@ -148,14 +148,12 @@ def encode_items(
                 cache.add(good, x)
             rows.update(zip(good, x, strict=True))
             bar.update(len(part))
-    for at, key in list(keys.items()):
-        if key in broken:
-            failures[at] = broken[key]
-            del keys[at]
-    x = torch.empty(len(keys), encoder.out_channels)
-    for row, key in enumerate(keys.values()):
-        x[row] = rows[key]
-    return Encoded(x, torch.tensor(list(keys), dtype=torch.long), failures)
+    failures |= {at: broken[k] for at, k in keys.items() if k in broken}
+    position = [at for at, key in keys.items() if key in rows]
+    x = torch.empty(len(position), encoder.out_channels)
+    for row, at in enumerate(position):
+        x[row] = rows[keys[at]]
+    return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
 
 
 def _key(item: str | Path) -> bytes:

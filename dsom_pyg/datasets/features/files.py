@@ -1,9 +1,8 @@
 """Feature files in common formats, read without running code."""
 
 import json
+import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +16,11 @@ from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.text import read_lines
-from dsom_pyg.files import DamagedFile, load_tensors, save_tensors
+from dsom_pyg.files import load_tensors, save_tensors
 
 # What the two arrays of a file may be called.
 MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')
 NAME_KEYS = ('names', 'name', 'ids', 'id', 'keys', 'entities', 'entity_names')
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 
 
 class FeatureTable(NamedTuple):
@@ -56,14 +54,32 @@ def read_features(path: str | Path) -> FeatureTable:
         ImportError: ``h5py`` is needed and missing.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() not in READERS:
+    read = READERS.get(path.suffix.lower())
+    if read is None:
         raise DatasetError(
             f"cannot read features from '{path}': use one of "
             f'{", ".join(READERS)}; a pickle can run code and is not read'
         )
     if not path.is_file():
         raise DatasetError(f"the feature file '{path}' is missing")
-    x, names = _to_table(path, READERS[path.suffix.lower()](path))
+    if not os.access(path, os.R_OK):
+        raise DatasetError(f'{path} may not be read: no permission')
+    try:
+        content = read(path)
+    except (ImportError, MemoryError):
+        raise
+    # What a library raises on damaged bytes depends on how far it reads them.
+    except Exception as error:
+        reason = str(error).partition('\n')[0]
+        raise DatasetError(
+            f'{path} is damaged, or cannot be read without running code '
+            f'({reason}); where you trust it, load it yourself and write it '
+            f'with dsom_pyg.datasets.save_features'
+        ) from error
+    try:
+        x, names = _to_table(content)
+    except ValueError as error:
+        raise DatasetError(f'{path}: {error}') from error
     beside = names_file(path)
     if names is None and beside.exists():
         names = read_lines(beside)
@@ -171,66 +187,61 @@ def _entities(
     return torch.tensor([next(iter(owners[name]), -1) for name in names])
 
 
-def _to_table(path: Path, content: Any) -> FeatureTable:
+def _to_table(content: Any) -> tuple[Tensor, list[str] | None]:
     names = None
     if isinstance(content, Mapping):
         arrays = {str(key): value for key, value in content.items()}
         matrix = next((key for key in MATRIX_KEYS if key in arrays), None)
         if matrix is None and len(arrays) == 1:
             (matrix,) = arrays
-        label = next((key for key in NAME_KEYS if key in arrays), None)
         if matrix is None:
-            return _stack(path, arrays)
+            return _stack(arrays)
         content = arrays[matrix]
-        if label is not None:
-            given = arrays[label]
+        given = next((arrays[key] for key in NAME_KEYS if key in arrays), None)
+        if given is not None:
             given = given.tolist() if hasattr(given, 'tolist') else given
-            names = [_word(path, value) for value in given]
-    x = _matrix(path, content)
+            names = [_word(value) for value in given]
+    x = _matrix(content)
     if x.dim() != 2:
-        raise DatasetError(
-            f'{path}: expected a matrix [n, d], got {list(x.shape)}'
-        )
-    return FeatureTable(x, names)
+        raise ValueError(f'expected a matrix [n, d], got {list(x.shape)}')
+    return x, names
 
 
-def _stack(path: Path, arrays: Mapping[str, Any]) -> FeatureTable:
+def _stack(arrays: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
     # One entry for each entity.
     parts: list[Tensor] = []
     names: list[str] = []
     for name, value in arrays.items():
-        x = _matrix(path, value)
+        x = _matrix(value)
         x = x[None] if x.dim() == 1 else x
         if x.dim() != 2 or (parts and x.size(1) != parts[0].size(1)):
             want = f'[{parts[0].size(1)}]' if parts else '[d] or [k, d]'
-            raise DatasetError(
-                f'{path}: {name!r} has shape {list(x.shape)}, expected {want}'
+            raise ValueError(
+                f'{name!r} has shape {list(x.shape)}, expected {want}'
             )
         parts.append(x)
         names += [name] * len(x)
     if not parts:
-        raise DatasetError(f'{path} holds no features')
-    return FeatureTable(torch.cat(parts), names)
+        raise ValueError('holds no features')
+    return torch.cat(parts), names
 
 
-def _matrix(path: Path, value: Any) -> Tensor:
+def _matrix(value: Any) -> Tensor:
     try:
         return torch.as_tensor(value).detach().float().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DatasetError(
-            f'{path}: holds a {type(value).__name__} where numbers are '
-            f'expected ({error})'
+        kind = type(value).__name__
+        raise ValueError(
+            f'holds a {kind} where numbers are expected ({error})'
         ) from error
 
 
-def _word(path: Path, value: Any) -> str:
+def _word(value: Any) -> str:
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            raise DatasetError(
-                f'{path}: the name {value!r} is not UTF-8'
-            ) from error
+            raise ValueError(f'the name {value!r} is not UTF-8') from error
     # Integer ids become floats in a table with a gap.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -238,43 +249,21 @@ def _word(path: Path, value: Any) -> str:
 
 
 def _read_safetensors(path: Path) -> Any:
-    try:
-        tensors, header = load_tensors(path)
-    except DamagedFile as error:
-        raise DatasetError(str(error)) from error
-    except OSError as error:  # it exists, see `read_features`
-        raise DatasetError(f'{path} may not be read: no permission') from error
-    try:
-        given = json.loads(header.get('names', 'null'))
-    except ValueError as error:
-        raise DatasetError(f'{path} is damaged: {error}') from error
+    tensors, header = load_tensors(path)
+    given = json.loads(header.get('names', 'null'))
     return tensors if given is None else {**tensors, 'names': given}
 
 
 def _read_numpy(path: Path) -> Any:
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            return {key: content[key] for key in content.files}
-    except (ValueError, OSError, EOFError, KeyError, *ZIP_ERRORS) as error:
-        raise DatasetError(
-            f'{path} cannot be read without running code, or is damaged '
-            f'({error}); save plain numbers: np.save(path, x.astype("f4"))'
-        ) from error
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        return {key: content[key] for key in content.files}
 
 
 def _read_torch(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        reason = str(error).partition('\n')[0]
-        raise DatasetError(
-            f'{path} cannot be read without running code, or is damaged '
-            f'({reason}); where you trust it, load it yourself and write it '
-            f'with dsom_pyg.datasets.save_features'
-        ) from error
+    return torch.load(path, map_location='cpu', weights_only=True)
 
 
 def _read_hdf5(path: Path) -> Any:
@@ -284,18 +273,15 @@ def _read_hdf5(path: Path) -> Any:
         raise ImportError(
             f'{path} needs h5py: pip install "dsom_pyg[h5]"'
         ) from error
-    content: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            content[name] = item[()]
-
-    try:
-        with h5py.File(path, 'r') as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise DatasetError(f'{path} is damaged: {error}') from error
-    return content
+    names: list[str] = []
+    with h5py.File(path, 'r') as file:
+        file.visit(names.append)
+        items = {name: file[name] for name in names}
+        return {
+            name: item[()]
+            for name, item in items.items()
+            if isinstance(item, h5py.Dataset)
+        }
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
