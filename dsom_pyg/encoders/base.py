@@ -13,14 +13,12 @@ class Encoder(Protocol):
     Any callable with these attributes will do. The name must change with
     everything that changes the output, since features are stored under it.
 
-    One more attribute is optional: :obj:`corpus_dependent`, a bool, says
-    whether the feature of an item depends on more than what the item holds,
-    such as the other items of the call or the name of a file. Then all items
-    are encoded in one call and no feature is kept for later. Where it is
-    absent it counts as :obj:`False`.
+    If the feature of an item depends on more than what the item holds, such
+    as the other items of the call or the name of a file, an attribute
+    ``corpus_dependent = True`` says so. Then all items are encoded in one
+    call and no feature is kept for later.
 
     Attributes:
-        name: Identifies the encoder and its settings.
         out_channels: d, the width of a feature.
     """
 

@@ -44,13 +44,9 @@ class TfidfText:
         texts = [str(item) for item in items]
         out = torch.zeros(len(texts), self.out_channels)
         count = min(self.min_count, max(1, len(texts)))
+        vectorizer = TfidfVectorizer(min_df=count, sublinear_tf=True)
         for unit, sizes in (('word', (1, 2)), ('char_wb', (2, 3))):
-            vectorizer = TfidfVectorizer(
-                analyzer=unit,
-                ngram_range=sizes,
-                min_df=count,
-                sublinear_tf=True,
-            )
+            vectorizer.set_params(analyzer=unit, ngram_range=sizes)
             try:
                 matrix = vectorizer.fit_transform(texts)
                 break

@@ -33,12 +33,10 @@ class DB15K(Benchmark):
 
     The distributed validation split leaks: of its 9,904 rows 7,481 are
     distinct, and of those 6,584 are in train, 824 in test and 73 in neither.
-    Selecting a model on it rewards memorising and sees 8 % of test.
     Therefore :obj:`split='clean'` is the default: a random 5 % of train
     (:func:`~dsom_pyg.graph.hold_out`, seed 0) becomes validation, test stays
-    as it is, and the 73 triples are kept in ``filter_edge_index`` and
-    ``filter_edge_type``, so that the evaluation filter stays the one of the
-    literature.
+    as it is, and ``filter_edge_index`` and ``filter_edge_type`` keep the 73,
+    so that the evaluation filter stays the one of the literature.
 
     The text of an entity is its name, from the DBpedia URI, and its short
     Wikidata description; 12,303 of 12,842 have one. Images belong into

@@ -24,7 +24,6 @@ class FB15k_237(Benchmark):
     have no text and are called by their Freebase id. Relations keep their
     Freebase path, since its last segment alone is ambiguous. Images belong
     into ``<root>/images/FBIMG00001/`` and so on, by the image index of MMKB.
-    For the arguments see :class:`Benchmark`.
     """
 
     sources = sources_of('FB15k_237')

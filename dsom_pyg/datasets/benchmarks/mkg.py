@@ -17,13 +17,11 @@ class MKG_W(Benchmark):
     <https://dl.acm.org/doi/10.1145/3503161.3548388>`_ (Xu et al., 2022).
 
     15,000 entities, 169 relations; 34,196 train, 4,276 validation and 4,274
-    test triples. 491 entities occur in no training triple: only what their
-    modalities say is known of them.
+    test triples. 491 entities occur in no training triple.
 
     The text of an entity is its DBpedia title; there are no descriptions.
     Relations are called by their Wikidata labels. Images belong into
-    ``<root>/images/Q370252/`` and so on, by Wikidata id. For the arguments
-    see :class:`Benchmark`.
+    ``<root>/images/Q370252/`` and so on, by Wikidata id.
     """
 
     sources = sources_of('MKG_W')
@@ -56,12 +54,10 @@ class MKG_Y(Benchmark):
     <https://dl.acm.org/doi/10.1145/3503161.3548388>`_ (Xu et al., 2022).
 
     15,000 entities, 28 relations; 21,310 train, 2,665 validation and 2,663
-    test triples. 612 entities occur in no training triple: only what their
-    modalities say is known of them.
+    test triples. 612 entities occur in no training triple.
 
     The text of an entity is its YAGO name; there are no descriptions. Images
-    belong into ``<root>/images/Libreville/`` and so on, by YAGO name. For
-    the arguments see :class:`Benchmark`.
+    belong into ``<root>/images/Libreville/`` and so on, by YAGO name.
     """
 
     sources = sources_of('MKG_Y')

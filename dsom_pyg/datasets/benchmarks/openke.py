@@ -20,9 +20,8 @@ def read_ids(path: Path) -> list[str]:
     for number, line in rows:
         cells = line.rsplit(None, 1)
         if len(cells) != 2:
-            raise error_at(
-                path, number, f'expected a name and an id: {shorten(line)}'
-            )
+            message = f'expected a name and an id: {shorten(line)}'
+            raise error_at(path, number, message)
         name = cells[0].strip()
         index = _integer(path, number, cells[1], len(rows), 'id')
         if index in names or name in seen:
@@ -66,9 +65,8 @@ def _counted(path: Path) -> Iterator[tuple[int, str]]:
     lines = read_lines(path)
     first = lines[0].strip() if lines else ''
     if not (first.isascii() and first.isdigit()):
-        raise error_at(
-            path, 1, f'must hold the number of rows, got {shorten(first)}'
-        )
+        message = f'must hold the number of rows, got {shorten(first)}'
+        raise error_at(path, 1, message)
     if int(first) != len(lines) - 1:
         message = f'announces {int(first)} rows, but {len(lines) - 1} follow'
         why = 'the file is cut off or was changed'
@@ -78,9 +76,8 @@ def _counted(path: Path) -> Iterator[tuple[int, str]]:
 
 def _integer(path: Path, line: int, cell: str, limit: int, what: str) -> int:
     if not (cell.isascii() and cell.isdigit()):
-        raise error_at(
-            path, line, f'{what} must be an integer, got {shorten(cell)}'
-        )
+        message = f'{what} must be an integer, got {shorten(cell)}'
+        raise error_at(path, line, message)
     value = int(cell)
     if value >= limit:
         raise error_at(path, line, f'{what} {value} is outside 0..{limit - 1}')

@@ -23,9 +23,9 @@ class WN18(Benchmark):
         It leaks: 4,698 of the 5,000 test pairs occur reversed in
         train. Say so beside every number.
 
-    The text of an entity is the words and the definition of its synset, for
-    all entities. Images are found by synset, ``n05451384`` as in ImageNet or
-    the offset alone. For the arguments see :class:`Benchmark`.
+    The text of each entity is the words and the definition of its synset.
+    Images are found by synset, ``n05451384`` as in ImageNet or the offset
+    alone.
     """
 
     sources = sources_of('WN18')
@@ -49,9 +49,8 @@ class WN9(Benchmark):
         It leaks: 1,186 of the 1,319 test pairs occur reversed in
         train. Say so beside every number.
 
-    The text of an entity is the words and the definition of its synset, for
-    all entities. Images are found by synset, ``n09809749`` or the offset
-    alone. For the arguments see :class:`Benchmark`.
+    The text of each entity is the words and the definition of its synset.
+    Images are found by synset, ``n09809749`` or the offset alone.
     """
 
     sources = sources_of('WN9')

@@ -136,9 +136,8 @@ def encode_items(
             todo.setdefault(key, items[at])
     order = list(todo)
     broken: dict[bytes, str] = {}
-    with tqdm(
-        total=len(order), desc=encoder.name, unit='item', disable=None
-    ) as bar:
+    bar = tqdm(total=len(order), desc=encoder.name, unit='item', disable=None)
+    with bar:
         for start in range(0, len(order), chunk):
             part = order[start : start + chunk]
             x, bad = _encode(encoder, [todo[key] for key in part])
@@ -208,15 +207,14 @@ def _reason(item: Any) -> str | None:
 
 def _checked(encoder: Encoder, part: list[Any], x: Any) -> Tensor:
     want = [len(part), encoder.out_channels]
-    if not isinstance(x, Tensor) or list(x.shape) != want:
-        got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+    if isinstance(x, Tensor):
+        got, fits = f'{x.dtype} {list(x.shape)}', list(x.shape) == want
+    else:
+        got, fits = type(x).__name__, False
+    if not fits or not x.is_floating_point():
         raise DatasetError(
-            f"encoder '{encoder.name}' must return a tensor of shape {want} "
+            f"encoder '{encoder.name}' must return floats of shape {want} "
             f'for {len(part)} items, got {got}'
-        )
-    if not x.is_floating_point():
-        raise DatasetError(
-            f"encoder '{encoder.name}' must return floats, got {x.dtype}"
         )
     x = x.detach().float().cpu()
     bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()

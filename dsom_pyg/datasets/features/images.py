@@ -41,19 +41,13 @@ def find_images(
         words = [os.path.splitext(name)[0], os.path.dirname(name)]
         owners = index.owners(*filter(None, words))
         if not owners:
-            findings.add(
-                'image of no entity',
-                'neither its name nor its folder is that of an entity',
-                root / name,
-            )
+            why = 'neither its name nor its folder is that of an entity'
+            findings.add('image of no entity', why, root / name)
             continue
         if len(owners) > 1:
             called = [shorten(aliases[each][0]) for each in owners[:2]]
-            findings.add(
-                'image of several entities',
-                f'fits {called[0]} and {called[1]}; the first one gets it',
-                root / name,
-            )
+            why = f'fits {called[0]} and {called[1]}; the first one gets it'
+            findings.add('image of several entities', why, root / name)
         images[owners[0]].append(root / name)
     return images, findings
 
