@@ -87,24 +87,20 @@ class CLIP:
         if self.tower == 'text':
             encode = self._encode_texts
             return batching.encode_texts(items, encode, size, batch, bar)
+        pool = self._encode_images
         return batching.encode_images(
-            items,
-            lambda path: self.preprocess(open_image(path)),
-            self._encode_images,
-            size,
-            batch,
-            self.device,
-            bar,
+            items, self._open, pool, size, batch, self.device, bar
         )
 
+    def _open(self, path: Path) -> Tensor:
+        return self.preprocess(open_image(path))
+
     def _encode_images(self, pixels: Tensor) -> Tensor:
-        x: Tensor = self.model.encode_image(pixels, normalize=self.normalize)
-        return x
+        return self.model.encode_image(pixels, normalize=self.normalize)
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         words = self.tokenizer(texts).to(self.device)
-        x: Tensor = self.model.encode_text(words, normalize=self.normalize)
-        return x
+        return self.model.encode_text(words, normalize=self.normalize)
 
     def _probe(self) -> Tensor:
         if self.tower == 'text':

@@ -19,12 +19,7 @@ _UNUSED = ('pooler', 'mask_token')
 
 
 def load_library(name: str, install: str) -> Any:
-    r"""Import a library when it is first needed.
-
-    Raises:
-        ImportError: The library is missing; the message says how
-            ``pip install`` brings it.
-    """
+    r"""Import a library when it is first needed, or say how to get it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -57,11 +52,6 @@ def load_pretrained(
 ) -> tuple[Any, Any]:
     r"""The tokenizer or image processor of a checkpoint of transformers, and
     its network: frozen, in float32, and without a head.
-
-    Raises:
-        ImportError: transformers is not installed.
-        OSError: Loading failed, or the checkpoint lacks weights, which would
-            be random.
     """
     transformers = load_library('transformers', 'dsom_pyg[encoders]')
     auto = 'AutoTokenizer' if what == 'text' else 'AutoImageProcessor'
@@ -95,8 +85,7 @@ def _load_network(transformers: Any, model: str | Path) -> nn.Module:
             f'{len(missing)} weights are not in the checkpoint and would be '
             f"random, such as '{min(missing)}'"
         )
-    frozen: nn.Module = network.eval().requires_grad_(False)
-    return frozen
+    return network.eval().requires_grad_(False)
 
 
 def hidden_states(network: Any, pooling: Pooling, **inputs: Any) -> Tensor:
@@ -105,8 +94,7 @@ def hidden_states(network: Any, pooling: Pooling, **inputs: Any) -> Tensor:
     """
     earlier = pooling == 'second_to_last'
     out = network(**inputs, output_hidden_states=earlier)
-    x: Tensor = out.hidden_states[-2] if earlier else out.last_hidden_state
-    return x
+    return out.hidden_states[-2] if earlier else out.last_hidden_state
 
 
 def used_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -51,14 +51,9 @@ def make_name(
     weights: Mapping[str, Tensor],
     settings: Sequence[Any],
 ) -> str:
-    r"""The name of an encoder.
-
-    Args:
-        kind: The kind of encoder, such as ``'bert'``.
-        model: The folder or hub name; only its last part is used.
-        what: The pooling or the tower; may be empty.
-        weights: The weights that features depend on, by name.
-        settings: Everything else that features depend on.
+    r"""The name of an encoder: its kind, the last part of the folder or hub
+    name of its :obj:`model`, what it pools or encodes, and digests of the
+    weights and of all other settings that features depend on.
     """
     path = Path(model)
     short = path.resolve().name if path.is_dir() else path.name
@@ -68,8 +63,8 @@ def make_name(
 
 def config_settings(config: Any) -> dict[str, Any]:
     r"""The entries of a transformers configuration that change features."""
-    entries: dict[str, Any] = config.to_dict()
-    kept = {k: v for k, v in entries.items() if k not in _IRRELEVANT}
+    entries = config.to_dict().items()
+    kept = {key: value for key, value in entries if key not in _IRRELEVANT}
     return {'class': type(config).__name__, **kept}
 
 

@@ -72,8 +72,8 @@ class Precomputed:
         missing: list[str] = []
         user: dict[int, PurePath] = {}
         for item in items:
-            found = (self._row.get(key) for key in _keys(item))
-            row = next((row for row in found if row is not None), None)
+            known = (self._row[k] for k in _keys(item) if k in self._row)
+            row = next(known, None)
             if row is None:
                 missing.append(str(item))
                 continue

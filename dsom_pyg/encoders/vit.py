@@ -67,20 +67,16 @@ class ViT:
         self.model.to(self.device)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        size, batch, bar = self.out_channels, self.batch_size, self.progress
         return batching.encode_images(
-            items,
-            lambda path: self._pixels(open_image(path)),
-            self._pool,
-            self.out_channels,
-            self.batch_size,
-            self.device,
-            self.progress,
+            items, self._open, self._pool, size, batch, self.device, bar
         )
 
+    def _open(self, path: Path) -> Tensor:
+        return self._pixels(open_image(path))
+
     def _pixels(self, image: Image.Image) -> Tensor:
-        prepared = self.processor(image, return_tensors='pt')
-        pixels: Tensor = prepared['pixel_values'][0]
-        return pixels
+        return self.processor(image, return_tensors='pt')['pixel_values'][0]
 
     def _pool(self, pixels: Tensor) -> Tensor:
         hidden = hub.hidden_states(

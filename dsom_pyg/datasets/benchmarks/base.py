@@ -25,14 +25,8 @@ from dsom_pyg.graph import SPLITS, Triples, make_data
 
 # Rows of benchmark, file, size in bytes, SHA-256 and address.
 SOURCES = Path(__file__).with_name('sources.tsv')
-
-
-class Keys(NamedTuple):
-    r"""The keys of entities and relations, and the distributed splits."""
-
-    entities: list[str]
-    relations: list[str]
-    splits: tuple[Triples, Triples, Triples]
+# The keys of entities and relations, and the triples of each split.
+Keys = tuple[list[str], list[str], list[Triples]]
 
 
 class Texts(NamedTuple):
@@ -95,11 +89,9 @@ class Benchmark(MultimodalDataset):
         r"""Keys and triples, by default from files of the OpenKE layout."""
         entities = read_ids(self.raw('entity2id.txt'))
         relations = read_ids(self.raw('relation2id.txt'))
-        train, val, test = (
-            read_id_triples(self.raw(name), len(entities), len(relations))
-            for name in self.split_files
-        )
-        return Keys(entities, relations, (train, val, test))
+        sizes = len(entities), len(relations)
+        files = [self.raw(name) for name in self.split_files]
+        return entities, relations, [read_id_triples(f, *sizes) for f in files]
 
     def read_texts(self, keys: list[str]) -> Texts:
         r"""Names and texts of the entities. To be overridden."""

@@ -10,20 +10,12 @@ from typing_extensions import Unpack
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.base import RawGraph
-from dsom_pyg.datasets.benchmarks.base import (
-    Benchmark,
-    BenchmarkOptions,
-    Texts,
-    dbpedia_title,
-    local_title,
-    name_and_description,
-    sources_of,
-)
+from dsom_pyg.datasets.benchmarks import base
 from dsom_pyg.datasets.names import local_name, unique_names
 from dsom_pyg.datasets.text import read_table, to_triples
 
 
-class DB15K(Benchmark):
+class DB15K(base.Benchmark):
     r"""The DB15K graph of `"MMKG: Multi-Modal Knowledge Graphs"
     <https://arxiv.org/abs/1903.05485>`_ (Liu et al., 2019), in the splits of
     `"NativE" <https://arxiv.org/abs/2406.17605>`_ (Zhang et al., 2024).
@@ -50,14 +42,14 @@ class DB15K(Benchmark):
         ValueError: The split is unknown.
     """
 
-    sources = sources_of('DB15K')
+    sources = base.sources_of('DB15K')
 
     def __init__(
         self,
         root: str | Path,
         *,
         split: Literal['clean', 'distributed'] = 'clean',
-        **options: Unpack[BenchmarkOptions],
+        **options: Unpack[base.BenchmarkOptions],
     ) -> None:
         if split not in ('clean', 'distributed'):
             raise ValueError(
@@ -86,18 +78,18 @@ class DB15K(Benchmark):
             raw.origins = {}
         return raw
 
-    def read_texts(self, keys: list[str]) -> Texts:
+    def read_texts(self, keys: list[str]) -> base.Texts:
         rows = read_table(self.raw('entity2fb.txt'), 3, ' ')
         freebase = {uri: mid for uri, mid, _ in rows}
         facts = json.loads(self.raw('entity2wikidata.json').read_bytes())
-        names = [dbpedia_title(key.strip('<>')) for key in keys]
+        names = [base.dbpedia_title(key.strip('<>')) for key in keys]
         entries = [facts.get(freebase.get(key), {}) for key in keys]
         about = [entry.get('description') for entry in entries]
         texts = [
-            [name_and_description(name, description)]
+            [base.name_and_description(name, description)]
             for name, description in zip(names, about, strict=True)
         ]
-        return Texts(names, texts, [bool(words) for words in about])
+        return base.Texts(names, texts, [bool(words) for words in about])
 
     def name_relations(self, keys: list[str]) -> list[str]:
         uris = [key.strip('<>') for key in keys]
@@ -107,7 +99,7 @@ class DB15K(Benchmark):
         index = dict(read_table(self.raw('DB15K_ImageIndex.txt'), 2))
         uris = [key.strip('<>') for key in keys]
         return [
-            [key, uri, local_title(uri), *filter(None, [index.get(key)])]
+            [key, uri, base.local_title(uri), *filter(None, [index.get(key)])]
             for key, uri in zip(keys, uris, strict=True)
         ]
 

@@ -34,9 +34,6 @@ def fetch(source: Source, path: Path) -> None:
     beyond the expected size is read. The environment variable
     ``DSOM_PYG_MIRROR`` replaces the network: a folder, or an ``http(s)://``
     address, laid out as ``<host>/<path of the url>``.
-
-    Raises:
-        DatasetError: The file cannot be downloaded or has another content.
     """
     if path.is_file() and hash_file(path) == source.sha256:
         return
@@ -76,7 +73,7 @@ def _open(url: str) -> BinaryIO:
         return local.open('rb')
     address = f'{mirror.rstrip("/")}/{parts.netloc}{parts.path}'
     try:
-        response: BinaryIO = urllib.request.urlopen(
+        return urllib.request.urlopen(
             address if mirror else url, timeout=TIMEOUT
         )
     except (OSError, HTTPException) as error:
@@ -85,4 +82,3 @@ def _open(url: str) -> BinaryIO:
             + (f' from the mirror {mirror}' if mirror else '')
             + f' ({error}): check the connection, or {HINT}'
         ) from error
-    return response

@@ -2,16 +2,11 @@
 
 import json
 
-from dsom_pyg.datasets.benchmarks.base import (
-    Benchmark,
-    Texts,
-    name_and_description,
-    sources_of,
-)
+from dsom_pyg.datasets.benchmarks import base
 from dsom_pyg.datasets.text import read_table
 
 
-class FB15k_237(Benchmark):
+class FB15k_237(base.Benchmark):
     r"""The graph of `"Observed versus Latent Features for Knowledge Base and
     Text Inference" <https://aclanthology.org/W15-4007>`_ (Toutanova and
     Chen, 2015): FB15K without near-inverse relations.
@@ -26,18 +21,19 @@ class FB15k_237(Benchmark):
     into ``<root>/images/FBIMG00001/`` and so on, by the image index of MMKB.
     """
 
-    sources = sources_of('FB15k_237')
+    sources = base.sources_of('FB15k_237')
 
-    def read_texts(self, keys: list[str]) -> Texts:
+    def read_texts(self, keys: list[str]) -> base.Texts:
         facts = json.loads(self.raw('entity2wikidata.json').read_bytes())
         names, texts, described = [], [], []
         for key in keys:
             entry = facts.get(key, {})
             label, about = entry.get('label'), entry.get('description')
             names.append(label or key)
-            texts.append([name_and_description(label, about)] if label else [])
+            text = base.name_and_description(label, about)
+            texts.append([text] if label else [])
             described.append(bool(label and about))
-        return Texts(names, texts, described)
+        return base.Texts(names, texts, described)
 
     def aliases(self, keys: list[str]) -> list[list[str]]:
         index = dict(read_table(self.raw('FB15K_ImageIndex.txt'), 2))

@@ -1,17 +1,12 @@
 """MKG-W and MKG-Y: Wikidata and YAGO entities with their names."""
 
-from dsom_pyg.datasets.benchmarks.base import (
-    Benchmark,
-    Texts,
-    dbpedia_title,
-    sources_of,
-)
+from dsom_pyg.datasets.benchmarks import base
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.names import local_name
 from dsom_pyg.datasets.text import read_table
 
 
-class MKG_W(Benchmark):
+class MKG_W(base.Benchmark):
     r"""The Wikidata graph of `"MMRNS: Relation-enhanced Negative Sampling
     for Multimodal Knowledge Graph Completion"
     <https://dl.acm.org/doi/10.1145/3503161.3548388>`_ (Xu et al., 2022).
@@ -24,11 +19,11 @@ class MKG_W(Benchmark):
     ``<root>/images/Q370252/`` and so on, by Wikidata id.
     """
 
-    sources = sources_of('MKG_W')
+    sources = base.sources_of('MKG_W')
 
-    def read_texts(self, keys: list[str]) -> Texts:
+    def read_texts(self, keys: list[str]) -> base.Texts:
         rows = read_table(self.raw('ent_links.txt'), 2)
-        titles = {uri: dbpedia_title(page) for page, uri in rows}
+        titles = {uri: base.dbpedia_title(page) for page, uri in rows}
         missing = [key for key in keys if key not in titles]
         if missing:
             raise DatasetError(
@@ -36,7 +31,8 @@ class MKG_W(Benchmark):
                 f'{len(missing)} entities, such as {missing[0]!r}'
             )
         names = [titles[key] for key in keys]
-        return Texts(names, [[name] for name in names], [False] * len(keys))
+        texts = [[name] for name in names]
+        return base.Texts(names, texts, [False] * len(keys))
 
     def name_relations(self, keys: list[str]) -> list[str]:
         # Rows are id, name, id, in the numbering of the triples.
@@ -48,7 +44,7 @@ class MKG_W(Benchmark):
         return [[key, local_name(key)] for key in keys]
 
 
-class MKG_Y(Benchmark):
+class MKG_Y(base.Benchmark):
     r"""The YAGO graph of `"MMRNS: Relation-enhanced Negative Sampling for
     Multimodal Knowledge Graph Completion"
     <https://dl.acm.org/doi/10.1145/3503161.3548388>`_ (Xu et al., 2022).
@@ -60,8 +56,9 @@ class MKG_Y(Benchmark):
     belong into ``<root>/images/Libreville/`` and so on, by YAGO name.
     """
 
-    sources = sources_of('MKG_Y')
+    sources = base.sources_of('MKG_Y')
 
-    def read_texts(self, keys: list[str]) -> Texts:
+    def read_texts(self, keys: list[str]) -> base.Texts:
         names = [key.replace('_', ' ') for key in keys]
-        return Texts(names, [[name] for name in names], [False] * len(keys))
+        texts = [[name] for name in names]
+        return base.Texts(names, texts, [False] * len(keys))

@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from dsom_pyg.datasets.benchmarks.base import (
-    Benchmark,
-    Keys,
-    Texts,
-    sources_of,
-)
+from dsom_pyg.datasets.benchmarks import base
 from dsom_pyg.datasets.text import read_labeled_triples, read_table
 
 
-class WN18(Benchmark):
+class WN18(base.Benchmark):
     r"""The WordNet graph of `"Translating Embeddings for Modeling
     Multi-relational Data" <https://papers.nips.cc/paper/5071>`_ (Bordes et
     al., 2013).
@@ -28,9 +23,9 @@ class WN18(Benchmark):
     alone.
     """
 
-    sources = sources_of('WN18')
+    sources = base.sources_of('WN18')
 
-    def read_texts(self, keys: list[str]) -> Texts:
+    def read_texts(self, keys: list[str]) -> base.Texts:
         return _definitions(self.raw('entity2text.txt'), keys)
 
     def aliases(self, keys: list[str]) -> list[list[str]]:
@@ -38,7 +33,7 @@ class WN18(Benchmark):
         return [[key, f'n{key}'] for key in keys]
 
 
-class WN9(Benchmark):
+class WN9(base.Benchmark):
     r"""The WN9-IMG graph of `"Image-embodied Knowledge Representation
     Learning" <https://arxiv.org/abs/1609.07028>`_ (Xie et al., 2017).
 
@@ -53,24 +48,22 @@ class WN9(Benchmark):
     Images are found by synset, ``n09809749`` or the offset alone.
     """
 
-    sources = sources_of('WN9')
+    sources = base.sources_of('WN9')
 
     split_files = ('train', 'valid', 'test')
     first_line = 1
 
-    def read_keys(self) -> Keys:
+    def read_keys(self) -> base.Keys:
         paths = [self.raw(name) for name in self.split_files]
         rows = [row for path in paths for row in read_table(path, 3)]
         entities = sorted({name for row in rows for name in row[::2]})
         relations = sorted({row[1] for row in rows})
         ids = {name: index for index, name in enumerate(entities)}
         relation_ids = {name: index for index, name in enumerate(relations)}
-        train, val, test = (
-            read_labeled_triples(path, ids, relation_ids) for path in paths
-        )
-        return Keys(entities, relations, (train, val, test))
+        splits = [read_labeled_triples(p, ids, relation_ids) for p in paths]
+        return entities, relations, splits
 
-    def read_texts(self, keys: list[str]) -> Texts:
+    def read_texts(self, keys: list[str]) -> base.Texts:
         # A leading letter tells the part of speech; definitions lack it.
         return _definitions(self.raw('ent_dscp.txt'), [k[1:] for k in keys])
 
@@ -78,10 +71,10 @@ class WN9(Benchmark):
         return [[key, key[1:]] for key in keys]
 
 
-def _definitions(path: Path, offsets: list[str]) -> Texts:
+def _definitions(path: Path, offsets: list[str]) -> base.Texts:
     # Rows are a synset's offset and ``words, definition``.
     texts = dict(read_table(path, 2))
-    return Texts(
+    return base.Texts(
         [texts.get(at, at).split(', ', 1)[0] for at in offsets],
         [[texts[at]] if at in texts else [] for at in offsets],
         [at in texts for at in offsets],

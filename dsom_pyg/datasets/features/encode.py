@@ -1,9 +1,4 @@
-"""Encode texts and images once for each content.
-
-Each encoder has a folder of features, keyed by the content of an item. Only
-a new or changed item is encoded, and an interrupted run goes on where it
-stopped. An item that cannot be read becomes a missing one.
-"""
+"""Encode texts and images once for each content."""
 
 import hashlib
 import warnings
@@ -66,11 +61,8 @@ def encode_entities(
 ) -> Features:
     r"""Encode the texts or image paths of each entity.
 
-    Every item that cannot be read becomes a finding. For :obj:`folder` and
-    :obj:`refresh` see :func:`encode_items`.
-
-    Raises:
-        DatasetError: There is no item at all, or see :func:`encode_items`.
+    Every item that cannot be read counts as missing and becomes a finding.
+    For :obj:`folder` and :obj:`refresh` see :func:`encode_items`.
     """
     flat: list[Any] = [item for group in items for item in group]
     if not flat:
@@ -103,15 +95,11 @@ def encode_items(
 ) -> Encoded:
     r"""Encode texts, or images given as paths.
 
-    Equal contents are encoded once, :obj:`chunk` of them between two writes
-    to the cache in :obj:`folder`, if there is one; :obj:`refresh` empties it
-    first. An encoder whose features depend on all items together sets
-    ``corpus_dependent = True``. It gets all items in one call, and nothing
-    is cached.
-
-    Raises:
-        DatasetError: The output of the encoder has a wrong shape or type or
-            is not finite.
+    Equal contents are encoded once. If there is a :obj:`folder`, it caches
+    them, :obj:`chunk` at a time: only new contents are encoded, and an
+    interrupted run goes on where it stopped. :obj:`refresh` empties it first.
+    An encoder with ``corpus_dependent = True`` gets all items in one call,
+    and nothing is cached.
     """
     if getattr(encoder, 'corpus_dependent', False):
         x, failures = _encode(encoder, list(items))
@@ -155,7 +143,7 @@ def encode_items(
     return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
 
 
-def _key(item: str | Path) -> bytes:
+def _key(item: Any) -> bytes:
     # The first byte keeps a text apart from a file that holds it.
     if isinstance(item, Path):
         content = b'f' + item.read_bytes()

@@ -136,10 +136,6 @@ def align(
     A row of zeros stands for a missing feature, as is the custom in such
     files, and is left out. Rows of no entity, of several, and of zeros become
     findings about the file, :obj:`what`.
-
-    Raises:
-        DatasetError: There are no names and not as many rows as entities,
-            or no name is an entity.
     """
     x = table.x
     if table.names is None:

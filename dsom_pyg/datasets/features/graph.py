@@ -38,12 +38,7 @@ def set_features(data: HeteroData, modality: str, features: Features) -> None:
 
 
 def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
-    r"""Write a graph, and what JSON can hold, to one file, whole or not at
-    all.
-
-    Raises:
-        DatasetError: A store holds something that cannot be written.
-    """
+    r"""Write a graph, and what JSON can hold, to one file."""
     tensors: dict[str, Tensor] = {}
     stores: list[dict[str, Any]] = []
     for number, store in enumerate(data.stores):
@@ -69,11 +64,7 @@ def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
 
 
 def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
-    r"""Read what :func:`save_graph` wrote.
-
-    Raises:
-        DatasetError: The file is damaged or of another kind.
-    """
+    r"""Read what :func:`save_graph` wrote."""
     data = HeteroData()
     try:
         tensors, _ = load_tensors(path)
