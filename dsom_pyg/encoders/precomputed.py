@@ -63,8 +63,7 @@ class Precomputed:
             raise ValueError('a key occurs twice')
         self._x = x
         self.out_channels = x.size(1)
-        weights = weights_digest({'x': x})
-        digest = settings_digest(list(self._row), weights)
+        digest = settings_digest(list(self._row), weights_digest({'x': x}))
         self.name = f'precomputed-{name}-{digest[:12]}'
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:

@@ -85,11 +85,8 @@ class DB15K(base.Benchmark):
         names = [base.dbpedia_title(key.strip('<>')) for key in keys]
         entries = [facts.get(freebase.get(key), {}) for key in keys]
         about = [entry.get('description') for entry in entries]
-        texts = [
-            [base.name_and_description(name, description)]
-            for name, description in zip(names, about, strict=True)
-        ]
-        return base.Texts(names, texts, [bool(words) for words in about])
+        texts = map(base.name_and_description, names, about)
+        return base.Texts(names, [[t] for t in texts], list(map(bool, about)))
 
     def name_relations(self, keys: list[str]) -> list[str]:
         uris = [key.strip('<>') for key in keys]

@@ -70,7 +70,10 @@ def read_features(path: str | Path) -> FeatureTable:
         raise
     # What a library raises on damaged bytes depends on how far it reads them.
     except Exception as error:
-        reason = str(error).partition('\n')[0]
+        known = f'{path} is damaged: '
+        reason = str(error).removeprefix(known).partition('\n')[0]
+        if read in (_read_safetensors, _read_hdf5):  # which hold no code
+            raise DatasetError(known + reason) from error
         raise DatasetError(
             f'{path} is damaged, or cannot be read without running code '
             f'({reason}); where you trust it, load it yourself and write it '
