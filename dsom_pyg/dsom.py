@@ -25,7 +25,7 @@ class Recipe:
         policy: Who decides which teachers to believe: the exchangeable part,
             see :mod:`dsom_pyg.policies`.
         student: Who learns, and answers at test time.
-        seed: Of all draws.
+        seed: Seed of all random draws.
         device, precision, progress: See :func:`~dsom_pyg.training.fit`.
     """
 
@@ -37,15 +37,24 @@ class Recipe:
     precision: str | None = None
     progress: bool | None = None
 
+    def __post_init__(self) -> None:
+        # Found out now, not after the teachers were trained.
+        if not hasattr(self.policy, 'prepare'):
+            raise TypeError(
+                f'policy needs prepare(run, teachers, ensemble), which '
+                f'{self.policy!r} has not; what learns from held-out triples '
+                'is given as HeldOut(learner=...)'
+            )
+
 
 @dataclass
 class DSoM:
     r"""What :func:`train_dsom` returns.
 
     Attributes:
-        student: What answers at test time.
+        student: The trained student, which answers at test time.
         ensemble: Its teachers.
-        policy: How they were weighed.
+        policy: The combiner that weighs them.
         seen: N(h, r) of what they were trained on.
         results: What happened, stage by stage.
     """
@@ -72,9 +81,9 @@ def train_dsom(
     Args:
         data: The graph, with features of its modalities.
         recipe: How. (default: :func:`dsom_pyg.recipes.held_out`)
-        folder: Every stage writes a file there after each epoch, and goes on
-            from it. A larger committee takes up the teachers and folds of a
-            smaller one; remove the files of later stages first.
+        folder: Each stage saves itself there after every epoch, and resumes
+            from there. To enlarge a committee, first delete the files of
+            weights, policy and student; its teachers and folds are reused.
     """
     recipe = recipe or Recipe()
     run = Run(
@@ -86,14 +95,16 @@ def train_dsom(
         progress=recipe.progress,
     )
     teachers, student = recipe.teachers, recipe.student
-    student.start.check(run.graph)
+    student.start.check(run.graph)  # before anything is trained in vain
     # Eq. 1 and 3: each teacher learns the training triples on its own.
     ensemble = stages.fit_teachers(run, teachers)
-    # Eq. 5-10: who is believed. The paper's policy is only set up here and
-    # learns below, along with the student; the others have learned now.
+    # Eq. 5-10: which teachers are believed. The default learns it now: it
+    # trains further teachers without a part of train, and is rewarded on that
+    # part. The paper's policy learns below, along with the student.
     policy = recipe.policy.prepare(run, teachers, ensemble)
-    # Eq. 4, 11 and 12, Algorithm 1: the student learns the training triples,
-    # and what its teachers, so weighed, say of every entity.
+    # Eq. 4, 11 and 12: the student learns the training triples, and imitates
+    # its teachers' weighted scores of all entities. Algorithm 1 is the step
+    # of `training.objectives.DistillTask`.
     begun = stages.start_student(run, student, teachers, ensemble)
     trained = stages.distil(run, student, begun, ensemble, policy)
     seen = run.graph.index('train')

@@ -41,7 +41,7 @@ class PolicyChoice(Protocol):
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         r"""The combiner of an ensemble that was trained as :obj:`teachers`
-        says. If it still learns, it learns in the distillation.
+        says. One with trainable parameters is trained in the distillation.
         """
 
 
@@ -145,13 +145,13 @@ class RewardedPolicy:
     :class:`~dsom_pyg.teachers.Policy`.
 
     Args:
-        base: Fits the weights that subsets are taken of; :obj:`None` for
-            none.
+        base: Learns the weights that each action multiplies; :obj:`None` for
+            equal ones.
         state: Makes what the policy looks at.
-        actions: From M to the actions.
+        actions: From the number of teachers M to the actions ``[A, M]``.
         reward: What it is rewarded for.
             (default: :class:`~dsom_pyg.teachers.RankReward`)
-        kl: How strongly the policy is held where it starts, in points of
+        kl: Weight of the divergence from the initial policy, in points of
             reciprocal rank.
         epochs: Passes over the held-out queries.
     """
@@ -201,12 +201,12 @@ class RewardedPolicy:
 
 @dataclass(kw_only=True, frozen=True)
 class HeldOut:
-    r"""Weights that are learned from triples which the teachers that judge
-    them never saw.
+    r"""A combiner learned on held-out triples, each judged by teachers that
+    were not trained on it.
 
     Args:
         learner: What learns.
-        evidence: Which part of train is held out, or parts.
+        evidence: What is held out of train: one part, or k folds.
         mask_missing: Leave out teachers whose modality the head lacks.
     """
 

@@ -1,4 +1,4 @@
-"""Complete recipes: functions that return one.
+"""Functions that return complete recipes.
 
 Vary a recipe by its arguments, or by :func:`dataclasses.replace`. In each,
 ``channels`` is D, and further options are those of :class:`~dsom_pyg.Recipe`.
@@ -65,8 +65,8 @@ def committee(
     **options: Any,
 ) -> Recipe:
     r"""The library's recipe with several teachers of each kind, trained
-    apart: the best students of this library, at many times the cost of
-    training. The student costs the same when it answers.
+    independently: its best students, at many times the cost of training. A
+    student costs what its D costs, whoever taught it.
 
     Args:
         size: Teachers of each kind.

@@ -30,12 +30,12 @@ class Teachers:
 
     Args:
         channels: D.
-        structure: Makes a teacher that has a free entity table, structure and
+        structure: Makes the teachers with a free entity table, structure and
             joint. (default: ComplEx with N3 0.05)
         feature: Makes each of the others. (default: ComplEx with N3 0.01)
         joint: Add a teacher over structure and all features at once, which
             the paper does not have.
-        committee: How many teachers of each kind are trained apart; what is
+        committee: How many teachers of each kind are trained alone; what is
             distilled is the mean of their logits. Each costs as much as the
             first, and so do its folds; the steps of the distillation grow
             wider as well.
@@ -75,7 +75,7 @@ class Unlabeled:
 
     Args:
         queries: How many to draw.
-        share: How many come into a batch, as a share of its other queries.
+        share: How many come into a batch, relative to its other queries.
     """
 
     queries: int = 250_000
@@ -123,9 +123,9 @@ class FreshTable:
 
 @dataclass(frozen=True)
 class WarmStart(FreshTable):
-    r"""The student begins as a copy of the joint teacher, and keeps the
-    features inside until it is done. What answers in the end is the table of
-    its rows, structure-only.
+    r"""The student begins as a copy of the joint teacher and uses the features
+    while it learns. In the end its entity rows are frozen into a table, which
+    answers without features.
 
     If the teachers have no joint one of the student's size, such a model is
     trained first, by their loop. With :class:`~dsom_pyg.training.Adagrad`,
@@ -225,8 +225,8 @@ def fit_folds(
 ) -> list[Fold]:
     r"""Train teachers that never saw a part of train, for every part.
 
-    They are trained as long as those of all of train were, if these belong to
-    the same run; the last epoch is kept. All members of a committee leave out
+    They train for as many epochs as the full teachers of this run, if there
+    are any; the last epoch is kept. All members of a committee leave out
     the same parts.
     """
     parts = evidence.parts(run.graph, run.seed + 1)
