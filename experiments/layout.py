@@ -89,8 +89,8 @@ CLAIMS = (
 FOOT = """
 In Python: line 1 is `train_dsom(data, recipes.committee())`, line 3 is
 `train_dsom(data)`, Countries is `train_dsom(data, recipes.small())`. On DB15K,
-`data` is `graph.merge_val(DB15K(root, text_encoder=SBERT(weights))[0])`: settings
-were given, so the validation triples are trained on as well. A command
+`data` is `graph.merge_val(DB15K(root, text_encoder=SBERT(weights))[0])`: as
+settings were given, the validation triples are trained on as well. A command
 skips runs whose file exists; `--results FOLDER` measures them anew,
 `--device cuda` does it on a GPU. All runs so far were measured before this
 form and converted: their files name the commit that measured them and the
