@@ -1,7 +1,4 @@
-"""``python -m dsom_pyg.audit FOLDER``: audit a folder, change nothing.
-
-The folder is laid out as :class:`~dsom_pyg.datasets.MKGFolder` describes.
-"""
+"""``python -m dsom_pyg.audit FOLDER``: audit a folder, change nothing."""
 
 import argparse
 import json

@@ -1,7 +1,7 @@
 """The report of an audit."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,7 @@ from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
 
 @dataclass
 class AuditReport:
-    r"""What :func:`audit` found.
-
-    Args:
-        name: Of the dataset.
-        sections: By title.
-    """
+    r"""What :func:`audit` found about a dataset: sections by title."""
 
     name: str
     sections: dict[str, Section]
@@ -42,9 +37,8 @@ class AuditReport:
             # Zeros would hide the rest.
             facts = {k: v for k, v in section.facts.items() if v}
             for key, value in facts.items():
-                text = f'{100 * value:.1f} %'
-                if not isinstance(value, float):
-                    text = f'{value:,}'
+                share = isinstance(value, float)
+                text = f'{100 * value:.1f} %' if share else f'{value:,}'
                 lines.append(f'  {key:<44}{text:>12}')
             lines += [] if facts else ['  none']
             lines += [f'  {_line(each)}' for each in section.relations]
@@ -59,10 +53,7 @@ class AuditReport:
             'dataset': self.name,
             'ok': self.ok,
             'problems': self.problems,
-            'sections': {
-                title: asdict(section)
-                for title, section in self.sections.items()
-            },
+            'sections': {k: asdict(v) for k, v in self.sections.items()},
         }
 
 
@@ -81,24 +72,22 @@ def audit(
 ) -> AuditReport:
     r"""Look for whatever makes a graph, or scores on it, misleading.
 
-    The raw files are read again, and downloaded first if they are missing.
-    So every example names its file and line, if the dataset knows them. The
-    report includes what encoders and feature files added to the findings.
+    The raw files are read again, and downloaded first if they are missing,
+    so that examples name file and line. The report includes what encoders
+    and feature files added to the findings.
 
     Args:
         dataset: Any dataset of the library.
         images: Open every image to see whether it can be read.
-            (default: :obj:`True`)
         threshold: Share of the pairs of a relation that another one must
             have, perhaps reversed, for the two to be listed.
-            (default: :obj:`0.8`)
     """
     dataset.download()
     with warnings.catch_warnings():
         # The report says it all.
         warnings.simplefilter('ignore', UserWarning)
         raw = dataset.read()
-    raw.findings.extend(dataset.findings.without(raw.findings.counts))
+    raw.findings.extend(dataset.findings, without=set(raw.findings.counts))
     name, root = type(dataset).__name__, dataset.folder
     return audit_raw(raw, name, root, images, threshold, dataset.coverage())
 
@@ -113,30 +102,22 @@ def audit_raw(
 ) -> AuditReport:
     r"""As :func:`audit`, of what a dataset read.
 
-    Args:
-        raw: The graph.
-        name: How the report calls it.
-        root: Files are named relative to it. (default: :obj:`None`)
-        images: See :func:`audit`. (default: :obj:`True`)
-        threshold: See :func:`audit`. (default: :obj:`0.8`)
-        loaded: Coverage by modality of the dataset that was made of it.
-            (default: none)
+    Files are named relative to :obj:`root`. The coverage of the dataset that
+    was made of the graph is :obj:`loaded`.
     """
-    checks = Checks(raw, root, threshold, loaded)
-    sections: dict[str, Callable[[], Section]] = {
-        'sizes': checks.sizes,
-        'duplicates within a split': checks.duplicates,
-        'overlaps between splits': checks.overlaps,
-        'pairs known from train': checks.known_pairs,
-        'relations that repeat or reverse others': checks.relations,
-        'not in train': checks.unseen,
-        'self loops': checks.self_loops,
-        'structure': checks.structure,
-        'coverage': checks.coverage,
+    checks = Checks(raw, root, threshold, loaded or {})
+    sections = {
+        'sizes': checks.sizes(),
+        'duplicates within a split': checks.duplicates(),
+        'overlaps between splits': checks.overlaps(),
+        'pairs known from train': checks.known_pairs(),
+        'relations that repeat or reverse others': checks.relations(),
+        'not in train': checks.unseen(),
+        'self loops': checks.self_loops(),
+        'structure': checks.structure(),
+        'coverage': checks.coverage(),
     }
     if images:
-        sections['images'] = checks.images
-    sections['noticed while reading'] = checks.reading
-    return AuditReport(
-        name, {title: check() for title, check in sections.items()}
-    )
+        sections['images'] = checks.images()
+    sections['noticed while reading'] = checks.reading(opened=images)
+    return AuditReport(name, sections)

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -25,16 +24,13 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.files import hash_file
 
-# Raise it when the content of a processed file changes, so that files of an
-# older version are not read.
+# Raise it when the content of a processed file changes: no older one is read.
 FORMAT = 3
 
 
 class Origin(NamedTuple):
-    r"""The file and the lines that the triples of a split come from.
-
-    Shapes:
-        - **lines:** :math:`(T)`, counted from 1
+    r"""The file that a split comes from, and the line of each of its triples,
+    counted from 1.
     """
 
     file: Path
@@ -58,18 +54,13 @@ class RawGraph:
 
     Args:
         data: The triples, from :func:`~dsom_pyg.graph.make_data`.
-        entity_names: One readable name for each entity.
-        relation_names: One readable name for each relation.
-        entity_texts: The texts of each entity; none, one or many.
-        entity_images: The image files of each entity; none, one or many.
-        described: Which entities have more text than their name;
-            :obj:`None` if the dataset cannot tell. (default: :obj:`None`)
+        entity_names, relation_names: Readable names, one for each.
+        entity_texts, entity_images: Of each entity; none, one or many.
+        described: Which entities have more text than their name, if known.
         extra: Further facts that are stored with the graph, as JSON.
         findings: What was noticed while reading.
-        origins: Where the triples of each split come from, for the audit. A
-            split that was drawn has no origin.
-        aliases: Further names by which files may call each entity, such as
-            its id. (default: none)
+        origins: Where the triples of each split come from, if known.
+        aliases: Further names of each entity in files, such as its id.
     """
 
     data: HeteroData
@@ -93,20 +84,20 @@ class RawGraph:
             'relation_names': graph.num_relations(self.data),
         }
         for what, size in sizes.items():
-            found = len(getattr(self, what))
-            if found != size:
-                raise DatasetError(
-                    f'{what} has {found} entries, the graph needs {size}'
-                )
+            if (found := len(getattr(self, what))) != size:
+                why = f'{what} has {found} entries, the graph needs {size}'
+                raise DatasetError(why)
+
+    def items(self) -> dict[str, Any]:
+        r"""The raw items of each entity by modality."""
+        return {'image': self.entity_images, 'text': self.entity_texts}
 
     def all_names(self) -> list[list[str]]:
         r"""All that files may call each entity, the surest first."""
-        # An id is sure, a readable name may be the id of another entity.
-        aliases = self.aliases or [[] for _ in self.entity_names]
-        return [
-            [*ids, name]
-            for ids, name in zip(aliases, self.entity_names, strict=True)
-        ]
+        # A readable name may be the id of another entity.
+        names = self.entity_names
+        ids = self.aliases or [[] for _ in names]
+        return [[*ids, name] for ids, name in zip(ids, names, strict=True)]
 
 
 class MultimodalDataset(InMemoryDataset):
@@ -121,33 +112,24 @@ class MultimodalDataset(InMemoryDataset):
     options. It sets what these two need before it calls this constructor,
     which does all the work.
 
-    Processed graphs are stored as safetensors with a JSON header; a pickle
-    is never read. Features of items are cached under ``<root>/features``, so
-    only new or changed items are encoded, and an interrupted run goes on
-    where it stopped. An image that cannot be read counts as missing and is
-    reported in :attr:`findings`.
+    Processed graphs are safetensors files; a pickle is never read. Features
+    are cached under ``<root>/features``: only new or changed items are
+    encoded, and an interrupted run goes on where it stopped. An image that
+    cannot be read counts as missing and is reported in :attr:`findings`.
 
     Args:
         root: Folder for raw and processed files; with :obj:`None` nothing is
             stored.
-        image_encoder: Maps a list of image paths to features
-            ``[n, out_channels]``; :obj:`None` for no image features.
-            (default: :obj:`None`)
-        text_encoder: Maps a list of texts to features ``[n, out_channels]``;
-            :obj:`None` for no text features. (default: :obj:`None`)
+        image_encoder: From image paths to features ``[n, out_channels]``.
+        text_encoder: From texts to features ``[n, out_channels]``.
         transform: Applied to the graph at every access.
-            (default: :obj:`None`)
         pre_transform: Applied once, before the graph is stored. Its ``repr``
-            identifies the stored graph, so it must tell the settings. A
-            plain function has no such ``repr``; use a dataclass with
-            ``__call__``.
-            (default: :obj:`None`)
-        force_reload: Process and encode again even if a processed file and
-            cached features exist. (default: :obj:`False`)
-        features: Files with the features of a modality, read by
-            :func:`~dsom_pyg.datasets.read_features`, instead of an encoder.
-            A modality may have any name except ``'entity'`` and
-            ``'structure'``. (default: :obj:`None`)
+            identifies the stored graph, so it must tell the settings: use a
+            dataclass with ``__call__``, not a plain function.
+        force_reload: Process and encode again what is stored.
+        features: Instead of an encoder, a file for a modality of any name
+            but ``'entity'`` and ``'structure'``, see
+            :func:`~dsom_pyg.datasets.read_features`.
 
     Shapes:
         - **data['text'].x:** :math:`(n, d)`, one row for each text
@@ -155,8 +137,7 @@ class MultimodalDataset(InMemoryDataset):
           row 0 the text, row 1 its entity; the same for images
 
     Raises:
-        DatasetError: A raw file or the output of an encoder is malformed. No
-            processed file is left behind.
+        DatasetError: A raw file or the output of an encoder is malformed.
         TypeError: An encoder is not one, or :obj:`pre_transform` has no
             ``repr`` of its own.
         ValueError: A modality has both an encoder and a file, or its name is
@@ -175,10 +156,8 @@ class MultimodalDataset(InMemoryDataset):
         features: Mapping[str, str | Path] | None = None,
     ) -> None:
         self._encoders = {'image': image_encoder, 'text': text_encoder}
-        self._feature_files = {
-            modality: Path(path).expanduser()
-            for modality, path in (features or {}).items()
-        }
+        files = (features or {}).items()
+        self._feature_files = {m: Path(p).expanduser() for m, p in files}
         for modality, encoder in self._encoders.items():
             if encoder is not None:
                 check_encoder(modality, encoder)
@@ -199,20 +178,22 @@ class MultimodalDataset(InMemoryDataset):
             pre_transform,
             force_reload=force_reload,
         )
-        self._data, self._meta = (
-            load_graph(self._processed_path) if self.folder else self._build()
-        )
+        if self.folder is None:
+            self._data, self._meta = self._build()
+            return
+        path = Path(self.processed_paths[0])
+        if force_reload or not path.exists():
+            self.download()
+            save_graph(path, *self._build())
+        self._data, self._meta = load_graph(path)
 
     def read(self) -> RawGraph:
-        r"""Read the raw files. To be overridden."""
+        r"""Read the raw files; every dataset overrides it."""
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
-        r"""All that decides what :meth:`read` returns, as JSON.
-
-        A dataset with options or raw files overrides it and returns the
-        values of the options and hashes of the files. The value under
-        ``'split'``, if any, appears in the name of the processed file.
+        r"""All that decides what :meth:`read` returns, as JSON: options, and
+        hashes of raw files. ``'split'``, if any, is in the name of the file.
         """
         return {}
 
@@ -245,64 +226,38 @@ class MultimodalDataset(InMemoryDataset):
         slugs = [re.sub(r'[^A-Za-z0-9.]+', '_', word)[:64] for word in words]
         return ['-'.join(slugs) + '.safetensors']
 
-    # The identity may look at many files, so it is asked for once.
-    @cached_property
-    def _processed_path(self) -> Path:
-        return Path(self.processed_paths[0])
-
     def download(self) -> None:
         r"""Bring the raw files to :obj:`raw_dir`; nothing by default."""
 
-    def process(self) -> None:
-        r"""Read, encode, and store the graph."""
-        data, meta = self._build()
-        save_graph(self._processed_path, data, meta)
-
-    # PyG's `_process` would unpickle files in the processed folder. Its
-    # `_download` would ask for raw files even if a stored graph is there.
+    # The constructor does what PyG does here. PyG would unpickle files in the
+    # processed folder, and ask for raw files beside a stored graph.
     def _download(self) -> None:
         return
 
-    def _process(self) -> None:
-        # Nothing to do in memory, or if a stored graph will do.
-        if self.folder is None:
-            return
-        if self.force_reload or not self._processed_path.exists():
-            self.download()
-            self.process()
+    _process = _download
 
     def _build(self) -> tuple[HeteroData, dict[str, Any]]:
         raw = self.read()
         raw.check()
-        items: dict[str, Any] = {
-            'image': raw.entity_images,
-            'text': raw.entity_texts,
-        }
+        items = raw.items()
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
+        names = raw.all_names()
         given = {
-            modality: align(
-                read_features(path), raw.all_names(), str(path), raw.findings
-            )
-            for modality, path in self._feature_files.items()
+            name: align(read_features(path), names, str(path), raw.findings)
+            for name, path in self._feature_files.items()
         }
+        store = self.folder and self.folder / 'features', self.force_reload
         encoded = {
-            modality: encode_entities(
-                encoder,
-                modality,
-                items[modality],
-                raw.findings,
-                self.folder and self.folder / 'features',
-                self.force_reload,
-            )
-            for modality, encoder in self._encoders.items()
-            if encoder is not None
+            name: encode_entities(one, name, items[name], raw.findings, *store)
+            for name, one in self._encoders.items()
+            if one is not None
         }
-        data, entities = raw.data, len(raw.entity_names)
+        data = raw.data
         for modality, features in {**encoded, **given}.items():
             set_features(data, modality, features)
             covered = features.entity.unique().numel()
-            coverage[modality] = covered / max(entities, 1)
+            coverage[modality] = covered / max(len(raw.entity_names), 1)
         if raw.described is not None:
             coverage['description'] = _share(raw.described)
         if self.pre_transform is not None:
@@ -319,12 +274,12 @@ class MultimodalDataset(InMemoryDataset):
 
     @property
     def entity_names(self) -> list[str]:
-        r"""A readable name for each entity."""
+        r"""A readable name of each entity."""
         return self._meta['entity_names']
 
     @property
     def relation_names(self) -> list[str]:
-        r"""A readable name for each relation, without reciprocals."""
+        r"""A readable name of each relation, without reciprocals."""
         return self._meta['relation_names']
 
     @property
@@ -348,11 +303,8 @@ class MultimodalDataset(InMemoryDataset):
         return Findings.from_json(self._meta['findings'])
 
     def coverage(self) -> dict[str, float]:
-        r"""Share of the entities that have an item of each modality.
-
-        Counts the items that were encoded or, without an encoder, the raw
-        items. ``'description'`` is a further entry if the dataset can tell a
-        description from a mere name.
+        r"""Share of the entities that have an item of each modality, encoded
+        or else raw, and a ``'description'`` if the dataset can tell.
         """
         return dict(self._meta['coverage'])
 

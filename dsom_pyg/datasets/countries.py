@@ -8,8 +8,9 @@ from typing import Any
 from typing_extensions import Unpack
 
 from dsom_pyg.datasets.base import MultimodalDataset, Options, RawGraph
-from dsom_pyg.datasets.errors import DatasetError, error_at, unknown_name
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.text import (
+    id_of,
     index_names,
     read_labeled_triples,
     read_lines,
@@ -17,7 +18,7 @@ from dsom_pyg.datasets.text import (
 )
 from dsom_pyg.encoders import ImageStatistics, TfidfText
 from dsom_pyg.files import hash_file
-from dsom_pyg.graph import make_data
+from dsom_pyg.graph import SPLITS, make_data
 
 PACKAGE = 'dsom_pyg.datasets.countries_data'
 
@@ -26,16 +27,11 @@ class Countries(MultimodalDataset):
     r"""A small real graph that comes with the library: territories, cities,
     currencies, languages, regions, with flags as images and short texts.
 
-    Neither its files nor the default encoders need a download. Sources and
-    licences are in ``SOURCES.md`` beside its files.
-
-    Args:
-        root: Folder for the processed files; with :obj:`None` a folder of
-            the user's cache. (default: :obj:`None`)
-        options: See :class:`MultimodalDataset`. By default images are
-            encoded by ``ImageStatistics()`` and texts by
-            ``TfidfText(out_channels=128)``; pass :obj:`None` to leave a
-            modality out.
+    Nothing is downloaded. Sources and licences are in ``SOURCES.md`` beside
+    its files. Without a :obj:`root`, processed files go into the user's
+    cache. The encoders are ``ImageStatistics()`` and
+    ``TfidfText(out_channels=128)``, unless the options of
+    :class:`MultimodalDataset` give others, or :obj:`None`.
     """
 
     def __init__(
@@ -43,9 +39,8 @@ class Countries(MultimodalDataset):
     ) -> None:
         options.setdefault('image_encoder', ImageStatistics())
         options.setdefault('text_encoder', TfidfText(out_channels=128))
-        super().__init__(
-            cache_folder() / 'Countries' if root is None else root, **options
-        )
+        root = cache_folder() / 'Countries' if root is None else root
+        super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
         folder = data_folder()
@@ -64,13 +59,13 @@ class Countries(MultimodalDataset):
         ids = index_names(folder / 'entities.tsv', names)
         relations = read_lines(folder / 'relations.tsv')
         relation_ids = index_names(folder / 'relations.tsv', relations)
-        train, val, test = (
+        splits = (
             read_labeled_triples(folder / f'{split}.tsv', ids, relation_ids)
-            for split in ('train', 'val', 'test')
+            for split in SPLITS
         )
         images = read_items(folder / 'images.tsv', ids)
         return RawGraph(
-            make_data(len(names), len(relations), train, val, test),
+            make_data(len(names), len(relations), *splits),
             names,
             relations,
             read_items(folder / 'texts.tsv', ids),
@@ -83,21 +78,17 @@ def read_items(path: Path, entity_ids: dict[str, int]) -> list[list[str]]:
     r"""The texts or files of each entity, from rows of entity and item."""
     items: list[list[str]] = [[] for _ in entity_ids]
     for number, (name, item) in enumerate(read_table(path, 2), 1):
-        if name not in entity_ids:
-            message = unknown_name(name, entity_ids, 'entity')
-            raise error_at(path, number, message)
-        items[entity_ids[name]].append(item)
+        items[id_of(name, entity_ids, 'entity', path, number)].append(item)
     return items
 
 
 def data_folder() -> Path:
     r"""Where the files of :class:`Countries` lie."""
-    # An installed wheel carries them as a package, a checkout beside this
-    # one.
+    # A wheel carries them as a package, a checkout beside this one.
     spec = find_spec(PACKAGE)
-    found = spec.submodule_search_locations if spec else None
-    places = [Path(place) for place in found or []]
-    places.append(Path(__file__).parents[2] / 'datasets' / 'Countries')
+    found = spec and spec.submodule_search_locations
+    beside = Path(__file__).parents[2] / 'datasets' / 'Countries'
+    places = [*map(Path, found or []), beside]
     for place in places:
         if (place / 'entities.tsv').is_file():
             return place

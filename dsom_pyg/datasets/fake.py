@@ -9,17 +9,15 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from dsom_pyg.datasets.text import to_triples
 from dsom_pyg.graph import Triples, make_data
-
-Triple = tuple[int, int, int]
 
 
 class _RandomFeatures:
+    name, corpus_dependent = 'random', True
+
     def __init__(self, out_channels: int, seed: int) -> None:
-        self.name = 'random'
-        self.corpus_dependent = True
-        self.out_channels = out_channels
-        self.seed = seed
+        self.out_channels, self.seed = out_channels, seed
 
     def __call__(self, items: Sequence[object]) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
@@ -29,20 +27,11 @@ class _RandomFeatures:
 class FakeMMKG(MultimodalDataset):
     r"""A random graph with every awkward case, for tests.
 
-    Nothing is written to disk. The last entity occurs in validation and test
-    triples but in no training triple, so its queries have no training
-    neighbors. Entity 0 has two images, entity 1 no image, entity 2 no text,
-    entity 3 neither. Every other entity and every relation occurs in train,
-    and the splits are disjoint. It does not touch the global random state.
-
-    Args:
-        num_entities: At least 6. (default: :obj:`20`)
-        num_relations: At most :obj:`num_entities - 1`. (default: :obj:`4`)
-        num_triples: Of all splits, without reciprocals; 10 % each go to
-            validation and test. (default: :obj:`100`)
-        seed: Of the draw. (default: :obj:`0`)
-        transform: Applied to the graph at every access.
-            (default: :obj:`None`)
+    The last entity occurs in validation and test, but in no training triple.
+    Entity 0 has two images, entity 1 no image, entity 2 no text, entity 3
+    neither. Every other entity and every relation occurs in train, and the
+    splits are disjoint; 10 % of the triples each go to validation and test.
+    Nothing is written to disk, and the global random state is left alone.
 
     Shapes:
         - **data['text'].x:** :math:`(E - 2, 8)`
@@ -78,16 +67,16 @@ class FakeMMKG(MultimodalDataset):
         )
 
     def read(self) -> RawGraph:
-        entities, relations, _, _ = self._sizes
-        numbers = range(entities)
-        images = [[Path(f'{entity}.png')] for entity in numbers]
+        entities, relations, *_ = self._sizes
+        names = [f'entity {entity}' for entity in range(entities)]
+        images = [[Path(f'{entity}.png')] for entity in range(entities)]
         images[0].append(Path('0b.png'))
         images[1] = images[3] = []
-        texts = [[f'the text of entity {entity}'] for entity in numbers]
+        texts = [[f'the text of {name}'] for name in names]
         texts[2] = texts[3] = []
         return RawGraph(
             make_data(entities, relations, *self._splits()),
-            [f'entity {entity}' for entity in numbers],
+            names,
             [f'relation {relation}' for relation in range(relations)],
             texts,
             images,
@@ -97,25 +86,17 @@ class FakeMMKG(MultimodalDataset):
         entities, relations, count, seed = self._sizes
         rng = random.Random(seed)
         last = entities - 1
-        # A ring through all entities but the last, and through all relations.
-        ring = [(i, i % relations, (i + 1) % last) for i in range(last)]
+        # A ring through all entities but the last and all relations: h, t, r.
+        ring = [(i, (i + 1) % last, i % relations) for i in range(last)]
         drawn = dict.fromkeys(ring)
         unseen = 3
         while len(drawn) < count - unseen:
             head, tail = rng.sample(range(last), 2)
-            drawn[head, rng.randrange(relations), tail] = None
+            drawn[head, tail, rng.randrange(relations)] = None
         rest = list(drawn)[last:]
         part = max(1, round(0.1 * count))
-        val = [(last, 0, 0), *rest[: part - 1]]
-        test = [
-            (last, relations - 1, 1),
-            (2, 0, last),
-            *rest[part - 1 : 2 * part - unseen],
-        ]
-        train = ring + rest[2 * part - unseen :]
-        return _triples(train), _triples(val), _triples(test)
-
-
-def _triples(rows: list[Triple]) -> Triples:
-    head, rel, tail = torch.tensor(rows).t()
-    return Triples(torch.stack([head, tail]), rel.contiguous())
+        middle, end = part - 1, 2 * part - unseen
+        val = [(last, 0, 0), *rest[:middle]]
+        test = [(last, 1, relations - 1), (2, last, 0), *rest[middle:end]]
+        train = ring + rest[end:]
+        return to_triples(train), to_triples(val), to_triples(test)

@@ -1,9 +1,13 @@
 """What a reader notices in data: counted, kept, shown to people."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+# Findings of each kind that are kept.
+KEEP = 20
 
 
 def printable(text: str) -> str:
@@ -13,14 +17,9 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    r"""One thing that was noticed.
+    r"""One thing that was noticed, and where; lines are counted from 1.
 
-    Args:
-        kind: A short phrase shared by all findings of its sort, such as
-            ``'duplicate triple'``.
-        message: What exactly, for people.
-        file: Where it stands. (default: :obj:`None`)
-        line: The line in that file, counted from 1. (default: :obj:`None`)
+    All findings of a sort share a kind, such as ``'duplicate triple'``.
     """
 
     kind: str
@@ -41,14 +40,9 @@ class Finding:
 
 @dataclass
 class Findings:
-    r"""Findings by kind: all are counted, the first ones are kept.
+    r"""Findings by kind: all are counted, the first ones are kept."""
 
-    Args:
-        keep: Findings of each kind that are kept. (default: :obj:`20`)
-    """
-
-    keep: int = 20
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Finding]] = field(default_factory=dict)
 
     def add(
@@ -59,34 +53,26 @@ class Findings:
         line: int | None = None,
     ) -> None:
         r"""Count a finding, and keep it if there is room."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.counts[kind] += 1
         kept = self.examples.setdefault(kind, [])
-        if len(kept) < self.keep:
+        if len(kept) < KEEP:
             where = None if file is None else str(file)
             kept.append(Finding(kind, message, where, line))
 
-    def extend(self, other: 'Findings') -> None:
-        r"""Add what another collection holds."""
+    def extend(self, other: 'Findings', without: Collection[str] = ()) -> None:
+        r"""Add what another collection holds, apart from some kinds."""
         for kind, count in other.counts.items():
-            self.counts[kind] = self.counts.get(kind, 0) + count
-            kept = self.examples.setdefault(kind, [])
-            kept += other.examples[kind][: self.keep - len(kept)]
-
-    def without(self, kinds: Collection[str]) -> 'Findings':
-        r"""The findings of all other kinds."""
-        out = Findings(self.keep)
-        for kind in self.counts:
-            if kind not in kinds:
-                out.counts[kind] = self.counts[kind]
-                out.examples[kind] = list(self.examples[kind])
-        return out
+            if kind not in without:
+                self.counts[kind] += count
+                kept = self.examples.setdefault(kind, [])
+                kept += other.examples[kind][: KEEP - len(kept)]
 
     def __iter__(self) -> Iterator[Finding]:
         for kept in self.examples.values():
             yield from kept
 
     def __len__(self) -> int:
-        return sum(self.counts.values())
+        return self.counts.total()
 
     def __str__(self) -> str:
         lines = []
@@ -99,18 +85,14 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         r"""Counts and examples as plain values."""
-        return {
-            'counts': dict(self.counts),
-            'examples': [asdict(finding) for finding in self],
-        }
+        examples = [asdict(finding) for finding in self]
+        return {'counts': dict(self.counts), 'examples': examples}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> 'Findings':
         r"""What :meth:`to_json` gave."""
-        kept: Iterable[dict[str, Any]] = value['examples']
-        out = cls(counts=dict(value['counts']))
-        for each in kept:
-            out.examples.setdefault(each['kind'], []).append(Finding(**each))
-        for kind in out.counts:
-            out.examples.setdefault(kind, [])
+        counts = Counter[str](value['counts'])
+        out = cls(counts, {kind: [] for kind in counts})
+        for each in value['examples']:
+            out.examples[each['kind']].append(Finding(**each))
         return out

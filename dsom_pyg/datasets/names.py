@@ -5,38 +5,28 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from urllib.parse import quote, unquote
 
 
 class NameIndex:
     r"""Looks up entities by what files call them.
 
-    Exact aliases take precedence over their other :func:`spellings`, earlier
-    aliases over later ones, and smaller ids over larger ones. Words and
-    aliases are compared in Unicode form NFC.
-
-    Args:
-        aliases: What files may call each entity, the surest alias first:
-            its id or label, its readable name, ...
+    Exact aliases go before their other :func:`spellings`, earlier aliases
+    before later ones, and smaller ids before larger ones. Words and aliases
+    are compared in Unicode form NFC.
     """
 
     def __init__(self, aliases: Sequence[Sequence[str]]) -> None:
         self._aliases = aliases
 
     def exact(self, *words: str) -> list[int]:
-        r"""The entities that have one of the words as an alias, best first.
-
-        Earlier words come before later ones.
-        """
+        r"""The entities with one of the words as an alias, best first."""
         return _owners(self._exact, words)
 
     def owners(self, *words: str) -> list[int]:
         r"""As :meth:`exact`; if there are none, by other spellings."""
         return self.exact(*words) or _owners(self._near, words)
-
-    def find(self, *words: str) -> int | None:
-        r"""The first of :meth:`owners`, if there is any."""
-        return next(iter(self.owners(*words)), None)
 
     @cached_property
     def _exact(self) -> dict[str, list[int]]:
@@ -50,13 +40,12 @@ class NameIndex:
         self, words_of: Callable[[str], list[str]]
     ) -> dict[str, list[int]]:
         table: dict[str, list[int]] = {}
-        for place in range(max(map(len, self._aliases), default=0)):
-            for entity, aliases in enumerate(self._aliases):
-                for alias in aliases[place : place + 1]:
-                    for word in words_of(alias):
-                        owners = table.setdefault(word, [])
-                        if entity not in owners[-1:]:
-                            owners.append(entity)
+        for column in zip_longest(*self._aliases):
+            for entity, alias in enumerate(column):
+                for word in words_of(alias) if alias is not None else ():
+                    owners = table.setdefault(word, [])
+                    if entity not in owners[-1:]:
+                        owners.append(entity)
         return table
 
 
@@ -73,8 +62,8 @@ def _composed(word: str) -> str:
 def spellings(name: str) -> list[str]:
     r"""What a file or folder may call an entity, the name itself first.
 
-    File systems know no slash within a name, people write underscores for
-    spaces, and ``/m/02mjmr`` is found as ``m.02mjmr`` or ``m_02mjmr``.
+    People write underscores for spaces, and ``/m/02mjmr`` is found as
+    ``m.02mjmr`` or ``m_02mjmr``.
     """
     name = _composed(name)
     bare = name.strip('/')
@@ -87,10 +76,7 @@ def spellings(name: str) -> list[str]:
 
 
 def unique_names(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    r"""Append the key to every name that several keys share.
-
-    Keys must be unique.
-    """
+    r"""Append the key, which is unique, to every name that keys share."""
     assert len(set(keys)) == len(keys)
     out = list(names)
     counts = Counter(out)

@@ -14,21 +14,19 @@ from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
 from dsom_pyg.datasets.own.table import Table
 
-# Raise it when the same source is read in another way, so that files that
-# were processed before are not used.
+# Raise it when a source is read in another way: no older file is used then.
 READING = 2
 
 
 class OwnGraph(MultimodalDataset):
-    r"""A graph of your own; a subclass reads it with
-    :func:`~dsom_pyg.datasets.own.build.build_graph`.
+    r"""A graph of your own.
 
     Args:
-        root: See :class:`~dsom_pyg.datasets.MultimodalDataset`.
+        root: As of :class:`~dsom_pyg.datasets.MultimodalDataset`.
         split: Shares of train, validation and test, for the splits that the
             source does not give. (default: :obj:`(0.8, 0.1, 0.1)`)
-        seed: Of the draw. (default: :obj:`0`)
-        options: See :class:`~dsom_pyg.datasets.MultimodalDataset`.
+        seed: Of the draw.
+        options: As of :class:`~dsom_pyg.datasets.MultimodalDataset`.
 
     Raises:
         ValueError: The shares do not make 1 together.
@@ -42,28 +40,28 @@ class OwnGraph(MultimodalDataset):
         seed: int = 0,
         **options: Unpack[Options],
     ) -> None:
-        _check_shares(split)
+        sound = len(split) == 3 and min(split) >= 0 and split[0] > 0
+        if not sound or abs(sum(split) - 1) > 1e-6:
+            raise ValueError(
+                f'split must hold the shares of train, val and test, which '
+                f'make 1 together, such as (0.8, 0.1, 0.1), got {split}'
+            )
         self._shares, self._seed = split, seed
         super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
-        draw = {'shares': list(self._shares), 'seed': self._seed}
-        return {'reading': READING, **draw}
+        shares = list(self._shares)
+        return {'reading': READING, 'shares': shares, 'seed': self._seed}
 
     @property
     def entity_keys(self) -> list[str]:
-        r"""The label of each entity as its files write it.
-
-        It is the name unless there are readable names beside the labels.
-        """
-        keys: list[str] = self._meta['extra']['entity_keys']
-        return keys
+        r"""The label of each entity as its files write it."""
+        return self._meta['extra']['entity_keys']
 
     @property
     def relation_keys(self) -> list[str]:
         r"""The label of each relation as its files write it."""
-        keys: list[str] = self._meta['extra']['relation_keys']
-        return keys
+        return self._meta['extra']['relation_keys']
 
     def find(self, head: str, relation: str) -> tuple[int, int]:
         r"""The ids of a head and a relation, by label or by name.
@@ -71,33 +69,28 @@ class OwnGraph(MultimodalDataset):
         Raises:
             ValueError: Nothing is called so; the nearest name is suggested.
         """
+        keys, names = self.relation_keys, self.relation_names
         return (
             _find(head, self.entity_keys, self.entity_names, 'entity'),
-            _find(
-                relation, self.relation_keys, self.relation_names, 'relation'
-            ),
+            _find(relation, keys, names, 'relation'),
         )
 
     @property
     def entity_images(self) -> list[list[Path]]:
         r"""The image files of each entity; none, one or many."""
-        images: list[list[str]] = self._meta['extra']['entity_images']
         # The path of a file outside the root is absolute.
         root = self.folder or Path()
+        images = self._meta['extra']['entity_images']
         return [[root / image for image in each] for each in images]
 
 
 class LabeledGraph(OwnGraph):
-    r"""A graph of your own that is held in memory.
+    r"""A graph of your own that is held in memory, from
+    :func:`~dsom_pyg.datasets.from_pandas` or
+    :func:`~dsom_pyg.datasets.from_networkx`.
 
-    :func:`~dsom_pyg.datasets.from_pandas` and
-    :func:`~dsom_pyg.datasets.from_networkx` make one.
-
-    Args:
-        table: The graph in labels.
-        root: Folder for the processed file and cached features; with
-            :obj:`None` nothing is stored. (default: :obj:`None`)
-        options: See :class:`OwnGraph`.
+    Without a :obj:`root`, nothing is stored. For other options see
+    :class:`OwnGraph`.
     """
 
     def __init__(
@@ -107,8 +100,7 @@ class LabeledGraph(OwnGraph):
         super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
-        table = self._table
-        folder = table.image_folder
+        table, folder = self._table, self._table.image_folder
         said = {
             **vars(table),
             'stamps': [_stamp(Path(image.value)) for image in table.images],
@@ -122,19 +114,6 @@ class LabeledGraph(OwnGraph):
         return build_graph(self._table, self._shares, self._seed, self.folder)
 
 
-def _check_shares(shares: Shares) -> None:
-    if (
-        len(shares) != 3
-        or min(shares) < 0
-        or shares[0] <= 0
-        or abs(sum(shares) - 1) > 1e-6
-    ):
-        raise ValueError(
-            f'split must hold the shares of train, val and test, which make '
-            f'1 together, such as (0.8, 0.1, 0.1), got {shares}'
-        )
-
-
 def _stamp(path: Path) -> list[int]:
     # So that a changed image is encoded anew.
     about = path.stat() if path.is_file() else None
@@ -142,7 +121,7 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _find(word: str, keys: list[str], names: list[str], what: str) -> int:
-    index = NameIndex(list(zip(keys, names, strict=True)))
-    for found in index.exact(word):
-        return found
-    raise ValueError(unknown_name(word, [*keys, *names], what))
+    found = NameIndex(list(zip(keys, names, strict=True))).exact(word)
+    if not found:
+        raise ValueError(unknown_name(word, [*keys, *names], what))
+    return found[0]

@@ -1,7 +1,7 @@
 """From a table of labels to a graph: ids, splits, names, texts, images."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -40,47 +40,30 @@ def build_graph(
 
     Args:
         table: The graph in labels.
-        shares: Of train, validation and test, for drawing.
-            (default: :obj:`(0.8, 0.1, 0.1)`)
-        seed: Of the draw. (default: :obj:`0`)
-        root: Folder of the dataset. Paths of images below it are stored
-            relative to it, so that the folder can be moved.
-            (default: :obj:`None`)
+        shares: Of the splits. (default: :obj:`(0.8, 0.1, 0.1)`)
+        seed: Of the draw.
+        root: Paths of images below it are stored relative to it.
 
     Raises:
         DatasetError: There is no training triple.
     """
-    findings = Findings()
-    findings.extend(table.findings)
-    entities = Vocabulary('entity', table.entities, findings)
-    relations = Vocabulary('relation', table.relations, findings)
-    rows = {
-        split: _number(table.triples[split], entities, relations, findings)
-        for split in SPLITS
-        if split in table.triples
-    }
-    if not rows.get('train'):
+    build = _Build(table)
+    entities, relations = build.entities, build.relations
+    if not build.rows.get('train'):
         raise DatasetError('there is no training triple')
     entities.note_twins()
     relations.note_twins()
-    ids = [list(map(list, rows.get(split, {}))) for split in SPLITS]
-    data = make_data(len(entities), len(relations), *map(to_triples, ids))
-    _note_overlaps(rows, findings)
-    drawn = [split for split in SPLITS if split not in rows]
-    data = _draw(data, drawn, shares, seed, findings)
-    labels = {'entity': entities.labels, 'relation': relations.labels}
-    _note_unseen(data, rows, labels, findings)
-    names, relation_names = _names(table, entities, relations, findings)
-    images = _images(table, entities, names, findings)
-    texts = [
-        [well_formed(text) for text in each]
-        for each in _gather('text', table.texts, entities, findings)
-    ]
+    build.note_overlaps()
+    data = build.draw(shares, seed)
+    build.note_unseen(data)
+    names, relation_names = build.names()
+    images = build.images(names)
+    texts = build.gather('text', table.texts)
     return RawGraph(
         data,
         names,
         relation_names,
-        texts,
+        [[well_formed(text) for text in each] for each in texts],
         images,
         extra={
             'entity_keys': entities.labels,
@@ -89,218 +72,185 @@ def build_graph(
                 [_below(path, root) for path in paths] for paths in images
             ],
         },
-        findings=findings,
-        origins=_origins(data, rows),
+        findings=build.findings,
+        origins=build.origins(data),
         aliases=[[label] for label in entities.labels],
     )
 
 
-def _number(
-    triples: Sequence[Triple],
-    entities: Vocabulary,
-    relations: Vocabulary,
-    findings: Findings,
-) -> Rows:
-    rows: Rows = {}
-    for row in triples:
-        place = row.place
-        ids = (
-            entities.add(row.head, place),
-            entities.add(row.tail, place),
-            relations.add(row.relation, place),
-        )
-        if ids in rows:
-            first = rows[ids].place.line
-            where = f', which stands in line {first}' if first else ''
-            message = f'dropped {_said(row)}{where}'
-            findings.add('duplicate triple', message, *place)
-            continue
-        if ids[0] == ids[1]:
-            findings.add('self loop', f'kept {_said(row)}', *place)
-        rows[ids] = row
-    return rows
+class _Build:
+    # A graph in the making: its labels with their ids, and its given splits.
+
+    def __init__(self, table: Table) -> None:
+        self.table, self.findings = table, Findings()
+        self.findings.extend(table.findings)
+        self.entities = Vocabulary('entity', table.entities, self.findings)
+        self.relations = Vocabulary('relation', table.relations, self.findings)
+        self.rows = {
+            split: self.number(table.triples[split])
+            for split in SPLITS
+            if split in table.triples
+        }
+
+    def number(self, triples: Sequence[Triple]) -> Rows:
+        rows: Rows = {}
+        for row in triples:
+            place = row.place
+            head = self.entities.add(row.head, place)
+            tail = self.entities.add(row.tail, place)
+            ids = head, tail, self.relations.add(row.relation, place)
+            if ids in rows:
+                first = rows[ids].place.line
+                where = f', which stands in line {first}' if first else ''
+                message = f'dropped {_said(row)}{where}'
+                self.findings.add('duplicate triple', message, *place)
+                continue
+            if head == tail:
+                self.findings.add('self loop', f'kept {_said(row)}', *place)
+            rows[ids] = row
+        return rows
+
+    def note_overlaps(self) -> None:
+        for a, b in (('val', 'train'), ('val', 'test'), ('test', 'train')):
+            kind, there = f'{a} triple also in {b}', self.rows.get(b, {})
+            shared = [ids for ids in self.rows.get(a, {}) if ids in there]
+            for ids in shared:
+                row, (file, line) = self.rows[a][ids], there[ids].place
+                where = f' stands in {file.name}:{line} too' if file else ''
+                self.findings.add(kind, _said(row) + where, *row.place)
+            if shared:
+                told = (
+                    f'{kind}: {len(shared)} times. Scores on such triples '
+                    f'reward memorising; the findings and dsom_pyg.audit list '
+                    f'them'
+                )
+                warnings.warn(told, UserWarning, stacklevel=2)
+
+    def draw(self, shares: Shares, seed: int) -> HeteroData:
+        # The graph, with splits for those that the table lacks.
+        parts = [to_triples(list(self.rows.get(each, {}))) for each in SPLITS]
+        data = make_data(len(self.entities), len(self.relations), *parts)
+        share = dict(zip(SPLITS, shares, strict=True))
+        drawn = [split for split in SPLITS if split not in self.rows]
+        left = share['train'] + sum(share[split] for split in drawn)
+        # Test first, so that it does not depend on the share of validation.
+        for split in reversed(drawn):
+            if not share[split]:
+                continue
+            ratio = share[split] / left
+            left -= share[split]
+            wanted = round(ratio * get_split(data, 'train').edge_type.numel())
+            data, part = hold_out(data, ratio, seed, keep='entities')
+            set_split(data, split, part)
+            count = part.edge_type.numel()
+            if count < wanted:
+                message = (
+                    f'{count} instead of {wanted} triples drawn for {split}: '
+                    f'the others hold the only place of an entity or a '
+                    f'relation'
+                )
+                self.findings.add('small split', message)
+        return data
+
+    def note_unseen(self, data: HeteroData) -> None:
+        labels = {x.what: x.labels for x in (self.entities, self.relations)}
+        ends, rels = get_split(data, 'train')
+        seen = {('entity', index) for index in ends.flatten().tolist()}
+        seen |= {('relation', index) for index in rels.tolist()}
+        for split in ('val', 'test'):
+            noted = set(seen)
+            for (head, tail, rel), row in self.rows.get(split, {}).items():
+                said = {('entity', head), ('entity', tail), ('relation', rel)}
+                for what, index in sorted(said - noted):
+                    kind = f'{what} of {split} not in train'
+                    label = shorten(labels[what][index])
+                    message = f'no training triple has {what} {label}'
+                    self.findings.add(kind, message, *row.place)
+                noted |= said
+
+    def origins(self, data: HeteroData) -> dict[str, Origin]:
+        out = {}
+        for split in SPLITS:
+            # A split that was drawn comes from train.
+            source = self.rows.get(split, self.rows['train'])
+            ends, rels = get_split(data, split)
+            ids = zip(*ends.tolist(), rels.tolist(), strict=True)
+            places = [source[each].place for each in ids]
+            files = {place.file for place in places}
+            if len(files) == 1 and (file := files.pop()):
+                lines = torch.tensor([place.line or 0 for place in places])
+                out[split] = Origin(file, lines)
+        return out
+
+    def names(self) -> list[list[str]]:
+        # Unique names of the entities and of the relations: the first one
+        # given, else the label as people read it.
+        both = (self.entities, self.relations)
+        called: dict[tuple[str, int | None], str] = {
+            ('relation', self.relations.add(label)): composed(name)
+            for label, name in self.table.relations.items()
+            if name
+        }
+        for entry in self.table.names:
+            found = ((each.what, each.find(entry.entity)) for each in both)
+            owner = next((each for each in found if each[1] is not None), None)
+            if owner is None:
+                self.note_unknown('name', entry)
+                continue
+            name = composed(entry.value)
+            kept = called.setdefault(owner, name)
+            if kept != name:
+                named = f'{owner[0]} {shorten(entry.entity[0])}'
+                message = f'{shorten(name)} is not used, {named} has the name '
+                message += shorten(kept)
+                self.findings.add('second name', message, *entry.place)
+        out = []
+        for each in both:
+            plain = enumerate(map(readable, each.labels))
+            names = [called.get((each.what, at), name) for at, name in plain]
+            out.append(unique_names(names, each.labels))
+        return out
+
+    def gather(self, what: str, entries: Sequence[Entry]) -> list[list[str]]:
+        # The texts or image paths of each entity, equal ones once.
+        out: list[list[str]] = [[] for _ in self.entities.labels]
+        for entry in entries:
+            owner = self.entities.find(entry.entity)
+            if owner is None:
+                self.note_unknown(what, entry)
+            elif entry.value in out[owner]:
+                value, entity = shorten(entry.value), shorten(entry.entity[0])
+                message = f'dropped {value} of {entity}'
+                self.findings.add(f'duplicate {what}', message, *entry.place)
+            else:
+                out[owner].append(entry.value)
+        return out
+
+    def note_unknown(self, what: str, entry: Entry) -> None:
+        message = f'no triple has {shorten(entry.entity[0])}'
+        kind = f'{what} of an unknown entity'
+        self.findings.add(kind, message, *entry.place)
+
+    def images(self, names: Sequence[str]) -> list[list[Path]]:
+        # Those of the table, then those of its folder.
+        given = self.gather('image', self.table.images)
+        images = [list(map(Path, paths)) for paths in given]
+        if self.table.image_folder is not None:
+            labels = self.entities.labels
+            both = zip(labels, names, map(readable, labels), strict=True)
+            aliases = [list(dict.fromkeys(each)) for each in both]
+            found, noticed = find_images(self.table.image_folder, aliases)
+            self.findings.extend(noticed)
+            for paths, more in zip(images, found, strict=True):
+                paths += more
+        return images
 
 
 def _said(row: Triple) -> str:
-    return ' | '.join(map(shorten, (row.head, row.relation, row.tail)))
-
-
-def _note_overlaps(rows: Mapping[str, Rows], findings: Findings) -> None:
-    for split, other in (('val', 'train'), ('val', 'test'), ('test', 'train')):
-        kind, count = f'{split} triple also in {other}', 0
-        for ids, row in rows.get(split, {}).items():
-            twin = rows.get(other, {}).get(ids)
-            if twin is not None:
-                count += 1
-                file, line = twin.place
-                where = f' stands in {file.name}:{line} too' if file else ''
-                findings.add(kind, _said(row) + where, *row.place)
-        if count:
-            warnings.warn(
-                f'{kind}: {count} times. Scores on such triples reward '
-                f'memorising; the findings and dsom_pyg.audit list them',
-                UserWarning,
-                stacklevel=2,
-            )
-
-
-def _draw(
-    data: HeteroData,
-    drawn: Sequence[str],
-    shares: Shares,
-    seed: int,
-    findings: Findings,
-) -> HeteroData:
-    share = dict(zip(SPLITS, shares, strict=True))
-    left = share['train'] + sum(share[split] for split in drawn)
-    # Test first, so that it does not depend on the share of validation.
-    for split in reversed(drawn):
-        if not share[split]:
-            continue
-        ratio = share[split] / left
-        left -= share[split]
-        wanted = round(ratio * get_split(data, 'train').edge_type.numel())
-        data, part = hold_out(data, ratio, seed, keep='entities')
-        set_split(data, split, part)
-        count = part.edge_type.numel()
-        if count < wanted:
-            findings.add(
-                'small split',
-                f'{count} instead of {wanted} triples drawn for {split}: the '
-                f'others hold the only place of an entity or a relation',
-            )
-    return data
-
-
-def _note_unseen(
-    data: HeteroData,
-    rows: Mapping[str, Rows],
-    labels: Mapping[str, Sequence[str]],
-    findings: Findings,
-) -> None:
-    train = get_split(data, 'train')
-    seen = {('entity', x) for x in train.edge_index.flatten().tolist()}
-    seen |= {('relation', x) for x in train.edge_type.tolist()}
-    for split in ('val', 'test'):
-        noted = set(seen)
-        for (head, tail, relation), row in rows.get(split, {}).items():
-            said = {('entity', head), ('entity', tail), ('relation', relation)}
-            for what, index in sorted(said - noted):
-                findings.add(
-                    f'{what} of {split} not in train',
-                    f'no training triple has {what} '
-                    f'{shorten(labels[what][index])}',
-                    *row.place,
-                )
-            noted |= said
-
-
-def _origins(data: HeteroData, rows: Mapping[str, Rows]) -> dict[str, Origin]:
-    out = {}
-    for split in SPLITS:
-        source = rows.get(split, rows['train'])  # where it was drawn from
-        triples = get_split(data, split)
-        ids = [*triples.edge_index.tolist(), triples.edge_type.tolist()]
-        places = [source[each].place for each in zip(*ids, strict=True)]
-        files = {place.file for place in places}
-        if len(files) == 1 and (file := files.pop()):
-            lines = [place.line or 0 for place in places]
-            out[split] = Origin(file, torch.tensor(lines, dtype=torch.long))
-    return out
-
-
-def _names(
-    table: Table,
-    entities: Vocabulary,
-    relations: Vocabulary,
-    findings: Findings,
-) -> tuple[list[str], list[str]]:
-    # A unique name of each entity and each relation: the first one given,
-    # else the label as people read it.
-    called = {
-        ('relation', relations.add(label)): composed(name)
-        for label, name in table.relations.items()
-        if name
-    }
-    for entry in table.names:
-        owner = _find(entry, entities, relations)
-        if owner is None:
-            _note_unknown('name', entry, findings)
-            continue
-        name = composed(entry.value)
-        kept = called.setdefault(owner, name)
-        if kept != name:
-            findings.add(
-                'second name',
-                f'{shorten(name)} is not used, {owner[0]} '
-                f'{shorten(entry.entity[0])} has the name {shorten(kept)}',
-                *entry.place,
-            )
-
-    def of(vocabulary: Vocabulary) -> list[str]:
-        names = [
-            called.get((vocabulary.what, index), readable(label))
-            for index, label in enumerate(vocabulary.labels)
-        ]
-        return unique_names(names, vocabulary.labels)
-
-    return of(entities), of(relations)
-
-
-def _gather(
-    what: str,
-    entries: Sequence[Entry],
-    entities: Vocabulary,
-    findings: Findings,
-) -> list[list[str]]:
-    # The texts or image paths of each entity, equal ones once.
-    out: list[list[str]] = [[] for _ in entities.labels]
-    for entry in entries:
-        owner = _find(entry, entities)
-        if owner is None:
-            _note_unknown(what, entry, findings)
-        elif entry.value in out[owner[1]]:
-            value, entity = shorten(entry.value), shorten(entry.entity[0])
-            message = f'dropped {value} of {entity}'
-            findings.add(f'duplicate {what}', message, *entry.place)
-        else:
-            out[owner[1]].append(entry.value)
-    return out
-
-
-def _images(
-    table: Table,
-    entities: Vocabulary,
-    names: Sequence[str],
-    findings: Findings,
-) -> list[list[Path]]:
-    # Those of the table, then those of its folder.
-    given = _gather('image', table.images, entities, findings)
-    images = [[Path(path) for path in paths] for paths in given]
-    if table.image_folder is not None:
-        aliases = [
-            list(dict.fromkeys((label, name, readable(label))))
-            for label, name in zip(entities.labels, names, strict=True)
-        ]
-        found, noticed = find_images(table.image_folder, aliases)
-        findings.extend(noticed)
-        for paths, more in zip(images, found, strict=True):
-            paths += more
-    return images
+    return ' | '.join(map(shorten, row[:3]))
 
 
 def _below(path: Path, root: Path | None) -> str:
     if root is not None and path.is_relative_to(root):
         return path.relative_to(root).as_posix()
     return str(path.absolute())
-
-
-def _find(entry: Entry, *places: Vocabulary) -> tuple[str, int] | None:
-    # Whether an entity or a relation is meant, and its id.
-    found = ((place.what, place.find(entry.entity)) for place in places)
-    return next(((what, x) for what, x in found if x is not None), None)
-
-
-def _note_unknown(what: str, entry: Entry, findings: Findings) -> None:
-    message = f'no triple has {shorten(entry.entity[0])}'
-    findings.add(f'{what} of an unknown entity', message, *entry.place)

@@ -1,17 +1,13 @@
-"""What the columns of a table are called, and what a row says by them.
+"""What columns of files, JSON and frames are called, and what rows say."""
 
-A row is a line of a file, an object of JSON or a row of a frame.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from dsom_pyg.datasets.errors import shorten
 
-# The words for each column. Where a table has several of them, the first
-# one counts.
+# The words for each column; of several in a table, the first one counts.
 TRIPLE = {
     'head': ('head', 'subject', 'source', 'from', 'h', 's'),
     'relation': ('relation', 'predicate', 'property', 'rel', 'r', 'p'),
@@ -29,53 +25,31 @@ Columns = dict[str, int]
 def triple_columns(header: Sequence[str]) -> Columns:
     r"""The places of ``'head'``, ``'relation'`` and ``'tail'`` in a header.
 
-    Besides a head and a tail, the only other column is the relation. What
-    has none of the words is left out.
+    Besides a head and a tail, the only other column is the relation.
     """
-    cells = _plain(header)
-    found = {key: _place(cells, words) for key, words in TRIPLE.items()}
-    columns = {key: at for key, at in found.items() if at is not None}
+    columns = _places(header, TRIPLE)
     # Single letters may as well be the labels of a triple.
-    sure = all(len(cells[at]) > 1 for at in columns.values())
-    if len(cells) == 3 and sure and columns.keys() == {'head', 'tail'}:
+    sure = all(len(header[at].strip()) > 1 for at in columns.values())
+    if len(header) == 3 and sure and columns.keys() == {'head', 'tail'}:
         rest = {0, 1, 2} - set(columns.values())
         columns = {'head': columns['head'], 'relation': rest.pop(), **columns}
     return columns
 
 
-def entry_columns(
-    header: Sequence[str], words: Sequence[str]
-) -> Columns | None:
-    r"""The places of ``'value'`` and of what may name the entity.
+def entry_columns(header: Sequence[str], words: Sequence[str]) -> Columns:
+    r"""The places of what may name the entity, by words of :data:`ENTITY`,
+    and of ``'value'``; none if one of the two is missing.
 
-    The latter have a word of :data:`ENTITY` each as key, in that order.
-
-    Args:
-        header: The names of the columns.
-        words: What the value may be called: :data:`TEXT`, :data:`NAME` or
-            :data:`IMAGE`.
-
-    Returns:
-        The places, or :obj:`None` if one of the two is missing.
+    The value is called by one of the :obj:`words`, such as :data:`TEXT`.
     """
-    cells = _plain(header)
-    value = _place(cells, words)
-    if value is None:
-        return None
-    found = {word: _place(cells, [word]) for word in ENTITY}
-    columns = {
-        word: at for word, at in found.items() if at not in (None, value)
-    }
-    return {**columns, 'value': value} if columns else None
+    entity = _places(header, {word: (word,) for word in ENTITY})
+    value = _places(header, {'value': words})
+    columns = {k: at for k, at in entity.items() if at not in value.values()}
+    return columns | value if columns and value else {}
 
 
 def labels_of(columns: Columns, row: Sequence[Any]) -> dict[str, str]:
-    r"""What a row calls its entity, by the columns of
-    :func:`entry_columns`.
-
-    Raises:
-        ValueError: There is no label.
-    """
+    r"""What a row calls its entity; :class:`ValueError` if nothing."""
     labels: dict[str, str] = {}
     for word, place in columns.items():
         cell = row[place]
@@ -83,9 +57,8 @@ def labels_of(columns: Columns, row: Sequence[Any]) -> dict[str, str]:
         if word == 'value' or (labels and not _is_text(cell)):
             continue
         if not (_is_text(cell) or is_missing(cell)):
-            raise ValueError(
-                f'{word!r} must be a string, got {shorten(str(cell))}'
-            )
+            got = shorten(str(cell))
+            raise ValueError(f'{word!r} must be a string, got {got}')
         if label := text_of(cell):
             labels[word] = label
     if not labels:
@@ -94,19 +67,14 @@ def labels_of(columns: Columns, row: Sequence[Any]) -> dict[str, str]:
 
 
 def texts_of(value: Any) -> list[str]:
-    r"""The texts of a cell: one, a list of them, or none.
-
-    Raises:
-        ValueError: It holds something else.
-    """
+    r"""The texts of a cell; :class:`ValueError` if it holds others."""
     if hasattr(value, 'tolist'):  # an array, as of a column of lists
         value = value.tolist()
     cells = value if isinstance(value, list | tuple) else [value]
     cells = [cell for cell in cells if not is_missing(cell)]
     if not all(map(_is_text, cells)):
-        raise ValueError(
-            f'must be a string or a list of strings, got {shorten(str(value))}'
-        )
+        got = shorten(str(value))
+        raise ValueError(f'must be a string or a list of strings, got {got}')
     return [text for cell in cells if (text := text_of(cell))]
 
 
@@ -135,9 +103,9 @@ def _is_text(cell: Any) -> bool:
     return isinstance(cell, str | Path | Real) and not isinstance(cell, bool)
 
 
-def _plain(header: Sequence[str]) -> list[str]:
-    return [cell.strip().lower() for cell in header]
-
-
-def _place(cells: Sequence[str], words: Sequence[str]) -> int | None:
-    return next((cells.index(w) for w in words if w in cells), None)
+def _places(
+    header: Sequence[str], words: Mapping[str, Sequence[str]]
+) -> Columns:
+    cells = [cell.strip().lower() for cell in header]
+    found = {k: [w for w in ws if w in cells] for k, ws in words.items()}
+    return {k: cells.index(ws[0]) for k, ws in found.items() if ws}

@@ -35,32 +35,22 @@ class MKGFolder(OwnGraph):
     :func:`~dsom_pyg.datasets.features.images.find_images`.
 
     Given splits are kept; only duplicate rows are dropped. A split without
-    a file is drawn from train, so that each of its entities and relations
-    occurs in train; a share of 0 leaves it empty. All that was noticed is in
-    :attr:`findings`. ``python -m dsom_pyg.audit FOLDER`` shows it with a
-    check of the whole graph.
-
-    Args:
-        root: The folder. Processed files go into ``<root>/processed``.
-        split: Shares of train, validation and test, for the splits that
-            have no file. (default: :obj:`(0.8, 0.1, 0.1)`)
-        seed: Of the draw. (default: :obj:`0`)
-        options: See :class:`~dsom_pyg.datasets.MultimodalDataset`.
+    a file is drawn from train, which keeps each entity and relation; a share
+    of 0 leaves it empty. What was noticed is in :attr:`findings`, and
+    ``python -m dsom_pyg.audit FOLDER`` shows it. Processed files go into
+    ``<root>/processed``. For the shares of drawn splits and further options
+    see :class:`~dsom_pyg.datasets.own.base.OwnGraph`.
 
     Raises:
         DatasetError: There are no triples, or a file is not as it should
             be. The message names file and line.
         ImportError: A ``.nt`` file needs rdflib.
-        ValueError: The shares do not make 1 together.
     """
 
     def identity(self) -> dict[str, Any]:
         root = Path(self.root)
-        _, files = find_layout(root)
-        hashes = {
-            path.relative_to(root).as_posix(): hash_file(path)
-            for path in files.values()
-        }
+        files = find_layout(root)[1].values()
+        hashes = {x.relative_to(root).as_posix(): hash_file(x) for x in files}
         images = list_images(root / 'images')
         return {**super().identity(), 'files': hashes, 'images': images}
 
@@ -70,12 +60,7 @@ class MKGFolder(OwnGraph):
 
 
 def read_folder(root: Path) -> Table:
-    r"""The graph of a folder in labels; changes nothing there.
-
-    Raises:
-        DatasetError: See :class:`MKGFolder`.
-        ImportError: A ``.nt`` file needs rdflib.
-    """
+    r"""The graph of a folder in labels; errors as of :class:`MKGFolder`."""
     layout, files = find_layout(root)
     table = layout.read(root, files)
     if not table.triples.get('train'):

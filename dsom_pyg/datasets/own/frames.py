@@ -1,6 +1,7 @@
 """Graphs of pandas and networkx as datasets, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset
@@ -23,9 +24,10 @@ from dsom_pyg.graph import SPLITS, get_split
 SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 # What the column of the values of a frame may be called.
 WORDS = {'text': TEXT, 'image': IMAGE, 'name': NAME}
-# Attributes of nodes that hold texts and images, one or a list.
+# Attributes of nodes that hold texts, images and names, one or a list.
 TEXTS = ('text', 'texts', 'description', 'descriptions')
 IMAGES = ('image', 'images')
+NAMES = ('name',)
 
 
 def from_pandas(
@@ -40,33 +42,28 @@ def from_pandas(
     Args:
         frame: A :class:`pandas.DataFrame` with the columns head, relation
             and tail, under the words of
-            :data:`~dsom_pyg.datasets.own.columns.TRIPLE`, or with these
-            three columns in this order. A further column ``split`` (train,
-            val, test) gives the splits; without one they are drawn.
-        texts: The texts of entities: a mapping from an entity to a text or
-            a list of texts; a :class:`pandas.Series` indexed by entity; or a
-            frame with the columns entity and text, under these or similar
-            names, or as its only two columns. (default: none)
-        images: The image paths of entities, likewise. (default: none)
-        names: Readable names of entities, likewise. (default: none)
-        options: For :class:`LabeledGraph`: ``root``, ``image_encoder``,
-            ``text_encoder``, ``split``, ``seed`` and so on.
+            :data:`~dsom_pyg.datasets.own.columns.TRIPLE` or in this order. A
+            further column ``split`` (train, val, test) gives the splits;
+            without one they are drawn.
+        texts: Of entities: a mapping or :class:`pandas.Series` from an entity
+            to a text or a list of texts; or a frame with the columns entity
+            and text, under such names or in this order.
+        images: Image paths of entities, likewise.
+        names: Readable names of entities, likewise.
+        options: Of :class:`LabeledGraph`: ``root``, encoders, and so on.
 
     Raises:
         DatasetError: A cell is missing or empty; the message names the row.
             Or the names of the columns do not tell which is which.
     """
     columns = _frame_columns([str(column) for column in frame.columns])
-    called = [frame.columns[place] for place in columns.values()]
-    cells = zip(*(frame.iloc[:, at] for at in columns.values()), strict=True)
+    picked = frame.iloc[:, list(columns.values())]
     rows = []
-    for number, (index, row) in enumerate(
-        zip(frame.index, cells, strict=True)
-    ):
+    for number, (index, *row) in enumerate(picked.itertuples(name=None)):
         where = f'row {number} of the frame (index {index!r})'
         labels = [
             _label(cell, f'{where}, column {str(name)!r},')
-            for cell, name in zip(row, called, strict=True)
+            for cell, name in zip(row, picked.columns, strict=True)
         ]
         rows.append((labels, where))
     table = Table(
@@ -82,16 +79,10 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     r"""A dataset from a directed networkx graph.
 
     An edge has its relation as attribute ``relation`` or as key, and may
-    have an attribute ``split`` (train, val, test); without one the splits
-    are drawn. A node may have the attributes ``text`` or ``description``,
-    ``image`` or ``images`` (one or a list) and ``name``. Nodes without edges
-    are entities too.
-
-    Args:
-        graph: A :class:`networkx.MultiDiGraph` or
-            :class:`networkx.DiGraph`.
-        options: For :class:`LabeledGraph`: ``root``, ``image_encoder``,
-            ``text_encoder``, ``split``, ``seed`` and so on.
+    have a ``split`` (train, val, test); without one the splits are drawn. A
+    node may have a ``name``, and one or a list as ``text``, ``description``
+    or ``image``. Nodes without edges are entities too. The options are those
+    of :class:`LabeledGraph`.
 
     Raises:
         DatasetError: An edge has no relation, two nodes have one name, or
@@ -99,15 +90,14 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
         ValueError: The graph is not directed.
     """
     if not graph.is_directed():
-        raise ValueError(
-            'a knowledge graph is directed; give a networkx.MultiDiGraph'
-        )
+        why = 'a knowledge graph is directed; give a networkx.MultiDiGraph'
+        raise ValueError(why)
     called = {node: _label(node, f'node {node!r}') for node in graph}
     if len(set(called.values())) < len(called):
         raise DatasetError('two nodes of the graph have the same name as text')
-    given = any('split' in a for *_, a in graph.edges(data=True))
-    keyed = graph.is_multigraph()
-    edges = graph.edges(keys=True, data=True) if keyed else graph.edges.data()
+    keyed = {'keys': True} if graph.is_multigraph() else {}
+    edges = graph.edges(data=True, **keyed)
+    given = any('split' in attributes for *_, attributes in edges)
     rows = []
     for head, tail, *key, attributes in edges:
         where = f'the edge from {head!r} to {tail!r}'
@@ -116,14 +106,11 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
         if relation is None and key and not isinstance(key[0], int):
             relation = key[0]
         if relation is None:
-            raise DatasetError(
-                f"{where} has no relation: give it an attribute 'relation' "
-                f'or a key'
-            )
+            why = "has no relation: give it an attribute 'relation' or a key"
+            raise DatasetError(f'{where} {why}')
         row = [called[head], _label(relation, where), called[tail]]
         if given:
-            split = attributes.get('split')
-            row.append(_label(split, f"'split' of {where}"))
+            row.append(_label(attributes.get('split'), f"'split' of {where}"))
         rows.append((row, where))
     table = Table(_triples(rows, given), entities=list(called.values()))
     relations = graph.graph.get('relations', {})
@@ -132,12 +119,9 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     table.relations = {
         str(label).strip(): str(name) for label, name in relations.items()
     }
+    parts = (TEXTS, table.texts), (IMAGES, table.images), (NAMES, table.names)
     for node, attributes in graph.nodes(data=True):
-        for words, out in (
-            (TEXTS, table.texts),
-            (IMAGES, table.images),
-            (('name',), table.names),
-        ):
+        for words, out in parts:
             for word in words:
                 value = attributes.get(word)
                 out += _of_entity((called[node],), value, word)
@@ -147,15 +131,11 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
 def to_networkx(dataset: MultimodalDataset) -> Any:
     r"""A :class:`networkx.MultiDiGraph` of all splits of a dataset.
 
-    Nodes are the labels of entities, with the attributes ``name``, ``text``
-    and ``image`` (lists, where there are any; images where the dataset
-    knows their paths). Edges have the attributes ``relation`` and
-    ``split``; ``graph.graph['relations']`` maps the labels of relations to
-    their names, in the order of their ids. :func:`from_networkx` reads it
-    back. Triples that are kept for filtering only are left out.
-
-    Args:
-        dataset: Any dataset of the library.
+    Nodes are the labels of entities, with the attributes ``name`` and, where
+    there are any, lists of ``text`` and of ``image`` paths. Edges have a
+    ``relation`` and a ``split``; ``graph.graph['relations']`` maps the labels
+    of relations to their names. :func:`from_networkx` reads it back. Triples
+    for filtering only are left out.
 
     Raises:
         DatasetError: Two entities of a dataset without labels have one name.
@@ -173,18 +153,13 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
     for key, name, texts, paths in zip(
         keys, dataset.entity_names, dataset.entity_texts, images, strict=True
     ):
-        graph.add_node(key, name=name)
-        if texts:
-            graph.nodes[key]['text'] = list(texts)
-        if paths:
-            graph.nodes[key]['image'] = [str(path) for path in paths]
+        items = {'text': list(texts), 'image': list(map(str, paths))}
+        graph.add_node(key, name=name, **{k: v for k, v in items.items() if v})
     for split in SPLITS:
-        part = get_split(dataset[0], split)
-        head, tail = part.edge_index.tolist()
-        for h, t, r in zip(head, tail, part.edge_type.tolist(), strict=True):
-            graph.add_edge(
-                keys[h], keys[t], relation=relations[r], split=split
-            )
+        ends, rels = get_split(dataset[0], split)
+        for h, t, r in zip(*ends.tolist(), rels.tolist(), strict=True):
+            said = {'relation': relations[r], 'split': split}
+            graph.add_edge(keys[h], keys[t], **said)
     return graph
 
 
@@ -216,9 +191,8 @@ def _triples(
     for (head, relation, tail, word), where in rows:
         split = SPLIT_WORDS.get(word.lower(), word.lower())
         if split not in triples:
-            raise DatasetError(
-                f'{where}: unknown split {shorten(word)}, use one of {SPLITS}'
-            )
+            why = f'unknown split {shorten(word)}, use one of {SPLITS}'
+            raise DatasetError(f'{where}: {why}')
         triples[split].append(Triple(head, relation, tail))
     return triples
 
@@ -226,21 +200,19 @@ def _triples(
 def _entries(values: Any, what: str) -> list[Entry]:
     if values is None:
         return []
+    columns, rows = {'entity': 0, 'value': 1}, values.items
     if hasattr(values, 'iloc') and hasattr(values, 'columns'):
         names = [str(column) for column in values.columns]
-        columns = entry_columns(names, WORDS[what])
-        if columns is None and len(names) == 2:
-            columns = {'entity': 0, 'value': 1}
-        if columns is None:
+        found = entry_columns(names, WORDS[what])
+        if not found and len(names) != 2:
             raise DatasetError(
                 f'the frame with {what}: cannot tell entity and {what} among '
                 f'the columns {names}; call them so'
             )
-        rows = list(values.itertuples(index=False, name=None))
-    else:
-        columns, rows = {'entity': 0, 'value': 1}, list(values.items())
+        columns = found or columns
+        rows = partial(values.itertuples, index=False, name=None)
     entries = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows()):
         try:
             labels = labels_of(columns, row)
         except ValueError as error:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
@@ -18,20 +19,8 @@ TEXTS = (
     'http://dbpedia.org/ontology/abstract',
     'http://purl.org/dc/terms/description',
 )
-# English goes before no language, and that before any other language.
+# English goes before no language, and that before any other one.
 LANGUAGES = ('en', '')
-
-
-class Statement(NamedTuple):
-    r"""A statement; its language is :obj:`None` unless its object is a
-    literal, and ``''`` for a literal without a language.
-    """
-
-    subject: str
-    predicate: str
-    object: str
-    language: str | None
-    place: Place
 
 
 def read_ntriples(
@@ -40,59 +29,47 @@ def read_ntriples(
     r"""Triples between resources, names and texts, from N-Triples.
 
     Labels become names; comments, descriptions and abstracts become texts.
-    Where one of them comes in several languages, only English is read, or
-    else what has no language, or else the first language by its code. Other
-    literals are not read, but counted in :obj:`findings`. Blank nodes are
-    entities.
-
-    Args:
-        path: A ``.nt`` file.
-        findings: Gets what was noticed.
+    Of several languages, only English is read, or else what has no language,
+    or else the first language by its code. Other literals are not read, but
+    counted in :obj:`findings`. Blank nodes are entities.
 
     Raises:
         DatasetError: A line cannot be read.
         ImportError: rdflib is not installed.
     """
     triples = []
-    literals: dict[tuple[str, str], list[Statement]] = {}
-    for each in _statements(path):
-        subject, predicate, value, language, place = each
+    literals: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
+    for triple, language in _statements(path):
+        subject, predicate, value, place = triple
         if language is None:
-            triples.append(Triple(subject, predicate, value, place))
+            triples.append(triple)
         elif predicate in NAMES or predicate in TEXTS:
-            literals.setdefault((subject, predicate), []).append(each)
+            entry = Entry((subject,), value.strip(), place)
+            said = literals.setdefault((subject, predicate), [])
+            said.append((language, entry))
         else:
             message = f'not used: {shorten(value)} of {shorten(predicate)}'
             findings.add('literal', message, *place)
     names: list[Entry] = []
     texts: list[Entry] = []
     for (subject, predicate), said in literals.items():
-        kept = [
-            Entry((subject,), each.object.strip(), each.place)
-            for each in _in_one_language(said)
-        ]
+        kept = _in_one_language(said)
         if predicate in NAMES:
             names += kept[:1]
         else:
             texts += kept
-        if len(kept) < len(said):
-            findings.add(
-                'other language',
-                f'{len(said) - len(kept)} more values of '
-                f'{shorten(subject)} in other languages are not used',
-                *said[0].place,
-            )
+        if more := len(said) - len(kept):
+            message = f'{more} more values of {shorten(subject)} in other '
+            message += 'languages are not used'
+            findings.add('other language', message, *said[0][1].place)
     return triples, names, texts
 
 
-def _in_one_language(said: list[Statement]) -> list[Statement]:
-    codes = [(each.language or '').lower().split('-')[0] for each in said]
+def _in_one_language(said: list[tuple[str, Entry]]) -> list[Entry]:
+    coded = [(code.lower().split('-')[0], entry) for code, entry in said]
+    codes = [code for code, _ in coded]
     best = next((code for code in LANGUAGES if code in codes), min(codes))
-    return [
-        each
-        for code, each in zip(codes, said, strict=True)
-        if code == best and each.object.strip()
-    ]
+    return [entry for code, entry in coded if code == best and entry.value]
 
 
 class _SameIds(dict[str, str]):
@@ -101,49 +78,36 @@ class _SameIds(dict[str, str]):
         return key
 
 
-class _Last:
-    # What rdflib calls a sink; it keeps one statement.
-    statement: tuple[Any, Any, Any] | None = None
-
-    def triple(self, *statement: Any) -> None:
-        subject, predicate, value = statement
-        self.statement = subject, predicate, value
-
-
-def _statements(path: Path) -> Iterator[Statement]:
+def _statements(path: Path) -> Iterator[tuple[Triple, str | None]]:
+    # With the language of a literal, ``''`` if it has none.
     try:
         from rdflib import BNode, Literal
         from rdflib.plugins.parsers.ntriples import W3CNTriplesParser
     except ImportError as error:
-        raise ImportError(
-            f'reading \'{path}\' needs rdflib: pip install "dsom_pyg[rdf]"'
-        ) from error
-    sink = _Last()
+        why = f'reading \'{path}\' needs rdflib: pip install "dsom_pyg[rdf]"'
+        raise ImportError(why) from error
+    said: list[tuple[Any, Any, Any]] = []
+    sink: Any = SimpleNamespace(triple=lambda *terms: said.append(terms))
     parser: Any = W3CNTriplesParser(sink, _SameIds())  # type: ignore[arg-type, unused-ignore]
     for number, text in enumerate(read_lines(path), 1):
-        sink.statement = None
         parser.line = text
         try:
             parser.parseline()
         except Exception as error:
-            raise error_at(
-                path, number, f'is no line of N-Triples: {shorten(text)}'
-            ) from error
-        if sink.statement is None:  # a comment, or nothing
+            why = f'is no line of N-Triples: {shorten(text)}'
+            raise error_at(path, number, why) from error
+        if not said:  # a comment, or nothing
             continue
+        terms = said.pop()
         words = []
-        for term in sink.statement:
+        for term in terms:
             word = f'_:{term}' if isinstance(term, BNode) else str(term)
             # rdflib lets a relative IRI swallow what follows it.
             if not isinstance(term, Literal) and set(word) & set(' <>"'):
-                raise error_at(
-                    path,
-                    number,
-                    f'{shorten(word)} is no IRI; IRIs must be absolute',
-                )
+                why = f'{shorten(word)} is no IRI; IRIs must be absolute'
+                raise error_at(path, number, why)
             words.append(word)
-        value = sink.statement[2]
-        literal = isinstance(value, Literal)
-        language = (value.language or '') if literal else None
-        place = Place(path, number)
-        yield Statement(words[0], words[1], words[2], language, place)
+        literal = isinstance(terms[2], Literal)
+        language = terms[2].language or '' if literal else None
+        head, relation, tail = words
+        yield Triple(head, relation, tail, Place(path, number)), language

@@ -27,13 +27,8 @@ class Triple(NamedTuple):
 
 
 class Entry(NamedTuple):
-    r"""A text, a name or an image path of an entity.
-
-    Args:
-        entity: What the row calls the entity. The first label that the
-            graph has is meant.
-        value: The text, the name or the path.
-        place: Where the row stands. (default: nowhere)
+    r"""A text, a name or an image path of the entity that has the first of
+    the labels that the graph knows.
     """
 
     entity: tuple[str, ...]
@@ -46,20 +41,14 @@ class Table:
     r"""A graph in labels, as a source gives it.
 
     Args:
-        triples: The triples of each split that the source gives. A split
-            without a key is drawn from ``'train'``.
-        texts: Texts of entities. (default: none)
-        names: Readable names of entities. A name whose entity is unknown is
-            the name of the relation with that label. (default: none)
-        images: Image paths of entities. (default: none)
-        image_folder: Where further images lie, see
-            :func:`~dsom_pyg.datasets.features.images.find_images`.
-            (default: :obj:`None`)
-        entities: Labels that get the first ids, in this order, even if they
-            are in no triple. (default: none)
-        relations: The same for relations, each with its readable name, or
-            ``''`` if it has none. (default: none)
-        findings: What the reader of the source noticed. (default: none)
+        triples: By split. A split without a key is drawn from ``'train'``.
+        texts, images: Texts and image paths of entities.
+        names: Readable names of entities; also of relations, where the label
+            is that of a relation only.
+        image_folder: Where further images lie.
+        entities: Labels that get the first ids, even if in no triple.
+        relations: The same, with readable names, or ``''`` for none.
+        findings: What the reader of the source noticed.
     """
 
     triples: dict[str, list[Triple]]

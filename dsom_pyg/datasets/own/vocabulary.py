@@ -14,12 +14,8 @@ INVISIBLE = dict.fromkeys(map(ord, '\u200b\u200c\u200d\u2060\ufeff\u00ad'))
 class Vocabulary:
     r"""Labels and their ids, in the order in which they are added.
 
-    Labels that are equal in Unicode form NFC have one id.
-
-    Args:
-        what: ``'entity'`` or ``'relation'``, for messages.
-        labels: The first labels.
-        findings: Gets labels that are nearly equal.
+    Labels that are equal in Unicode form NFC have one id; labels that are
+    nearly equal become findings about ``what``: entity or relation.
     """
 
     def __init__(
@@ -37,23 +33,19 @@ class Vocabulary:
 
     def add(self, label: str, place: Place = NOWHERE) -> int:
         r"""The id of a label; a new label gets the next id."""
-        index = self._as_written.get(label)
-        if index is not None:
-            return index
-        clean = composed(label)
-        index = self._ids.get(clean)
-        if index is None:
-            index = self._ids[clean] = len(self.labels)
-            self.labels.append(clean)
-        else:
-            self.findings.add(
-                'Unicode twins',
-                f'{self.what} {shorten(clean)} is written with other code '
-                f'points ({ascii(label)[:80]}) than before; taken as one',
-                *place,
-            )
-        self._as_written[label] = index
-        return index
+        if label not in self._as_written:
+            clean = composed(label)
+            if clean in self._ids:
+                message = (
+                    f'{self.what} {shorten(clean)} is written with other code '
+                    f'points ({ascii(label)[:80]}) than before; taken as one'
+                )
+                self.findings.add('Unicode twins', message, *place)
+            else:
+                self._ids[clean] = len(self.labels)
+                self.labels.append(clean)
+            self._as_written[label] = self._ids[clean]
+        return self._as_written[label]
 
     def find(self, words: Iterable[str]) -> int | None:
         r"""The id of the first word that is a label."""
@@ -69,13 +61,11 @@ class Vocabulary:
             groups: dict[str, list[str]] = {}
             for label in self.labels:
                 groups.setdefault(plain(label), []).append(label)
+            message = f'{self.what} names that differ {how} are kept apart: '
             for twins in groups.values():
                 if len(twins) > 1:
-                    self.findings.add(
-                        kind,
-                        f'{self.what} names that differ {how} are kept '
-                        f'apart: {", ".join(map(shorten, twins[:5]))}',
-                    )
+                    named = ', '.join(map(shorten, twins[:5]))
+                    self.findings.add(kind, message + named)
 
 
 def composed(text: str) -> str:
@@ -84,7 +74,6 @@ def composed(text: str) -> str:
 
 
 def _look(label: str) -> str:
-    # One kind and number of spaces, no invisible signs, letters of usual
-    # width.
+    # One kind and number of spaces, nothing invisible, usual widths.
     seen = unicodedata.normalize('NFKC', label.translate(INVISIBLE))
     return ' '.join(seen.split())

@@ -1,8 +1,4 @@
-"""The layouts of folders that can be read, each in a file of its own.
-
-A new layout is a module with the two functions of :class:`Layout`, and a
-place in :data:`LAYOUTS`.
-"""
+"""The layouts of folders that can be read: modules listed in `LAYOUTS`."""
 
 from pathlib import Path
 from typing import Protocol
@@ -16,29 +12,18 @@ class Layout(Protocol):
     r"""A way to lay out a graph in a folder; a module will do."""
 
     def find_files(self, root: Path) -> dict[str, Path] | None:
-        r"""The files to read, by the part they play.
-
-        :obj:`None` if the folder is laid out in another way.
-        """
+        r"""Files by the part they play; None if the layout is another."""
 
     def read(self, root: Path, files: dict[str, Path]) -> Table:
-        r"""The graph in labels, with file and line of every row.
-
-        Images need not be read: they lie in ``<root>/images``.
-        """
+        r"""The graph in labels, without the images in ``<root>/images``."""
 
 
-# The first layout that finds its files reads the folder. The general one
-# comes last.
+# The first one that finds its files reads the folder; the general one is last.
 LAYOUTS: tuple[Layout, ...] = (named_files,)
 
 
 def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
-    r"""The layout of a folder and the files that it reads.
-
-    Raises:
-        DatasetError: There is no such folder, or no layout fits.
-    """
+    r"""The layout of a folder and the files that it reads."""
     if not root.is_dir():
         raise DatasetError(f"there is no folder '{root}'")
     for layout in LAYOUTS:

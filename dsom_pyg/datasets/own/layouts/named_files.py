@@ -1,7 +1,4 @@
-"""The general layout: files whose names tell what they hold.
-
-See :class:`~dsom_pyg.datasets.MKGFolder`.
-"""
+"""The general layout: files whose names tell what they hold."""
 
 from pathlib import Path
 
@@ -23,28 +20,27 @@ STEMS = {
     'names': ('names', 'name'),
     'texts': ('texts', 'text', 'descriptions', 'description'),
 }
+# The part that a file plays, by its name.
+PARTS = {
+    stem + suffix: part
+    for part, stems in STEMS.items()
+    for stem in stems
+    for suffix in (
+        ENTRY_SUFFIXES if part in ('names', 'texts') else TRIPLE_SUFFIXES
+    )
+}
 
 
 def find_files(root: Path) -> dict[str, Path] | None:
-    r"""The files of a folder by the part they play, a key of :data:`STEMS`.
-
-    :obj:`None` if there are no training triples.
-
-    Raises:
-        DatasetError: There are two files for one part.
-    """
+    r"""The files by part; :obj:`None` if there are no training triples."""
     files: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        part = _part_of(path)
+        part = PARTS.get(path.name.lower())
         if part is None or not path.is_file():
             continue
         # All triples are in one file, or each split has a file.
-        rivals = [part]
-        if part == 'all':
-            rivals += SPLITS
-        elif part in SPLITS:
-            rivals.append('all')
-        for rival in rivals:
+        others = {'all': SPLITS, **dict.fromkeys(SPLITS, ('all',))}
+        for rival in (part, *others.get(part, ())):
             if rival in files:
                 raise DatasetError(
                     f"'{root}' holds both '{files[rival].name}' and "
@@ -59,16 +55,16 @@ def read(root: Path, files: dict[str, Path]) -> Table:
     table = Table({})
     _note_unused(root, files, table)
     for part in ('all', *SPLITS):
-        if part not in files:
+        path = files.get(part)
+        if path is None:
             continue
-        path, split = files[part], 'train' if part == 'all' else part
         if path.suffix.lower() == '.nt':
             triples, names, texts = read_ntriples(path, table.findings)
             table.names += names
             table.texts += texts
         else:
             triples = read_triples(path, table.findings)
-        table.triples[split] = triples
+        table.triples['train' if part == 'all' else part] = triples
     if 'names' in files:
         table.names += read_entries(files['names'], NAME, table.findings)[0]
     if 'texts' in files:
@@ -78,22 +74,11 @@ def read(root: Path, files: dict[str, Path]) -> Table:
     return table
 
 
-def _part_of(path: Path) -> str | None:
-    stem, suffix = path.stem.lower(), path.suffix.lower()
-    for part, stems in STEMS.items():
-        entries = part in ('texts', 'names')
-        suffixes = ENTRY_SUFFIXES if entries else TRIPLE_SUFFIXES
-        if stem in stems and suffix in suffixes:
-            return part
-    return None
-
-
 def _note_unused(root: Path, files: dict[str, Path], table: Table) -> None:
     suffixes = {*TRIPLE_SUFFIXES, *ENTRY_SUFFIXES}
     for path in sorted(root.iterdir()):
         rows = path.is_file() and path.suffix.lower() in suffixes
         images = path.is_dir() and path.name.lower() in ('image', 'img')
         if (rows or images) and path not in files.values():
-            table.findings.add(
-                'unused file', f"'{path.name}' plays no part", path
-            )
+            message = f"'{path.name}' plays no part"
+            table.findings.add('unused file', message, path)
