@@ -9,8 +9,9 @@ recipe trains on DB15K (texts by TF-IDF, seed 0, two epochs a stage); the
 table of Countries that 0.1.0 printed for `make train`. The script runs with
 both releases, and holds the old way to say each thing beside the new one.
 
-On two cores all of it takes hours. `--every 16` trains on one in sixteen of the
-triples of DB15K, `--unlabeled` draws fewer queries, `--epochs` is of Countries.
+On two cores all of it takes hours. `--every 16` trains on one in sixteen of
+the triples of DB15K, `--unlabeled` draws fewer queries there, and `--epochs`
+is that of Countries.
 """
 
 import argparse
