@@ -159,8 +159,8 @@ def test_another_encoder_has_another_file(tmp_path: Path) -> None:
     ('make', 'message'),
     [
         (lambda n: torch.zeros(n - 1, 2), r'\[3, 2\] for 3 items.* \[2, 2\]'),
-        (lambda n: torch.zeros(n, 3), r'\[3, 2\] .* got \[3, 3\]'),
-        (lambda n: torch.zeros(n), r'\[3, 2\] .* got \[3\]'),
+        (lambda n: torch.zeros(n, 3), r'\[3, 2\] .* got .*\[3, 3\]'),
+        (lambda n: torch.zeros(n), r'\[3, 2\] .* got .*\[3\]'),
         (lambda n: [[0.0, 0.0]] * n, 'got list'),
         (lambda n: torch.zeros(n, 2, dtype=torch.long), 'int64'),
         (
