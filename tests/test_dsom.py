@@ -71,14 +71,6 @@ TENTH = OneFold(0.1)
 HEAD, REL = torch.tensor([0, 5, 9]), torch.tensor([0, 1, 6])
 
 
-@pytest.fixture(autouse=True)
-def threads():  # type: ignore[no-untyped-def]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny tensors: more threads only wait
-    yield
-    torch.set_num_threads(before)
-
-
 def teachers_of(**options: object) -> Teachers:
     words = {'channels': 8, 'loop': LOOP, **options}
     return Teachers(**words)  # type: ignore[arg-type]
