@@ -16,7 +16,7 @@ test: $(VENV)/installed-test lint
 
 # Slower than `make test`: every call is traced.
 coverage: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov=dsom_pyg
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
