@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Before transformers is imported.
 os.environ['HF_HUB_OFFLINE'] = '1'
@@ -17,3 +18,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+# How long an example takes says nothing about what it shows.
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')
