@@ -41,8 +41,8 @@ def fit(
             (default: :class:`Loop()`)
         checkpoint: A file that is written after every epoch. If it is there
             already, training goes on from it, and a run that had ended is
-            not repeated. On a CPU the outcome is bit for bit that of an
-            uninterrupted run.
+            not repeated. In one CPU thread the outcome is bit for bit that of
+            an uninterrupted run; several threads add in no fixed order.
         seed: Of batches and of sampled actions.
         device: Where to train.
         precision: ``'bf16'`` or ``'fp32'`` matrix products.
