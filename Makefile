@@ -12,11 +12,11 @@ train: $(VENV)/installed
 	$(BIN)/python examples/train_dsom.py
 
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # Slower than `make test`: every call is traced.
 coverage: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest --cov=dsom_pyg
+	$(BIN)/python -m pytest -n auto --cov=dsom_pyg
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -81,6 +81,7 @@ setup(
             'pykeen>=1.11',
             'pytest>=8',
             'pytest-cov>=6',
+            'pytest-xdist>=3',
             'rdflib>=7',
             'ruff>=0.9',
         ],
