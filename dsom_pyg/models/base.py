@@ -8,9 +8,9 @@ from dsom_pyg.query_index import QueryBatch
 class Model(nn.Module):
     r"""Base class of everything that scores triples and can be trained.
 
-    A subclass gives :meth:`score_tails`, :meth:`loss` and
-    :meth:`reset_parameters`; its tables and settings are its own. Teachers,
-    students and plain models are all of this kind.
+    A subclass gives :meth:`score_tails` and :meth:`loss`, and
+    :meth:`reset_parameters` if it is to be drawn anew; its tables and settings
+    are its own. Teachers, students and plain models are all of this kind.
 
     Args:
         num_entities: E.

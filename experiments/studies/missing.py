@@ -4,11 +4,11 @@ from functools import partial
 
 from dsom_pyg import Recipe
 from dsom_pyg.policies import MeanOfTeachers
-from dsom_pyg.stages import Teachers
 from experiments.changes import missing_texts
 from experiments.table import Row, Table
-from experiments.tables.combiners import BY_RELATION, FIXED
+from experiments.tables.combiners import OVER_THREE
 
+MASKED = {'mean': Recipe(policy=MeanOfTeachers(mask_missing=True))}
 TABLES = (
     Table(
         ('MKG_Y',),
@@ -19,13 +19,7 @@ TABLES = (
                 change=partial(missing_texts, share=share / 100),
             )
             for share in (20, 40, 60, 80)
-            for name, what in (
-                ('single teachers', Teachers()),
-                ('mean', Recipe(policy=MeanOfTeachers(mask_missing=True))),
-                ('fixed weights', Recipe(policy=FIXED)),
-                ('weights by relation', Recipe(policy=BY_RELATION)),
-                ('policy', Recipe()),
-            )
+            for name, what in (OVER_THREE | MASKED).items()
         ),
     ),
 )
