@@ -172,6 +172,11 @@ class RewardedPolicy:
     def __post_init__(self) -> None:
         check_epochs(self.epochs)
         _check_known('decision', self.decision, DECISIONS)
+        if not self.state.same_for_all_folds:
+            raise ValueError(
+                f'{self.state.__name__} means something else for the teachers '
+                'of a fold than for all; use LogitState or CompactState'
+            )
         _check_known('estimator', self.estimator, ESTIMATORS)
 
     def learn(

@@ -45,6 +45,7 @@ from dsom_pyg.teachers import (
     CrossEntropyReward,
     LogitState,
     Policy,
+    QueryState,
     RankReward,
     TeacherEnsemble,
     Weighted,
@@ -904,3 +905,17 @@ def test_a_student_does_not_believe_a_liar() -> None:
         weights[:, names.index(name)].mean() for name in ('text', 'image')
     )
     assert honest > 1.5 * liar
+
+
+def test_what_cannot_work_is_refused_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    bare = make_data(30, 4, GRAPH.triples('train'))
+    recipe = Recipe(student=Student(channels=8, start=WarmStart()))
+    with pytest.raises(ValueError, match='a warm start needs features'):
+        train_dsom(bare, recipe, tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TypeError, match=r'HeldOut\(learner=...\)'):
+        Recipe(policy=ByRelation())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match='QueryState means something else'):
+        RewardedPolicy(state=QueryState)

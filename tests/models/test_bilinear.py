@@ -256,6 +256,13 @@ def test_what_is_no_dot_product_is_no_bilinear_model() -> None:
         class Mixed(Negated, ComplEx):
             pass
 
+    # Nor what would be trained on other scores than it gives.
+    for name in ('loss', 'query_vectors', 'coordinates'):
+        with pytest.raises(TypeError, match=f'Other overrides {name}'):
+            type('Other', (ComplEx,), {name: lambda self, *words: None})
+    # Another loss comes with the scores that it is a loss of.
+    type('Other', (ComplEx,), {'logits_and_loss': lambda self, *words: None})
+
 
 class Network(EntityModule):
     """Rows with dropout; counts how often they are made."""

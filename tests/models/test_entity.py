@@ -10,6 +10,7 @@ from dsom_pyg.models import (
     DistMult,
     EntityEmbedding,
     EntityModule,
+    FeatureProjection,
     JointEmbedding,
 )
 from dsom_pyg.teachers import TeacherEnsemble
@@ -109,3 +110,16 @@ def test_a_table_scores_alike_without_features(
     with torch.no_grad():
         table.entities.weight.zero_()
     torch.testing.assert_close(again.score_tails(head, rel), expected)
+
+
+@pytest.mark.parametrize('kind', [FeatureProjection, JointEmbedding])
+def test_rows_that_would_go_on_without_an_override(
+    kind: type[EntityModule],
+) -> None:
+    def doubled(self: EntityModule) -> Tensor:
+        return 2 * super(kind, self).forward()
+
+    with pytest.raises(TypeError, match='Doubled overrides forward but not'):
+        type('Doubled', (kind,), {'forward': doubled})
+    # A free table reads its rows from the matrix: that is enough there.
+    type('Doubled', (EntityEmbedding,), {'forward': doubled})
