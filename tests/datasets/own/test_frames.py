@@ -466,17 +466,16 @@ def test_equal_names_are_not_made_one_node(
 
 
 def test_questions_by_label_or_name() -> None:
-    pd = pytest.importorskip('pandas')
     iri = 'http://example.org/Oslo_Fjord'
     rows = [('Norway', 'has', iri), ('Oslo Fjord', 'is in', 'Norway')]
-    frame = pd.DataFrame(rows, columns=['head', 'relation', 'tail'])
-    dataset = from_pandas(frame, split=(1.0, 0.0, 0.0))
+    table = frame(rows, ['head', 'relation', 'tail'])
+    dataset = from_pandas(table, split=(1.0, 0.0, 0.0))
     ids = {key: at for at, key in enumerate(dataset.entity_keys)}
     assert dataset.find('Norway', 'is in') == (ids['Norway'], 1)
     assert dataset.find(iri, 'has') == (ids[iri], 0)
     # A label goes before the name of another entity.
     assert dataset.find('Oslo Fjord', 'has')[0] == ids['Oslo Fjord']
-    with pytest.raises(ValueError, match="entity 'Norwa'.*mean 'Norway'"):
+    with pytest.raises(ValueError, match=r"entity 'Norwa'.*mean 'Norway'"):
         dataset.find('Norwa', 'has')
     with pytest.raises(ValueError, match="relation 'in'"):
         dataset.find('Norway', 'in')
