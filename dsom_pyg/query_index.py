@@ -41,12 +41,14 @@ class QueryBatch:
         targets: The tails to learn, K pairs.
         neighbors: All of N(h, r) of each query; the same object as
             ``targets`` in a batch of distinct queries.
+        weight: How much its loss, a mean over the targets, counts.
     """
 
     head: Tensor
     rel: Tensor
     targets: Pairs
     neighbors: Pairs
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return self.head.numel()

@@ -26,10 +26,15 @@ class QueryLoader:
         index: N(h, r) over training triples with reciprocals.
         batch_size: Queries, or triples, in a batch; the last one may be
             smaller.
-        batch_by: ``'queries'``: distinct queries, each with all its tails;
-            the objective of an epoch is the same as with triples for half
-            to a quarter of the work. ``'triples'``: each with one tail.
+        batch_by: ``'queries'``: distinct queries, each with all its tails,
+            for half to a quarter of the work of ``'triples'``, each with one
+            tail.
         seed: Of the shuffling; every iteration goes on from the last one.
+        equal_pairs: Every (query, tail) pair counts alike: a batch weighs as
+            its pairs to those of a mean batch. The gradients of an epoch then
+            add up to that of the mean over all training triples, as they do
+            in batches of triples. Otherwise every batch counts alike, so a
+            pair that shares its batch with many others counts less.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class QueryLoader:
         batch_size: int,
         batch_by: str = 'queries',
         seed: int = 0,
+        equal_pairs: bool = False,
     ) -> None:
         check_batches(batch_size, batch_by)
         if len(index) == 0:
@@ -49,6 +55,8 @@ class QueryLoader:
         every = torch.arange(len(index), device=index.head.device)
         self.row_of_pair = index.rows(every).row
         self.size = len(index) if self.by_query else index.tail.numel()
+        pairs = index.tail.numel() * batch_size / self.size
+        self.mean_pairs = pairs if equal_pairs else None
 
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
@@ -62,4 +70,8 @@ class QueryLoader:
             if not self.by_query:
                 row = torch.arange(chosen.numel(), device=chosen.device)
                 targets = Pairs(row, index.tail[chosen])
-            yield QueryBatch(index.head[at], index.rel[at], targets, neighbors)
+            weight = 1.0
+            if self.mean_pairs is not None:
+                weight = targets.row.numel() / self.mean_pairs
+            head, rel = index.head[at], index.rel[at]
+            yield QueryBatch(head, rel, targets, neighbors, weight)

@@ -65,7 +65,9 @@ def fit(
     for module in (*task.trained, *task.frozen):
         module.to(device).eval()
     index = graph.index('train').to(device)
-    loader = QueryLoader(index, loop.batch_size, loop.batch_by, seed)
+    loader = QueryLoader(
+        index, loop.batch_size, loop.batch_by, seed, loop.equal_pairs
+    )
     state = TrainState(task.trained, task.optimizers(loop), loader.generator)
     config = {
         'task': task.name,

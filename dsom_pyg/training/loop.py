@@ -72,6 +72,8 @@ class Loop:
         batch_size: Queries (or triples) in a batch.
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
+        equal_pairs: Every training triple counts alike, however many tails
+            its queries have, see :class:`~dsom_pyg.training.QueryLoader`.
         optimizer: Of models, teachers and students. Combiners have an Adam of
             their own.
         cooldown: In which share of the steps, the last ones, the learning
@@ -85,6 +87,7 @@ class Loop:
     epochs: int = 12
     batch_size: int = 500
     batch_by: str = 'queries'
+    equal_pairs: bool = False
     optimizer: Adagrad | Adam = field(default_factory=Adagrad)
     cooldown: float = 0.0
     eval_every: int = 0

@@ -48,7 +48,9 @@ class Task:
         return [loop.optimizer(params)]
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        r"""Losses and metrics of a batch; ``'loss'`` is minimised."""
+        r"""Losses and metrics of a batch, means over its targets; ``'loss'``
+        is minimised.
+        """
         raise NotImplementedError
 
     def update(
@@ -58,12 +60,13 @@ class Task:
         optimizers: Sequence[torch.optim.Optimizer],
     ) -> dict[str, Tensor]:
         r"""Learn from a batch, by one backward pass and one step of all
-        optimisers; returns losses and metrics for the history.
+        optimisers; returns losses and metrics for the history. Its loss
+        counts as much as :obj:`batch.weight` says.
         """
         terms = self.step(batch, precision)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        terms['loss'].backward()
+        (terms['loss'] * batch.weight).backward()
         for optimizer in optimizers:
             optimizer.step()
         return terms

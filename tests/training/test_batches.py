@@ -1,11 +1,16 @@
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import Triples
 from dsom_pyg.kg import KG
-from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.training import QueryLoader
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.models.base import total
+from dsom_pyg.query_index import QueryBatch, QueryIndex
+from dsom_pyg.training import Loop, ModelTask, QueryLoader, fit
 
 
 def collect(loader: QueryLoader) -> list[tuple[int, int, int]]:
@@ -63,3 +68,73 @@ def test_bad_settings() -> None:
     none = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
     with pytest.raises(ValueError, match='no training triples'):
         QueryLoader(QueryIndex(none), 4)
+
+
+def entity_gradient(
+    model: ComplEx, batches: Iterable[QueryBatch]
+) -> torch.Tensor:
+    model.zero_grad()
+    for batch in batches:
+        # As `Task.update` counts it.
+        (total(model.loss(batch, 'fp32')) * batch.weight).backward()
+    gradient = model.entities.weight.grad
+    assert gradient is not None
+    return gradient.clone()
+
+
+@pytest.mark.parametrize('batch_by', ['queries', 'triples'])
+def test_pairs_that_count_alike_make_the_gradient_of_all_triples(
+    batch_by: str,
+) -> None:
+    graph = KG(FakeMMKG()[0])
+    index = graph.index('train')
+    model = ComplEx(
+        EntityEmbedding(graph.num_entities, 4, scale=1.0), graph.num_relations
+    ).double()
+    # All triples in one batch: the mean over them.
+    (batch,) = QueryLoader(index, 10_000, 'triples')
+    whole = entity_gradient(model, [batch])
+    loader = QueryLoader(index, 7, batch_by, equal_pairs=True)
+    exact = entity_gradient(model, loader)
+    scale = index.tail.numel() / loader.mean_pairs
+    assert torch.allclose(exact, whole * scale, rtol=1e-9, atol=1e-12)
+    # Without, the queries of large batches count less.
+    other = entity_gradient(model, QueryLoader(index, 7, batch_by))
+    off = (other / len(loader) - whole).norm() / whole.norm()
+    assert off > (0.01 if batch_by == 'queries' else 1e-3)
+
+
+def test_a_batch_counts_as_much_as_it_says() -> None:
+    graph = KG(FakeMMKG()[0])
+    sizes = graph.num_entities, graph.num_relations
+    (batch,) = QueryLoader(graph.index('train'), 10_000)
+    moved = []
+    for weight in (1.0, 3.0):
+        torch.manual_seed(0)
+        model = ComplEx(EntityEmbedding(sizes[0], 4, scale=1.0), sizes[1])
+        before = model.relations.detach().clone()
+        sgd = torch.optim.SGD(model.parameters(), lr=1.0)
+        ModelTask(model).update(replace(batch, weight=weight), 'fp32', [sgd])
+        moved.append(model.relations.detach() - before)
+    assert torch.allclose(moved[1], 3 * moved[0], rtol=1e-4, atol=1e-7)
+
+
+def test_the_loop_says_whether_pairs_count_alike() -> None:
+    graph = KG(FakeMMKG()[0])
+    weights = []
+
+    class Watched(ModelTask):
+        def step(
+            self, batch: QueryBatch, precision: str
+        ) -> dict[str, torch.Tensor]:
+            weights.append(batch.weight)
+            return super().step(batch, precision)
+
+    sizes = graph.num_entities, graph.num_relations
+    for equal in (False, True):
+        model = ComplEx(EntityEmbedding(sizes[0], 4), sizes[1])
+        loop = Loop(epochs=1, batch_size=7, equal_pairs=equal)
+        fit(Watched(model), graph, loop)
+    count = len(weights) // 2
+    assert weights[:count] == [1.0] * count
+    assert len(set(weights[count:])) > 1
