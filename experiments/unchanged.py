@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 import dsom_pyg
 from dsom_pyg import datasets
@@ -47,6 +48,12 @@ def weights(prefix: str, module: torch.nn.Module) -> dict[str, str]:
     """A digest of every parameter and kept buffer of a module."""
     state = module.state_dict()
     return {f'{prefix}.{name}': digest(value) for name, value in state.items()}
+
+
+def features(data: Any) -> dict[str, str]:
+    """A digest of the features of each modality."""
+    names = (name for name in data.node_types if 'x' in data[name])
+    return {f'features of {name}': digest(data[name].x) for name in names}
 
 
 def fingerprints(root: Path) -> dict[str, Any]:
@@ -108,16 +115,20 @@ def recipe_on_db15k(root: Path, every: int, unlabeled: int) -> dict[str, str]:
         )
         trained = train_dsom(data, recipe, runs)
     return {
+        **features(data),
         **weights('teachers', trained.ensemble),
         **weights('policy', trained.policy),
         **weights('student', trained.student),
     }
 
 
-def countries(epochs: int) -> dict[str, dict[str, float]]:
+def countries(root: Path, epochs: int) -> dict[str, Any]:
     """The table that `make train` printed, test metrics by model."""
-    data = datasets.Countries()[0]
-    return old_countries(data, epochs) if OLD else new_countries(data, epochs)
+    # Not those of the user's cache: other threads may have made them.
+    dataset = datasets.Countries(root / 'Countries', force_reload=True)
+    data = dataset[0]
+    made = old_countries if OLD else new_countries
+    return {**features(data), **made(data, epochs)}
 
 
 def old_countries(data: Any, epochs: int) -> dict[str, dict[str, float]]:
@@ -236,15 +247,17 @@ def main() -> None:
     parser.add_argument('--against', type=Path, help='compare with this file')
     parts = {
         'fingerprints': lambda: fingerprints(args.root),
-        'countries': lambda: countries(args.epochs),
+        'countries': lambda: countries(args.root, args.epochs),
         'db15k': lambda: recipe_on_db15k(
             args.root, args.every, args.unlabeled
         ),
     }
     parser.add_argument('--only', action='append', choices=parts)
     args = parser.parse_args()
-    # Sums that several threads add up to are in no fixed order.
+    # Sums that several threads add up to are in no fixed order. The second
+    # line is for the features that scikit-learn makes.
     torch.set_num_threads(1)
+    threadpool_limits(1)
     before = json.loads(args.against.read_text()) if args.against else None
     found: dict[str, Any] = {
         'version': dsom_pyg.__version__,
