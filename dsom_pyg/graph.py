@@ -72,40 +72,121 @@ def make_data(
     """
     data = HeteroData()
     data['entity'].num_nodes = num_entities
-    store = data[EDGE]
-    store.num_relations = num_relations
+    data[EDGE].num_relations = num_relations
     empty = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
     for name, part in zip(SPLITS, (train, val, test), strict=True):
-        part = empty if part is None else part
-        _check_range(name, part, num_entities, num_relations)
-        set_split(data, name, Triples(*(ids.long() for ids in part)))
+        set_split(data, name, empty if part is None else part)
     return data
 
 
-def _check_range(name: str, part: Triples, entities: int, rels: int) -> None:
+def check_ids(**columns: tuple[Tensor, int | None]) -> None:
+    r"""Raise :class:`ValueError` unless tensors hold ids.
+
+    Negative ids would count from the end, and 0.7 would be read as 0. A GPU is
+    waited for once: this is for the door of a function, not for a training
+    step.
+
+    Args:
+        **columns: For each name the ids ``[N]``, of one length, and how many
+            such ids there are, :obj:`None` where that is not known.
+    """
+    for name, (ids, _) in columns.items():
+        kind = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+        if kind not in (torch.int64, torch.int32):
+            raise ValueError(
+                f'{name} must be a tensor of int64 or int32, got {kind}'
+            )
+        if ids.dim() != 1:
+            raise ValueError(
+                f'{name} must have one dimension, got shape {list(ids.shape)}'
+            )
+    lengths = {name: ids.numel() for name, (ids, _) in columns.items()}
+    if len({*lengths.values()}) > 1:
+        told = ', '.join(f'{size} {name}' for name, size in lengths.items())
+        raise ValueError(f'need as many of each, got {told}')
+    if not any(lengths.values()):
+        return
+    ends = [torch.stack(ids.aminmax()).long() for ids, _ in columns.values()]
+    bounds = torch.stack(ends).tolist()
+    for (name, (ids, size)), (low, high) in zip(
+        columns.items(), bounds, strict=True
+    ):
+        if low >= 0 and (size is None or high < size):
+            continue
+        bad = ids < 0 if size is None else (ids < 0) | (ids >= size)
+        at = int(bad.nonzero()[0, 0])
+        limit = 'negative' if size is None else f'outside 0..{size - 1}'
+        raise ValueError(f'{name}: {int(ids[at])} at position {at} is {limit}')
+
+
+def check_queries(
+    head_index: Tensor,
+    rel_type: Tensor,
+    num_entities: int | None,
+    num_relations: int | None,
+) -> None:
+    r"""Raise :class:`ValueError` unless these are queries ``[B]`` of E
+    entities and R relations, reciprocals included; see :func:`check_ids`.
+    """
+    both = None if num_relations is None else 2 * num_relations
+    check_ids(head_index=(head_index, num_entities), rel_type=(rel_type, both))
+
+
+def check_triples(
+    part: Triples,
+    num_entities: int | None,
+    num_relations: int | None,
+    name: str,
+) -> None:
+    r"""Raise :class:`ValueError` unless these are triples of E entities and R
+    relations; see :func:`check_ids`.
+    """
     edge_index, edge_type = part
     if edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(
-            f"edge_index of split '{name}' must have shape [2, T], "
-            f'got {list(edge_index.shape)}'
+            f'edge_index of {name} must have shape [2, T], got '
+            f'{list(edge_index.shape)}'
         )
-    if edge_type.shape != edge_index.shape[1:]:
-        raise ValueError(
-            f"split '{name}' has {edge_index.size(1)} edges but "
-            f'{edge_type.numel()} edge types'
-        )
-    for ids, limit, what in (
-        (edge_index, entities, 'entity'),
-        (edge_type, rels, 'relation'),
-    ):
-        if ids.is_floating_point():
-            raise ValueError(f"{what} ids of split '{name}' are no integers")
-        bad = (ids < 0) | (ids >= limit)
-        if bad.any():
-            at = int(bad.nonzero()[0, -1])
+    head, tail = edge_index
+    check_ids(
+        **{
+            f'heads of {name}': (head, num_entities),
+            f'relations of {name}': (edge_type, num_relations),
+            f'tails of {name}': (tail, num_entities),
+        }
+    )
+
+
+def check_data(data: HeteroData) -> None:
+    r"""Raise :class:`ValueError` unless all triples of a graph, those kept
+    for filtering as well, are triples; see :func:`check_ids`.
+    """
+    store, sizes = data[EDGE], (num_entities(data), num_relations(data))
+    for name in ('', 'val_', 'test_', 'filter_'):
+        index, kind = f'{name}edge_index', f'{name}edge_type'
+        if index in store or kind in store:
+            part = Triples(store[index], store[kind])
+            check_triples(part, *sizes, f'{index}, {kind}')
+
+
+def check_sizes(**parts: object) -> None:
+    r"""Raise :class:`ValueError` unless parts are made for the same numbers
+    of entities and of relations. Each says so by :obj:`num_entities` and
+    :obj:`num_relations`; what says nothing (or :obj:`None`) is not compared.
+
+    Args:
+        **parts: A graph, models, indices and the like, by name.
+    """
+    for size in ('num_entities', 'num_relations'):
+        each = {
+            name: getattr(part, size, None) for name, part in parts.items()
+        }
+        told = {name: n for name, n in each.items() if n is not None}
+        if len({*told.values()}) > 1:
+            both = ', '.join(f'{name}: {n}' for name, n in told.items())
             raise ValueError(
-                f'{what} id {int(ids[bad][0])} in triple {at} of split '
-                f"'{name}' is outside 0..{limit - 1}"
+                f'{size} differs ({both}); scores would belong to other '
+                'entities or relations than those asked for'
             )
 
 
@@ -119,10 +200,18 @@ def get_split(data: HeteroData, split: str) -> Triples:
 
 
 def set_split(data: HeteroData, split: str, part: Triples) -> None:
-    r"""Store :obj:`part` as ``'train'``, ``'val'`` or ``'test'``."""
+    r"""Store :obj:`part` as ``'train'``, ``'val'`` or ``'test'``.
+
+    Raises:
+        ValueError: An id is out of range, or shapes do not fit.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split '{split}', use one of {SPLITS}")
+    sizes = num_entities(data), num_relations(data)
+    check_triples(part, *sizes, f"split '{split}'")
     prefix = '' if split == 'train' else f'{split}_'
-    data[EDGE][f'{prefix}edge_index'] = part.edge_index
-    data[EDGE][f'{prefix}edge_type'] = part.edge_type
+    data[EDGE][f'{prefix}edge_index'] = part.edge_index.long()
+    data[EDGE][f'{prefix}edge_type'] = part.edge_type.long()
 
 
 def with_split(data: HeteroData, split: str, part: Triples) -> HeteroData:
@@ -154,7 +243,12 @@ def num_relations(data: HeteroData) -> int:
 
 
 def add_reciprocals(triples: Triples, num_relations: int) -> Triples:
-    r"""Add :math:`(t, r + R, h)` for every :math:`(h, r, t)`: 2T triples."""
+    r"""Add :math:`(t, r + R, h)` for every :math:`(h, r, t)`: 2T triples.
+
+    Raises:
+        ValueError: A relation is not in :math:`0..R - 1`.
+    """
+    check_triples(triples, None, num_relations, 'the triples')
     return Triples(
         torch.cat([triples.edge_index, triples.edge_index.flip(0)], dim=1),
         torch.cat([triples.edge_type, triples.edge_type + num_relations]),
@@ -259,21 +353,38 @@ def merge_val(data: HeteroData) -> HeteroData:
     return with_split(merged, 'val', val.select(nothing))
 
 
-def _feature_edge(data: HeteroData, modality: str) -> tuple[str, str, str]:
+# The edge type of a modality, and its items and their entities.
+def _features(
+    data: HeteroData, modality: str
+) -> tuple[tuple[str, str, str], Tensor, Tensor]:
     if modality not in data.node_types or 'x' not in data[modality]:
         have = [name for name in data.node_types if name != 'entity']
         raise ValueError(
             f"the graph has no features of modality '{modality}' "
             f'(it has {have}); give the dataset an encoder'
         )
-    ends = (modality, 'entity')
-    edges = [edge for edge in data.edge_types if edge[::2] == ends]
+    edges = [
+        edge for edge in data.edge_types if edge[::2] == (modality, 'entity')
+    ]
     if len(edges) != 1:
         raise ValueError(
             f"need exactly one edge type from '{modality}' to 'entity', "
             f'got {edges}'
         )
-    return edges[0]
+    ends, items = data[edges[0]].edge_index, data[modality].x.size(0)
+    if ends.dim() != 2 or ends.size(0) != 2:
+        raise ValueError(
+            f"edge_index of modality '{modality}' must have shape [2, N], "
+            f'got {list(ends.shape)}'
+        )
+    item, entity = ends
+    check_ids(
+        **{
+            f"items of modality '{modality}'": (item, items),
+            f"entities of modality '{modality}'": (entity, num_entities(data)),
+        }
+    )
+    return edges[0], item, entity
 
 
 def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
@@ -285,10 +396,10 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
         - **present:** :math:`(E)`, bool
 
     Raises:
-        ValueError: The modality or its edges are missing, or a feature is
-            not finite.
+        ValueError: The modality or its edges are missing, an id is out of
+            range, or a feature is not finite.
     """
-    item, entity = data[_feature_edge(data, modality)].edge_index
+    _, item, entity = _features(data, modality)
     # Sums of half precision may overflow.
     x = data[modality].x.to(torch.get_default_dtype())
     finite = x.isfinite().all(dim=1)
@@ -323,8 +434,7 @@ def drop_modality(
     """
     if not 0 <= rate <= 1:
         raise ValueError(f'rate must lie in [0, 1], got {rate}')
-    edge = _feature_edge(data, modality)
-    item, entity = data[edge].edge_index
+    edge, item, entity = _features(data, modality)
     owners = entity.unique()
     order = _shuffled(owners.numel(), seed)
     lost = owners[order[: round(rate * owners.numel())].to(owners.device)]

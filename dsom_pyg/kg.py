@@ -17,9 +17,13 @@ class KG:
     Indices, pooled features, degrees and the fingerprint are computed when
     they are first asked for, and kept. Change a graph by making another one,
     not under the eyes of its view.
+
+    Raises:
+        ValueError: The graph has an id out of range, or shapes do not fit.
     """
 
     def __init__(self, data: HeteroData) -> None:
+        graph.check_data(data)
         self.data = data
         self.num_entities = graph.num_entities(data)
         self.num_relations = graph.num_relations(data)
@@ -56,7 +60,8 @@ class KG:
             else:
                 found = graph.concat(*(self.triples(name) for name in splits))
             both = graph.add_reciprocals(found, self.num_relations)
-            self._indices[names] = QueryIndex(both)
+            sizes = self.num_entities, self.num_relations
+            self._indices[names] = QueryIndex(both, *sizes)
         return self._indices[names]
 
     @cached_property

@@ -8,11 +8,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from dsom_pyg.graph import Triples
+from dsom_pyg.graph import Triples, check_ids, check_triples
+
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,29 +81,62 @@ class QueryIndex:
 
     Args:
         triples: Triples, reciprocals included if they are wanted.
+        num_entities: E, if the index is to tell it.
+        num_relations: R, if the index is to tell it: then triples must include
+            reciprocals. :meth:`~dsom_pyg.kg.KG.index` tells both.
 
     Attributes:
         head, rel: The Q distinct queries, ``[Q]``, sorted by (head, rel).
         ptr: ``[Q + 1]``; the tails of query q are
             ``tail[ptr[q]:ptr[q + 1]]``, sorted.
         tail: ``[T']``.
+        num_entities, num_relations: E and R, or :obj:`None`.
+
+    Raises:
+        ValueError: An id is out of range, shapes do not fit, reciprocals are
+            missing, or E times 2R needs more than 63 bits.
     """
 
-    def __init__(self, triples: Triples) -> None:
+    def __init__(
+        self,
+        triples: Triples,
+        num_entities: int | None = None,
+        num_relations: int | None = None,
+    ) -> None:
+        both = None if num_relations is None else 2 * num_relations
+        check_triples(triples, num_entities, both, 'an index')
+        self.num_entities, self.num_relations = num_entities, num_relations
         # Keys of narrower integers would overflow.
         head, tail = triples.head.long(), triples.tail.long()
         rel = triples.edge_type.long()
-        self._num_rels = int(rel.max()) + 1 if rel.numel() else 1
-        num_tails = int(tail.max()) + 1 if rel.numel() else 1
-        # One 63-bit key a triple: sorted, distinct, and decoded again.
-        code = (head * self._num_rels + rel) * num_tails + tail
-        code = torch.unique(code)
+        ends = [int(ids.max()) for ids in (head, rel, tail) if ids.numel()]
+        num_heads, num_rels, num_tails = (end + 1 for end in ends or [0] * 3)
+        if ends and num_relations is not None and num_rels <= num_relations:
+            raise ValueError(
+                f'an index of {num_relations} relations needs reciprocals, '
+                f'{num_relations}..{2 * num_relations - 1}, and the triples '
+                'have none; see dsom_pyg.graph.add_reciprocals'
+            )
+        if num_heads * num_rels > LARGEST:
+            raise ValueError(
+                f'heads up to {num_heads - 1} and relations up to '
+                f'{num_rels - 1} need keys of more than 63 bits; number them '
+                'without gaps'
+            )
+        self._num_rels = num_rels
+        query, keys = head * num_rels + rel, None
+        if num_heads * num_rels * num_tails > LARGEST:
+            # Numbers of distinct queries take less room than their keys.
+            keys, query = torch.unique(query, return_inverse=True)
+        # One 63-bit code a triple: sorted, distinct, and decoded again.
+        code = torch.unique(query * num_tails + tail)
         self.tail = code % num_tails
-        self._key, counts = (code // num_tails).unique_consecutive(
+        query, counts = (code // num_tails).unique_consecutive(
             return_counts=True
         )
-        self.head = self._key // self._num_rels
-        self.rel = self._key % self._num_rels
+        self._key = query if keys is None else keys
+        self.head = self._key // num_rels
+        self.rel = self._key % num_rels
         self.ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
     def __repr__(self) -> str:
@@ -130,7 +167,8 @@ class QueryIndex:
         if len(self) == 0:
             empty = head.new_empty(0)
             return Pairs(empty, empty)
-        known = (self._key[position] == key) & (rel < self._num_rels)
+        # By itself a key may be that of another query: 2, -1 of 1, R - 1.
+        known = (self.head[position] == head) & (self.rel[position] == rel)
         start = self.ptr[position]
         return self._gather(start, (self.ptr[position + 1] - start) * known)
 
@@ -163,31 +201,27 @@ def unlabeled_queries(
         num_entities: E.
         num: How many distinct queries to draw; fewer may be found.
         seed: Of the draw.
+
+    Raises:
+        ValueError: The index has a head beyond E.
     """
-    size = int(index.rel.max()) + 1
-    # How many heads two relations share, a part of the heads at a time.
-    both = torch.zeros(size, size)
+    check_ids(heads=(index.head, num_entities))
     head, rel = index.head.cpu(), index.rel.cpu()
-    for start in range(0, num_entities, 4096):
-        inside = (head >= start) & (head < start + 4096)
-        has = torch.zeros(4096, size)
-        has[head[inside] - start, rel[inside]] = 1.0
-        both.addmm_(has.t(), has)
-    both.fill_diagonal_(0.0)
+    size = int(rel.max()) + 1 if len(rel) else 0
     # Relations that go with no other one have nothing to offer.
-    rows = (both.sum(dim=1)[rel] > 0).nonzero()[:, 0]
+    alone = torch.bincount(head, minlength=1)[head] == 1
+    rows = torch.isin(rel, rel[~alone]).nonzero()[:, 0]
     generator = torch.Generator().manual_seed(seed)
     found = torch.empty(0, dtype=torch.long)
     draws = max(2 * num, 4096)
+    shared = _shared_heads(head, rel, size) if rows.numel() else None
     for _ in range(20 if rows.numel() else 0):
         at = rows[torch.randint(len(rows), (draws,), generator=generator)]
         # Relation by relation, so that no matrix of all draws is needed.
         at = at[rel[at].argsort(stable=True)]
         counts = torch.bincount(rel[at], minlength=size).tolist()
         others = [
-            torch.multinomial(both[r], n, True, generator=generator)
-            for r, n in enumerate(counts)
-            if n
+            _draw(shared, r, n, generator) for r, n in enumerate(counts) if n
         ]
         key = head[at] * size + torch.cat(others)
         new = ~torch.isin(key, head * size + rel)
@@ -198,3 +232,33 @@ def unlabeled_queries(
     order = torch.randperm(found.numel(), generator=generator)[:num]
     found = found[order].to(index.head.device)
     return Queries(found // size, found % size)
+
+
+# How many heads two relations share, in compressed rows: few relations have
+# heads in common.
+def _shared_heads(head: Tensor, rel: Tensor, size: int) -> sparse.csr_array:
+    ones = np.ones(len(head), dtype=np.int32)
+    shape = size, int(head.max()) + 1
+    has = sparse.csr_array((ones, (rel.numpy(), head.numpy())), shape=shape)
+    shared = has @ has.T
+    shared.sort_indices()
+    return shared
+
+
+# Draws from a row of the matrix above, as from the full row without its
+# diagonal, to the last bit.
+def _draw(
+    shared: sparse.csr_array, r: int, count: int, generator: torch.Generator
+) -> Tensor:
+    row = slice(shared.indptr[r], shared.indptr[r + 1])
+    others = torch.from_numpy(shared.indices[row]).long()
+    weights = torch.from_numpy(shared.data[row]).float()
+    weights[others == r] = 0.0
+    if count > 1:
+        # Zeros change no cumulative sum.
+        return others[
+            torch.multinomial(weights, count, True, generator=generator)
+        ]
+    # A single draw takes a random number for each column.
+    full = torch.zeros(shared.shape[0]).index_put((others,), weights)
+    return torch.multinomial(full, 1, True, generator=generator)
