@@ -53,6 +53,7 @@ setup(
         'networkx>=3',
         'safetensors>=0.5',
         'scikit-learn>=1.4',
+        'scipy>=1.11',
         'pillow>=12.2',
         'numpy>=1.26',
         'tqdm>=4.66',

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
 from dsom_pyg.query_index import Pairs, QueryIndex
@@ -16,6 +17,11 @@ from dsom_pyg.query_index import Pairs, QueryIndex
 class Scorer(Protocol):
     r"""Anything that scores all entities as tails of queries: a model, or
     :class:`~dsom_pyg.teachers.EnsembleScorer`.
+
+    It should tell for how many entities and relations it is, as both of these
+    do, by the attributes ``num_entities`` and ``num_relations`` (R, without
+    reciprocals). E shows in the width of scores as well. R does not: one that
+    is silent about it and made for another R is not found out.
     """
 
     def score_tails(
@@ -64,9 +70,11 @@ def evaluate(
 
     Raises:
         FloatingPointError: A score is NaN or infinite.
-        ValueError: The split has no triples.
+        ValueError: The split has no triples, or the scorer is for other
+            numbers of entities or relations than the graph.
     """
     graph = KG.of(data)
+    check_sizes(graph=graph, scorer=scorer)
     size = graph.num_entities
     if not graph.triples(split).edge_type.numel():
         raise ValueError(f"split '{split}' has no triples to rank")
@@ -78,11 +86,13 @@ def evaluate(
     asked = graph.index(split).to(device)
     known = graph.index(*names).to(device)
     batch_size, chunk = plan_memory(size, batch_size, max_memory)
-    chunks = [slice(at, min(at + chunk, size)) for at in range(0, size, chunk)]
+    *starts, last = range(0, size, chunk)
+    # The last part is open: scores of more entities than there are show.
+    chunks = [slice(at, at + chunk) for at in starts] + [slice(last, None)]
     positions = torch.arange(len(asked), device=device).split(batch_size)
     with _evaluating(scorer, device):
         parts = [
-            _rank_batch(scorer, asked, known, position, chunks)
+            _rank_batch(scorer, asked, known, position, chunks, size)
             for position in positions
         ]
     columns = zip(*parts, strict=True)
@@ -145,32 +155,39 @@ def _rank_batch(
     known: QueryIndex,
     position: Tensor,
     parts: list[slice],
+    size: int,
 ) -> tuple[Tensor, ...]:
     head, rel = asked.head[position], asked.rel[position]
     pairs, true = asked.rows(position), known.lookup(head, rel)
     scores = target_scores = torch.empty(0)
     for part in parts:
-        scores = _finite_scores(scorer, head, rel, part)
+        scores = _finite_scores(scorer, head, rel, part, size)
         if part.start == 0:
             target_scores = scores.new_empty(pairs.row.numel())
-        inside = (pairs.tail >= part.start) & (pairs.tail < part.stop)
+        inside = _inside(pairs, part)
         column = pairs.tail[inside] - part.start
         target_scores[inside] = scores[pairs.row[inside], column]
     above = equal = torch.zeros_like(pairs.tail)
     for part in parts:
         if len(parts) > 1:
-            scores = _finite_scores(scorer, head, rel, part)
-        inside = (true.tail >= part.start) & (true.tail < part.stop)
+            scores = _finite_scores(scorer, head, rel, part, size)
+        inside = _inside(true, part)
         here = Pairs(true.row[inside], true.tail[inside] - part.start)
         rivals = count_rivals(scores, pairs, here, target_scores)
         above, equal = above + rivals[0], equal + rivals[1]
     return head[pairs.row], rel[pairs.row], pairs.tail, above, equal
 
 
+def _inside(pairs: Pairs, part: slice) -> Tensor:
+    inside = pairs.tail >= part.start
+    return inside if part.stop is None else inside & (pairs.tail < part.stop)
+
+
 def _finite_scores(
-    scorer: Scorer, head: Tensor, rel: Tensor, part: slice
+    scorer: Scorer, head: Tensor, rel: Tensor, part: slice, size: int
 ) -> Tensor:
     scores = scorer.score_tails(head, rel, part)
+    _check_shape(scores, head, len(range(*part.indices(size))))
     low, high = scores.aminmax()  # NaN wins both
     if not (low.isfinite() and high.isfinite()):
         row = int((~scores.isfinite()).nonzero()[0, 0])
@@ -179,6 +196,16 @@ def _finite_scores(
             f'{int(rel[row])}); a ranking with NaN would look perfect'
         )
     return scores
+
+
+def _check_shape(scores: Tensor, head: Tensor, width: int) -> None:
+    shape = [head.numel(), width]
+    if [*scores.shape] != shape:
+        raise ValueError(
+            f'the scorer gave scores of shape {[*scores.shape]} where '
+            f'{shape} (queries, entities) are asked for; is it for another '
+            'graph?'
+        )
 
 
 @torch.no_grad()
@@ -201,12 +228,33 @@ def predict_tails(
         rel_type: Relations in :math:`0..2R - 1`, ``[B]``.
         k: How many.
         exclude: Known tails to leave out, so that only new answers remain;
-            see :meth:`~dsom_pyg.kg.KG.index`.
+            see :meth:`~dsom_pyg.kg.KG.index`. One that was made by hand must
+            tell its sizes.
+
+    Raises:
+        FloatingPointError: A score is NaN or infinite.
+        ValueError: An id is out of range, or :obj:`exclude` is for other
+            numbers of entities or relations than the scorer.
     """
+    sizes = [
+        getattr(scorer, name, None)
+        for name in ('num_entities', 'num_relations')
+    ]
+    check_queries(head_index, rel_type, *sizes)
+    if exclude is not None:
+        if exclude.num_entities is None or exclude.num_relations is None:
+            raise ValueError(
+                'exclude does not tell for how many entities and relations '
+                'it is; use KG(data).index(...), or QueryIndex(triples, '
+                'num_entities, num_relations)'
+            )
+        check_sizes(scorer=scorer, exclude=exclude)
     device = _device_of(scorer)
     head_index, rel_type = head_index.to(device), rel_type.to(device)
     with _evaluating(scorer, device):
         scores = scorer.score_tails(head_index, rel_type)
+    known_size = sizes[0] if exclude is None else exclude.num_entities
+    _check_shape(scores, head_index, known_size or scores.size(-1))
     if not scores.isfinite().all():
         raise FloatingPointError('the model gave a non-finite score')
     if exclude is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
@@ -60,8 +61,14 @@ def choices(
             (default: what :func:`entity_types` says of roles)
         top: How many relations and types to show.
         batch_size: Queries at a time.
+
+    Raises:
+        ValueError: The split has no triples, names are too few or too many,
+            or the teachers are for other numbers of entities or relations
+            than the graph.
     """
     graph = KG.of(data)
+    check_sizes(graph=graph, teachers=ensemble, combiner=combiner)
     seen, asked = graph.index('train'), graph.index(split)
     device = next(ensemble.parameters()).device
     queries = Queries(asked.head.to(device), asked.rel.to(device))

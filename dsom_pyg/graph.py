@@ -185,8 +185,8 @@ def check_sizes(**parts: object) -> None:
         if len({*told.values()}) > 1:
             both = ', '.join(f'{name}: {n}' for name, n in told.items())
             raise ValueError(
-                f'{size} differs ({both}); scores would belong to other '
-                'entities or relations than those asked for'
+                f'{size} differ ({both}); what is made for one graph cannot '
+                'be used with another'
             )
 
 

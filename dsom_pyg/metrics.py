@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from dsom_pyg.graph import check_ids
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
@@ -53,8 +54,17 @@ def relation_categories(index: QueryIndex, num_relations: int) -> Tensor:
 
     A side counts as N when a query has more than 1.5 answers on average
     (`Bordes et al. <https://papers.nips.cc/paper/5071>`_, 2013).
+
+    Raises:
+        ValueError: The index is of another R, as far as it tells.
     """
     size = 2 * num_relations
+    if index.num_relations not in (None, num_relations):
+        raise ValueError(
+            f'num_relations is {num_relations}, the index is of '
+            f'{index.num_relations}'
+        )
+    check_ids(relations=(index.rel, size))
     queries = scatter(torch.ones_like(index.rel), index.rel, dim_size=size)
     pairs = scatter(index.ptr.diff(), index.rel, dim_size=size)
     many = pairs > 1.5 * queries

@@ -311,7 +311,7 @@ def test_prediction_and_evaluation_agree() -> None:
         true = rows(add_reciprocals(known, 4))
         others = [x for x in true if x[2] != int(result.tail[i])]
         h, r, t = torch.tensor(others).t()
-        exclude = QueryIndex(Triples(torch.stack([h, t]), r))
+        exclude = QueryIndex(Triples(torch.stack([h, t]), r), 20, 4)
         _, tails = predict_tails(model, head, rel, k=20, exclude=exclude)
         position = tails[0].tolist().index(int(result.tail[i]))
         assert position + 1 == result.ranks()[i].item()
@@ -326,7 +326,7 @@ def test_predict_leaves_known_tails_out_and_pads() -> None:
         torch.tensor([0]),
         torch.tensor([0]),
         k=5,
-        exclude=QueryIndex(known),
+        exclude=QueryIndex(add_reciprocals(known, 1), 3, 1),
     )
     assert tails.tolist() == [[2, 0, -1]]
     assert scores[0, :2].tolist() == [2.0, 1.0]

@@ -145,16 +145,22 @@ def test_known_triples_hold_every_split_and_the_extra_ones() -> None:
 @pytest.mark.parametrize(
     ('bad', 'message'),
     [
-        (triples((0, 0, 9)), r"entity id 9 in triple 0 of split 'train'"),
-        (triples((0, 0, 1), (0, 2, 1)), r'relation id 2 in triple 1'),
-        (triples((0, -1, 1)), r'relation id -1'),
+        (
+            triples((0, 0, 9)),
+            r"tails of split 'train': 9 at position 0 is outside 0..8",
+        ),
+        (
+            triples((0, 0, 1), (0, 2, 1)),
+            r'relations of .*: 2 at position 1 is outside 0..1',
+        ),
+        (triples((0, -1, 1)), r'relations of .*: -1 at position 0'),
         (
             Triples(torch.zeros(3, 1).long(), torch.zeros(1).long()),
             r'shape \[2, T\]',
         ),
         (
             Triples(torch.zeros(2, 2).long(), torch.zeros(1).long()),
-            r'2 edges but 1 edge types',
+            r"2 heads of split 'train', 1 relations .*, 2 tails",
         ),
     ],
 )
@@ -360,7 +366,9 @@ def test_ids_are_whole_numbers_of_64_bits() -> None:
     assert fingerprint(one) == fingerprint(two)
     assert get_split(two, 'train').edge_index.dtype == torch.long
     broken = Triples(wide.edge_index.float(), wide.edge_type)
-    with pytest.raises(ValueError, match="entity ids of split 'train'"):
+    with pytest.raises(
+        ValueError, match=r"heads of split 'train' must .* got torch.float32"
+    ):
         make_data(size, 9, broken)
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from dsom_pyg.graph import check_ids
 from dsom_pyg.query_index import QueryBatch
 
 
@@ -45,6 +46,9 @@ class Model(nn.Module):
     ) -> Tensor:
         r"""Scores ``[B, E]`` of every entity as the tail of each query.
 
+        Training steps come here, so nobody looks at the ids:
+        :func:`~dsom_pyg.predict_tails` and :meth:`forward` do.
+
         Args:
             head_index: Heads, ``[B]``.
             rel_type: Relations in :math:`0..2R - 1`, ``[B]``.
@@ -56,9 +60,26 @@ class Model(nn.Module):
     def forward(
         self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
     ) -> Tensor:
-        r"""The scores ``[B]`` that :meth:`score_tails` gives triples."""
+        r"""The scores ``[B]`` that :meth:`score_tails` gives triples.
+
+        Raises:
+            ValueError: An id is out of range.
+        """
+        self.check_triples(head_index, rel_type, tail_index)
         scores = self.score_tails(head_index, rel_type)
         return scores.gather(1, tail_index[:, None]).squeeze(1)
+
+    def check_triples(
+        self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
+    ) -> None:
+        r"""Raise :class:`ValueError` unless these are triples ``[B]`` of this
+        many entities and relations.
+        """
+        check_ids(
+            head_index=(head_index, self.num_entities),
+            rel_type=(rel_type, 2 * self.num_relations),
+            tail_index=(tail_index, self.num_entities),
+        )
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         r"""The terms that the model minimises; their sum is its loss. Queries

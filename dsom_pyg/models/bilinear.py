@@ -102,6 +102,7 @@ class Bilinear(Model):
     def forward(
         self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
     ) -> Tensor:
+        self.check_triples(head_index, rel_type, tail_index)
         query = self.query_vectors(head_index, rel_type)
         return (query * self.entities.rows(tail_index)).sum(dim=-1)
 

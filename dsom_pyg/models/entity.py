@@ -237,7 +237,10 @@ class JointEmbedding(EntityModule):
     ) -> None:
         if not features:
             raise ValueError('need the features of at least one modality')
-        size = next(iter(features.values()))[0].size(0)
+        sizes = {name: x.size(0) for name, (x, _) in features.items()}
+        size = next(iter(sizes.values()))
+        if len({*sizes.values()}) > 1:
+            raise ValueError(f'features are of different E: {sizes}')
         super().__init__(size, hidden_channels)
         self.parts = nn.ModuleList()
         self.parts.append(EntityEmbedding(size, hidden_channels, scale))

@@ -26,7 +26,8 @@ class Decision:
 
 class Combiner(nn.Module):
     r"""Base class. A subclass gives :meth:`weights`; one that learns also
-    overrides :meth:`forward`.
+    overrides :meth:`forward`. One that is made for some E or R alone should
+    tell them by :obj:`num_entities` and :obj:`num_relations`.
     """
 
     lr: float = 1e-3

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.models import (
     Bilinear,
     ComplEx,
@@ -25,10 +26,18 @@ def weighted_sum(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
     r"""Weighted sum ``[B, E]`` of the logits of M teachers, each ``[B, E]``,
     under weights ``[B, M]`` (Eq. 7).
     """
+    _check_width(weights, len(logits))
     out = logits[0] * weights[:, 0, None]
     for m in range(1, len(logits)):
         out.addcmul_(logits[m], weights[:, m, None])
     return out
+
+
+def _check_width(weights: Tensor, num_teachers: int) -> None:
+    if weights.size(1) != num_teachers:
+        raise ValueError(
+            f'got weights of {weights.size(1)} teachers for {num_teachers}'
+        )
 
 
 class TeacherEnsemble(nn.Module):
@@ -37,16 +46,17 @@ class TeacherEnsemble(nn.Module):
     Args:
         teachers: A model for each modality, all over the same entities and
             relations.
+
+    Raises:
+        ValueError: There is no teacher, they are for different numbers of
+            entities or relations, or a name is none that torch can hold.
     """
 
     def __init__(self, teachers: Mapping[str, Model]) -> None:
         super().__init__()
-        sizes = {(t.num_entities, t.num_relations) for t in teachers.values()}
-        if len(sizes) != 1:
-            raise ValueError(
-                'need one or more teachers over the same entities and '
-                f'relations, got sizes (E, R) {sorted(sizes)}'
-            )
+        if not teachers:
+            raise ValueError('need one or more teachers, got none')
+        check_sizes(**teachers)
         self.teachers = nn.ModuleDict()
         for name, teacher in teachers.items():
             if not name or '.' in name or hasattr(self.teachers, name):
@@ -144,6 +154,11 @@ class TeacherEnsemble(nn.Module):
         return next(iter(self)).num_entities
 
     @property
+    def num_relations(self) -> int:
+        r"""R."""
+        return next(iter(self)).num_relations
+
+    @property
     def bilinear(self) -> list[Bilinear] | None:
         r"""The teachers, if all of them are dot products."""
         found = [t for t in self if isinstance(t, Bilinear)]
@@ -161,7 +176,13 @@ class TeacherEnsemble(nn.Module):
         return (self[modality] for modality in self.teachers)
 
     def forward(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
-        r"""Logits of all teachers, ``[B, M, E]``."""
+        r"""Logits of all teachers, ``[B, M, E]``.
+
+        Raises:
+            ValueError: An id is out of range.
+        """
+        sizes = self.num_entities, self.num_relations
+        check_queries(head_index, rel_type, *sizes)
         return torch.stack(self.each(head_index, rel_type), dim=1)
 
     def each(
@@ -202,6 +223,7 @@ class TeacherEnsemble(nn.Module):
         if teachers is None:
             each = self.each(head_index, rel_type, entities, precision)
             return weighted_sum(weights, each)
+        _check_width(weights, len(teachers))
         parts = [
             teacher.coordinates(head_index, rel_type) * weights[:, m, None]
             for m, teacher in enumerate(teachers)

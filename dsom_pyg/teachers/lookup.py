@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.teachers.combiner import Combiner
@@ -28,6 +29,9 @@ def ask(
         batch_size: Queries at a time.
         precision: Of the matrix products.
     """
+    check_sizes(teachers=ensemble, combiner=combiner, seen=seen)
+    sizes = ensemble.num_entities, ensemble.num_relations
+    check_queries(queries.head, queries.rel, *sizes)
     combiner.eval()
     parts = []
     both = torch.stack([queries.head, queries.rel])
@@ -56,6 +60,7 @@ class Lookup(Combiner):
 
     def __init__(self, head: Tensor, rel: Tensor, weights: Tensor) -> None:
         super().__init__()
+        check_queries(head, rel, None, None)
         self.num_rels = int(rel.max()) + 1
         keys, order = (head * self.num_rels + rel).sort()
         rows = [weights[order], weights.mean(dim=0, keepdim=True)]

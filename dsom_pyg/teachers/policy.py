@@ -6,6 +6,7 @@ from itertools import compress, product
 import torch
 from torch import Tensor, nn
 
+from dsom_pyg.graph import check_sizes
 from dsom_pyg.losses import expected_reinforce, paper_advantage, reinforce
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
@@ -117,6 +118,7 @@ class Policy(Combiner):
             raise ValueError(
                 'actions must be non-negative, with some weight in each row'
             )
+        check_sizes(state=state, base=base)
         self.state, self.base, self.reward = state, base, reward
         self.decision, self.estimator = decision, estimator
         self.mask_missing = mask_missing
@@ -133,6 +135,22 @@ class Policy(Combiner):
         with torch.no_grad():
             last.bias[0] += prior
         self.mlp = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), last)
+
+    @property
+    def num_entities(self) -> int | None:
+        r"""E, if its state or its base is made for that many alone."""
+        return self._told('num_entities')
+
+    @property
+    def num_relations(self) -> int | None:
+        r"""R, if its state or its base is made for that many alone."""
+        return self._told('num_relations')
+
+    def _told(self, size: str) -> int | None:
+        parts = (self.state, self.base)
+        return next(
+            filter(None, (getattr(x, size, None) for x in parts)), None
+        )
 
     def train(self, mode: bool = True) -> 'Policy':
         super().train(mode)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from dsom_pyg.graph import check_sizes
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.teachers.combiner import Combiner
@@ -17,6 +18,9 @@ class EnsembleScorer(nn.Module):
         seen: N(h, r) of what the teachers were trained on, see
             :meth:`~dsom_pyg.kg.KG.index`; needed where the combiner reads a
             :class:`~dsom_pyg.teachers.CompactState`.
+
+    Raises:
+        ValueError: They are for different numbers of entities or relations.
     """
 
     def __init__(
@@ -26,7 +30,18 @@ class EnsembleScorer(nn.Module):
         seen: QueryIndex | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(teachers=ensemble, combiner=combiner, seen=seen)
         self.ensemble, self.combiner, self.seen = ensemble, combiner, seen
+
+    @property
+    def num_entities(self) -> int:
+        r"""E."""
+        return self.ensemble.num_entities
+
+    @property
+    def num_relations(self) -> int:
+        r"""R."""
+        return self.ensemble.num_relations
 
     def score_tails(
         self,

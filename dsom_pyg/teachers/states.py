@@ -12,7 +12,9 @@ from dsom_pyg.teachers.ensemble import TeacherEnsemble
 
 
 class State(nn.Module):
-    r"""Base class. A subclass gives :meth:`forward` and its width.
+    r"""Base class. A subclass gives :meth:`forward` and its width. One that is
+    made for some E or R alone should tell them by :obj:`num_entities` and
+    :obj:`num_relations`.
 
     Args:
         out_channels: S, how many numbers describe a query.
@@ -161,6 +163,16 @@ class CompactState(State):
         self.register_buffer('square', torch.zeros(width))
         self.relation = nn.Embedding(2 * num_relations, relation_channels)
         nn.init.normal_(self.relation.weight, std=0.1)
+
+    @property
+    def num_entities(self) -> int:
+        r"""E."""
+        return self.degree.numel()
+
+    @property
+    def num_relations(self) -> int:
+        r"""R."""
+        return self.relation.num_embeddings // 2
 
     @classmethod
     def for_teachers(cls, ensemble: TeacherEnsemble, graph: KG) -> State:

@@ -58,6 +58,11 @@ class Weighted(Combiner):
             counts = counts.clamp(min=1).float()
             self.register_buffer('counts', counts, persistent=False)
 
+    @property
+    def num_relations(self) -> int | None:
+        r"""R, if there are weights by relation."""
+        return None if self.offset is None else len(self.offset) // 2
+
     def weights(self, answers: Answers) -> Tensor:
         log_weight = self.log_weight.expand(len(answers), -1)
         if self.offset is not None:

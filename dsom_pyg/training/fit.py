@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 from tqdm.auto import tqdm
 
 from dsom_pyg.evaluation import evaluate
+from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.training.batches import QueryLoader
@@ -53,9 +54,12 @@ def fit(
         FloatingPointError: A loss became NaN or infinite. The modules are
             of no use then; :obj:`checkpoint` keeps the last good epoch.
         ValueError: :obj:`eval_every` is set but there are no validation
-            triples, or :obj:`checkpoint` belongs to another run.
+            triples, :obj:`checkpoint` belongs to another run, or what takes
+            part is for other numbers of entities or relations than the graph.
     """
     loop, graph = loop or Loop(), KG.of(data)
+    for module in (*task.trained, *task.frozen):
+        check_sizes(**{'graph': graph, type(module).__name__: module})
     if loop.eval_every and not graph.triples('val').edge_type.numel():
         raise ValueError(
             'eval_every needs validation triples; hold out a part of '

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.graph import Triples, concat, get_split, hold_out, k_folds
+from dsom_pyg.graph import (
+    Triples,
+    check_sizes,
+    concat,
+    get_split,
+    hold_out,
+    k_folds,
+)
 from dsom_pyg.kg import KG
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 from dsom_pyg.teachers import Combiner, Policy, TeacherEnsemble
@@ -71,6 +78,9 @@ class Fold:
     graph: KG
     held: Triples
 
+    def __post_init__(self) -> None:
+        check_sizes(graph=self.graph, teachers=self.ensemble)
+
     @property
     def seen_index(self) -> QueryIndex:
         r"""The training tails of every query."""
@@ -117,6 +127,8 @@ class PolicyTask(Task):
                 f'{type(state).__name__} means something else for other '
                 'teachers than those of a fold; use LogitState or CompactState'
             )
+        graphs = {f'fold {at}': fold.graph for at, fold in enumerate(folds, 1)}
+        check_sizes(**graphs, combiner=combiner)
         frozen: list[nn.Module] = [fold.ensemble for fold in folds]
         for child in combiner.children():
             # What the combiner builds on tells runs apart as well.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.evaluation import Scorer
+from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import neighbor_decoupled_kd
 from dsom_pyg.models import Model
 from dsom_pyg.models.base import total
@@ -125,6 +126,10 @@ class DistillTask(Task):
                 'unlabeled_share is a share of the batch, in [0, 1]; got '
                 f'{unlabeled_share}'
             )
+        check_sizes(student=student, teachers=ensemble, combiner=combiner)
+        if unlabeled is not None:
+            sizes = ensemble.num_entities, ensemble.num_relations
+            check_queries(*unlabeled, *sizes)
         trained = [student, combiner] if combiner.learns else [student]
         frozen = [ensemble] if combiner.learns else [ensemble, combiner]
         super().__init__('student', trained, frozen)

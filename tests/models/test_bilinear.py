@@ -227,7 +227,7 @@ def test_representation_and_errors() -> None:
         FeatureProjection(torch.zeros(4, 2), torch.ones(3), 4)
     with pytest.raises(ValueError, match='one or more teachers'):
         TeacherEnsemble({})
-    with pytest.raises(ValueError, match='same entities'):
+    with pytest.raises(ValueError, match='num_entities differ'):
         TeacherEnsemble({'a': model, 'b': ComplEx(EntityEmbedding(5, 2), R)})
 
 
