@@ -142,12 +142,7 @@ def check_triples(
     relations; see :func:`check_ids`.
     """
     edge_index, edge_type = part
-    if edge_index.dim() != 2 or edge_index.size(0) != 2:
-        raise ValueError(
-            f'edge_index of {name} must have shape [2, T], got '
-            f'{list(edge_index.shape)}'
-        )
-    head, tail = edge_index
+    head, tail = _ends(edge_index, name)
     check_ids(
         **{
             f'heads of {name}': (head, num_entities),
@@ -157,16 +152,29 @@ def check_triples(
     )
 
 
+# The two rows of an edge index.
+def _ends(edge_index: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    shape: object = type(edge_index).__name__
+    if isinstance(edge_index, Tensor):
+        shape = list(edge_index.shape)
+        if len(shape) == 2 and shape[0] == 2:
+            return edge_index[0], edge_index[1]
+    raise ValueError(
+        f'edge_index of {name} must have shape [2, N], got {shape}'
+    )
+
+
 def check_data(data: HeteroData) -> None:
     r"""Raise :class:`ValueError` unless all triples of a graph, those kept
     for filtering as well, are triples; see :func:`check_ids`.
     """
     store, sizes = data[EDGE], (num_entities(data), num_relations(data))
-    for name in ('', 'val_', 'test_', 'filter_'):
-        index, kind = f'{name}edge_index', f'{name}edge_type'
+    for split in (*SPLITS, 'filter'):
+        prefix = '' if split == 'train' else f'{split}_'
+        index, kind = f'{prefix}edge_index', f'{prefix}edge_type'
         if index in store or kind in store:
             part = Triples(store[index], store[kind])
-            check_triples(part, *sizes, f'{index}, {kind}')
+            check_triples(part, *sizes, f"split '{split}'")
 
 
 def check_sizes(**parts: object) -> None:
@@ -363,25 +371,19 @@ def _features(
             f"the graph has no features of modality '{modality}' "
             f'(it has {have}); give the dataset an encoder'
         )
-    edges = [
-        edge for edge in data.edge_types if edge[::2] == (modality, 'entity')
-    ]
+    ends = (modality, 'entity')
+    edges = [edge for edge in data.edge_types if edge[::2] == ends]
     if len(edges) != 1:
         raise ValueError(
             f"need exactly one edge type from '{modality}' to 'entity', "
             f'got {edges}'
         )
-    ends, items = data[edges[0]].edge_index, data[modality].x.size(0)
-    if ends.dim() != 2 or ends.size(0) != 2:
-        raise ValueError(
-            f"edge_index of modality '{modality}' must have shape [2, N], "
-            f'got {list(ends.shape)}'
-        )
-    item, entity = ends
+    name = f"modality '{modality}'"
+    item, entity = _ends(data[edges[0]].edge_index, name)
     check_ids(
         **{
-            f"items of modality '{modality}'": (item, items),
-            f"entities of modality '{modality}'": (entity, num_entities(data)),
+            f'items of {name}': (item, len(data[modality].x)),
+            f'entities of {name}': (entity, num_entities(data)),
         }
     )
     return edges[0], item, entity

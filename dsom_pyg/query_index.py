@@ -208,13 +208,15 @@ def unlabeled_queries(
     check_ids(heads=(index.head, num_entities))
     head, rel = index.head.cpu(), index.rel.cpu()
     size = int(rel.max()) + 1 if len(rel) else 0
+    _, place, count = head.unique_consecutive(
+        return_inverse=True, return_counts=True
+    )
     # Relations that go with no other one have nothing to offer.
-    alone = torch.bincount(head, minlength=1)[head] == 1
-    rows = torch.isin(rel, rel[~alone]).nonzero()[:, 0]
+    rows = torch.isin(rel, rel[count[place] > 1]).nonzero()[:, 0]
     generator = torch.Generator().manual_seed(seed)
     found = torch.empty(0, dtype=torch.long)
     draws = max(2 * num, 4096)
-    shared = _shared_heads(head, rel, size) if rows.numel() else None
+    shared = _shared_heads(place, rel, size) if rows.numel() else None
     for _ in range(20 if rows.numel() else 0):
         at = rows[torch.randint(len(rows), (draws,), generator=generator)]
         # Relation by relation, so that no matrix of all draws is needed.
@@ -234,8 +236,8 @@ def unlabeled_queries(
     return Queries(found // size, found % size)
 
 
-# How many heads two relations share, in compressed rows: few relations have
-# heads in common.
+# How many heads two relations share, in compressed rows: of many relations
+# few have heads in common. Heads are numbered without gaps.
 def _shared_heads(head: Tensor, rel: Tensor, size: int) -> sparse.csr_array:
     ones = np.ones(len(head), dtype=np.int32)
     shape = size, int(head.max()) + 1

@@ -156,7 +156,7 @@ def test_known_triples_hold_every_split_and_the_extra_ones() -> None:
         (triples((0, -1, 1)), r'relations of .*: -1 at position 0'),
         (
             Triples(torch.zeros(3, 1).long(), torch.zeros(1).long()),
-            r'shape \[2, T\]',
+            r'shape \[2, N\]',
         ),
         (
             Triples(torch.zeros(2, 2).long(), torch.zeros(1).long()),

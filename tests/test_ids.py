@@ -177,8 +177,9 @@ def test_triples(door: str) -> None:
         (ends, rel - 1, 'relations of .*: -1 at position 0'),
         (ends, rel.float(), 'relations of .* got torch.float32'),
         (ends + 0.5, rel, 'heads of .* got torch.float32'),
-        (ends.t()[:1], rel, r'must have shape \[2, T\], got \[1, 2\]'),
-        (ends[0], rel, r'must have shape \[2, T\], got \[2\]'),
+        (ends.t()[:1], rel, r'must have shape \[2, N\], got \[1, 2\]'),
+        (ends[0], rel, r'must have shape \[2, N\], got \[2\]'),
+        (ends.tolist(), rel, r'must have shape \[2, N\], got list'),
         (ends, rel[:1], '2 heads of .*, 1 relations of .*, 2 tails of'),
         (ends, rel[None], r'relations of .* got shape \[1, 2\]'),
     ):
