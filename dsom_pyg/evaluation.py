@@ -32,7 +32,7 @@ class Scorer(Protocol):
         precision: str = 'fp32',
     ) -> Tensor:
         r"""Scores ``[B, E]``, or those of a part of the entities, in a
-        tensor that the caller may overwrite.
+        tensor that the caller may overwrite. Callers have looked at the ids.
         """
 
 
@@ -236,11 +236,6 @@ def predict_tails(
         ValueError: An id is out of range, or :obj:`exclude` is for other
             numbers of entities or relations than the scorer.
     """
-    sizes = [
-        getattr(scorer, name, None)
-        for name in ('num_entities', 'num_relations')
-    ]
-    check_queries(head_index, rel_type, *sizes)
     if exclude is not None:
         if exclude.num_entities is None or exclude.num_relations is None:
             raise ValueError(
@@ -249,12 +244,16 @@ def predict_tails(
                 'num_entities, num_relations)'
             )
         check_sizes(scorer=scorer, exclude=exclude)
+    entities, relations = (
+        getattr(scorer, size, None) or getattr(exclude, size, None)
+        for size in ('num_entities', 'num_relations')
+    )
+    check_queries(head_index, rel_type, entities, relations)
     device = _device_of(scorer)
     head_index, rel_type = head_index.to(device), rel_type.to(device)
     with _evaluating(scorer, device):
         scores = scorer.score_tails(head_index, rel_type)
-    known_size = sizes[0] if exclude is None else exclude.num_entities
-    _check_shape(scores, head_index, known_size or scores.size(-1))
+    _check_shape(scores, head_index, entities or scores.size(-1))
     if not scores.isfinite().all():
         raise FloatingPointError('the model gave a non-finite score')
     if exclude is not None:

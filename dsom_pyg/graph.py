@@ -107,7 +107,7 @@ def check_ids(**columns: tuple[Tensor, int | None]) -> None:
     if not any(lengths.values()):
         return
     ends = [torch.stack(ids.aminmax()).long() for ids, _ in columns.values()]
-    bounds = torch.stack(ends).tolist()
+    bounds = torch.stack([end.to(ends[0].device) for end in ends]).tolist()
     for (name, (ids, size)), (low, high) in zip(
         columns.items(), bounds, strict=True
     ):

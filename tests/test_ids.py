@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from transe import TransE
 
 from dsom_pyg import KG, evaluate, predict_tails
 from dsom_pyg.datasets import FakeMMKG
@@ -61,6 +62,7 @@ QUERIES: dict[str, Callable[[Tensor, Tensor], object]] = {
     'predict_tails': lambda h, r: predict_tails(model(), h, r),
     'model': lambda h, r: model()(h, r, torch.zeros(len(h)).long()),
     'tails of a model': lambda h, r: model()(torch.zeros(len(r)).long(), r, h),
+    'distance': lambda h, r: TransE(E, R)(h, r, torch.zeros(len(h)).long()),
     'ensemble': lambda h, r: ensemble()(h, r),
     'ask': asked,
     'unlabeled queries': distilled,
@@ -122,6 +124,12 @@ def test_an_unknown_scorer_is_asked_of_no_negative_ids() -> None:
     assert tails.shape == (3, 5)
     with pytest.raises(ValueError, match=r'head_index: -1 .* is negative'):
         predict_tails(Silent(), GOOD[0] - 1, GOOD[1])
+    # What is excluded tells how many there are.
+    known = QueryIndex(Triples(torch.tensor([[0], [1]]), ZERO + 2), 5, 2)
+    with pytest.raises(ValueError, match=r'head_index: 19 .* outside 0\.\.4'):
+        predict_tails(Silent(), *GOOD, exclude=known)
+    with pytest.raises(ValueError, match=r'rel_type: 7 .* outside 0\.\.3'):
+        predict_tails(Silent(), GOOD[0] % 5, GOOD[1], exclude=known)
 
 
 def test_keys_of_a_lookup() -> None:

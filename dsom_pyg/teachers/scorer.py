@@ -50,7 +50,9 @@ class EnsembleScorer(nn.Module):
         entities: slice = slice(None),
         precision: str = 'fp32',
     ) -> Tensor:
-        r"""Combined logits, ``[B, E]``; no target is involved."""
+        r"""Combined logits, ``[B, E]``; no target is involved. Nobody looks at
+        the ids here: :func:`~dsom_pyg.predict_tails` does.
+        """
         query, context = (head_index, rel_type), Context()
         if self.seen is not None:
             # Where the queries are; a copy only if they have moved.
