@@ -187,6 +187,12 @@ def test_other_sizes_are_named(door: str, sizes: tuple[int, int]) -> None:
         DOORS[door](*sizes)
 
 
+@pytest.mark.parametrize('door', ['evaluate', 'fit, model', 'choices'])
+def test_the_graph_is_named(door: str) -> None:
+    with pytest.raises(ValueError, match=rf'\(graph: {E}, \w+: {E + 5}\b'):
+        DOORS[door](E + 5, R)
+
+
 @pytest.mark.parametrize('door', {**DOORS, **BY_RELATION})
 def test_equal_sizes_are_taken(door: str) -> None:
     for doors in (DOORS, BY_RELATION):
