@@ -1,6 +1,5 @@
 """Image and text encoders through open_clip."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +35,7 @@ class CLIP:
         OSError: The weights can neither be found nor downloaded, or they do
             not fit.
         ValueError: No weights are given, so that they would be random; or
-            the configuration asks to run the checkpoint's own code.
+            a configuration names code, or another checkpoint.
         UnreadableImage: On a call, an image cannot be read.
 
     .. note::
@@ -62,9 +61,11 @@ class CLIP:
         self.progress = progress
         source, weights = _source(architecture, pretrained)
         open_clip = hub.load_library('open_clip', 'open-clip-torch')
-        _refuse_code(source)
         place = 'a model of open_clip with a tag or a checkpoint file'
         given = ', '.join(filter(None, (source, weights)))
+        with hub.loading('CLIP', given, place):
+            config = open_clip.get_model_config(source)
+        _refuse_foreign(source, config)
         with hub.loading('CLIP', given, place):
             tag = open_clip.get_pretrained_cfg(source, weights or '')
             model, self.preprocess = open_clip.create_model_from_pretrained(
@@ -141,34 +142,16 @@ def _source(
     return text.replace('/', '-'), str(pretrained)
 
 
-def _refuse_code(source: str) -> None:
-    # open_clip passes options of a configuration to transformers, which then
-    # runs code that lies beside the weights.
+def _refuse_foreign(source: str, config: Any) -> None:
+    # open_clip hands options and names of a configuration to transformers
+    # and timm, without saying that no code may be run.
+    hub.refuse_entries(config, source)
     kind, _, place = source.partition(':')
-    name = 'open_clip_config.json'
     if kind == 'local-dir':
-        path = Path(place) / name
-    elif kind == 'hf-hub':
-        library = hub.load_library('huggingface_hub', 'dsom_pyg[encoders]')
-        try:
-            path = Path(library.hf_hub_download(place.partition('@')[0], name))
-        except Exception:  # open_clip will say what is wrong
-            return
-    else:
-        return
-    if path.is_file() and _asks_for_code(json.loads(path.read_text('utf-8'))):
-        raise ValueError(
-            f"'{source}' sets trust_remote_code; code from a checkpoint is "
-            f'never run'
-        )
-
-
-def _asks_for_code(config: Any) -> bool:
-    if isinstance(config, dict):
-        return bool(config.get('trust_remote_code')) or any(
-            map(_asks_for_code, config.values())
-        )
-    return isinstance(config, list) and any(map(_asks_for_code, config))
+        hub.refuse_foreign(place)
+    for key, value in hub.walk_entries(config):
+        if value and key in ('hf_model_name', 'hf_tokenizer_name'):
+            hub.refuse_foreign(str(value), 'auto_map')
 
 
 def _tokenizer_settings(tokenizer: Any) -> dict[str, Any]:

@@ -4,6 +4,10 @@ No network here has random weights, and no checkpoint brings code that is run.
 """
 
 import importlib
+import io
+import json
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +20,21 @@ Pooling = Literal['cls', 'mean', 'second_to_last']
 
 # No pooling here reads these parts, so a checkpoint may lack them.
 _UNUSED = ('pooler', 'mask_token')
+# Entries of a configuration that make a library run code which is not its
+# own, or unpickle a file.
+_FOREIGN = ('trust_remote_code', 'allow_all_kernels', 'checkpoint_path')
+# Entries that name a part of a library. A place in their stead, a path or a
+# name on the hub, makes it load what lies there: weights or compiled code.
+_PARTS = (
+    *('architecture', 'backbone', 'timm_model_name'),
+    *('attn_implementation', '_attn_implementation'),
+    *('experts_implementation', '_experts_implementation'),
+)
+_CONFIGS = (
+    *('config.json', 'tokenizer_config.json', 'adapter_config.json'),
+    *('open_clip_config.json', 'sentence_bert_config.json'),
+)
+_standard_input = threading.RLock()
 
 
 def load_library(name: str, install: str) -> Any:
@@ -32,19 +51,97 @@ def load_library(name: str, install: str) -> Any:
 @contextmanager
 def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
     r"""Turn every error of a block into an :class:`OSError` that names the
-    model, and the :obj:`source` that the user can give instead.
+    model, and the :obj:`source` that the user can give instead. Nothing in
+    the block can ask the user a question.
     """
     try:
-        yield
+        with _unasked():
+            yield
     except ImportError:
         raise
     # A wrong or damaged file raises different errors, depending on how far
     # the library reads it: KeyError, UnpicklingError, SafetensorError, ...
     except Exception as error:
+        why = str(error)
+        if 'trust_remote_code' in why:  # as transformers advises
+            why = 'it brings code of its own, which is never run'
         raise OSError(
             f"cannot load the {what} encoder '{model}': give {source}, or a "
-            f'hub name that is cached or can be downloaded ({error})'
+            f'hub name that is cached or can be downloaded ({why})'
         ) from error
+
+
+@contextmanager
+def _unasked() -> Iterator[None]:
+    # Where transformers is not told whether to run the code of a checkpoint,
+    # it asks on standard input. An empty one makes that an error.
+    with _standard_input:
+        before, sys.stdin = sys.stdin, io.StringIO()
+        try:
+            yield
+        finally:
+            sys.stdin = before
+
+
+def refuse_foreign(model: str | Path, *more: str) -> None:
+    r"""Raise :class:`ValueError` if a configuration of a checkpoint makes a
+    library run code, or load another checkpoint.
+
+    Args:
+        model: A folder, or a name on the hub. What cannot be found or read
+            is left to the library that loads it.
+        more: Further entries that a configuration must not have.
+    """
+    for path in _find_configs(model):
+        try:
+            config = json.loads(path.read_text('utf-8'))
+        except (OSError, ValueError, RecursionError):
+            continue
+        adapter = path.name == 'adapter_config.json'
+        if adapter and not path.with_name('config.json').exists():
+            more = (*more, 'base_model_name_or_path')
+        refuse_entries(config, path, *more)
+
+
+def refuse_entries(config: Any, place: str | Path, *more: str) -> None:
+    r"""Raise :class:`ValueError` if a configuration, as JSON, has an entry
+    that :func:`refuse_foreign` refuses.
+    """
+    for key, value in walk_entries(config):
+        named = key in _PARTS and ('/' in str(value) or ':' in str(value))
+        if named or (value and key in (*_FOREIGN, *more)):
+            raise ValueError(
+                f"'{place}' sets {key} to {value!r}: code that a checkpoint "
+                f'names is never run, and no other checkpoint is loaded in '
+                f'its stead; remove the entry if the model works without it'
+            )
+
+
+def walk_entries(config: Any) -> Iterator[tuple[str, Any]]:
+    r"""All entries of a configuration, at any depth."""
+    todo = [config]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            yield from part.items()
+            todo += part.values()
+        elif isinstance(part, list):
+            todo += part
+
+
+def _find_configs(model: str | Path) -> list[Path]:
+    if Path(model).is_dir():
+        return [p for p in Path(model).rglob('*.json') if p.name in _CONFIGS]
+    library = load_library('huggingface_hub', 'dsom_pyg[encoders]')
+    found = []
+    for name in _CONFIGS:
+        try:
+            found.append(Path(library.hf_hub_download(str(model), name)))
+        except library.errors.EntryNotFoundError:
+            continue
+        except Exception:  # the library that loads it will say what is wrong
+            break
+    return found
 
 
 def load_pretrained(
@@ -54,6 +151,7 @@ def load_pretrained(
     its network: frozen, in float32, and without a head.
     """
     transformers = load_library('transformers', 'dsom_pyg[encoders]')
+    refuse_foreign(model)
     auto = 'AutoTokenizer' if what == 'text' else 'AutoImageProcessor'
     with loading(what, model, f'a folder of a {what} model'):
         processor = getattr(transformers, auto).from_pretrained(

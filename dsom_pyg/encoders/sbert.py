@@ -37,6 +37,7 @@ class SBERT:
         self.progress = progress
         package = 'sentence-transformers'
         library = hub.load_library('sentence_transformers', package)
+        hub.refuse_foreign(model)
         with hub.loading('sentence', model, f'a folder of a {package} model'):
             self.model: Any = library.SentenceTransformer(
                 str(model), device=device, trust_remote_code=False

@@ -1,4 +1,6 @@
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsom_pyg.encoders import CLIP, UnreadableImage
+from dsom_pyg.encoders import CLIP, UnreadableImage, hub
 
 open_clip = pytest.importorskip('open_clip')
 CLOSE = {'rtol': 0, 'atol': 1e-5}
@@ -201,17 +203,103 @@ def test_arguments(clip_folder: Path, tmp_path: Path) -> None:
         CLIP(clip_folder)([bad])
 
 
-def test_no_code_of_a_checkpoint_is_run(
-    clip_folder: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / 'evil'
+# What a configuration can name: code that lies beside it.
+EVIL = """
+from pathlib import Path
+from transformers import BertConfig, BertModel, BertTokenizer
+
+Path(__file__).with_name('ran').touch()
+Path({marker!r}).touch()
+
+class Config(BertConfig):
+    model_type = 'evil'
+
+class Model(BertModel):
+    config_class = Config
+
+class Tokenizer(BertTokenizer):
+    pass
+"""
+
+
+def foreign(folder: Path, marker: Path) -> Path:
+    """A checkpoint of transformers that brings its own code."""
+    folder.mkdir()
+    (folder / 'evil.py').write_text(EVIL.format(marker=str(marker)))
+    (folder / 'vocab.txt').write_text('[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]')
+    config = {
+        'model_type': 'evil',
+        'auto_map': {'AutoConfig': 'evil.Config', 'AutoModel': 'evil.Model'},
+    }
+    words = {'auto_map': {'AutoTokenizer': ['evil.Tokenizer', None]}}
+    (folder / 'config.json').write_text(json.dumps(config))
+    (folder / 'tokenizer_config.json').write_text(json.dumps(words))
+    return folder
+
+
+def configured(clip_folder: Path, folder: Path, **text: Any) -> Path:
+    """A copy with other entries in its configuration of texts."""
     link_copy(clip_folder, folder)
     path = folder / 'open_clip_config.json'
     config = json.loads(path.read_text())
-    text = config['model_cfg']['text_cfg']
-    text['tokenizer_kwargs'] = {'trust_remote_code': True}
+    config['model_cfg']['text_cfg'].update(text)
     path.unlink()
     path.write_text(json.dumps(config))
+    return folder
+
+
+def test_no_code_of_a_checkpoint_is_run(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    options = {'trust_remote_code': True}
+    folder = tmp_path / 'evil'
+    configured(clip_folder, folder, tokenizer_kwargs=options)
     for source in (folder, f'local-dir:{folder}'):
         with pytest.raises(ValueError, match='sets trust_remote_code'):
             CLIP(source, tower='text')
+
+
+@pytest.mark.parametrize('key', ['hf_model_name', 'hf_tokenizer_name'])
+@pytest.mark.parametrize('built_in', [False, True])
+def test_code_of_a_checkpoint_that_a_configuration_names(
+    key: str,
+    built_in: bool,
+    clip_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marker = tmp_path / 'marker'
+    foreign(tmp_path / 'text-model', marker)
+    monkeypatch.setenv('HF_MODULES_CACHE', str(tmp_path / 'modules'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.stdin', io.StringIO('y\n' * 9))
+    folder = configured(clip_folder, tmp_path / 'c', **{key: 'text-model'})
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    known = open_clip.factory._MODEL_CONFIGS
+    monkeypatch.setitem(known, 'tiny', config['model_cfg'])
+    weights = folder / 'open_clip_model.safetensors'
+    given = ('tiny', weights) if built_in else (folder,)
+    with pytest.raises(ValueError, match=r'text-model.*sets auto_map'):
+        CLIP(*given, tower='text')  # type: ignore[arg-type]
+    assert not marker.exists()
+    # Nor is anybody asked if that check finds nothing.
+    monkeypatch.setattr(hub, 'refuse_foreign', lambda *_: None)
+    with pytest.raises(OSError, match=r'code of its own|tokenizer'):
+        CLIP(*given, tower='text')  # type: ignore[arg-type]
+    assert not marker.exists()
+    assert sys.stdin.readline() == 'y\n'
+
+
+def test_another_checkpoint_of_images(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / 'c'
+    link_copy(clip_folder, folder)
+    path = folder / 'open_clip_config.json'
+    config = json.loads(path.read_text())
+    path.unlink()
+    for name in ('local-dir:elsewhere', 'hf-hub:someone/else'):
+        config['model_cfg']['vision_cfg']['timm_model_name'] = name
+        path.write_text(json.dumps(config))
+        with pytest.raises(ValueError, match=f'timm_model_name.*{name}'):
+            CLIP(folder)

@@ -1,5 +1,7 @@
 """Big libraries: imported late, missed with advice, offline when cached."""
 
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -8,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from model_folders import link_copy
 
-from dsom_pyg.encoders import BERT, CLIP, SBERT, ViT
+from dsom_pyg.encoders import BERT, CLIP, SBERT, ViT, hub
 
 
 @pytest.mark.parametrize(
@@ -103,3 +106,62 @@ def test_imported_late_and_offline_from_the_cache(
     ]
     assert late in ('set()', "{'sklearn'}")
     assert "cannot load the image encoder 'someone/not-cached'" in failure
+
+
+def test_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = io.StringIO('y\n')
+    monkeypatch.setattr('sys.stdin', answers)
+    with pytest.raises(OSError, match='EOF'), hub.loading('text', 'm', 's'):
+        input('Do you wish to run the custom code? [y/N] ')
+    assert sys.stdin is answers
+    assert answers.read() == 'y\n'
+
+
+@pytest.mark.parametrize(
+    ('file', 'entries'),
+    [
+        ('config.json', {'a': [{'trust_remote_code': True}]}),
+        ('config.json', {'model_args': {'checkpoint_path': 'pickle.pth'}}),
+        ('config.json', {'architecture': 'local-dir:elsewhere'}),
+        ('config.json', {'backbone': '/else/where'}),
+        ('config.json', {'attn_implementation': 'someone/kernel'}),
+        ('config.json', {'attn_implementation': {'': 'someone/kernel'}}),
+        ('sub/config.json', {'allow_all_kernels': True}),
+        ('tokenizer_config.json', {'trust_remote_code': True}),
+        (
+            'sub/adapter_config.json',
+            {'base_model_name_or_path': 'someone/else'},
+        ),
+    ],
+)
+def test_what_a_configuration_must_not_name(
+    file: str,
+    entries: dict[str, object],
+    tmp_path: Path,
+    vit_folder: Path,
+    bert_folder: Path,
+    sbert_folder: Path,
+) -> None:
+    for number, (make, source) in enumerate(
+        [(ViT, vit_folder), (BERT, bert_folder), (SBERT, sbert_folder)]
+    ):
+        folder = tmp_path / str(number)
+        shutil.copytree(source, folder, symlinks=True)
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        old = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**old, **entries}))
+        with pytest.raises(ValueError, match=f'{path.name}.* sets '):
+            make(folder)
+
+
+def test_code_beside_a_model_that_the_library_knows(
+    bert_folder: Path, tmp_path: Path
+) -> None:
+    # transformers leaves it alone, as it is told to.
+    config = json.loads((bert_folder / 'config.json').read_text())
+    config['auto_map'] = {'AutoModel': 'evil.Model'}
+    folder = tmp_path / bert_folder.name
+    link_copy(bert_folder, folder, config__json=json.dumps(config))
+    words = BERT(folder).name.split('-')
+    assert words[:4] == BERT(bert_folder).name.split('-')[:4]
