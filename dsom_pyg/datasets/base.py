@@ -14,7 +14,12 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 from dsom_pyg import graph
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.encode import check_encoder, encode_entities
-from dsom_pyg.datasets.features.files import align, names_file, read_features
+from dsom_pyg.datasets.features.files import (
+    align,
+    limit_for,
+    names_file,
+    read_features,
+)
 from dsom_pyg.datasets.features.graph import (
     load_graph,
     save_graph,
@@ -243,8 +248,11 @@ class MultimodalDataset(InMemoryDataset):
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
         names = raw.all_names()
+        limit = limit_for(len(names))
         given = {
-            name: align(read_features(path), names, str(path), raw.findings)
+            name: align(
+                read_features(path, limit), names, str(path), raw.findings
+            )
             for name, path in self._feature_files.items()
         }
         store = self.folder and self.folder / 'features', self.force_reload

@@ -23,7 +23,7 @@ class Precomputed:
         name: What the features are.
 
     Shapes:
-        - **features:** :math:`(k, d)`, finite
+        - **features:** :math:`(k, d)`, finite, :math:`d > 0`
 
     Raises:
         KeyError: On a call, an item has no feature.
@@ -55,6 +55,8 @@ class Precomputed:
                 f'{len(keys)} keys need a matrix of as many rows, got '
                 f'{list(x.shape)}'
             )
+        if not x.size(1):
+            raise ValueError(f'the features {list(x.shape)} have no columns')
         bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
         if bad:
             raise ValueError(f"the feature of '{keys[bad[0]]}' is not finite")

@@ -39,12 +39,12 @@ class FeatureCache:
             try:
                 tensors, header = load_tensors(path)
                 keys, x = tensors['key'], tensors['x']
-                ours = header['encoder'] == self.identity
+                ours = header['encoder'] == self.identity and _fit(keys, x)
             except OSError:  # another process merged it, or it is not ours
                 continue
             except (DamagedFile, KeyError):
                 ours = False
-            if not ours or x.shape != (len(keys), self.width):
+            if not ours or x.size(1) != self.width:
                 path.unlink(missing_ok=True)
                 continue
             rows.update(zip(map(bytes, keys.numpy()), x, strict=True))
@@ -69,3 +69,10 @@ class FeatureCache:
     def _files(self) -> list[Path]:
         # A file of a write that was killed begins with a dot.
         return sorted(self.folder.glob('[!.]*.safetensors'))
+
+
+def _fit(keys: Tensor, x: Tensor) -> bool:
+    size = hashlib.sha256().digest_size
+    sound = keys.dtype == torch.uint8 and x.dtype == torch.float32
+    sound = sound and x.dim() == 2 and keys.shape == (len(x), size)
+    return sound and bool(x.isfinite().all())

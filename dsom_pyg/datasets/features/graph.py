@@ -29,8 +29,17 @@ class Features(NamedTuple):
 
 
 def set_features(data: HeteroData, modality: str, features: Features) -> None:
-    r"""Add a node type of features and its edges to the entities."""
+    r"""Add a node type of features and its edges to the entities.
+
+    Raises:
+        DatasetError: The features have no columns.
+    """
     x, entity = features
+    if not x.size(1):
+        raise DatasetError(
+            f'the features of {modality!r} have no columns: shape '
+            f'{list(x.shape)}'
+        )
     relation = graph.RELATION_OF_MODALITY.get(modality, 'describes')
     edge_index = torch.stack([torch.arange(len(x)), entity])
     data[modality].x = x
@@ -81,9 +90,29 @@ def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
         for name, tensor in tensors.items():
             number, _, key = name.partition('.')
             stores[int(number)][key] = tensor
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        _check_ids(data)
+        return data, dict(header['meta'])
+    except OSError:
+        raise
+    # Damaged bytes may be anything, and so are the errors they lead to.
+    except Exception as error:
         raise DatasetError(
             f"cannot read the processed file '{path}' ({error}); delete it "
             f'or pass force_reload=True'
         ) from error
-    return data, header['meta']
+
+
+def _check_ids(data: HeteroData) -> None:
+    # That of triples comes with making them.
+    splits = [graph.get_split(data, split) for split in graph.SPLITS]
+    graph.make_data(
+        graph.num_entities(data), graph.num_relations(data), *splits
+    )
+    for source, relation, target in data.edge_types:
+        index = data[source, relation, target].edge_index
+        sizes = [[data[source].num_nodes], [data[target].num_nodes]]
+        if ((index < 0) | (index >= torch.tensor(sizes))).any():
+            raise ValueError(
+                f'an edge of {relation!r} leads from or to no node of '
+                f'{source!r} and {target!r}'
+            )

@@ -2,8 +2,9 @@
 
 import csv
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dsom_pyg.datasets.text import read_lines
 # A line and its cells.
 Row = tuple[int, list[str]]
 _read_csv = partial(csv.reader, skipinitialspace=True, strict=True)
+_csv_limit = threading.Lock()
 
 
 def read_triples(path: Path, findings: Findings) -> list[Triple]:
@@ -100,10 +102,13 @@ def _read_table(
     # the rows that are not blank. All rows are as long as the first one.
     lines, width = read_lines(path), len(plain)
     if path.suffix.lower() == '.csv':
-        mark = _find_mark(
-            path, lines, lambda x: len(x) == width or len(header(x)) >= width
-        )
-        rows = _csv_rows(path, lines, mark)
+        with _long_cells(lines):
+            mark = _find_mark(
+                path,
+                lines,
+                lambda x: len(x) == width or len(header(x)) >= width,
+            )
+            rows = _csv_rows(path, lines, mark)
     else:
         mark = '\t'
         rows = [(n, line.split(mark)) for n, line in enumerate(lines, 1)]
@@ -134,6 +139,19 @@ def _read_table(
             )
             raise error_at(path, line, why)
     return columns, filled
+
+
+@contextmanager
+def _long_cells(lines: Sequence[str]) -> Iterator[None]:
+    # A cell may be as long as its file. The limit of the csv module is one
+    # for the whole interpreter, so it is put back.
+    with _csv_limit:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, sum(len(x) + 1 for x in lines)))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def _csv_rows(path: Path, lines: Sequence[str], mark: str) -> list[Row]:

@@ -30,8 +30,10 @@ def read_ntriples(
 
     Labels become names; comments, descriptions and abstracts become texts.
     Of several languages, only English is read, or else what has no language,
-    or else the first language by its code. Other literals are not read, but
-    counted in :obj:`findings`. Blank nodes are entities.
+    or else the first language by its code. Other literals, and all names of
+    an entity but the first one, are not read, but counted in
+    :obj:`findings`. No literal is evaluated: its text counts, not its number
+    or date. Blank nodes are entities.
 
     Raises:
         DatasetError: A line cannot be read.
@@ -54,10 +56,19 @@ def read_ntriples(
     texts: list[Entry] = []
     for (subject, predicate), said in literals.items():
         kept = _in_one_language(said)
-        if predicate in NAMES:
-            names += kept[:1]
+        filled = [entry for entry in kept if entry.value]
+        if predicate in TEXTS:
+            texts += filled
         else:
-            texts += kept
+            names += filled[:1]
+            for entry in filled[1:]:
+                message = f'not used: {shorten(entry.value)} of '
+                message += shorten(subject)
+                findings.add('further name', message, *entry.place)
+        for entry in kept:
+            if not entry.value:
+                message = f'nothing for {shorten(subject)}'
+                findings.add('empty value', message, *entry.place)
         if more := len(said) - len(kept):
             message = f'{more} more values of {shorten(subject)} in other '
             message += 'languages are not used'
@@ -69,7 +80,7 @@ def _in_one_language(said: list[tuple[str, Entry]]) -> list[Entry]:
     coded = [(code.lower().split('-')[0], entry) for code, entry in said]
     codes = [code for code, _ in coded]
     best = next((code for code in LANGUAGES if code in codes), min(codes))
-    return [entry for code, entry in coded if code == best and entry.value]
+    return [entry for code, entry in coded if code == best]
 
 
 class _SameIds(dict[str, str]):
@@ -82,13 +93,23 @@ def _statements(path: Path) -> Iterator[tuple[Triple, str | None]]:
     # With the language of a literal, ``''`` if it has none.
     try:
         from rdflib import BNode, Literal
-        from rdflib.plugins.parsers.ntriples import W3CNTriplesParser
+        from rdflib.plugins.parsers import ntriples
     except ImportError as error:
         why = f'reading \'{path}\' needs rdflib: pip install "dsom_pyg[rdf]"'
         raise ImportError(why) from error
+
+    class Parser(ntriples.W3CNTriplesParser):
+        # rdflib would compute the value of each literal: 1E999999999 has as
+        # many digits. Without its type it is a text.
+        def literal(self) -> Any:
+            if not self.peek('"'):
+                return False
+            words = self.eat(ntriples.r_literal)
+            return Literal(ntriples.unquote(words[1]), words[2])
+
     said: list[tuple[Any, Any, Any]] = []
     sink: Any = SimpleNamespace(triple=lambda *terms: said.append(terms))
-    parser: Any = W3CNTriplesParser(sink, _SameIds())  # type: ignore[arg-type, unused-ignore]
+    parser: Any = Parser(sink, _SameIds())  # type: ignore[arg-type, unused-ignore]
     for number, text in enumerate(read_lines(path), 1):
         parser.line = text
         try:
