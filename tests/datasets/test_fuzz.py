@@ -169,17 +169,15 @@ def count_rows(text: str, mark: str) -> int:
     text = text.replace('\r\n', '\n').removesuffix('\n') + '\n'
     for char in text:
         if char == '"' and (quoted or fresh):
+            # A second quote in a row opens the cell again.
             quoted, fresh = not quoted, quoted
-        elif char == '\n' and not quoted:
+        elif quoted:
+            filled, fresh = filled or not char.isspace(), False
+        elif char == '\n':
             rows, fresh, filled = rows + filled, True, False
-        elif char == mark and not quoted:
-            fresh = True
         else:
-            filled = filled or not char.isspace()
-            fresh = fresh and char == ' ' and not quoted
-        if quoted and char == '"' and not fresh:
-            continue
-        filled = filled or (char == '"' and not quoted and fresh and False)
+            filled = filled or not (char == mark or char.isspace())
+            fresh = char == mark or (fresh and char == ' ')
     return rows
 
 

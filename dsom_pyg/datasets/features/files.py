@@ -2,7 +2,9 @@
 
 import json
 import math
+import mmap
 import os
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +33,8 @@ LIMIT = 1 << 30
 VALUES = 1 << 15
 # What a name takes as an object, beside its characters.
 WORD = 64
+# What a number in a list takes as an object.
+NUMBER = 32
 ZIP_MAGIC = b'PK\x03\x04'
 # The filters of HDF5 that are read: gzip, shuffle, fletcher32 and lzf. None
 # packs better than gzip at its best.
@@ -347,13 +351,14 @@ def _in_memory(value: Any) -> _Stored:
     if isinstance(value, Tensor):
         shape, itemsize = tuple(value.shape), value.element_size()
     elif isinstance(value, list | tuple):
-        # The same list may be in it many times.
-        rows = [v for v in value if isinstance(v, list | tuple)]
-        width = max(map(len, rows), default=0)
-        if any(isinstance(v, list | tuple) for row in rows for v in row):
+        # The same list may be in it many times: each is looked at once.
+        rows = {id(v): v for v in value if isinstance(v, list | tuple)}
+        width = max(map(len, rows.values()), default=0)
+        inner = (v for row in rows.values() for v in row)
+        if any(isinstance(v, list | tuple) for v in inner):
             raise DatasetError('holds lists within lists of lists')
         shape = (len(value), width) if rows else (len(value),)
-        itemsize = 8
+        itemsize = NUMBER
     else:
         shape, itemsize = (), 8
     return _Stored(shape, itemsize, lambda: value)
@@ -470,42 +475,69 @@ def _dataset(item: Any, h5py: Any, room: _Room, path: Path) -> _Stored:
             room.check(f'a chunk of {name}', max(packed) * RATIO)
         if not dtype.hasobject:
             return item[()]
-        if h5py.check_string_dtype(dtype) is None or filters:
+        strings = h5py.check_string_dtype(dtype) is not None
+        if not strings or filters or len(shape) != 1:
             raise DatasetError(
                 f'{name} holds neither numbers nor names that are not packed'
             )
-        # HDF5 would fill what each length says, before it looks further.
-        lengths = _string_lengths(item, h5py, path)
-        if max(lengths, default=0) > size:
-            raise DatasetError(f'{name} has a string longer than the file')
-        room.take(f'the strings of {name}', [sum(lengths)], 1)
-        return item[()]
+        return _read_strings(item, h5py, path, room)
 
     return _Stored(shape, dtype.itemsize, read)
 
 
-def _string_lengths(item: Any, h5py: Any, path: Path) -> list[int]:
-    # HDF5 stores a string as its length in 4 bytes, and its place.
+def _read_strings(
+    item: Any, h5py: Any, path: Path, room: _Room
+) -> list[bytes]:
+    # HDF5 itself fills as much memory as a damaged length says, and loops
+    # for ever in a damaged heap. What it stores of each string is a length,
+    # and a place: the address of a heap and a number in it.
+    refs = np.zeros(len(item), '<u4,<u8,<u4')
     layout = item.id.get_create_plist().get_layout()
-    offsets: list[Any] = []
-    if layout == h5py.h5d.CHUNKED:
-        item.id.chunk_iter(lambda chunk: offsets.append(chunk.chunk_offset))
-        count = math.prod(item.chunks)
-        parts = [item.id.read_direct_chunk(offset)[1] for offset in offsets]
-    elif layout == h5py.h5d.CONTIGUOUS:
-        count, offset = item.size, item.id.get_offset()
-        with path.open('rb') as file:
-            file.seek(offset or 0)
-            size = item.id.get_storage_size() if offset else 0
-            parts = [file.read(size)] if size else []
-    else:
+    if item.file.userblock_size or layout == h5py.h5d.COMPACT:
         raise DatasetError(f'{item.name!r} has a layout that is not read')
-    rows = [np.frombuffer(raw, np.uint8).reshape(count, -1) for raw in parts]
-    return [
-        length
-        for row in rows
-        for length in row[:, :4].copy().view('<u4')[:, 0].tolist()
-    ]
+    chunks: list[int] = []
+    if item.chunks:
+        item.id.chunk_iter(lambda x: chunks.append(x.chunk_offset[0]))
+    with (
+        path.open('rb') as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw,
+    ):
+        for start in chunks:
+            some = refs[start : start + item.chunks[0]]
+            part = item.id.read_direct_chunk((start,))[1]
+            some[:] = np.frombuffer(part, refs.dtype, len(some))
+        # No address: nothing was ever written.
+        if not item.chunks and (at := item.id.get_offset()):
+            part = raw[at : at + refs.nbytes]
+            refs[:] = np.frombuffer(part, refs.dtype, len(refs))
+        lengths = int(refs['f0'].sum(dtype=np.int64))
+        room.take(f'the text of {item.name!r}', [lengths], 1)
+        heaps: dict[int, dict[int, bytes]] = {}
+        words = []
+        for length, place, number in refs.tolist():
+            if length and place not in heaps:
+                heaps[place] = _read_heap(raw, place)
+            word = heaps[place].get(number, b'') if length else b''
+            if len(word) < length:
+                raise DatasetError(f'{item.name!r} has a damaged string')
+            words.append(word[:length])
+    return words
+
+
+def _read_heap(raw: mmap.mmap, start: int) -> dict[int, bytes]:
+    # The objects of a global heap of HDF5 by number.
+    sign, size = struct.unpack_from('<4s4xQ', raw, start)
+    if sign != b'GCOL':
+        raise DatasetError('a string is in no heap')
+    heap: dict[int, bytes] = {}
+    at, end = start + 16, min(start + size, len(raw))
+    while at + 16 <= end:
+        number, length = struct.unpack_from('<H6xQ', raw, at)
+        if number == 0:  # free space, at the end
+            break
+        heap[number] = raw[at + 16 : min(at + 16 + length, end)]
+        at += 16 + -(-length // 8) * 8
+    return heap
 
 
 _Open = Callable[[Path, _Room], AbstractContextManager[_Content]]

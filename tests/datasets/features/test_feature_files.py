@@ -1,4 +1,8 @@
+import io
 import pickle
+import resource
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +12,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dsom_pyg.datasets import read_features, save_features
+from dsom_pyg.datasets import MKGFolder, read_features, save_features
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.features.files import FeatureTable, align
+from dsom_pyg.datasets.features.files import (
+    LIMIT,
+    VALUES,
+    FeatureTable,
+    align,
+    limit_for,
+)
 from dsom_pyg.datasets.findings import Findings
 
 X = np.arange(6, dtype=np.float64).reshape(3, 2) + 1
@@ -222,3 +232,257 @@ def test_what_is_saved_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'got \[3, 2\] and 2 names'):
         save_features(path, torch.tensor(X), NAMES[:2])
     assert read_features(path).names == NAMES
+
+
+def peak() -> int:
+    """Bytes that the process has had in memory at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def npy_header(shape: tuple[int, ...], version: tuple[int, int]) -> bytes:
+    file = io.BytesIO()
+    settings = {'descr': '<f4', 'fortran_order': False, 'shape': shape}
+    if version == (1, 0):
+        np.lib.format.write_array_header_1_0(file, settings)
+    else:
+        np.lib.format.write_array_header_2_0(file, settings)
+    return file.getvalue()
+
+
+# More than the limit, but so little more that a reader that fails to look
+# does not fill the machine.
+HUGE = (LIMIT // 1024 // 4, 1100)
+
+
+def write_bomb(path: Path, kind: str) -> None:
+    """A small file that says it holds more than the limit."""
+    size = 4 * HUGE[0] * HUGE[1]
+    match kind:
+        case 'npz':
+            with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr('x.npy', npy_header(HUGE, (1, 0)))
+        case 'npz of a long header':
+            header = bytearray(npy_header((1, 1), (2, 0)))
+            header[8:12] = (size - 12).to_bytes(4, 'little')
+            with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr('x.npy', bytes(header) + b' ' * (1 << 20))
+        case 'npy':
+            path.write_bytes(npy_header(HUGE, (1, 0)))
+            with path.open('r+b') as file:
+                file.truncate(size + 128)
+        case 'pt by strides':
+            torch.save({'x': torch.ones(1, 1).expand(HUGE)}, path)
+        case 'pt by lists':
+            row = [1.0] * 1024
+            torch.save({'x': [row] * (1 << 16)}, path)
+        case 'pt by packing':
+            torch.save({'x': torch.zeros(1 << 18)}, path)
+            packed = path.with_name('packed')
+            with (
+                zipfile.ZipFile(path) as old,
+                zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as new,
+            ):
+                for name in old.namelist():
+                    new.writestr(name, old.read(name))
+            packed.rename(path)
+        case 'safetensors':
+            header = f'{{"x":{{"dtype":"U8","shape":{list(HUGE)},'
+            header += f'"data_offsets":[0,{size // 4}]}}}}'
+            raw = header.encode()
+            path.write_bytes(len(raw).to_bytes(8, 'little') + raw)
+            with path.open('r+b') as file:
+                file.truncate(8 + len(raw) + size // 4)
+        case 'h5':
+            with pytest.importorskip('h5py').File(path, 'w') as file:
+                file.create_dataset('x', HUGE, 'f4', chunks=(1, 1100))
+        case 'h5 of a chunk':
+            with pytest.importorskip('h5py').File(path, 'w') as file:
+                options = {'chunks': HUGE, 'maxshape': (None, None)}
+                file.create_dataset('x', (1, 1), 'f4', **options)
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        *('npz', 'npz of a long header', 'npy'),
+        *('pt by strides', 'pt by lists', 'pt by packing', 'safetensors'),
+        *('h5', 'h5 of a chunk'),
+    ],
+)
+def test_small_files_of_huge_arrays(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f'f.{kind.split()[0]}'
+    write_bomb(path, kind)
+    before = peak()
+    with pytest.raises(DatasetError, match=r'f\.\w+: ') as caught:
+        read_features(path)
+    assert peak() - before < LIMIT // 8
+    if kind in ('npz', 'pt by strides', 'h5'):
+        size = 4 * HUGE[0] * HUGE[1]
+        for word in (str(list(HUGE)), f'{size:,}', f'{LIMIT:,}', 'limit='):
+            assert word in str(caught.value)
+
+
+def test_names_count_as_objects(tmp_path: Path) -> None:
+    path, rows = tmp_path / 'f.npz', 1 << 14
+    np.savez_compressed(path, x=np.ones((rows, 1)), names=['a'] * rows)
+    assert len(read_features(path).names or ()) == rows
+    with pytest.raises(DatasetError, match=r"'names' of shape \[16384\]"):
+        read_features(path, limit=1 << 20)
+
+
+def test_a_packed_chunk_may_be_larger_than_it_says(tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    path = tmp_path / 'f.h5'
+    with h5py.File(path, 'w') as file:
+        options = {'chunks': (1, 1), 'compression': 'gzip'}
+        x = file.create_dataset('x', (1, 1), 'f4', **options)
+        x.id.write_direct_chunk((0, 0), zlib.compress(bytes(1 << 22), 9))
+    with pytest.raises(DatasetError, match="a chunk of '/x' takes"):
+        read_features(path, limit=1 << 21)
+
+
+def test_a_large_graph_may_have_large_files(tmp_path: Path) -> None:
+    assert limit_for(5) == LIMIT
+    assert limit_for(1 << 20) == 4 * VALUES << 20
+    path = tmp_path / 'f.npy'
+    np.save(path, X)
+    with pytest.raises(DatasetError, match='the limit of 100'):
+        read_features(path, limit=100)
+    assert read_features(path, limit=1000).x.tolist() == X.tolist()
+
+
+def test_features_without_columns(tmp_path: Path) -> None:
+    # A reader that sums over such rows would make ten billion of them.
+    for shape in ((3, 0), (0, 2), (10_000_000_000, 0)):
+        (tmp_path / 'f.npy').write_bytes(npy_header(shape, (1, 0)))
+        with pytest.raises(DatasetError, match='holds no features'):
+            read_features(tmp_path / 'f.npy')
+        torch.save(torch.empty(shape), tmp_path / 'f.pt')
+        with pytest.raises(DatasetError, match='holds no features'):
+            read_features(tmp_path / 'f.pt')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'x': torch.eye(3).to_sparse()}, 'torch.sparse'),
+        ({'x': torch.eye(3) + 1j}, 'complex'),
+        ({'x': [[[1.0]]]}, 'lists within lists'),
+        ({'x': torch.eye(2), 'names': [['a'], ['b']]}, 'no list of names'),
+        ({'x': torch.eye(2), 'names': [None, 'b']}, 'a NoneType where a name'),
+        ({'x': torch.eye(2), 'names': 'ab'}, 'no list of names'),
+        ({('a', 'b'): torch.eye(2)}, 'neither a string nor a number'),
+    ],
+)
+def test_what_is_no_matrix_with_names(
+    tmp_path: Path, content: object, message: str
+) -> None:
+    torch.save(content, tmp_path / 'f.pt')
+    with pytest.raises(DatasetError, match=rf'f\.pt.*{message}'):
+        read_features(tmp_path / 'f.pt')
+
+
+def test_lists_of_numbers(tmp_path: Path) -> None:
+    for number, content in enumerate(
+        ({'x': X.tolist()}, {'a': [1.0, 2.0], 'b': [3, 4], 'c': (5, 6)})
+    ):
+        torch.save(content, tmp_path / f'{number}.pt')
+        assert (
+            read_features(tmp_path / f'{number}.pt').x.tolist() == X.tolist()
+        )
+
+
+def test_hdf5_reads_no_other_file(tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    secret = tmp_path / 'secret'
+    secret.write_bytes(np.ones(16, np.float32).tobytes())
+    other = tmp_path / 'other.h5'
+    with h5py.File(other, 'w') as file:
+        file['x'] = np.ones((4, 4), np.float32)
+    path = tmp_path / 'f.h5'
+    layout = h5py.VirtualLayout((4, 4), np.float32)
+    layout[:] = h5py.VirtualSource(str(other), 'x', (4, 4))
+
+    def external(file: Any) -> None:
+        places = [(str(secret), 0, 64)]
+        file.create_dataset('x', (4, 4), np.float32, external=places)
+
+    def virtual(file: Any) -> None:
+        file.create_virtual_dataset('x', layout)
+
+    def link(file: Any) -> None:
+        file['x'] = h5py.ExternalLink(str(other), 'x')
+
+    def deep_link(file: Any) -> None:
+        file['x'] = np.ones((1, 1))
+        file['a/b'] = h5py.SoftLink('/x')
+
+    for make, message in (
+        (external, "'/x' are in another file"),
+        (virtual, "'/x' are in another file"),
+        (link, "'x' is a link"),
+        (deep_link, "'a/b' is a link"),
+    ):
+        with h5py.File(path, 'w') as file:
+            make(file)
+        with pytest.raises(DatasetError, match=rf'f\.h5: .*{message}'):
+            read_features(path)
+
+
+def test_hdf5_strings(tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    path, words = tmp_path / 'f.h5', h5py.string_dtype()
+    for options in ({}, {'chunks': (2,)}):
+        with h5py.File(path, 'w') as file:
+            file['x'] = X
+            file.create_dataset('names', data=NAMES, dtype=words, **options)
+        assert read_features(path).names == NAMES
+    # The first string says that it is as long as memory is.
+    raw = path.read_bytes()
+    with h5py.File(path) as file:
+        places: list[int] = []
+        file['names'].id.chunk_iter(lambda c: places.append(c.byte_offset))
+    at = min(places)
+    path.write_bytes(raw[:at] + b'\xff\xff\xff\x1f' + raw[at + 4 :])
+    before = peak()
+    with pytest.raises(DatasetError, match="'/names' has a damaged"):
+        read_features(path)
+    assert peak() - before < LIMIT // 8
+    with h5py.File(path, 'w') as file:
+        file['x'] = X
+        options = {'dtype': words, 'compression': 'gzip'}
+        file.create_dataset('names', data=NAMES, **options)
+    with pytest.raises(DatasetError, match='names that are not packed'):
+        read_features(path)
+
+
+def test_hdf5_filters(tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    path = tmp_path / 'f.h5'
+    for options in (
+        {'compression': 'gzip', 'shuffle': True, 'fletcher32': True},
+        {'compression': 'lzf'},
+    ):
+        with h5py.File(path, 'w') as file:
+            file.create_dataset('x', data=X, **options)
+        assert read_features(path).x.tolist() == X.tolist()
+    with h5py.File(path, 'w') as file:
+        file.create_dataset('x', data=X.astype(int), scaleoffset=0)
+    with pytest.raises(DatasetError, match=r'by the filters \[6\]'):
+        read_features(path)
+
+
+def test_the_limit_of_a_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'triples.tsv').write_text('a\tr\tb\n')
+    path = tmp_path / 'f.safetensors'
+    save_features(path, torch.ones(2, 2), ['a', 'b'])
+    files = 'dsom_pyg.datasets.features.files'
+    monkeypatch.setattr(f'{files}.LIMIT', 10)
+    monkeypatch.setattr(f'{files}.VALUES', 60)
+    data = MKGFolder(tmp_path, features={'audio': path})[0]
+    assert data['audio'].x.shape == (2, 2)
+    monkeypatch.setattr(f'{files}.VALUES', 1)
+    with pytest.raises(DatasetError, match='the limit of 10'):
+        MKGFolder(tmp_path, features={'audio': path}, force_reload=True)
