@@ -80,6 +80,8 @@ def test_name_follows_features_and_keys() -> None:
         (X, None, 'needs the keys'),
         (X, ['a'], '1 keys need a matrix'),
         (X[0], ['a', 'b', 'c'], '3 keys need a matrix'),
+        (X[:, :0], ['a', 'b', 'c', 'd'], r'\[4, 0\] have no columns'),
+        ({}, None, 'have no columns'),
         ({'a': X[0]}, ['a'], 'brings its keys'),
         (X, ['a', 'b', 'c', 'a'], 'a key occurs twice'),
         (X.log().log(), ['a', 'b', 'c', 'd'], "of 'a' is not finite"),

@@ -347,3 +347,17 @@ def test_malformed_entries(
     where = re.escape(f'{tmp_path / name}:{line}: ')
     with pytest.raises(DatasetError, match=f'{where}.*{message}'):
         entries(tmp_path, content, name)
+
+
+def test_cells_may_be_long(tmp_path: Path) -> None:
+    before = csv.field_size_limit(1000)
+    try:
+        long, cell = 'x' * 5000, 'line\n' * 2000 + 'end'
+        read, _ = triples(tmp_path, f'a,r,{long}\nb,r,"{cell}"\n', 't.csv')
+        assert labels(read) == [('a', 'r', long), ('b', 'r', cell)]
+        with pytest.raises(DatasetError, match='expected 3 columns'):
+            triples(tmp_path, f'a,r,{long}\nb,r\n', 't.csv')
+        # The limit is one for the whole interpreter.
+        assert csv.field_size_limit() == 1000
+    finally:
+        csv.field_size_limit(before)

@@ -72,3 +72,47 @@ def test_no_ntriples(tmp_path: Path, line: str) -> None:
     path.write_text(f'# fine\n{line}\n', encoding='utf-8')
     with pytest.raises(DatasetError, match=re.escape(f'{path}:2: ')):
         read_ntriples(path, Findings())
+
+
+def test_literals_are_not_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    term = pytest.importorskip('rdflib').term
+
+    def cast(text: str, datatype: object) -> None:
+        assert datatype is None, f'evaluates {text} as {datatype}'
+
+    monkeypatch.setattr(term, '_castLexicalToPython', cast)
+    path = tmp_path / 'triples.nt'
+    label = '<http://www.w3.org/2000/01/rdf-schema#label>'
+    kinds = '<http://www.w3.org/2001/XMLSchema#'
+    path.write_text(
+        f'<http://x/A> <http://x/r> "1E999999999"^^{kinds}decimal> .\n'
+        f'<http://x/A> <http://x/r> "<a>"^^{kinds}XMLLiteral> .\n'
+        f'<http://x/A> {label} "007"^^{kinds}integer> .\n'
+    )
+    findings = Findings()
+    triples, names, texts = read_ntriples(path, findings)
+    assert (triples, texts) == ([], [])
+    assert [name.value for name in names] == ['007']
+    assert "'1E999999999' of 'http://x/r'" in str(findings)
+    assert findings.counts == {'literal': 2}
+
+
+def test_every_value_is_used_or_reported(tmp_path: Path) -> None:
+    pytest.importorskip('rdflib')
+    path = tmp_path / 'triples.nt'
+    label = '<http://www.w3.org/2000/01/rdf-schema#label>'
+    values = '"A"@en', '"B"@en-GB', '" "@en', '"C"@de'
+    path.write_text(
+        ''.join(f'<http://x/A> {label} {value} .\n' for value in values)
+    )
+    findings = Findings()
+    _, names, _ = read_ntriples(path, findings)
+    assert [name.value for name in names] == ['A']
+    assert findings.counts == {
+        'further name': 1,
+        'empty value': 1,
+        'other language': 1,
+    }
+    assert f"{path}:2: not used: 'B' of 'http://x/A'" in str(findings)
