@@ -15,7 +15,7 @@ from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
 from dsom_pyg.datasets.own.table import Table
 
 # Raise it when a source is read in another way: no older file is used then.
-READING = 2
+READING = 3
 
 
 class OwnGraph(MultimodalDataset):
