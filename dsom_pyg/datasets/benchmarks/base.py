@@ -17,7 +17,7 @@ from dsom_pyg.datasets.base import (
 from dsom_pyg.datasets.benchmarks.download import Source, fetch
 from dsom_pyg.datasets.benchmarks.openke import read_id_triples, read_ids
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.features.files import READERS
+from dsom_pyg.datasets.features.formats import READERS
 from dsom_pyg.datasets.features.images import find_images, list_images
 from dsom_pyg.datasets.names import unique_names
 from dsom_pyg.datasets.text import read_table

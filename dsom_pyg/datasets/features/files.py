@@ -1,15 +1,9 @@
 """Feature files in common formats, read without running code."""
 
 import json
-import math
-import mmap
 import os
-import struct
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +12,18 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.formats import (
+    PLAIN,
+    READERS,
+    Content,
+    Room,
+    Stored,
+)
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.text import read_lines
-from dsom_pyg.files import load_tensors, save_tensors
+from dsom_pyg.files import save_tensors
 
 # What the two arrays of a file may be called.
 MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')
@@ -33,13 +34,6 @@ LIMIT = 1 << 30
 VALUES = 1 << 15
 # What a name takes as an object, beside its characters.
 WORD = 64
-# What a number in a list takes as an object.
-NUMBER = 32
-ZIP_MAGIC = b'PK\x03\x04'
-# The filters of HDF5 that are read: gzip, shuffle, fletcher32 and lzf. None
-# packs better than gzip at its best.
-FILTERS = {1, 2, 3, 32000}
-RATIO = 1032
 
 
 def limit_for(num_entities: int) -> int:
@@ -96,7 +90,7 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
     if not os.access(path, os.R_OK):
         raise DatasetError(f'{path} may not be read: no permission')
     try:
-        room = _Room(limit)
+        room = Room(limit)
         # Features cannot be smaller than their file, unless they are packed.
         room.check('the file', path.stat().st_size)
         with read(path, room) as content:
@@ -109,7 +103,7 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
     except Exception as error:
         known = f'{path} is damaged: '
         reason = str(error).removeprefix(known).partition('\n')[0]
-        if read in (_open_safetensors, _open_hdf5):  # which hold no code
+        if read in PLAIN:
             raise DatasetError(known + reason) from error
         raise DatasetError(
             f'{path} is damaged, or cannot be read without running code '
@@ -219,44 +213,8 @@ def _entities(
     return torch.tensor([next(iter(owners[name]), -1) for name in names])
 
 
-class _Room:
-    # The memory that a file may still fill.
-
-    def __init__(self, limit: int) -> None:
-        self.limit = self.left = limit
-
-    def take(self, what: str, shape: Sequence[int], itemsize: int) -> None:
-        if min(shape, default=0) < 0:
-            raise DatasetError(f'{what} has shape {list(shape)}')
-        size = math.prod(shape) * itemsize
-        self.check(f'{what} of shape {list(shape)}', size)
-        self.left -= size
-
-    def check(self, what: str, size: int) -> None:
-        if size > self.left:
-            raise DatasetError(
-                f'{what} takes {size:,} bytes, more than the {self.left:,} '
-                f'that are left of the limit of {self.limit:,}. If so much is '
-                f'meant, read it with read_features(path, limit=...), and '
-                f'save the rows that the graph needs with save_features'
-            )
-
-
-class _Stored(NamedTuple):
-    # An array that is not read yet.
-    shape: tuple[int, ...]
-    itemsize: int
-    read: Callable[[], Any]
-
-
-# One array, or several by name.
-_Content = _Stored | dict[str, _Stored]
-
-
-def _to_table(
-    content: _Content, room: _Room
-) -> tuple[Tensor, list[str] | None]:
-    if isinstance(content, _Stored):
+def _to_table(content: Content, room: Room) -> tuple[Tensor, list[str] | None]:
+    if isinstance(content, Stored):
         return _matrix('the array', content, room), None
     matrix = next((key for key in MATRIX_KEYS if key in content), None)
     if matrix is None and len(content) == 1:
@@ -269,7 +227,7 @@ def _to_table(
 
 
 def _stack(
-    arrays: Mapping[str, _Stored], room: _Room
+    arrays: Mapping[str, Stored], room: Room
 ) -> tuple[Tensor, list[str]]:
     # One entry for each entity.
     parts: list[Tensor] = []
@@ -289,7 +247,7 @@ def _stack(
     return torch.cat(parts), names
 
 
-def _matrix(what: str, stored: _Stored, room: _Room) -> Tensor:
+def _matrix(what: str, stored: Stored, room: Room) -> Tensor:
     if len(stored.shape) != 2:
         raise DatasetError(
             f'expected a matrix [n, d], got {list(stored.shape)}'
@@ -297,7 +255,7 @@ def _matrix(what: str, stored: _Stored, room: _Room) -> Tensor:
     return _numbers(what, stored, room)
 
 
-def _numbers(what: str, stored: _Stored, room: _Room) -> Tensor:
+def _numbers(what: str, stored: Stored, room: Room) -> Tensor:
     if 0 in stored.shape:
         shape = list(stored.shape)
         raise DatasetError(f'{what} of shape {shape} holds no features')
@@ -318,7 +276,7 @@ def _numbers(what: str, stored: _Stored, room: _Room) -> Tensor:
         ) from error
 
 
-def _words(what: str, stored: _Stored, room: _Room, rows: int) -> list[str]:
+def _words(what: str, stored: Stored, room: Room, rows: int) -> list[str]:
     # As many as rows, before they become objects.
     if stored.shape != (rows,):
         got = str(stored.shape[0] if len(stored.shape) == 1 else 'no list of')
@@ -342,211 +300,3 @@ def _word(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
-
-
-def _in_memory(value: Any) -> _Stored:
-    # What a library has read already. A tensor may have far more values than
-    # memory: some strides are 0.
-    shape: tuple[int, ...]
-    if isinstance(value, Tensor):
-        shape, itemsize = tuple(value.shape), value.element_size()
-    elif isinstance(value, list | tuple):
-        # The same list may be in it many times: each is looked at once.
-        rows = {id(v): v for v in value if isinstance(v, list | tuple)}
-        width = max(map(len, rows.values()), default=0)
-        inner = (v for row in rows.values() for v in row)
-        if any(isinstance(v, list | tuple) for v in inner):
-            raise DatasetError('holds lists within lists of lists')
-        shape = (len(value), width) if rows else (len(value),)
-        itemsize = NUMBER
-    else:
-        shape, itemsize = (), 8
-    return _Stored(shape, itemsize, lambda: value)
-
-
-@contextmanager
-def _open_safetensors(path: Path, room: _Room) -> Iterator[_Content]:
-    tensors, header = load_tensors(path)
-    given = json.loads(header.get('names', 'null'))
-    content = tensors if given is None else {**tensors, 'names': given}
-    yield {key: _in_memory(value) for key, value in content.items()}
-
-
-@contextmanager
-def _open_numpy(path: Path, room: _Room) -> Iterator[_Content]:
-    with path.open('rb') as file:
-        if file.read(4) == ZIP_MAGIC:
-            with zipfile.ZipFile(file) as archive:
-                yield {
-                    info.filename.removesuffix('.npy'): _member(archive, info)
-                    for info in archive.infolist()
-                }
-            return
-    # A map of the file cannot be larger than the file.
-    x = np.load(path, mmap_mode='r', allow_pickle=False)
-    yield _Stored(x.shape, x.itemsize, partial(np.array, x))
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Stored:
-    # numpy itself would fill memory before it looks at the shape.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DatasetError(f'{info.filename!r} is packed as numpy never does')
-    with archive.open(info) as file:
-        # Later versions have longer headers, for records of many fields.
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise DatasetError(f'{info.filename!r} holds more than numbers')
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-
-    def read() -> Any:
-        with archive.open(info) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-
-    return _Stored(shape, dtype.itemsize, read)
-
-
-@contextmanager
-def _open_torch(path: Path, room: _Room) -> Iterator[_Content]:
-    with path.open('rb') as file:
-        if file.read(4) == ZIP_MAGIC:
-            with zipfile.ZipFile(file) as archive:
-                if any(info.compress_type for info in archive.infolist()):
-                    raise DatasetError('is packed as torch.save never does')
-    content = torch.load(path, map_location='cpu', weights_only=True)
-    if not isinstance(content, Mapping):
-        yield _in_memory(content)
-        return
-    if not all(isinstance(key, str | int) for key in content):
-        raise DatasetError('has a key that is neither a string nor a number')
-    yield {str(key): _in_memory(value) for key, value in content.items()}
-
-
-@contextmanager
-def _open_hdf5(path: Path, room: _Room) -> Iterator[_Content]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            f'{path} needs h5py: pip install "dsom_pyg[h5]"'
-        ) from error
-    names: list[str] = []
-    links: list[str] = []
-    with h5py.File(path, 'r') as file:
-        file.visit_links(links.append)
-        for name in links:
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise DatasetError(
-                    f'{name!r} is a link, and none is followed; put the '
-                    f'dataset itself there'
-                )
-        file.visit(names.append)
-        items = {name: file[name] for name in names}
-        yield {
-            name: _dataset(item, h5py, room, path)
-            for name, item in items.items()
-            if isinstance(item, h5py.Dataset)
-        }
-
-
-def _dataset(item: Any, h5py: Any, room: _Room, path: Path) -> _Stored:
-    name, shape, dtype = repr(item.name), item.shape or (), item.dtype
-    if item.is_virtual or item.external:
-        raise DatasetError(
-            f'the values of {name} are in another file, which is not read; '
-            f'write them into this one'
-        )
-    # HDF5 would look for the code of another filter in a folder.
-    settings = item.id.get_create_plist()
-    count = settings.get_nfilters()
-    filters = [settings.get_filter(number)[0] for number in range(count)]
-    if len(set(filters)) < count or not FILTERS.issuperset(filters):
-        raise DatasetError(f'{name} is packed by the filters {filters}')
-
-    def read() -> Any:
-        size = path.stat().st_size
-        if item.id.get_storage_size() > size:
-            raise DatasetError(f'{name} is longer than the file')
-        if item.chunks:
-            chunk = math.prod(item.chunks) * dtype.itemsize
-            room.check(f'a chunk of {name}', chunk)
-        if filters:
-            # A packed chunk may fill more memory than its values.
-            packed = [0]
-            item.id.chunk_iter(lambda chunk: packed.append(chunk.size))
-            room.check(f'a chunk of {name}', max(packed) * RATIO)
-        if not dtype.hasobject:
-            return item[()]
-        strings = h5py.check_string_dtype(dtype) is not None
-        if not strings or filters or len(shape) != 1:
-            raise DatasetError(
-                f'{name} holds neither numbers nor names that are not packed'
-            )
-        return _read_strings(item, h5py, path, room)
-
-    return _Stored(shape, dtype.itemsize, read)
-
-
-def _read_strings(
-    item: Any, h5py: Any, path: Path, room: _Room
-) -> list[bytes]:
-    # HDF5 itself fills as much memory as a damaged length says, and loops
-    # for ever in a damaged heap. What it stores of each string is a length,
-    # and a place: the address of a heap and a number in it.
-    refs = np.zeros(len(item), '<u4,<u8,<u4')
-    layout = item.id.get_create_plist().get_layout()
-    if item.file.userblock_size or layout == h5py.h5d.COMPACT:
-        raise DatasetError(f'{item.name!r} has a layout that is not read')
-    chunks: list[int] = []
-    if item.chunks:
-        item.id.chunk_iter(lambda x: chunks.append(x.chunk_offset[0]))
-    with (
-        path.open('rb') as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw,
-    ):
-        for start in chunks:
-            some = refs[start : start + item.chunks[0]]
-            part = item.id.read_direct_chunk((start,))[1]
-            some[:] = np.frombuffer(part, refs.dtype, len(some))
-        # No address: nothing was ever written.
-        if not item.chunks and (at := item.id.get_offset()):
-            part = raw[at : at + refs.nbytes]
-            refs[:] = np.frombuffer(part, refs.dtype, len(refs))
-        lengths = int(refs['f0'].sum(dtype=np.int64))
-        room.take(f'the text of {item.name!r}', [lengths], 1)
-        heaps: dict[int, dict[int, bytes]] = {}
-        words = []
-        for length, place, number in refs.tolist():
-            if length and place not in heaps:
-                heaps[place] = _read_heap(raw, place)
-            word = heaps[place].get(number, b'') if length else b''
-            if len(word) < length:
-                raise DatasetError(f'{item.name!r} has a damaged string')
-            words.append(word[:length])
-    return words
-
-
-def _read_heap(raw: mmap.mmap, start: int) -> dict[int, bytes]:
-    # The objects of a global heap of HDF5 by number.
-    sign, size = struct.unpack_from('<4s4xQ', raw, start)
-    if sign != b'GCOL':
-        raise DatasetError('a string is in no heap')
-    heap: dict[int, bytes] = {}
-    at, end = start + 16, min(start + size, len(raw))
-    while at + 16 <= end:
-        number, length = struct.unpack_from('<H6xQ', raw, at)
-        if number == 0:  # free space, at the end
-            break
-        heap[number] = raw[at + 16 : min(at + 16 + length, end)]
-        at += 16 + -(-length // 8) * 8
-    return heap
-
-
-_Open = Callable[[Path, _Room], AbstractContextManager[_Content]]
-READERS: dict[str, _Open] = {
-    '.safetensors': _open_safetensors,
-    '.npy': _open_numpy,
-    '.npz': _open_numpy,
-    '.h5': _open_hdf5,
-    '.hdf5': _open_hdf5,
-    '.pt': _open_torch,
-    '.pth': _open_torch,
-}
