@@ -26,6 +26,7 @@ HARMLESS = (
     *('header', 'unused column', 'self loop', 'literal'),
     *('other language', 'second name', 'name of an unknown entity'),
     *('empty value', 'duplicate text', 'not an image', 'unused file'),
+    'images elsewhere',
 )
 # Kinds of findings that other sections report in full.
 ELSEWHERE = (' also in ', ' not in train')

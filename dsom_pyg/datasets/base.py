@@ -187,7 +187,7 @@ class MultimodalDataset(InMemoryDataset):
             self._data, self._meta = self._build()
             return
         path = Path(self.processed_paths[0])
-        if force_reload or not path.exists():
+        if force_reload or not path.is_file():
             self.download()
             save_graph(path, *self._build())
         self._data, self._meta = load_graph(path)
@@ -331,7 +331,7 @@ def _name_of(step: Callable[..., Any] | None) -> str:
 
 
 def _hash(path: Path) -> str:
-    return hash_file(path) if path.exists() else 'missing'
+    return hash_file(path) if path.is_file() else 'missing'
 
 
 def _share(values: Sequence[object]) -> float:

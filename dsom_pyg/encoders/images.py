@@ -2,7 +2,9 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -14,6 +16,8 @@ MAX_PIXELS = 50_000_000
 # A line of pixels is no picture, and an encoder that scales its short side
 # to 224 pixels would blow it up beyond all memory.
 MAX_ASPECT = 200
+# Four channels of 16 bits, and as much again for what is not pixels.
+MAX_BYTES = 16 * MAX_PIXELS
 # Raise it when the pixels of any image change: the names of encoders hold it.
 IMAGE_VERSION = 1
 
@@ -41,7 +45,9 @@ class UnreadableImage(OSError):  # noqa: N818
     r"""An image file that cannot be used, for the :obj:`reason` given."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(f'{path}: {reason}')
+        # No name of a file acts on a terminal.
+        shown = str(path) if str(path).isprintable() else repr(str(path))
+        super().__init__(f'{shown}: {reason}')
         self.path, self.reason = Path(path), reason
 
     # Exceptions are pickled on their way out of another process.
@@ -63,20 +69,17 @@ def open_image(
         background: Red, green and blue behind transparent parts.
 
     Raises:
-        UnreadableImage: The file is missing, empty, truncated or no image of
-            these formats, has more than 50 million pixels, or has one side
-            more than 200 times as long as the other.
+        UnreadableImage: :func:`open_file` refuses the file, or it is
+            truncated or no image of these formats, has more than 50 million
+            pixels, or has one side more than 200 times as long as the other.
         OSError: The file could not be read just now, or may not be.
     """
     path = Path(path)
     try:
-        # Opening a pipe would wait for ever.
-        if not path.is_file():
-            reason = 'not a file' if path.exists() else 'no such file'
-            raise UnreadableImage(path, reason)
-        if not path.stat().st_size:
-            raise UnreadableImage(path, 'the file is empty')
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        with (
+            open_file(path) as file,
+            Image.open(file, formats=IMAGE_FORMATS) as image,
+        ):
             _check_size(path, image.width, image.height)
             image.load()
             upright = UPRIGHT.get(_orientation(image))
@@ -92,6 +95,55 @@ def open_image(
     # Whoever reads the orientation later must not turn the image again.
     rgb.info.clear()
     return rgb if upright is None else rgb.transpose(upright)
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    r"""Open a file that may be an image, to read its bytes.
+
+    Pipes and devices are not opened: one would wait for ever, another has no
+    end, and opening alone may do something.
+
+    Raises:
+        UnreadableImage: The file is missing, no regular file, empty (as all
+            of ``/proc`` is), or larger than any image of 50 million pixels.
+        OSError: The file could not be opened just now, or may not be.
+    """
+    path = Path(path)
+    try:
+        return open(path, 'rb', opener=_open_regular)
+    except UnreadableImage:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnreadableImage(path, 'no such file') from error
+    except OSError as error:
+        if error.errno in PASSING:
+            raise
+        raise UnreadableImage(path, _reason(error)) from error
+    except ValueError as error:  # a NUL, or half of a surrogate pair
+        raise UnreadableImage(path, 'no file can have this name') from error
+
+
+def _open_regular(path: str, flags: int) -> int:
+    _check_regular(path, os.stat(path))
+    # Another file may have this name by now. Do not wait for the other end
+    # of a pipe.
+    file = os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
+    try:
+        _check_regular(path, os.fstat(file))
+    except UnreadableImage:
+        os.close(file)
+        raise
+    return file
+
+
+def _check_regular(path: str, about: os.stat_result) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        raise UnreadableImage(path, 'not a file')
+    if not about.st_size:
+        raise UnreadableImage(path, 'the file is empty')
+    if about.st_size > MAX_BYTES:
+        size = f'{about.st_size:,} bytes, more than {MAX_BYTES:,} are not read'
+        raise UnreadableImage(path, size)
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -1,11 +1,16 @@
 """A local web server and a small mirror, so that no test needs a network."""
 
+import builtins
 import hashlib
+import io
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +97,24 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
         return sources
 
     return put
+
+
+@pytest.fixture
+def only_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a pipe or a device fails, where it would else wait or read for
+    ever.
+    """
+
+    def guarded(opens: Any) -> Any:
+        def guard(path: Any, *words: Any, **options: Any) -> Any:
+            # An opener opens nothing before it calls `os.open`.
+            if 'opener' not in options and os.path.exists(path):
+                mode = os.stat(path).st_mode
+                assert not stat.S_ISFIFO(mode), f'{path} was opened'
+                assert not stat.S_ISCHR(mode), f'{path} was opened'
+            return opens(path, *words, **options)
+
+        return guard
+
+    for place in (builtins, io, os):
+        monkeypatch.setattr(place, 'open', guarded(place.open))

@@ -72,6 +72,19 @@ def broken_link(path: Path) -> None:
     path.symlink_to(path.with_name('gone.jpg'))
 
 
+def device(path: Path) -> None:
+    path.symlink_to('/dev/zero')
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 800_000_001)
+
+
 @pytest.mark.parametrize(
     ('make', 'reason'),
     [
@@ -82,6 +95,9 @@ def broken_link(path: Path) -> None:
         (folder, 'not a file'),
         (pipe, 'not a file'),
         (broken_link, 'no such file'),
+        (device, 'not a file'),
+        (link_to_itself, 'Too many levels of symbolic links'),
+        (sparse, '800,000,001 bytes, more than 800,000,000 are not read'),
     ],
 )
 def test_no_image(
@@ -96,6 +112,50 @@ def test_no_image(
     assert caught.value.path == path
     again = pickle.loads(pickle.dumps(caught.value))
     assert (again.path, again.reason) == (path, caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('a\0.png', 'no file can have this name'),
+        ('a\ud800.png', 'no file can have this name'),
+        ('a' * 300 + '.png', 'File name too long'),
+        ('a' * 300 + '/b.png', 'File name too long'),
+    ],
+)
+def test_names_that_no_file_has(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    with pytest.raises(UnreadableImage) as caught:
+        open_image(tmp_path / name)
+    assert caught.value.reason == reason
+
+
+def test_a_file_that_becomes_a_pipe_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'a.png'
+    noise().save(path)
+    opens = os.open
+
+    def swap(name: str, flags: int) -> int:
+        path.unlink()
+        os.mkfifo(path)
+        # Reading alone would wait for a writer.
+        return opens(name, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'open', swap)
+        with pytest.raises(UnreadableImage, match='not a file'):
+            open_image(path)
+
+
+def test_a_name_with_terminal_codes_is_shown_as_escapes(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UnreadableImage) as caught:
+        open_image(tmp_path / '\x1b[2J.png')
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize('kind', FORMATS)

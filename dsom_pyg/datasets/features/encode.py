@@ -16,6 +16,7 @@ from dsom_pyg.datasets.features.cache import FeatureCache
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder, UnreadableImage, open_image
+from dsom_pyg.encoders.images import open_file
 
 # Items between two writes: seconds of work for a large model on a CPU, and
 # enough texts for an encoder that sorts them by length.
@@ -107,12 +108,11 @@ def encode_items(
         return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
     failures = {}
     keys: dict[int, bytes] = {}
-    absent = FileNotFoundError, IsADirectoryError, NotADirectoryError
     for at, item in enumerate(items):
         try:
             keys[at] = _key(item)
-        except absent as error:
-            failures[at] = str(error.strerror)
+        except UnreadableImage as error:
+            failures[at] = error.reason
     cache = FeatureCache(folder, encoder) if folder else None
     if cache and refresh:
         cache.clear()
@@ -146,10 +146,14 @@ def encode_items(
 def _key(item: Any) -> bytes:
     # The first byte keeps a text apart from a file that holds it.
     if isinstance(item, Path):
-        content = b'f' + item.read_bytes()
+        digest = hashlib.sha256(b'f')
+        with open_file(item) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     else:
-        content = b't' + item.encode('utf-8', 'surrogatepass')
-    return hashlib.sha256(content).digest()
+        text = item.encode('utf-8', 'surrogatepass')
+        digest = hashlib.sha256(b't' + text)
+    return digest.digest()
 
 
 def _encode(

@@ -57,12 +57,19 @@ def list_images(
 ) -> list[ImageFile]:
     r"""All image files below a folder, sorted by name; none without one.
 
-    Links below the folder are not followed; the folder may be one. Every
-    file that is skipped becomes a finding, except hidden ones.
+    The folder may be a link, as it is where the images lie on another disk:
+    it is followed, and a finding says where it leads. Links below it are not
+    followed. Every file that is skipped becomes a finding, except hidden
+    ones; so does what stands in the place of the folder and is none.
     """
-    if not root.is_dir():
-        return []
     findings = Findings() if findings is None else findings
+    if root.is_symlink():
+        where = f'the folder is a link to {os.path.realpath(root)}'
+        findings.add('images elsewhere', where, root)
+    if not root.is_dir():
+        if os.path.lexists(root):
+            findings.add('no folder of images', 'is no folder', root)
+        return []
     found = []
     for folder, folders, files in os.walk(root, onerror=_raise):
         folders[:] = sorted(filter(_visible, folders))

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +117,14 @@ class LabeledGraph(OwnGraph):
 
 
 def _stamp(path: Path) -> list[int]:
-    # So that a changed image is encoded anew.
-    about = path.stat() if path.is_file() else None
-    return [about.st_size, about.st_mtime_ns] if about else []
+    # So that a changed image is encoded anew. Whoever opens it says what is
+    # wrong with it.
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):
+        return []
+    regular = stat.S_ISREG(about.st_mode)
+    return [about.st_size, about.st_mtime_ns] if regular else []
 
 
 def _find(word: str, keys: list[str], names: list[str], what: str) -> int:

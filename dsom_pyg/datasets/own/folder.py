@@ -32,7 +32,8 @@ class MKGFolder(OwnGraph):
     others JSON lines (``.jsonl``). A first row such as ``head``,
     ``relation``, ``tail`` or ``entity``, ``text`` names the columns, in any
     order, among others. Images are found by label or readable name, see
-    :func:`~dsom_pyg.datasets.features.images.find_images`.
+    :func:`~dsom_pyg.datasets.features.images.find_images`. ``images`` may be
+    a link; a finding says where it leads. Links within it are not followed.
 
     Given splits are kept; only duplicate rows are dropped. A split without
     a file is drawn from train, which keeps each entity and relation; a share

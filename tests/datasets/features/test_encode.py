@@ -1,4 +1,6 @@
 import errno
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -274,3 +276,37 @@ def test_a_path_that_leads_nowhere_is_missing(tmp_path: Path) -> None:
     found = encode_items(Bytes(), paths)
     assert found.position.tolist() == [0]
     assert sorted(found.failures) == [1, 2, 3]
+
+
+@pytest.mark.usefixtures('only_files')
+def test_what_is_no_file_is_missing(tmp_path: Path) -> None:
+    good = image(tmp_path / 'a.png', 1)
+    os.mkfifo(tmp_path / 'pipe.png')
+    (tmp_path / 'zero.png').symlink_to('/dev/zero')
+    (tmp_path / 'self.png').symlink_to(tmp_path / 'self.png')
+    (tmp_path / 'empty.png').touch()
+    names = ['pipe', 'zero', 'self', 'empty', 'nul\0', 'half\ud800', 'x' * 300]
+    paths = [tmp_path / f'{name}.png' for name in names]
+    found = encode_items(Bytes(), [*paths, good], tmp_path / 'cache')
+    assert found.position.tolist() == [7]
+    assert found.failures == {
+        0: 'not a file',
+        1: 'not a file',
+        2: 'Too many levels of symbolic links',
+        3: 'the file is empty',
+        4: 'no file can have this name',
+        5: 'no file can have this name',
+        6: 'File name too long',
+    }
+
+
+def test_the_key_of_a_large_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    path = image(tmp_path / 'a.png', 1)
+    with path.open('ab') as file:
+        file.write(bytes(range(256)) * 12_000)
+    cached = tmp_path / 'cache'
+    encode_items(Bytes(), [path], cached)
+    (file_of_keys,) = cached.rglob('*.safetensors')
+    tensors, _ = load_tensors(file_of_keys)
+    wanted = hashlib.sha256(b'f' + path.read_bytes()).digest()
+    assert bytes(tensors['key'][0].tolist()) == wanted

@@ -146,10 +146,36 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert images == [[root / 'a' / '1.png'], []]
     assert findings.counts == {'link not followed': 5}
     assert str(root / 'b') in {each.file for each in findings}
-    # The folder itself may be a link to wherever its owner likes.
-    link = tmp_path / 'link'
-    link.symlink_to(root)
-    assert found(link, ['a'], ['b'])[0] == [['a/1.png'], []]
+
+
+def test_a_folder_that_is_a_link_is_followed_and_told(tmp_path: Path) -> None:
+    put(tmp_path, 'elsewhere/a/1.png')
+    first, link = tmp_path / 'first', tmp_path / 'images'
+    first.symlink_to('elsewhere')
+    link.symlink_to(first)
+    images, findings = find_images(link, [['a']])
+    assert images == [[link / 'a' / '1.png']]
+    (told,) = findings
+    assert told.kind == 'images elsewhere'
+    assert told.file == str(link)
+    # The end of the chain.
+    assert str(tmp_path / 'elsewhere') in told.message
+    # It is no link itself, though it is reached through one.
+    assert found(first / 'a', ['1']) == ([['1.png']], {})
+
+
+def test_what_stands_in_the_place_of_the_folder_is_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / 'file').touch()
+    (tmp_path / 'link').symlink_to(tmp_path / 'gone')
+    os.mkfifo(tmp_path / 'pipe')
+    assert found(tmp_path / 'file', ['a'])[1] == {'no folder of images': 1}
+    assert found(tmp_path / 'pipe', ['a'])[1] == {'no folder of images': 1}
+    assert found(tmp_path / 'link', ['a'])[1] == {
+        'images elsewhere': 1,
+        'no folder of images': 1,
+    }
 
 
 def test_a_folder_that_cannot_be_read_is_no_empty_one(

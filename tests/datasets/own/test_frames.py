@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from dsom_pyg.audit import audit
 from dsom_pyg.datasets import Countries, FakeMMKG, MultimodalDataset
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.own.base import LabeledGraph
@@ -22,6 +24,7 @@ from dsom_pyg.datasets.own.frames import (
     to_networkx,
 )
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
+from dsom_pyg.encoders import ImageStatistics
 from dsom_pyg.graph import EDGE, SPLITS, get_split, pool_features
 
 Named = tuple[str, str, str]
@@ -202,6 +205,37 @@ def test_images_elsewhere_than_below_the_root(
         table.image_folder = Path('pictures')
         dataset = LabeledGraph(table, place)
         assert dataset.entity_images == [[tmp_path / 'pictures/a.png'], []]
+
+
+@pytest.mark.usefixtures('only_files')
+def test_images_that_are_no_files(tmp_path: Path) -> None:
+    good = tmp_path / 'a.png'
+    Image.new('RGB', (2, 2)).save(good)
+    pipe = tmp_path / 'pipe.png'
+    os.mkfifo(pipe)
+    bad = [str(pipe), '/dev/zero', 'nul\0.png', 'x' * 300, '/proc/self/maps']
+    rows = [('a', 'r', 'b'), ('b', 'r', 'a')]
+    graph = nx.MultiDiGraph()
+    graph.add_edges_from([(h, t, {'relation': r}) for h, r, t in rows])
+    graph.nodes['a']['image'], graph.nodes['b']['images'] = str(good), bad
+    triples = frame(rows, ['h', 'r', 't'])
+    options: dict[str, Any] = {'image_encoder': ImageStatistics()}
+    for place in (tmp_path / 'root', None):
+        for make in (
+            lambda **more: from_networkx(graph, **more),
+            lambda **more: from_pandas(
+                triples, images={'a': good, 'b': bad}, **more
+            ),
+        ):
+            # Without an encoder nobody opens them.
+            assert len(make(root=place).entity_images[1]) == 5
+            with pytest.warns(UserWarning, match='5 of 6 images cannot be'):
+                dataset = make(root=place, **options)
+            assert dataset.findings.counts['unreadable image'] == 5
+            assert dataset.coverage()['image'] == 0.5
+            assert dataset[0]['image'].x.shape == (1, 144)
+            report = audit(dataset)
+            assert report['images'] == {'image files': 6, 'unreadable': 5}
 
 
 def test_a_new_image_in_the_folder_is_seen(tmp_path: Path) -> None:
