@@ -5,10 +5,10 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from dsom_pyg.audit.report import audit_raw
-from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.findings import printable
+from dsom_pyg.datasets.errors import DatasetError, printable
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.folder import read_folder
 
@@ -35,15 +35,23 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.simplefilter('ignore', UserWarning)
             raw = build_graph(table)
     except (DatasetError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(printable(f'error: {error}'), file=sys.stderr)
         return 2
-    name = printable(args.folder.resolve().name)
+    name = args.folder.resolve().name
     report = audit_raw(raw, name, args.folder, not args.no_images)
     print(report)
     if args.json:
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
-        args.json.write_text(text + '\n', encoding='utf-8')
+        args.json.write_text(_json(report.to_json()), encoding='utf-8')
     return int(args.strict and not report.ok)
+
+
+def _json(report: dict[str, Any]) -> str:
+    # Letters of all languages as they are, else as escapes of JSON.
+    text = json.dumps(report, indent=1, ensure_ascii=False) + '\n'
+    return ''.join(
+        c if c.isprintable() or c == '\n' else json.dumps(c)[1:-1]
+        for c in text
+    )
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ from typing import Any
 
 from dsom_pyg.audit.checks import Checks, Section
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
+from dsom_pyg.datasets.errors import printable
 
 
 @dataclass
@@ -31,7 +32,7 @@ class AuditReport:
         return self.sections[title].facts
 
     def __str__(self) -> str:
-        lines = [self.name, '=' * len(self.name)]
+        lines = [self.name, '=' * len(printable(self.name))]
         for title, section in self.sections.items():
             lines += ['', title]
             # Zeros would hide the rest.
@@ -45,7 +46,8 @@ class AuditReport:
             lines += [f'  - {each}' for each in section.examples]
         lines += ['', f'problems: {len(self.problems) or "none"}']
         lines += [f'  - {each}' for each in self.problems]
-        return '\n'.join(lines)
+        # The names in them come from strangers.
+        return '\n'.join(map(printable, lines))
 
     def to_json(self) -> dict[str, Any]:
         r"""The report as plain values."""

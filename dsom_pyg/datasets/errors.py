@@ -5,8 +5,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    r"""A text as one line that people may see: escapes stand for what no
+    encoding has, and for what acts on a terminal or hides in it, such as
+    control characters, ends of lines and marks of direction.
+    """
+    if text.isprintable():
+        return text
+    return ''.join(
+        c if c.isprintable() else c.encode('unicode_escape').decode()
+        for c in text
+    )
+
+
 class DatasetError(ValueError):
     r"""A dataset is malformed; the message says what, where and what to do."""
+
+    def __init__(self, message: str) -> None:
+        # Names of files and what stands in them come from strangers.
+        super().__init__(printable(message))
 
 
 def error_at(path: Path, line: int, message: str) -> DatasetError:

@@ -6,13 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dsom_pyg.datasets.errors import printable
+
 # Findings of each kind that are kept.
 KEEP = 20
-
-
-def printable(text: str) -> str:
-    r"""A text with escapes for what no encoding has."""
-    return text.encode(errors='backslashreplace').decode()
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Finding:
     line: int | None = None
 
     def __post_init__(self) -> None:
-        # Names of files that are not UTF-8 could not be printed.
+        # Names in them come from strangers.
         object.__setattr__(self, 'message', printable(self.message))
         if self.file is not None:
             object.__setattr__(self, 'file', printable(self.file))

@@ -439,6 +439,47 @@ def test_files_with_names_that_are_not_utf8(
     assert out.exists()
 
 
+# Clears a screen; the same in one byte; goes back; hides; starts a line; and
+# turns round.
+CODES = '\x1b[2J\x9b2J\r\x08\x7f\u2028\u202e'
+
+
+def test_names_with_terminal_codes_are_shown_as_escapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / f'mine{CODES}'
+    (root / 'images').mkdir(parents=True)
+    pairs = [(f'{x}{CODES}é', f'{y}{CODES}é') for x in 'abc' for y in 'de']
+    rows = [f'{h}\tr{CODES}\t{t}' for h, t in pairs]
+    rows += [f'{t}\ts{CODES}\t{h}' for h, t in pairs]
+    lines = '\n'.join(row.replace('\r', '') for row in rows)
+    folder(root, train__tsv=lines, test__tsv=lines.split('\n')[0])
+    (root / 'images' / f'{CODES}.png').touch()
+    (root / 'images' / f'{CODES}.txt').touch()
+    out = tmp_path / 'report.json'
+    main([str(root), '--json', str(out)])
+    shown, file = capsys.readouterr().out, out.read_text()
+    for text in (shown, file):
+        assert all(c.isprintable() or c == '\n' for c in text)
+        assert 'é' in text
+    title, line, *_ = shown.split('\n')
+    assert title == 'mine' + ascii(CODES)[1:-1]
+    assert line == '=' * len(title)
+    assert 'is reversed in' in shown
+    assert r'a\x1b[2J\x9b2J\x08' in shown
+    # A file of JSON keeps the names as they are.
+    report = json.loads(file)
+    assert report['dataset'] == root.name
+    sections = report['sections']
+    named = sections['relations that repeat or reverse others']['relations']
+    assert named[0]['relation'] == 'r' + CODES.replace('\r', '')
+    folder(root, train__tsv=f'a{CODES}\tb\n')
+    assert main([str(root)]) == 2
+    error = capsys.readouterr().err
+    assert error.removesuffix('\n').isprintable()
+    assert r'train.tsv:1: expected 3 columns' in error
+
+
 def test_what_reading_noticed(tmp_path: Path) -> None:
     content = 'head\trelation\ttail\na\tr\tb\na\tr\tb\nb\tr\tb\nA\tr\tb\n'
     root = folder(tmp_path, train__tsv=content, test__tsv='a\tr\tb\n')

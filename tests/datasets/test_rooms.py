@@ -11,7 +11,7 @@ import dsom_pyg.datasets
 
 FLOORS = {
     'errors': 0,
-    'findings': 0,
+    'findings': 1,
     'names': 0,
     'text': 1,
     'features': 2,

@@ -163,7 +163,7 @@ def test_images_from_a_folder(
     # Without an encoder they are still counted.
     assert cls(tmp_path).coverage()['image'] == 0.2
     # One more image is another graph.
-    (tmp_path / 'images' / 'DBIMG1' / 'x.png').touch()
+    (tmp_path / 'images' / 'DBIMG1' / 'x.png').write_bytes(b'.')
     assert cls(tmp_path, image_encoder=Size()).coverage()['image'] == 0.4
     counts = dataset.findings.counts
     assert counts == {'image of no entity': 1, 'not an image': 1}
@@ -175,14 +175,21 @@ def test_images_by_name_id_or_index(
     cls = small(DB15K, publish, db15k_files())
     folder = tmp_path / 'photos'
     for size, name in enumerate(
-        ('DBIMG1.png', 'AC_DC/a.jpg', 'Café.webp', 'Oslo/1.gif', 'Ålesund.png')
+        (
+            'DBIMG1.png',
+            'AC_DC/a.jpg',
+            'Café.webp',
+            'Oslo/1.gif',
+            'Ålesund.png',
+        ),
+        start=1,
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b'.' * size)
     dataset = cls(tmp_path / 'root', image_encoder=Size(), images=folder)
     x, present = pool_features(dataset[0], 'image')
     assert present.all()
-    assert x.flatten().tolist() == [0, 1, 2, 3, 4]
+    assert x.flatten().tolist() == [1, 2, 3, 4, 5]
     # Without an encoder the folder is still reported on.
     without = cls(tmp_path / 'root', images=folder)
     assert without.coverage()['image'] == 1
@@ -288,7 +295,7 @@ def test_fb15k_237(publish: Callable[..., Any], tmp_path: Path) -> None:
     }
     image = tmp_path / 'images' / 'FBIMG1' / 'a.png'
     image.parent.mkdir(parents=True)
-    image.touch()
+    image.write_bytes(b'.')
     dataset = small(FB15k_237, publish, files)(
         tmp_path, image_encoder=Size(), text_encoder=Size()
     )
