@@ -131,16 +131,14 @@ class Checks:
         return out
 
     def relations(self) -> Section:
-        graph = self.parts['train'], self.size, self.rels
-        back, same = (
-            leakage.relation_pairs(*graph, self.threshold, flip)
-            for flip in (True, False)
+        found = leakage.relation_pairs(
+            self.parts['train'],
+            self.size,
+            self.rels,
+            self.threshold,
+            keep=KEEP_RELATIONS,
         )
-        listed = {
-            'symmetric': [pair for pair in back if pair.first == pair.second],
-            'reversed': [pair for pair in back if pair.first != pair.second],
-            'repeated': same,
-        }
+        kinds = ('symmetric', 'reversed', 'repeated')
         names = self.raw.relation_names
         rows = [
             {
@@ -151,10 +149,10 @@ class Checks:
                 'share': pair.share,
                 'share_of_other': pair.share_second,
             }
-            for kind, pairs in listed.items()
-            for pair in pairs[:KEEP_RELATIONS]
+            for kind in kinds
+            for pair in found[kind].most
         ]
-        return Section({k: len(pairs) for k, pairs in listed.items()}, rows)
+        return Section({kind: found[kind].total for kind in kinds}, rows)
 
     def unseen(self) -> Section:
         out = Section()

@@ -2,6 +2,7 @@ import json
 import os
 import random
 import re
+import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -125,34 +127,116 @@ def test_pairs_known_from_train(rows: dict[str, Rows]) -> None:
         assert same
 
 
-@pytest.mark.parametrize('reverse', [True, False])
+def sharing(
+    rows: Rows, threshold: float, least: int
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Relations that share pairs, by brute force."""
+    pairs: dict[int, set[tuple[int, int]]] = {}
+    for head, rel, tail in rows:
+        if head != tail:
+            pairs.setdefault(rel, set()).add((head, tail))
+    out: dict[str, list[tuple[Any, ...]]] = {
+        kind: [] for kind in ('symmetric', 'reversed', 'repeated')
+    }
+    for (a, mine), (b, theirs) in product(pairs.items(), repeat=2):
+        back = {(t, h) for h, t in theirs}
+        for kind, other in (
+            ('symmetric' if a == b else 'reversed', back),
+            ('repeated', theirs),
+        ):
+            n = len(mine & other)
+            if n >= least and n / len(mine) >= threshold:
+                pair = a, b, n, n / len(mine), n / len(theirs)
+                out[kind] += [pair] * (kind != 'repeated' or a != b)
+    for found in out.values():
+        found.sort(key=lambda each: (-each[2], each))
+    return out
+
+
+@pytest.mark.parametrize('block', [1, 40, leakage.BLOCK])
 @pytest.mark.parametrize('threshold', [0.3, 0.8])
 def test_relations_that_say_the_same(
-    rows: dict[str, Rows], reverse: bool, threshold: float
+    rows: dict[str, Rows],
+    threshold: float,
+    block: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pairs: list[set[tuple[int, int]]] = [set() for _ in range(RELATIONS)]
-    for head, rel, tail in rows['train']:
-        if head != tail:
-            pairs[rel].add((head, tail))
-    expected = []
-    for a, b in product(range(RELATIONS), repeat=2):
-        other = {(t, h) if reverse else (h, t) for h, t in pairs[b]}
-        shared = len(pairs[a] & other)
-        if (reverse or a != b) and shared >= 2 and pairs[a]:
-            share = shared / len(pairs[a])
-            if share >= threshold:
-                back = shared / len(pairs[b])
-                expected.append((a, b, shared, share, back))
-    found = leakage.relation_pairs(
-        triples(rows['train']), ENTITIES, RELATIONS, threshold, reverse, 2
-    )
-    assert sorted(found) == [pytest.approx(each) for each in sorted(expected)]
-    assert [each.shared for each in found] == sorted(
-        (each.shared for each in found), reverse=True
-    )
-    if reverse:
-        # By construction.
-        assert (2, 2) in {(each.first, each.second) for each in found}
+    monkeypatch.setattr(leakage, 'BLOCK', block)
+    train = rows['train']
+    expected = sharing(train, threshold, 2)
+    graph = triples(train), ENTITIES, RELATIONS
+    for keep in (0, 1, 2, 100):
+        found = leakage.relation_pairs(*graph, threshold, 2, keep)
+        assert found == {
+            kind: (len(pairs), [pytest.approx(x) for x in pairs[:keep]])
+            for kind, pairs in expected.items()
+        }
+    # By construction.
+    assert 2 in {pair.first for pair in found['symmetric'].most}
+
+
+@pytest.mark.parametrize('block', [1, 500, leakage.BLOCK])
+@pytest.mark.parametrize('seed', range(3))
+def test_many_relations_that_share_pairs(
+    seed: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leakage, 'BLOCK', block)
+    rng = random.Random(seed)
+    # Few pairs under many relations, whose ids have gaps.
+    many: Rows = []
+    for rel in range(0, 160, 2):
+        ends = rng.sample(list(product(range(4), repeat=2)), rng.randrange(14))
+        many += [(h, rel, t) for h, t in ends]
+    rng.shuffle(many)
+    expected = sharing(many, 0.7, 3)
+    assert min(map(len, expected.values())) > 3
+    found = leakage.relation_pairs(triples(many), 4, 160, 0.7, 3, 7)
+    for kind, pairs in expected.items():
+        assert found[kind].total == len(pairs)
+        assert list(found[kind].most) == pairs[:7]
+
+
+def test_a_pair_of_every_relation_takes_little_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Together they meet at 4,000,000 places, 32 MB of ids of one kind.
+    rels, own = 2000, 4
+    monkeypatch.setattr(leakage, 'BLOCK', 1 << 16)
+    many = [(0, rel, 1) for rel in range(rels)]
+    many += [
+        (2 + rel, rel, 3 + rel + at)
+        for rel in range(rels)
+        for at in range(own)
+    ]
+    part = triples(many)
+    tracemalloc.start()
+    try:
+        found = leakage.relation_pairs(part, rels + own + 2, rels, 0.8)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [pairs.total for pairs in found.values()] == [0, 0, 0]
+    assert peak < 16_000_000
+
+
+def test_blocks_hold_every_row_once() -> None:
+    rng = np.random.default_rng(0)
+    for high in (1, 5, 3 * leakage.BLOCK):
+        work = rng.integers(0, high, 50)
+        blocks = list(leakage._blocks(work))
+        rows = [row for block in blocks for row in range(50)[block]]
+        assert rows == list(range(50))
+        for block in blocks:
+            part = work[block]
+            assert part.sum() <= leakage.BLOCK + part[0]
+    assert list(leakage._blocks(np.array([], int))) == []
+
+
+def test_more_triples_than_64_bits_number() -> None:
+    part = triples([(0, 0, 1)])
+    assert leakage.triple_codes(part, 2**31, 2).tolist() == [1]
+    with pytest.raises(ValueError, match=r'2,147,483,648 entities and 3 rel'):
+        leakage.triple_codes(part, 2**31, 3)
 
 
 def test_relations_in_the_report() -> None:

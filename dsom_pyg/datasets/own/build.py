@@ -1,8 +1,10 @@
 """From a table of labels to a graph: ids, splits, names, texts, images."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch_geometric.data import HeteroData
@@ -213,18 +215,18 @@ class _Build:
 
     def gather(self, what: str, entries: Sequence[Entry]) -> list[list[str]]:
         # The texts or image paths of each entity, equal ones once.
-        out: list[list[str]] = [[] for _ in self.entities.labels]
+        out: dict[int, dict[str, None]] = {}
         for entry in entries:
             owner = self.entities.find(entry.entity)
             if owner is None:
                 self.note_unknown(what, entry)
-            elif entry.value in out[owner]:
+            elif entry.value in out.setdefault(owner, {}):
                 value, entity = shorten(entry.value), shorten(entry.entity[0])
                 message = f'dropped {value} of {entity}'
                 self.findings.add(f'duplicate {what}', message, *entry.place)
             else:
-                out[owner].append(entry.value)
-        return out
+                out[owner][entry.value] = None
+        return [list(out.get(at, ())) for at in range(len(self.entities))]
 
     def note_unknown(self, what: str, entry: Entry) -> None:
         message = f'no triple has {shorten(entry.entity[0])}'
@@ -233,13 +235,16 @@ class _Build:
 
     def images(self, names: Sequence[str]) -> list[list[Path]]:
         # Those of the table, then those of its folder.
-        given = self.gather('image', self.table.images)
-        images = [list(map(Path, paths)) for paths in given]
-        if self.table.image_folder is not None:
+        images: list[list[Any]] = self.gather('image', self.table.images)
+        for paths in filter(None, images):
+            paths[:] = map(Path, paths)
+        folder = self.table.image_folder
+        # All other names of millions of entities are for its files alone.
+        if folder is not None and os.path.lexists(folder):
             labels = self.entities.labels
             both = zip(labels, names, map(readable, labels), strict=True)
             aliases = [list(dict.fromkeys(each)) for each in both]
-            found, noticed = find_images(self.table.image_folder, aliases)
+            found, noticed = find_images(folder, aliases)
             self.findings.extend(noticed)
             for paths, more in zip(images, found, strict=True):
                 paths += more

@@ -1,10 +1,13 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsom_pyg.datasets.names import readable
+from dsom_pyg.datasets.own import build
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.graph import SPLITS, get_split
@@ -101,3 +104,55 @@ def test_labels_that_come_first() -> None:
     assert raw.relation_names == ['See', 'r']
     # The table is not changed, and can be read again.
     assert build_graph(graph).findings.counts == graph.findings.counts == {}
+
+
+class Text(str):
+    """A text that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Text.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_many_texts_of_one_entity_are_not_compared_with_each_other() -> None:
+    graph = table([('a', 'r', 'b')])
+    texts = [Text(f'text {at % 900}') for at in range(1000)]
+    graph.texts = [Entry(('a',), text) for text in texts]
+    Text.compared = 0
+    raw = build_graph(graph)
+    assert Text.compared <= 2 * len(texts)
+    assert raw.entity_texts == [[f'text {at}' for at in range(900)], []]
+    assert raw.findings.counts == {'duplicate text': 100}
+
+
+def test_without_a_folder_of_images_no_name_is_spelled_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = table([(f'http://x.org/{at}', 'r', 'b') for at in range(9)])
+    graph.images = [Entry(('b',), 'b.png')]
+    seen: list[str] = []
+
+    def counts(label: str) -> str:
+        seen.append(label)
+        return readable(label)
+
+    monkeypatch.setattr(build, 'readable', counts)
+    graph.image_folder = tmp_path / 'images'
+    raw = build_graph(graph)
+    # Once for the names of 10 entities and one relation.
+    assert len(seen) == 11
+    assert raw.entity_images[1] == [Path('b.png')]
+    # Whatever stands in the place of the folder is looked at.
+    graph.image_folder.symlink_to(tmp_path / 'nowhere')
+    counts_of = build_graph(graph, (1.0, 0.0, 0.0)).findings.counts
+    assert counts_of == {'images elsewhere': 1, 'no folder of images': 1}
+    graph.image_folder.unlink()
+    graph.image_folder.mkdir()
+    (graph.image_folder / '3.png').touch()
+    raw = build_graph(graph)
+    at = raw.entity_names.index('3')
+    assert raw.entity_images[at] == [graph.image_folder / '3.png']
