@@ -3,16 +3,21 @@
 import hashlib
 import os
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from threading import Event, Thread
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.files import hash_file, whole_or_nothing
 
 MIRROR = 'DSOM_PYG_MIRROR'
+# A server that says nothing for so long, in seconds, is given up; so is one
+# that needs as much longer in all as this rate in bytes a second allows.
 TIMEOUT = 60.0
+SLOWEST = 10_000
 HINT = (
     f'set {MIRROR} to a folder that holds the file under '
     '<host>/<path of the address>'
@@ -37,14 +42,7 @@ def fetch(source: Source, path: Path) -> None:
     """
     if path.is_file() and hash_file(path) == source.sha256:
         return
-    with _open(source.url) as stream:
-        try:
-            content = stream.read(source.size + 1)
-        except (OSError, HTTPException) as error:
-            raise DatasetError(
-                f'the download of {source.url} broke off ({error}): '
-                f'try again, or {HINT}'
-            ) from error
+    content = _download(source)
     got = hashlib.sha256(content).hexdigest()
     if got != source.sha256:
         raise DatasetError(
@@ -53,11 +51,67 @@ def fetch(source: Source, path: Path) -> None:
             f'({len(content)} bytes). The download broke off, a proxy '
             f'answered, or the file was changed: try again, or {HINT}'
         )
-    with whole_or_nothing(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with whole_or_nothing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise DatasetError(
+            f'the file from {source.url} came whole, but cannot be stored as '
+            f"'{path}' ({error.strerror or error}): make room for "
+            f'{source.size:,} bytes, or give a root that may be written, and '
+            f'try again; the files that are already there are kept'
+        ) from error
 
 
-def _open(url: str) -> BinaryIO:
+def _download(source: Source) -> bytes:
+    # In a thread, because nothing else puts a limit on all that a server can
+    # draw out: the look-up of its name, redirections, every header. A thread
+    # that is given up ends with the server's next byte, or with the program.
+    limit = TIMEOUT + source.size / SLOWEST
+    given_up = Event()
+    found: list[bytes | BaseException] = []
+
+    def read() -> None:
+        try:
+            found.append(_read(source, given_up))
+        except BaseException as error:
+            found.append(error)
+
+    thread = Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        thread.join(limit)
+    finally:
+        given_up.set()
+    if not found:
+        raise DatasetError(
+            f'{source.url} is too slow: its {source.size:,} bytes did not '
+            f'come within {limit:,.0f} seconds: try again, or {HINT}'
+        )
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
+def _read(source: Source, given_up: Event) -> bytes:
+    content = bytearray()
+    with _open(source.url) as stream:
+        try:
+            # One byte more tells that the file is longer.
+            while len(content) <= source.size and not given_up.is_set():
+                part = stream.read1(source.size + 1 - len(content))
+                if not part:
+                    break
+                content += part
+        except (OSError, HTTPException) as error:
+            raise DatasetError(
+                f'the download of {source.url} broke off ({error}): '
+                f'try again, or {HINT}'
+            ) from error
+    return bytes(content)
+
+
+def _open(url: str) -> BufferedReader | HTTPResponse:
     mirror = os.environ.get(MIRROR, '')
     parts = urlsplit(url)
     if parts.scheme not in ('http', 'https'):

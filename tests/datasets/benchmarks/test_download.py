@@ -1,10 +1,15 @@
+import errno
 import hashlib
 import os
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dsom_pyg.datasets.benchmarks import download
 from dsom_pyg.datasets.benchmarks.download import Source, fetch
 from dsom_pyg.datasets.errors import DatasetError
 
@@ -94,6 +99,77 @@ def test_no_more_than_the_size_is_kept(site: Any, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as error:
         fetch(Source(f'{site.address}/a.txt', SHA, 10), tmp_path / 'a.txt')
     assert '20000000' not in str(error.value)
+
+
+class Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    # A client that has waited enough hangs up.
+    def handle_error(self, *args: object) -> None:
+        pass
+
+
+class Drips(BaseHTTPRequestHandler):
+    """Sends what is right, but byte by byte; never more than some seconds."""
+
+    first = 0
+
+    def do_GET(self) -> None:
+        head = f'HTTP/1.0 200 OK\r\nContent-Length: {len(GOOD)}\r\n\r\n'
+        answer = head.encode() + GOOD
+        self.wfile.write(answer[: self.first])
+        for at in range(self.first, self.first + 30):
+            self.wfile.write(answer[at : at + 1])
+            time.sleep(0.05)
+        self.wfile.write(answer[self.first + 30 :])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize('first', [0, 17, 200])
+def test_a_server_that_drips_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    # From the first byte on, or among the headers, or in the file.
+    monkeypatch.setattr(Drips, 'first', first)
+    monkeypatch.setattr(download, 'TIMEOUT', 0.1)
+    monkeypatch.setattr(download, 'SLOWEST', 10 * len(GOOD))
+    server = Quiet(('127.0.0.1', 0), Drips)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    url = f'http://127.0.0.1:{server.server_port}/a.txt'
+    try:
+        with pytest.raises(DatasetError, match=r'too slow: its 17,000 by'):
+            fetch(good(url), tmp_path / 'a.txt')
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    'number', [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES]
+)
+def test_what_cannot_be_stored_is_not_the_servers_fault(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    site.answer('/a.txt', GOOD)
+    path = tmp_path / 'a.txt'
+
+    def full(file: Path, content: bytes) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'write_bytes', full)
+        with pytest.raises(DatasetError) as error:
+            fetch(good(f'{site.address}/a.txt'), path)
+    said = str(error.value)
+    assert f"'{path}' ({os.strerror(number)})" in said
+    assert 'make room for 17,000 bytes' in said
+    assert 'DSOM_PYG_MIRROR' not in said
+    assert names(tmp_path) == []
 
 
 def test_no_server(tmp_path: Path) -> None:
