@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.cache import warn_if_read_only
 from dsom_pyg.datasets.features.encode import check_encoder, encode_entities
 from dsom_pyg.datasets.features.files import (
     align,
@@ -21,6 +23,8 @@ from dsom_pyg.datasets.features.files import (
     read_features,
 )
 from dsom_pyg.datasets.features.graph import (
+    check_modality,
+    check_new,
     load_graph,
     save_graph,
     set_features,
@@ -119,8 +123,10 @@ class MultimodalDataset(InMemoryDataset):
 
     Processed graphs are safetensors files; a pickle is never read. Features
     are cached under ``<root>/features``: only new or changed items are
-    encoded, and an interrupted run goes on where it stopped. An image that
-    cannot be read counts as missing and is reported in :attr:`findings`.
+    encoded, and an interrupted run goes on where it stopped. A folder that
+    may not be written will do: a warning says that nothing is stored there.
+    An image that cannot be read counts as missing and is reported in
+    :attr:`findings`.
 
     Args:
         root: Folder for raw and processed files; with :obj:`None` nothing is
@@ -132,9 +138,10 @@ class MultimodalDataset(InMemoryDataset):
             identifies the stored graph, so it must tell the settings: use a
             dataclass with ``__call__``, not a plain function.
         force_reload: Process and encode again what is stored.
-        features: Instead of an encoder, a file for a modality of any name
-            but ``'entity'`` and ``'structure'``, see
-            :func:`~dsom_pyg.datasets.read_features`.
+        features: Instead of an encoder, a file for a modality, see
+            :func:`~dsom_pyg.datasets.read_features`. Its name is free, as
+            far as :func:`~dsom_pyg.datasets.features.graph.check_modality`
+            lets it.
 
     Shapes:
         - **data['text'].x:** :math:`(n, d)`, one row for each text
@@ -146,7 +153,7 @@ class MultimodalDataset(InMemoryDataset):
         TypeError: An encoder is not one, or :obj:`pre_transform` has no
             ``repr`` of its own.
         ValueError: A modality has both an encoder and a file, or its name is
-            reserved.
+            reserved, or the graph already has such a name.
     """
 
     def __init__(
@@ -167,10 +174,7 @@ class MultimodalDataset(InMemoryDataset):
             if encoder is not None:
                 check_encoder(modality, encoder)
         for modality in self._feature_files:
-            if modality in ('entity', 'structure'):
-                raise ValueError(
-                    f'{modality!r} is reserved, give the modality another name'
-                )
+            check_modality(modality)
             if self._encoders.get(modality) is not None:
                 raise ValueError(
                     f"modality '{modality}' has an encoder and a feature "
@@ -189,7 +193,12 @@ class MultimodalDataset(InMemoryDataset):
         path = Path(self.processed_paths[0])
         if force_reload or not path.is_file():
             self.download()
-            save_graph(path, *self._build())
+            self._data, self._meta = self._build()
+            try:
+                save_graph(path, self._data, self._meta)
+            except OSError as error:
+                warn_if_read_only(error, path.parent, 'the graph is')
+                return
         self._data, self._meta = load_graph(path)
 
     def read(self) -> RawGraph:
@@ -244,6 +253,8 @@ class MultimodalDataset(InMemoryDataset):
     def _build(self) -> tuple[HeteroData, dict[str, Any]]:
         raw = self.read()
         raw.check()
+        used = [name for name, one in self._encoders.items() if one]
+        check_new(raw.data, [*used, *self._feature_files])
         items = raw.items()
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
@@ -266,10 +277,16 @@ class MultimodalDataset(InMemoryDataset):
             set_features(data, modality, features)
             covered = features.entity.unique().numel()
             coverage[modality] = covered / max(len(raw.entity_names), 1)
+            if not covered:
+                _warn_unseen(modality, 'no entity has any', raw.findings)
         if raw.described is not None:
             coverage['description'] = _share(raw.described)
         if self.pre_transform is not None:
             data = self.pre_transform(data)
+            for modality in [*encoded, *given]:
+                if modality not in graph.modalities(data):
+                    why = 'pre_transform took them away'
+                    _warn_unseen(modality, why, raw.findings)
         meta = {
             'entity_names': raw.entity_names,
             'relation_names': raw.relation_names,
@@ -315,6 +332,12 @@ class MultimodalDataset(InMemoryDataset):
         or else raw, and a ``'description'`` if the dataset can tell.
         """
         return dict(self._meta['coverage'])
+
+
+def _warn_unseen(modality: str, why: str, findings: Findings) -> None:
+    message = f'no teacher sees the features of {modality!r}: {why}'
+    findings.add('unseen features', message)
+    warnings.warn(message, UserWarning, stacklevel=2)
 
 
 def _name_of(step: Callable[..., Any] | None) -> str:

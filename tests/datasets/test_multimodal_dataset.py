@@ -1,4 +1,7 @@
+import errno
+import os
 import pickle
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from dsom_pyg.datasets import MultimodalDataset, save_features
 from dsom_pyg.datasets.base import RawGraph
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.graph import check_modality
 from dsom_pyg.encoders import open_image
 from dsom_pyg.graph import (
     Triples,
@@ -25,6 +29,7 @@ from dsom_pyg.graph import (
     modalities,
     pool_features,
 )
+from dsom_pyg.kg import KG
 from dsom_pyg.teachers import TeacherEnsemble
 from dsom_pyg.training import Loop, TeachersTask, fit
 
@@ -411,18 +416,213 @@ def test_no_encoder(encoder: Any) -> None:
         Toy(None, text_encoder=encoder)
 
 
-@pytest.mark.parametrize('name', ['entity', 'structure'])
-def test_names_that_are_taken(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' is reserved"):
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('entity', 'relation', 'describes', 'depicts', 'description'),
+        *('structure', 'joint', 'keys', 'items', 'to', 'train'),
+        *('', 'a.b', 'a\x1b[2J', 5),
+    ],
+)
+def test_names_that_are_taken(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(ValueError, match=r'give the modality another name'):
         Toy(None, features={name: tmp_path / 'x.npy'})
+    assert Toy.reads == 0
+
+
+def test_what_teachers_refuse_is_refused_at_the_door() -> None:
+    x = torch.ones(3, 2), torch.ones(3).bool()
+    names = [*dir(nn.ModuleDict()), 'structure', 'joint', '', '.', 'a.b']
+    for name in names:
+        with pytest.raises(ValueError, match='rename the modality'):
+            TeacherEnsemble.from_features({name: x}, 3, 1, 2, joint=True)
+        with pytest.raises(ValueError, match='another name'):
+            check_modality(name)
+
+
+def test_every_other_name_reaches_its_teacher(tmp_path: Path) -> None:
+    path = tmp_path / 'x.safetensors'
+    save_features(path, torch.eye(3), ['α', 'b', 'c'])
+    names = ['audio', 'audio 2', 'a/b', 'Text', 'rev_relation']
+    names += ['x', 'edge_index', 'num_nodes', 'Ω', 'test', 'a-b', '_', 'mean']
+    options: dict[str, Any] = {
+        'image_encoder': Lengths(),
+        'text_encoder': Lengths(),
+        'features': dict.fromkeys(names, path),
+    }
+    for _ in range(2):  # as built, and as stored
+        view = KG(Toy(tmp_path, **options)[0])
+        assert view.modalities == ['image', 'text', *names]
+        for name in names:
+            x, present = view.features[name]
+            assert torch.equal(x, torch.eye(3))
+            assert present.all()
+        ensemble = TeacherEnsemble.from_features(
+            view.features, 3, 1, 2, joint=True
+        )
+        wanted = {'structure', 'joint', 'image', 'text', *names}
+        assert set(ensemble.modalities) == wanted
+    assert Toy.reads == 1
+
+
+class Never(Lengths):
+    def __call__(self, items: Any) -> Tensor:
+        raise AssertionError
+
+
+class Sounds(Toy):
+    """A graph that brings stores of its own."""
+
+    def read(self) -> RawGraph:
+        raw = super().read()
+        raw.data['sound'].x = torch.ones(1, 2)
+        ends = torch.zeros(2, 1).long()
+        raw.data['sound', 'heard', 'entity'].edge_index = ends
+        raw.data.note, raw.data.matrix = 7, torch.ones(2)
+        return raw
+
+
+@pytest.mark.parametrize('name', ['sound', 'heard', 'note', 'matrix'])
+def test_names_that_the_graph_brings(tmp_path: Path, name: str) -> None:
+    path = tmp_path / 'x.safetensors'
+    save_features(path, torch.ones(1, 2), ['α'])
+    with pytest.raises(ValueError, match=f'uses the name {name!r} already'):
+        Sounds(None, text_encoder=Never(), features={name: path})
+    # The others have room beside them.
+    data = Sounds(None, features={'audio': path})[0]
+    assert modalities(data) == ['sound', 'audio']
+    assert data['sound'].x.shape == (1, 2)
+
+
+def test_an_encoder_of_what_the_graph_brings() -> None:
+    class Drawn(Toy):
+        def read(self) -> RawGraph:
+            raw = super().read()
+            raw.data['text'].x = torch.ones(1, 2)
+            return raw
+
+    with pytest.raises(ValueError, match="uses the name 'text' already"):
+        Drawn(None, text_encoder=Never())
+
+
+def test_features_of_no_entity_are_told(tmp_path: Path) -> None:
+    path = tmp_path / 'x.safetensors'
+    save_features(path, torch.zeros(2, 2), ['α', 'b'])
+    told = "no teacher sees the features of 'audio': no entity has any"
+    with pytest.warns(UserWarning, match=told):
+        dataset = Toy(tmp_path, features={'audio': path})
+    assert dataset.coverage()['audio'] == 0
+    assert dataset.findings.counts['unseen features'] == 1
+    assert told in str(dataset.findings)
+
+
+@dataclass
+class WithoutFeatures:
+    def __call__(self, data: HeteroData) -> HeteroData:
+        del data['text'].x
+        return data
+
+
+def test_features_that_a_step_takes_away_are_told() -> None:
+    with pytest.warns(UserWarning, match="'text': pre_transform took them"):
+        dataset = Toy(
+            None, text_encoder=Lengths(), pre_transform=WithoutFeatures()
+        )
+    assert dataset.findings.counts == {'unseen features': 1}
+
+
+class ReadOnly:
+    """Patches what writes, since root may write everywhere."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.root, self.number = root, number
+
+    def __call__(self, patch: pytest.MonkeyPatch) -> None:
+        for name in ('mkdir', 'touch', 'unlink', 'write_bytes'):
+            patch.setattr(Path, name, self.refusing(getattr(Path, name)))
+
+    def refusing(self, does: Callable[..., Any]) -> Callable[..., Any]:
+        def refuses(path: Path, *words: Any, **options: Any) -> Any:
+            there = path.exists() and does.__name__ == 'mkdir'
+            gone = not path.exists() and does.__name__ == 'unlink'
+            if path.is_relative_to(self.root) and not there and not gone:
+                raise OSError(self.number, os.strerror(self.number), str(path))
+            return does(path, *words, **options)
+
+        return refuses
+
+
+class Still(Toy):
+    """Reads, and writes nothing itself."""
+
+    def read(self) -> RawGraph:
+        folder, self.folder = self.folder, None
+        try:
+            raw = super().read()
+        finally:
+            self.folder = folder
+        raw.entity_images = [[], [], []]
+        return raw
+
+
+def paths_and_times(root: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in root.rglob('*')}
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_that_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    encoder = Lengths()
+    with monkeypatch.context() as patch:
+        ReadOnly(tmp_path, number)(patch)
+        with pytest.warns(UserWarning, match='may not be') as told:
+            bare = Still(tmp_path)
+        (only,) = told
+        assert f"'{tmp_path / 'processed'}' may not be" in str(only.message)
+        assert os.strerror(number) in str(only.message)
+        assert bare.num_entities == 3
+        with pytest.warns(UserWarning, match='may not be') as told:
+            dataset = Still(tmp_path, text_encoder=encoder)
+        assert [
+            word
+            for each in told
+            for word in ('features are', 'the graph is')
+            if word in str(each.message)
+        ] == ['features are', 'the graph is']
+        assert dataset[0]['text'].x.tolist() == [[4, 1], [6, 1], [1, 1]]
+        assert list(tmp_path.iterdir()) == []
+    # What was stored before is used.
+    Still(tmp_path, text_encoder=encoder)
+    before = paths_and_times(tmp_path)
+    with monkeypatch.context() as patch:
+        ReadOnly(tmp_path, number)(patch)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            Still(tmp_path, text_encoder=encoder)
+        with pytest.warns(UserWarning, match='the graph is not stored'):
+            Still(tmp_path, text_encoder=encoder, pre_transform=AddNumber())
+        assert encoder.calls == 2
+        # Not what is stored, if everything is to be made again.
+        double = Lengths(factor=2)
+        with pytest.warns(UserWarning, match='may not be written'):
+            again = Still(tmp_path, text_encoder=double, force_reload=True)
+        assert again[0]['text'].x.tolist() == [[8, 2], [12, 2], [2, 2]]
+    assert paths_and_times(tmp_path) == before
+
+
+def test_a_full_disk_is_no_folder_that_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options in ({}, {'text_encoder': Lengths()}):
+        with monkeypatch.context() as patch:
+            ReadOnly(tmp_path, errno.ENOSPC)(patch)
+            with pytest.raises(OSError, match='No space left'):
+                Still(tmp_path, **options)  # type: ignore[arg-type]
 
 
 def test_feature_files_are_read_before_anything_is_encoded(
     tmp_path: Path,
 ) -> None:
-    class Never(Lengths):
-        def __call__(self, items: Any) -> Tensor:
-            raise AssertionError
-
     with pytest.raises(DatasetError, match='is missing'):
         Toy(None, text_encoder=Never(), features={'a': tmp_path / 'x.npy'})

@@ -1,23 +1,45 @@
 """Features on disk, by the content of what was encoded."""
 
+import errno
 import hashlib
 import re
 import secrets
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dsom_pyg.datasets.errors import printable
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.files import DamagedFile, load_tensors, save_tensors
+
+# What a folder answers that may be read only.
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def warn_if_read_only(error: OSError, folder: Path, what: str) -> None:
+    r"""Warn that :obj:`what` is not stored in a folder that may not be
+    written; raise any other error again.
+    """
+    if error.errno not in READ_ONLY:
+        raise error
+    warnings.warn(
+        f"'{printable(str(folder))}' may not be written ({error.strerror}): "
+        f'{what} not stored there, and will be made again next time',
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 class FeatureCache:
     r"""Features of one encoder by the content of their items.
 
     Every call of :meth:`add` writes one file, whole or not at all, under a
-    name of its own, so several processes may share a folder.
+    name of its own, so several processes may share a folder. Of a folder
+    that may not be written, what is there is read; a warning says that
+    nothing is added.
     """
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
@@ -26,6 +48,7 @@ class FeatureCache:
         digest = hashlib.sha256(self.identity.encode()).hexdigest()[:12]
         slug = re.sub(r'[^A-Za-z0-9.]+', '_', encoder.name)[:64]
         self.folder = folder / f'{slug}-{digest}'
+        self._writable = self._current = True
 
     def load(self) -> dict[bytes, Tensor]:
         r"""All features, by the key of their item.
@@ -35,7 +58,7 @@ class FeatureCache:
         """
         rows: dict[bytes, Tensor] = {}
         found = []
-        for path in self._files():
+        for path in self._files() if self._current else ():
             try:
                 tensors, header = load_tensors(path)
                 keys, x = tensors['key'], tensors['x']
@@ -45,30 +68,49 @@ class FeatureCache:
             except (DamagedFile, KeyError):
                 ours = False
             if not ours or x.size(1) != self.width:
-                path.unlink(missing_ok=True)
+                self._delete(path)
                 continue
             rows.update(zip(map(bytes, keys.numpy()), x, strict=True))
             found.append(path)
         if len(found) > 1:
             self.add(list(rows), torch.stack(list(rows.values())))
             for path in found:
-                path.unlink(missing_ok=True)
+                self._delete(path)
         return rows
 
     def add(self, keys: Sequence[bytes], x: Tensor) -> None:
         r"""Store features of some items, ``[n, d]``."""
+        if not self._writable:
+            return
         key = torch.tensor([list(each) for each in keys]).to(torch.uint8)
         path = self.folder / f'{secrets.token_hex(8)}.safetensors'
-        save_tensors(path, {'key': key, 'x': x}, {'encoder': self.identity})
+        try:
+            header = {'encoder': self.identity}
+            save_tensors(path, {'key': key, 'x': x}, header)
+        except OSError as error:
+            self._writable = False
+            warn_if_read_only(error, self.folder, 'features are')
 
     def clear(self) -> None:
         r"""Forget everything."""
         for path in self._files():
-            path.unlink(missing_ok=True)
+            self._current &= self._delete(path)
+
+    def _delete(self, path: Path) -> bool:
+        # Nothing is deleted where nothing can be added in its place.
+        try:
+            if self._writable:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            return False
+        return self._writable
 
     def _files(self) -> list[Path]:
         # A file of a write that was killed begins with a dot.
-        return sorted(self.folder.glob('[!.]*.safetensors'))
+        found = sorted(self.folder.glob('[!.]*.safetensors'))
+        return [path for path in found if path.is_file()]
 
 
 def _fit(keys: Tensor, x: Tensor) -> bool:

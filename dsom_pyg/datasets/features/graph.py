@@ -1,11 +1,14 @@
 """Graphs with features: node types of their own, and files of them."""
 
+import copy
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import graph
@@ -14,6 +17,13 @@ from dsom_pyg.files import load_tensors, save_tensors
 
 # Where a processed file holds names and numbers.
 JSON_KEY = 'json'
+DESCRIBES = graph.RELATION_OF_MODALITY['text']
+# No modality may have the name of a store that graphs have anyway, of a
+# teacher of another kind, or of another line of `coverage`.
+RESERVED = {
+    *(*graph.EDGE, *graph.RELATION_OF_MODALITY.values()),
+    *('structure', 'joint', 'description'),
+}
 
 
 class Features(NamedTuple):
@@ -28,6 +38,45 @@ class Features(NamedTuple):
     entity: Tensor
 
 
+def check_modality(name: object) -> None:
+    r"""Raise :class:`ValueError` unless a modality can have this name.
+
+    It becomes a node type of the graph and a module of the teachers. It must
+    not be that of an edge type, such as ``'relation'``, or of another
+    teacher, such as ``'structure'``, and torch must be able to hold it.
+    """
+    if not isinstance(name, str) or not name or not name.isprintable():
+        why = 'must be a string that can be printed'
+    elif name in RESERVED:
+        why = 'is reserved'
+    elif '.' in name or hasattr(nn.ModuleDict(), name):
+        why = 'cannot be the name of a module of torch'
+    else:
+        return
+    raise ValueError(f'{name!r} {why}, give the modality another name')
+
+
+def check_new(data: HeteroData, modalities: Iterable[str]) -> None:
+    r"""Raise :class:`ValueError` unless a graph can take features of these
+    modalities without loss: PyG finds a store by any name that tells it.
+    """
+    trial = copy.copy(data)
+    nothing = Features(torch.empty(0, 1), torch.empty(0).long())
+    for modality in modalities:
+        nodes, edges = trial.node_types, trial.edge_types
+        # A value of the whole graph that has the name takes no features.
+        with suppress(AttributeError):
+            set_features(trial, modality, nothing)
+        if (
+            trial.node_types != [*nodes, modality]
+            or len(trial.edge_types) != len(edges) + 1
+        ):
+            raise ValueError(
+                f'the graph uses the name {modality!r} already (it has '
+                f'{nodes} and {edges}), give the modality another name'
+            )
+
+
 def set_features(data: HeteroData, modality: str, features: Features) -> None:
     r"""Add a node type of features and its edges to the entities.
 
@@ -40,7 +89,7 @@ def set_features(data: HeteroData, modality: str, features: Features) -> None:
             f'the features of {modality!r} have no columns: shape '
             f'{list(x.shape)}'
         )
-    relation = graph.RELATION_OF_MODALITY.get(modality, 'describes')
+    relation = graph.RELATION_OF_MODALITY.get(modality, DESCRIBES)
     edge_index = torch.stack([torch.arange(len(x)), entity])
     data[modality].x = x
     data[modality, relation, 'entity'].edge_index = edge_index
