@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -118,3 +119,33 @@ def only_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for place in (builtins, io, os):
         monkeypatch.setattr(place, 'open', guarded(place.open))
+
+
+@pytest.fixture
+def refusing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Path, int], AbstractContextManager[None]]:
+    """All that changes something below a folder raises an error of a number.
+    Root may write everywhere, so modes of files would not do.
+    """
+
+    @contextmanager
+    def refuse(root: Path, number: int) -> Iterator[None]:
+        def guarded(does: Any) -> Any:
+            def guard(path: Path, *words: Any, **options: Any) -> Any:
+                # There is such a folder, or no such file.
+                name, there = does.__name__, path.exists()
+                idle = there if name == 'mkdir' else not there
+                idle &= name in ('mkdir', 'unlink')
+                if path.is_relative_to(root) and not idle:
+                    raise OSError(number, os.strerror(number), str(path))
+                return does(path, *words, **options)
+
+            return guard
+
+        with monkeypatch.context() as patch:
+            for name in ('mkdir', 'touch', 'unlink', 'write_bytes'):
+                patch.setattr(Path, name, guarded(getattr(Path, name)))
+            yield
+
+    return refuse

@@ -3,6 +3,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ from dsom_pyg.graph import (
 from dsom_pyg.kg import KG
 from dsom_pyg.teachers import TeacherEnsemble
 from dsom_pyg.training import Loop, TeachersTask, fit
+
+Refusing = Callable[[Path, int], AbstractContextManager[None]]
 
 
 class Lengths:
@@ -531,27 +534,6 @@ def test_features_that_a_step_takes_away_are_told() -> None:
     assert dataset.findings.counts == {'unseen features': 1}
 
 
-class ReadOnly:
-    """Patches what writes, since root may write everywhere."""
-
-    def __init__(self, root: Path, number: int) -> None:
-        self.root, self.number = root, number
-
-    def __call__(self, patch: pytest.MonkeyPatch) -> None:
-        for name in ('mkdir', 'touch', 'unlink', 'write_bytes'):
-            patch.setattr(Path, name, self.refusing(getattr(Path, name)))
-
-    def refusing(self, does: Callable[..., Any]) -> Callable[..., Any]:
-        def refuses(path: Path, *words: Any, **options: Any) -> Any:
-            there = path.exists() and does.__name__ == 'mkdir'
-            gone = not path.exists() and does.__name__ == 'unlink'
-            if path.is_relative_to(self.root) and not there and not gone:
-                raise OSError(self.number, os.strerror(self.number), str(path))
-            return does(path, *words, **options)
-
-        return refuses
-
-
 class Still(Toy):
     """Reads, and writes nothing itself."""
 
@@ -571,11 +553,10 @@ def paths_and_times(root: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize('number', [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_folder_that_may_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, refusing: Refusing, number: int
 ) -> None:
     encoder = Lengths()
-    with monkeypatch.context() as patch:
-        ReadOnly(tmp_path, number)(patch)
+    with refusing(tmp_path, number):
         with pytest.warns(UserWarning, match='may not be') as told:
             bare = Still(tmp_path)
         (only,) = told
@@ -595,8 +576,7 @@ def test_a_folder_that_may_not_be_written(
     # What was stored before is used.
     Still(tmp_path, text_encoder=encoder)
     before = paths_and_times(tmp_path)
-    with monkeypatch.context() as patch:
-        ReadOnly(tmp_path, number)(patch)
+    with refusing(tmp_path, number):
         with warnings.catch_warnings():
             warnings.simplefilter('error')
             Still(tmp_path, text_encoder=encoder)
@@ -612,13 +592,14 @@ def test_a_folder_that_may_not_be_written(
 
 
 def test_a_full_disk_is_no_folder_that_may_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, refusing: Refusing
 ) -> None:
     for options in ({}, {'text_encoder': Lengths()}):
-        with monkeypatch.context() as patch:
-            ReadOnly(tmp_path, errno.ENOSPC)(patch)
-            with pytest.raises(OSError, match='No space left'):
-                Still(tmp_path, **options)  # type: ignore[arg-type]
+        with (
+            refusing(tmp_path, errno.ENOSPC),
+            pytest.raises(OSError, match='No space left'),
+        ):
+            Still(tmp_path, **options)  # type: ignore[arg-type]
 
 
 def test_feature_files_are_read_before_anything_is_encoded(

@@ -73,23 +73,30 @@ class FeatureCache:
             rows.update(zip(map(bytes, keys.numpy()), x, strict=True))
             found.append(path)
         if len(found) > 1:
-            self.add(list(rows), torch.stack(list(rows.values())))
+            try:
+                self._save(list(rows), torch.stack(list(rows.values())))
+            except OSError as error:
+                # They stay several where nothing may be written.
+                if error.errno not in READ_ONLY:
+                    raise
+                return rows
             for path in found:
                 self._delete(path)
         return rows
 
     def add(self, keys: Sequence[bytes], x: Tensor) -> None:
         r"""Store features of some items, ``[n, d]``."""
-        if not self._writable:
-            return
-        key = torch.tensor([list(each) for each in keys]).to(torch.uint8)
-        path = self.folder / f'{secrets.token_hex(8)}.safetensors'
         try:
-            header = {'encoder': self.identity}
-            save_tensors(path, {'key': key, 'x': x}, header)
+            if self._writable:
+                self._save(keys, x)
         except OSError as error:
             self._writable = False
             warn_if_read_only(error, self.folder, 'features are')
+
+    def _save(self, keys: Sequence[bytes], x: Tensor) -> None:
+        key = torch.tensor([list(each) for each in keys]).to(torch.uint8)
+        path = self.folder / f'{secrets.token_hex(8)}.safetensors'
+        save_tensors(path, {'key': key, 'x': x}, {'encoder': self.identity})
 
     def clear(self) -> None:
         r"""Forget everything."""
@@ -97,15 +104,14 @@ class FeatureCache:
             self._current &= self._delete(path)
 
     def _delete(self, path: Path) -> bool:
-        # Nothing is deleted where nothing can be added in its place.
+        # Whether it is gone; it stays where nothing may be written.
         try:
-            if self._writable:
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
             if error.errno not in READ_ONLY:
                 raise
             return False
-        return self._writable
+        return True
 
     def _files(self) -> list[Path]:
         # A file of a write that was killed begins with a dot.

@@ -1,7 +1,8 @@
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,38 @@ def test_the_key_of_a_large_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     tensors, _ = load_tensors(file_of_keys)
     wanted = hashlib.sha256(b'f' + path.read_bytes()).digest()
     assert bytes(tensors['key'][0].tolist()) == wanted
+
+
+def test_a_cache_that_may_not_be_written_is_read(
+    tmp_path: Path, refusing: Callable[[Path, int], Any]
+) -> None:
+    texts = [f'text {i}' for i in range(6)]
+    encode_items(Bytes(), texts, tmp_path, chunk=2)
+    pieces = sorted(tmp_path.rglob('*.safetensors'))
+    assert len(pieces) == 3
+    damaged, fresh, more = pieces[0], Bytes(), Bytes()
+    kept = pieces[0].read_bytes()
+    with refusing(tmp_path, errno.EROFS), warnings.catch_warnings():
+        warnings.simplefilter('error')
+        x = encode_items(fresh, texts, tmp_path).x
+        assert fresh.encoded == []
+        assert torch.equal(x, Bytes()(texts))
+    damaged.write_bytes(kept[:-3])
+    with refusing(tmp_path, errno.EROFS):
+        # Once, however many chunks there are.
+        with pytest.warns(UserWarning, match='features are not') as told:
+            x = encode_items(more, texts, tmp_path, chunk=1).x
+        assert len(told) == 1
+        assert sorted(more.encoded) == sorted(set(more.encoded))
+        assert len(more.encoded) == 2
+        assert torch.equal(x, Bytes()(texts))
+    assert sorted(tmp_path.rglob('*.safetensors')) == pieces
+
+
+def test_a_pipe_in_the_cache_is_passed_over(tmp_path: Path) -> None:
+    encode_items(Bytes(), ['a'], tmp_path)
+    (folder,) = tmp_path.iterdir()
+    os.mkfifo(folder / 'b.safetensors')
+    encoder = Bytes()
+    encode_items(encoder, ['a'], tmp_path)
+    assert encoder.encoded == []
