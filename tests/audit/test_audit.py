@@ -564,6 +564,22 @@ def test_names_with_terminal_codes_are_shown_as_escapes(
     assert r'train.tsv:1: expected 3 columns' in error
 
 
+def test_images_elsewhere_are_told_and_no_problem(tmp_path: Path) -> None:
+    root = tmp_path / 'mine'
+    (tmp_path / 'disk').mkdir()
+    root.mkdir()
+    rows = ''.join(f'{i}\tr\t{(i + 1) % 9}\n' for i in range(9))
+    folder(root, train__tsv=rows, val__tsv='0\tr\t3\n', test__tsv='0\tr\t4\n')
+    (root / 'images').symlink_to(tmp_path / 'disk')
+    report = audit(MKGFolder(root))
+    assert report.ok
+    told = report.sections['noticed while reading'].examples
+    assert [(each.kind, each.file) for each in told] == [
+        ('images elsewhere', 'images')
+    ]
+    assert str(tmp_path / 'disk') in str(report)
+
+
 def test_what_reading_noticed(tmp_path: Path) -> None:
     content = 'head\trelation\ttail\na\tr\tb\na\tr\tb\nb\tr\tb\nA\tr\tb\n'
     root = folder(tmp_path, train__tsv=content, test__tsv='a\tr\tb\n')

@@ -83,6 +83,19 @@ class Toy(MultimodalDataset):
         )
 
 
+class Still(Toy):
+    """Reads, and writes nothing itself."""
+
+    def read(self) -> RawGraph:
+        folder, self.folder = self.folder, None
+        try:
+            raw = super().read()
+        finally:
+            self.folder = folder
+        raw.entity_images = [[], [], []]
+        return raw
+
+
 def files(root: Path) -> list[str]:
     """The processed files, and whatever does not belong there."""
     found = (path for path in root.rglob('*') if path.is_file())
@@ -519,6 +532,19 @@ def test_features_of_no_entity_are_told(tmp_path: Path) -> None:
     assert told in str(dataset.findings)
 
 
+@pytest.mark.usefixtures('only_files')
+def test_pipes_in_the_place_of_files(tmp_path: Path) -> None:
+    Still(tmp_path)
+    (path,) = (tmp_path / 'processed').iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    assert Still(tmp_path).num_entities == 3
+    assert path.is_file()
+    os.mkfifo(tmp_path / 'x.npy')
+    with pytest.raises(DatasetError, match='is missing'):
+        Still(tmp_path, features={'audio': tmp_path / 'x.npy'})
+
+
 @dataclass
 class WithoutFeatures:
     def __call__(self, data: HeteroData) -> HeteroData:
@@ -532,19 +558,6 @@ def test_features_that_a_step_takes_away_are_told() -> None:
             None, text_encoder=Lengths(), pre_transform=WithoutFeatures()
         )
     assert dataset.findings.counts == {'unseen features': 1}
-
-
-class Still(Toy):
-    """Reads, and writes nothing itself."""
-
-    def read(self) -> RawGraph:
-        folder, self.folder = self.folder, None
-        try:
-            raw = super().read()
-        finally:
-            self.folder = folder
-        raw.entity_images = [[], [], []]
-        return raw
 
 
 def paths_and_times(root: Path) -> dict[str, int]:
