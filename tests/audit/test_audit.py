@@ -564,6 +564,21 @@ def test_names_with_terminal_codes_are_shown_as_escapes(
     assert r'train.tsv:1: expected 3 columns' in error
 
 
+def test_every_error_of_the_command_is_shown_as_escapes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def lacks(root: Path) -> None:
+        raise ImportError(f'{root} needs rdflib')
+
+    monkeypatch.setattr('dsom_pyg.audit.__main__.read_folder', lacks)
+    assert main([str(tmp_path / CODES)]) == 2
+    error = capsys.readouterr().err.removesuffix('\n')
+    assert error.isprintable()
+    assert error.endswith('needs rdflib')
+
+
 def test_images_elsewhere_are_told_and_no_problem(tmp_path: Path) -> None:
     root = tmp_path / 'mine'
     (tmp_path / 'disk').mkdir()

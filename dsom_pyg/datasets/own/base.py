@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +122,7 @@ def _stamp(path: Path) -> list[int]:
         about = os.stat(path)
     except (OSError, ValueError):
         return []
-    regular = stat.S_ISREG(about.st_mode)
-    return [about.st_size, about.st_mtime_ns] if regular else []
+    return [about.st_size, about.st_mtime_ns]
 
 
 def _find(word: str, keys: list[str], names: list[str], what: str) -> int:
