@@ -4,81 +4,255 @@ The only place that opens safetensors files. Nothing here, or in the format,
 can run code.
 """
 
+import errno
 import hashlib
+import json
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+try:
+    import fcntl
+except ImportError:  # Windows: no locks, and nothing is swept
+    fcntl = None  # type: ignore[assignment]
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+HASH = 'sha256'
+# What a process writes into until it is whole; see `_sweep`.
+BEGIN, END = '.dsom_pyg-', '.tmp'
+
 
 class DamagedFile(ValueError):  # noqa: N818
-    r"""A file is truncated, or is no safetensors file."""
+    r"""A file is truncated or changed, or is no safetensors file."""
+
+
+class NotWritten(OSError):  # noqa: N818
+    r"""A file could not be written, and nothing was changed. The message says
+    how to go on.
+    """
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @contextmanager
-def whole_or_nothing(path: Path) -> Iterator[Path]:
-    r"""A temporary path in the same folder, moved to :obj:`path` at the end.
+def whole_or_nothing(
+    path: Path, previous: Path | None = None
+) -> Iterator[Path]:
+    r"""A temporary path on the same disk, moved to :obj:`path` at the end.
     If the block raises, :obj:`path` stays as it was and nothing else is left.
+    What a killed process has left in the folder is deleted, where the system
+    has locks (POSIX).
+
+    Args:
+        path: The file.
+        previous: Where the file that is there moves to at the end, if it is
+            to be kept.
+
+    Raises:
+        NotWritten: The disk is full, or the folder read-only.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not from `tempfile`, whose files nobody else may read.
-    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
+    work = lock = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        work, lock = _workplace(path.parent)
+        temporary = work / path.name
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        # safetensors makes such files as well.
+        # safetensors makes files that nobody else may read.
         temporary.chmod(mode)
+        if previous is not None:
+            with suppress(FileNotFoundError):
+                os.replace(path, previous)
         os.replace(temporary, path)
+    except OSError as error:
+        explain(error, path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if lock is not None:
+            lock.close()
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def explain(error: OSError, path: Path) -> None:
+    r"""Raise :class:`NotWritten` if that is what the error says."""
+    why = os.strerror(error.errno or 0)
+    if isinstance(error, NotWritten):  # it has been explained already
+        return
+    if error.errno in FULL:
+        what = f"the disk is full ({why}), so '{path}' was not written"
+        advice = 'make room and run the same again'
+    elif error.errno in CLOSED:
+        what = f"'{path}' may not be written ({why})"
+        advice = 'choose a folder that you may write to'
+    else:
+        return
+    raise NotWritten(
+        error.errno, f'{what}; what was there before is whole; {advice}'
+    ) from error
+
+
+# Beside the file itself, a library that writes it may leave temporary files
+# of its own. So each write has a folder of its own, with a lock in it that
+# ends with the process: who gets the lock knows that the owner is dead.
+
+
+def _workplace(folder: Path) -> tuple[Path, TextIO]:
+    while True:
+        work = Path(tempfile.mkdtemp(END, BEGIN, folder))
+        # Another process may take the empty folder for a dead one's.
+        with suppress(FileNotFoundError):
+            lock = take_lock(work / 'lock')
+            if lock is not None:
+                return work, lock
+
+
+def _sweep(folder: Path) -> None:
+    if fcntl is None:
+        return
+    for work in folder.glob(f'{BEGIN}*{END}'):
+        with suppress(OSError):
+            if work.is_symlink():
+                continue
+            if not (work / 'lock').exists():
+                work.rmdir()  # fails if anything is in there
+                continue
+            lock = take_lock(work / 'lock', needed=True)
+            if lock is not None:
+                shutil.rmtree(work, ignore_errors=True)
+                lock.close()
+
+
+def take_lock(path: Path, *, needed: bool = False) -> TextIO | None:
+    r"""Open a file and lock it until it is closed or the process ends;
+    :obj:`None` if somebody else holds it. On a disk without locks, none is
+    taken, or :class:`OSError` raised if it is :obj:`needed`.
+    """
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
+        file = os.fdopen(os.open(path, flags, 0o666), 'r+')
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:  # some network disks have no locks
+            if needed:
+                file.close()
+                raise
+            return file
+        # Who held it may have deleted it since it was opened.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
 
 
 def save_tensors(
     path: str | Path,
     tensors: Mapping[str, Tensor],
     header: Mapping[str, str] | None = None,
+    previous: Path | None = None,
 ) -> None:
     r"""Write a safetensors file, with a header that :func:`read_header`
-    gives back. Missing folders are made, tensors of any device and layout
-    are copied, and an earlier file stays until this one is whole.
+    gives back, and a hash of all its content. Missing folders are made,
+    tensors of any device and layout are copied, and an earlier file stays
+    until this one is whole; see :func:`whole_or_nothing`.
     """
     copies = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in tensors.items()
     }
-    with whole_or_nothing(Path(path)) as temporary:
-        save_file(copies, temporary, dict(header or {}))
+    header = dict(header or {})
+    header[HASH] = _content(copies, header)
+    with whole_or_nothing(Path(path), previous) as temporary:
+        try:
+            save_file(copies, temporary, header)
+        except SafetensorError as error:
+            # It has no errors of the system, but their numbers.
+            found = re.search(r'(?:os error|code:) (\d+)', str(error))
+            if found is None:
+                raise
+            raise OSError(int(found[1]), str(error)) from error
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    r"""The tensors of a safetensors file, on the CPU, and its header.
+def load_tensors(
+    path: str | Path, *, hashed: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    r"""The tensors of a safetensors file, on the CPU, and its header. The
+    content is compared with its hash, if there is one.
+
+    Args:
+        path: The file.
+        hashed: There must be a hash.
 
     Raises:
-        DamagedFile: It is truncated, or of another format.
+        DamagedFile: It is truncated, changed, or of another format.
         OSError: It cannot be opened.
     """
     try:
         with safe_open(str(path), framework='pt') as file:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-            return tensors, dict(file.metadata() or {})
+            header = dict(file.metadata() or {})
     except SafetensorError as error:
         raise DamagedFile(f'{path} is damaged: {error}') from error
+    stored = header.pop(HASH, None)
+    if stored is None and hashed:
+        raise DamagedFile(
+            f'{path} has no hash of its content: another program or an '
+            'earlier version of dsom_pyg wrote it, or it was changed'
+        )
+    if stored is not None and stored != _content(tensors, header):
+        raise DamagedFile(
+            f'{path} is damaged: its content is not what was written'
+        )
+    return tensors, header
 
 
 def read_header(path: str | Path) -> dict[str, str]:
-    r"""The header alone; raises like :func:`load_tensors`."""
+    r"""The header alone; raises like :func:`load_tensors`, but does not
+    compare the content with its hash.
+    """
     try:
         with safe_open(str(path), framework='pt') as file:
-            return dict(file.metadata() or {})
+            header = dict(file.metadata() or {})
     except SafetensorError as error:
         raise DamagedFile(f'{path} is damaged: {error}') from error
+    header.pop(HASH, None)
+    return header
+
+
+def _content(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    words = json.dumps(sorted(header.items()))
+    named = digest(sorted(tensors.items()))
+    return hashlib.sha256(f'{words} {named}'.encode()).hexdigest()
+
+
+def digest(named: Iterable[tuple[str, Tensor]]) -> str:
+    r"""SHA-256 over tensors and their names."""
+    out = hashlib.sha256()
+    for name, value in named:
+        out.update(f'{name} {value.dtype} {list(value.shape)}'.encode())
+        flat = value.detach().cpu().contiguous().flatten()
+        out.update(flat.view(torch.uint8).numpy().data)
+    return out.hexdigest()
 
 
 def hash_file(path: str | Path) -> str:

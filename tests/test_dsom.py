@@ -673,7 +673,7 @@ def test_folds_of_each_member_are_as_long_as_its_teachers() -> None:
     loop = Loop(
         epochs=6,
         batch_size=50,
-        optimizer=Adagrad(lr=3.0),
+        optimizer=Adagrad(lr=0.5),
         eval_every=1,
         patience=1,
     )

@@ -13,7 +13,7 @@ def test_appears_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / 'new' / 'a.txt'
     with whole_or_nothing(path) as temporary:
         temporary.write_text('whole')
-        assert temporary.parent == path.parent
+        assert temporary.parent.parent == path.parent
         assert not path.exists()
     assert path.read_text() == 'whole'
     assert os.listdir(path.parent) == ['a.txt']

@@ -1,7 +1,8 @@
 """Trained modules in a file, with what they belong to."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 import dsom_pyg
 from dsom_pyg.files import DamagedFile, load_tensors, read_header, save_tensors
 
-FORMAT = 'dsom_pyg-1'
+FORMAT = 'dsom_pyg-2'
 
 
 def save_checkpoint(
@@ -53,11 +54,13 @@ def load_checkpoint(
         The meta data.
 
     Raises:
-        ValueError: The file is no checkpoint of this library, or belongs
-            to another graph or configuration; the keys are named. Nothing
-            has been loaded then.
+        ValueError: The file is damaged, is no checkpoint of this version
+            of the library, or belongs to another graph or configuration;
+            the keys are named. Nothing has been loaded then.
     """
-    meta = read_meta(path)
+    with _whole(path):
+        tensors, header = load_tensors(path, hashed=True)
+        meta = _meta(path, header)
     expected = {k: v for k, v in (expect or {}).items() if meta.get(k) != v}
     if expected:
         raise ValueError(
@@ -65,7 +68,7 @@ def load_checkpoint(
             f'{[*expected.values()]}, it has {[meta.get(k) for k in expected]}'
         )
     states: dict[str, dict[str, Tensor]] = {name: {} for name in modules}
-    for key, value in load_tensors(path)[0].items():
+    for key, value in tensors.items():
         name, _, rest = key.partition('/')
         if name in states:
             states[name][rest] = value
@@ -83,16 +86,30 @@ def load_checkpoint(
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
-    r"""The meta data of a checkpoint, without its parameters."""
-    try:
-        header = read_header(path)
-    except DamagedFile as error:
-        message = f'{path} is not a whole checkpoint: {error}'
-        raise ValueError(message) from error
+    r"""The meta data of a checkpoint, without its parameters; only
+    :func:`load_checkpoint` compares both with their hash.
+    """
+    with _whole(path):
+        return _meta(path, read_header(path))
+
+
+def _meta(path: str | Path, header: Mapping[str, str]) -> dict[str, Any]:
     if header.get('format') != FORMAT:
         raise ValueError(
             f'{path} is not a checkpoint of this library: its format is '
             f"{header.get('format')!r}, expected '{FORMAT}'"
         )
-    meta: dict[str, Any] = json.loads(header['meta'])
+    try:
+        meta: dict[str, Any] = json.loads(header['meta'])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise DamagedFile(f'its meta data cannot be read: {error}') from error
     return meta
+
+
+@contextmanager
+def _whole(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except DamagedFile as error:
+        message = f'{path} is not a whole checkpoint: {error}'
+        raise ValueError(message) from error

@@ -1,6 +1,9 @@
 """The training loop."""
 
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from torch_geometric.data import HeteroData
 from tqdm.auto import tqdm
 
 from dsom_pyg.evaluation import evaluate
+from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.precision import resolve_precision
@@ -17,6 +21,12 @@ from dsom_pyg.training.batches import QueryLoader
 from dsom_pyg.training.loop import FitResult, Loop
 from dsom_pyg.training.state import RunFile, TrainState, identity
 from dsom_pyg.training.task import Task
+
+# A loss this many times what it was before the first step does not come
+# back; one of 100 times, of a first epoch at a high rate, does.
+FAR = 1000.0
+# How far, in parts of that, noise may lift all batches of the last epoch.
+NOISE = 0.1
 
 
 def fit(
@@ -43,7 +53,9 @@ def fit(
         checkpoint: A file that is written after every epoch. If it is there
             already, training goes on from it, and a run that had ended is
             not repeated. In one CPU thread the outcome is bit for bit that of
-            an uninterrupted run; several threads add in no fixed order.
+            an uninterrupted run; several threads add in no fixed order. Until
+            the run has ended, the epoch before stays as
+            ``*.previous.safetensors``, for the case that the file is damaged.
         seed: Of batches and of sampled actions.
         device: Where to train.
         precision: ``'bf16'`` or ``'fp32'`` matrix products.
@@ -51,11 +63,16 @@ def fit(
         progress: Show a progress bar. (default: only on a terminal)
 
     Raises:
-        FloatingPointError: A loss became NaN or infinite. The modules are
-            of no use then; :obj:`checkpoint` keeps the last good epoch.
+        FloatingPointError: Training diverges: a loss became NaN or infinite,
+            rose to 1000 times what it was before the first step, or ended
+            above that (:attr:`Task.falling`). The modules are of no use then;
+            :obj:`checkpoint` keeps the last good epoch.
+        KeyboardInterrupt: It was interrupted; the message says what is saved.
+        NotWritten: The disk of :obj:`checkpoint` is full or read-only.
         ValueError: :obj:`eval_every` is set but there are no validation
-            triples, :obj:`checkpoint` belongs to another run, or what takes
-            part is for other numbers of entities or relations than the graph.
+            triples; what takes part is for other numbers of entities or
+            relations than the graph; or :obj:`checkpoint` is damaged, belongs
+            to another run, or is being written by another process.
     """
     loop, graph = loop or Loop(), KG.of(data)
     for module in (*task.trained, *task.frozen):
@@ -86,28 +103,37 @@ def fit(
         file = RunFile(checkpoint, identity(config, graph, task))
     cuda = torch.device(device)
     devices = [cuda.index or 0] if cuda.type == 'cuda' else []
-    with torch.random.fork_rng(devices=devices):
+    held = file.held() if file else nullcontext()
+    with held, torch.random.fork_rng(devices=devices), _told(task, file):
         torch.manual_seed(seed)
         if file:
             file.load(state)
         done = loop.epochs if state.stopped else len(state.history)
+        if file and done < loop.epochs:
+            file.check_open()
         bar = tqdm(
             range(done + 1, loop.epochs + 1),
             desc=task.name,
             disable=None if progress is None else not progress,
         )
         for epoch in bar:
-            record = _train_epoch(task, loader, state, loop, precision, epoch)
+            record, lowest = _train_epoch(
+                task, loader, state, loop, precision, epoch
+            )
             last = epoch == loop.epochs
             if loop.eval_every and (epoch % loop.eval_every == 0 or last):
                 record['val_mrr'] = _validate(task, graph, device)
                 state.compare(epoch, record['val_mrr'], loop.patience)
+            if last or state.stopped:
+                _check_end(task, state, lowest, epoch)
             state.history.append(record)
             if file:
                 file.save(state)
             bar.set_postfix({k: f'{v:.4g}' for k, v in record.items()})
             if state.stopped:
                 break
+        if file:
+            file.finish()
     result = FitResult(state.history, len(state.history), config=config)
     config['device'] = device
     if state.restore_best():
@@ -118,6 +144,24 @@ def fit(
     return result
 
 
+@contextmanager
+def _told(task: Task, file: RunFile | None) -> Iterator[None]:
+    # What happened, what is whole, how to go on.
+    saved = file or 'nothing is saved, for want of a checkpoint'
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f'{task.name}: training was interrupted; {saved}; run the same '
+            'again to go on'
+        ) from None
+    except NotWritten as error:
+        message = f'{task.name}: {error}; {saved}'
+        raise NotWritten(error.errno, message) from error
+    except FloatingPointError as error:
+        raise FloatingPointError(f'{task.name}: {error}; {saved}') from error
+
+
 def _train_epoch(
     task: Task,
     loader: QueryLoader,
@@ -125,11 +169,14 @@ def _train_epoch(
     loop: Loop,
     precision: str,
     epoch: int,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, float]]:
+    # The means of all terms, and the lowest values of those that fall.
     for module in task.trained:
         module.train()
     start = time.perf_counter()
     sums: dict[str, Tensor] = {}
+    lows: dict[str, Tensor] = {}
+    first: dict[str, Tensor] = {}
     for at, batch in enumerate(loader):
         # Rates depend on nothing but the step, so that a run that was
         # interrupted goes on as it would have gone.
@@ -141,16 +188,58 @@ def _train_epoch(
         terms = task.update(batch, precision, state.optimizers)
         # Summed where they are: reading them would wait for the device.
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value.detach()
+            value = value.detach()
+            sums[name] = sums.get(name, 0.0) + value
+            first.setdefault(name, value)
+            if name in task.falling:
+                lows[name] = torch.minimum(lows.get(name, value), value)
     means = {name: float(value) / len(loader) for name, value in sums.items()}
     seconds = time.perf_counter() - start
+    if epoch == 1:
+        state.start = {name: float(value) for name, value in first.items()}
     for name, mean in means.items():
-        if not torch.isfinite(torch.tensor(mean)):
-            raise FloatingPointError(
-                f"{task.name}: '{name}' is {mean} in epoch {epoch}; "
-                'lower the learning rate or check the features'
+        if not math.isfinite(mean):
+            raise _diverged(f"'{name}' is {mean} in epoch {epoch}", state)
+        if name == 'loss' or name in task.falling:
+            _check_near(name, mean, state, epoch)
+    record = {'epoch': float(epoch), **means, 'seconds': seconds}
+    return record, {name: float(value) for name, value in lows.items()}
+
+
+def _check_near(name: str, mean: float, state: TrainState, epoch: int) -> None:
+    start = state.start[name]
+    # A start near 0, such as that of a model which has learned, is no scale.
+    if mean > start + FAR * max(abs(start), 1.0):
+        raise _diverged(
+            f"'{name}' is {mean:.4g} in epoch {epoch}, it was {start:.4g} "
+            'before the first step',
+            state,
+        )
+
+
+def _check_end(
+    task: Task, state: TrainState, lowest: dict[str, float], epoch: int
+) -> None:
+    # The first batch may have been an easy one, so all batches of the last
+    # epoch must lie above it.
+    for name, value in lowest.items():
+        start = state.start[name]
+        if value > start + NOISE * max(abs(start), 1.0):
+            raise _diverged(
+                f"'{name}' is {value:.4g} or more in all batches of epoch "
+                f'{epoch}, the last one, and was {start:.4g} before the first '
+                'step',
+                state,
             )
-    return {'epoch': float(epoch), **means, 'seconds': seconds}
+
+
+def _diverged(what: str, state: TrainState) -> FloatingPointError:
+    groups = (g for o in state.optimizers for g in o.param_groups)
+    rates = sorted({group['initial_lr'] for group in groups})
+    return FloatingPointError(
+        f'{what}; lower the learning rate ({", ".join(map(str, rates))}) or '
+        'check the features'
+    )
 
 
 def _validate(task: Task, graph: KG, device: str) -> float:

@@ -118,6 +118,8 @@ class PolicyTask(Task):
             (:class:`~dsom_pyg.teachers.QueryState`).
     """
 
+    falling = ()
+
     def __init__(self, folds: Sequence[Fold], combiner: Combiner) -> None:
         if not combiner.learns:
             raise ValueError(f'{type(combiner).__name__} has nothing to train')

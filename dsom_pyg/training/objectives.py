@@ -46,6 +46,7 @@ class TeachersTask(Task):
     def __init__(self, ensemble: TeacherEnsemble) -> None:
         super().__init__('teachers', [ensemble])
         self.ensemble = ensemble
+        self.falling = ensemble.modalities
 
     def scorer(self) -> Scorer:
         return EnsembleScorer(self.ensemble, Mean())
@@ -135,6 +136,8 @@ class DistillTask(Task):
         super().__init__('student', trained, frozen)
         self.student, self.combiner = student, combiner
         self.ensemble = ensemble
+        # What a policy that learns along is rewarded for changes.
+        self.falling = () if combiner.learns else ('loss',)
         self.distill = distill or Distill()
         self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
         self._bases: Tensor | None = None

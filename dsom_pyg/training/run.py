@@ -39,9 +39,10 @@ class Run:
         self, stage: str, task: Task, loop: Loop, graph: KG | None = None
     ) -> FitResult:
         r"""Train a task as a stage of this run, on the run's graph unless
-        another is given. The stage names the file to go on from, and the
-        result.
+        another is given. The stage names the file to go on from, the result,
+        and the task in what is shown of it.
         """
+        task.name = stage
         path = self.folder and self.folder / f'{stage}.safetensors'
         self.results[stage] = fit(
             task,

@@ -1,8 +1,11 @@
 """What of a training run must survive an interruption, and its file."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+import platform
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,24 +13,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.files import DamagedFile, load_tensors, save_tensors
+from dsom_pyg.files import (
+    CLOSED,
+    FULL,
+    DamagedFile,
+    digest,
+    explain,
+    load_tensors,
+    save_tensors,
+    take_lock,
+)
 from dsom_pyg.kg import KG
 from dsom_pyg.training.task import Task
 
-FORMAT = 'dsom_pyg-run-2'
-PROGRESS = ('history', 'best', 'best_mrr', 'best_epoch', 'failed', 'stopped')
+FORMAT = 'dsom_pyg-run-3'
+PROGRESS = (
+    'start',
+    'history',
+    'best',
+    'best_mrr',
+    'best_epoch',
+    'failed',
+    'stopped',
+)
 
 
 @dataclass
 class TrainState:
     r"""All that must survive for training to go on: the modules that are
-    trained, their optimisers, the generator of the order of batches, and how
-    far training has come.
+    trained, their optimisers, the generator of the order of batches, what the
+    first batch cost before the first step, and how far training has come.
     """
 
     modules: Sequence[nn.Module]
     optimizers: Sequence[torch.optim.Optimizer]
     generator: torch.Generator
+    start: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     best: list[dict[str, Tensor]] = field(default_factory=list)
     best_mrr: float = -1.0
@@ -109,13 +130,89 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
 
 class RunFile:
     r"""A file, ``*.safetensors``, that a run is written to and goes on from,
-    if it has the same :func:`identity`.
+    if it has the same :func:`identity`. Until the run has ended, the file of
+    the epoch before stays beside it, as ``*.previous.safetensors``.
     """
 
     def __init__(self, path: str | Path, identity: dict[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = path = Path(path)
+        self.previous = path.with_name(f'{path.stem}.previous{path.suffix}')
         # As it will be read: JSON knows no tuples.
         self.identity = json.loads(json.dumps(identity))
+        self.epochs = 0
+        # Whether the file holds these epochs, or is damaged or not there.
+        self._whole = False
+        self._closed: OSError | None = None
+
+    def __str__(self) -> str:
+        if self.epochs:
+            return f"epoch {self.epochs} is saved in '{self.path}'"
+        return f"no epoch is saved in '{self.path}' yet"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        r"""Keep other processes from writing the file, by a lock that ends
+        with this one. Where the system has no locks (Windows, some network
+        disks) nothing is kept from anybody.
+
+        Raises:
+            ValueError: Another run is writing the file, or this one
+                elsewhere; what differs is named.
+        """
+        path, lock = self.path.with_name(f'.{self.path.name}.lock'), None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = take_lock(path)
+        except OSError as error:
+            # A run that has ended is read nevertheless.
+            if error.errno not in FULL | CLOSED:
+                raise
+            self._closed = error
+            yield
+            return
+        if lock is None:
+            raise ValueError(self._busy(path))
+        try:
+            with suppress(OSError):  # such as a full disk
+                lock.truncate()
+                me = {'process': os.getpid(), 'host': platform.node()}
+                json.dump({**me, 'identity': self.identity}, lock)
+                lock.flush()
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+            with suppress(OSError):
+                lock.close()
+
+    def _busy(self, path: Path) -> str:
+        owner: dict[str, Any] = {}
+        with suppress(OSError, ValueError):  # it may be about to write it
+            owner = json.loads(path.read_text())
+        who = 'another process'
+        if owner:
+            who = f'process {owner["process"]} on {owner["host"]}'
+        lines = self._differences(owner.get('identity', self.identity))
+        if lines:
+            return (
+                f'{who} is writing {self.path} for another run; choose '
+                'another folder:\n' + '\n'.join(lines)
+            )
+        return f'{who} is writing {self.path}; wait until it has ended'
+
+    def _differences(self, other: dict[str, Any]) -> list[str]:
+        return [
+            f'{key}: {other.get(key)} there, {self.identity.get(key)} here'
+            for key in sorted({*other, *self.identity})
+            if other.get(key) != self.identity.get(key)
+        ]
+
+    def check_open(self) -> None:
+        r"""Raise :class:`~dsom_pyg.files.NotWritten` if it is known that
+        nothing can be saved: now, not after an epoch.
+        """
+        if self._closed is not None:
+            explain(self._closed, self.path)
 
     def save(self, state: TrainState) -> None:
         r"""Write the run; an earlier file stays until this one is whole."""
@@ -125,52 +222,64 @@ class RunFile:
             'identity': json.dumps(self.identity),
             'tree': json.dumps(_flatten(state.state_dict(), '', tensors)),
         }
-        save_tensors(self.path, tensors, header)
+        # A damaged file does not take the place of the one before.
+        previous = self.previous if self._whole else None
+        save_tensors(self.path, tensors, header, previous)
+        self.epochs, self._whole = len(state.history), True
 
     def load(self, state: TrainState) -> None:
-        r"""Bring a run to where the file is; does nothing without a file.
+        r"""Bring a run to where the file is, or the one of the epoch before
+        if that is damaged; does nothing without a file.
 
         Raises:
-            ValueError: The file is damaged, or belongs to a run of other
-                settings, another graph or other teachers; what differs is
-                named.
+            ValueError: Both are damaged, or the file belongs to a run of
+                other settings, another graph or other teachers; what differs
+                is named.
         """
-        if not self.path.exists():
-            return
-        try:
-            tensors, header = load_tensors(self.path)
-            found = header.get('format')
-            if found != FORMAT:
-                raise DamagedFile(
-                    f'its format is {found!r}, expected {FORMAT!r}'
-                )
-        except DamagedFile as error:
+        damage: DamagedFile | None = None
+        found = [p for p in (self.path, self.previous) if p.exists()]
+        these = 'it' if len(found) < 2 else ' and '.join(map(str, found))
+        for path in found:
+            try:
+                tensors, header = self._read(path)
+                break
+            except DamagedFile as error:
+                damage = damage or error
+        else:
+            if damage is None:
+                return
             raise ValueError(
-                f'cannot go on from {self.path} ({error}); delete it to start '
-                'anew'
-            ) from error
-        saved = json.loads(header['identity'])
-        lines = [
-            f'{key}: {saved.get(key)} there, {self.identity.get(key)} here'
-            for key in sorted({*saved, *self.identity})
-            if saved.get(key) != self.identity.get(key)
-        ]
-        if lines:
+                f'cannot go on: {damage}; delete {these} to start anew'
+            ) from damage
+        if lines := self._differences(json.loads(header['identity'])):
+            if any(line.startswith('frozen modules:') for line in lines):
+                lines.append('(what it builds on, such as teachers, changed)')
             raise ValueError(
-                f'{self.path} belongs to another run; choose another file '
-                f'or delete it:\n' + '\n'.join(lines)
+                f'{path} belongs to another run; choose another folder or '
+                f'delete {these}:\n' + '\n'.join(lines)
             )
+        self._whole = path == self.path
+        if not self._whole:
+            what = damage or f'{self.path} is missing'
+            message = f'{what}; training goes on from the epoch before, {path}'
+            warnings.warn(message, stacklevel=3)
         state.load_state_dict(_unflatten(json.loads(header['tree']), tensors))
+        self.epochs = len(state.history)
 
+    def finish(self) -> None:
+        r"""Delete the file of the epoch before, after the last one."""
+        if self._whole:
+            with suppress(OSError):
+                self.previous.unlink()
 
-def digest(named: Iterable[tuple[str, Tensor]]) -> str:
-    r"""SHA-256 over tensors and their names."""
-    out = hashlib.sha256()
-    for name, value in named:
-        out.update(f'{name} {list(value.shape)}'.encode())
-        flat = value.detach().cpu().contiguous().flatten()
-        out.update(flat.view(torch.uint8).numpy().tobytes())
-    return out.hexdigest()
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+        tensors, header = load_tensors(path, hashed=True)
+        if header.get('format') != FORMAT:
+            raise DamagedFile(
+                f'{path} has the format {header.get("format")!r}, expected '
+                f'{FORMAT!r}'
+            )
+        return tensors, header
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

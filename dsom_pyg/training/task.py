@@ -23,6 +23,12 @@ class Task:
         frozen: What takes part but stays as it is.
     """
 
+    falling: Sequence[str] = ('loss',)
+    r"""The terms that training lowers; one that ends above what it was before
+    the first step is an error. Empty where nothing need fall, such as the
+    reward of a policy.
+    """
+
     def __init__(
         self,
         name: str,

@@ -197,7 +197,7 @@ def test_a_player_may_fail_to_converge() -> None:
 def test_a_run_that_ended_is_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
     # A rate that ruins the model at once: early stopping ends the run.
-    settings = loop_of(eval_every=1, patience=1, optimizer=Adagrad(30.0))
+    settings = loop_of(eval_every=1, patience=1, optimizer=Adagrad(3.0))
     first = model()
     expected = fit(first, DATA, settings, path)
     assert len(expected.history) < 6
@@ -268,7 +268,7 @@ def test_a_file_of_another_format_is_named(
 ) -> None:
     path = tmp_path / 'run.safetensors'
     save_tensors(path, {'x': torch.zeros(1)}, header)
-    with pytest.raises(ValueError, match=r"expected 'dsom_pyg-run-2'.*delete"):
+    with pytest.raises(ValueError, match=r"expected 'dsom_pyg-run-3'.*delete"):
         fit(model(), DATA, Loop(epochs=1), path)
 
 
