@@ -56,11 +56,13 @@ from dsom_pyg.teachers import (
 from dsom_pyg.training import (
     Adagrad,
     DistillTask,
+    FitResult,
     Fold,
     KFolds,
     Loop,
     OneFold,
     Run,
+    Task,
 )
 from dsom_pyg.training.state import RunFile, TrainState
 
@@ -697,6 +699,62 @@ def test_folds_of_each_member_are_as_long_as_its_teachers() -> None:
     assert isinstance(joint, Bilinear)
     assert joint.hidden_channels == 24
     assert sum(p.numel() for p in trained.student.parameters()) == 38 * 16
+
+
+# What goes wrong is said, by the stage where it does.
+
+
+@pytest.mark.parametrize('wrong', ['fold-1-of-1', 'student'])
+def test_a_stage_that_diverges_is_named(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit_stage = Run.fit
+
+    def spoiled(
+        self: Run, stage: str, task: Task, loop: Loop, graph: KG | None = None
+    ) -> FitResult:
+        if stage == wrong:
+            loop = replace(loop, optimizer=Adagrad(1e6))
+        return fit_stage(self, stage, task, loop, graph)
+
+    monkeypatch.setattr(Run, 'fit', spoiled)
+    for _ in range(2):
+        with pytest.raises(FloatingPointError, match=f"^{wrong}: 'loss' is "):
+            train_dsom(DATA, recipe_of(), tmp_path)
+        assert not (tmp_path / f'{wrong}.safetensors').exists()
+
+
+def test_a_damaged_stage_is_named(tmp_path: Path) -> None:
+    expected = train_dsom(DATA, recipe_of(), tmp_path)
+    path = tmp_path / 'teachers.safetensors'
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'teachers\.safetensors is damaged'):
+        train_dsom(DATA, recipe_of(), tmp_path)
+    path.unlink()
+    assert_same(train_dsom(DATA, recipe_of(), tmp_path), expected)
+
+
+@pytest.mark.parametrize('stage', ['teachers', 'student'])
+def test_two_runs_in_one_folder(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, said = RunFile.save, []
+
+    def meanwhile(self: RunFile, state: TrainState) -> None:
+        save(self, state)
+        if self.path.stem == stage and not said:
+            said.append('')
+            with pytest.raises(ValueError, match='seed: 0 there, 1 here') as e:
+                train_dsom(DATA, recipe_of(seed=1), tmp_path)
+            said.append(str(e.value))
+
+    monkeypatch.setattr(RunFile, 'save', meanwhile)
+    trained = train_dsom(DATA, recipe_of(), tmp_path)
+    # At once, whatever stage the other one has come to.
+    assert 'teachers.safetensors' in said[1]
+    assert_same(trained, train_dsom(DATA, recipe_of()))
 
 
 # Starts.

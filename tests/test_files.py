@@ -1,12 +1,24 @@
+import errno
 import os
+import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from dsom_pyg.files import whole_or_nothing
+from dsom_pyg.files import (
+    DamagedFile,
+    NotWritten,
+    load_tensors,
+    read_header,
+    save_tensors,
+    take_lock,
+    whole_or_nothing,
+)
 
 
 def test_appears_at_the_end(tmp_path: Path) -> None:
@@ -45,3 +57,164 @@ def test_others_may_read_it(tmp_path: Path, safe: bool) -> None:
             temporary.touch()
     modes = {stat.S_IMODE(each.stat().st_mode) for each in (plain, path)}
     assert len(modes) == 1
+
+
+def test_the_file_before_is_kept_if_it_is_wanted(tmp_path: Path) -> None:
+    path, previous = tmp_path / 'a.txt', tmp_path / 'b.txt'
+    for text in ('one', 'two', 'three'):
+        with whole_or_nothing(path, previous) as temporary:
+            temporary.write_text(text)
+    assert (path.read_text(), previous.read_text()) == ('three', 'two')
+    assert sorted(os.listdir(tmp_path)) == ['a.txt', 'b.txt']
+
+
+def test_no_flipped_bit_is_overlooked(tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    tensors = {
+        'x': torch.rand(3),
+        'none': torch.empty(0, 2),
+        'y': torch.ones(()),
+    }
+    header = {'word': 'ü', 'other': ''}
+    save_tensors(path, tensors, header)
+    found, words = load_tensors(path, hashed=True)
+    assert words == read_header(path) == header
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    content, said = path.read_bytes(), []
+    for at in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        try:
+            found, words = load_tensors(path, hashed=True)
+        except DamagedFile as error:
+            said.append(str(error))
+            continue
+        # A space that means nothing.
+        assert words == header
+        assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert len(said) > 0.3 * len(content)
+    assert all('a.safetensors' in line for line in said)
+
+
+def test_files_of_others_have_no_hash(tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_file({'x': torch.ones(1)}, path)
+    assert load_tensors(path)[1] == {}
+    with pytest.raises(DamagedFile, match='no hash of its content'):
+        load_tensors(path, hashed=True)
+
+
+def in_a_child_that_is_killed(block: Callable[[], None]) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            block()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_what_the_dead_left_is_swept(tmp_path: Path) -> None:
+    def die_at_a_write() -> None:
+        with whole_or_nothing(tmp_path / 'a.txt') as temporary:
+            # As safetensors does it.
+            temporary.with_name('.tmpAbC').write_text('half')
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_before_it() -> None:
+        (tmp_path / '.dsom_pyg-empty.tmp').mkdir()
+
+    foreign = tmp_path / '.mine.tmp'
+    foreign.touch()
+    with whole_or_nothing(tmp_path / 'living.txt') as living:
+        living.write_text('half')
+        for die in (die_at_a_write, die_before_it):
+            in_a_child_that_is_killed(die)
+        assert len(os.listdir(tmp_path)) == 4
+        with whole_or_nothing(tmp_path / 'b.txt') as temporary:
+            temporary.write_text('whole')
+        assert sorted(os.listdir(tmp_path)) == [
+            living.parent.name,
+            '.mine.tmp',
+            'b.txt',
+        ]
+    assert (tmp_path / 'living.txt').read_text() == 'half'
+    assert sorted(os.listdir(tmp_path)) == ['.mine.tmp', 'b.txt', 'living.txt']
+
+
+def test_a_lock_ends_with_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / 'lock'
+    held = take_lock(path)
+    assert held is not None
+    assert take_lock(path) is None
+    # Who deletes it before it is closed leaves no second owner behind.
+    path.unlink()
+    other = take_lock(path)
+    assert other is not None
+    held.close()
+    assert take_lock(path) is None
+    other.close()
+    in_a_child_that_is_killed(lambda: print(take_lock(path)))
+    again = take_lock(path)
+    assert again is not None
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ('number', 'words'),
+    [
+        (errno.ENOSPC, 'the disk is full .*make room and run the same again'),
+        (errno.EDQUOT, 'the disk is full .*make room and run the same again'),
+        (errno.EROFS, r'not be written \(Read-only.*choose a folder'),
+        (errno.EACCES, r'not be written \(Permission.*choose a folder'),
+    ],
+)
+@pytest.mark.parametrize(
+    'where', ['os.replace', 'os.open', 'tempfile.mkdtemp']
+)
+def test_what_cannot_be_written_says_why_and_what_to_do(
+    number: int,
+    words: str,
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_tensors(path, {'x': torch.zeros(1)})
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(NotWritten, match=words) as caught:
+        save_tensors(path, {'x': torch.ones(1)})
+    monkeypatch.undo()
+    assert caught.value.errno == number
+    assert "a.safetensors'" in str(caught.value)
+    assert 'what was there before is whole' in str(caught.value)
+    assert '\n' not in str(caught.value)
+    assert torch.equal(load_tensors(path)[0]['x'], torch.zeros(1))
+    # Nothing of it stays, at the latest when the next file is written.
+    save_tensors(path, {'x': torch.ones(1)})
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        'I/O error: No space left on device (os error 28)',
+        'IoError(Os { code: 28, kind: StorageFull, message: "..." })',
+    ],
+)
+def test_a_full_disk_as_safetensors_says_it(
+    message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise SafetensorError(f'Error while serializing: {message}')
+
+    monkeypatch.setattr('dsom_pyg.files.save_file', fail)
+    with pytest.raises(NotWritten, match='the disk is full'):
+        save_tensors(tmp_path / 'a.safetensors', {'x': torch.ones(1)})
+    assert not os.listdir(tmp_path)

@@ -9,6 +9,10 @@ from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.teachers.combiner import Combiner
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 
+# Bytes that the logits of all teachers may take, and as much again for what
+# a combiner makes of them.
+MEMORY = 2**30
+
 
 @torch.no_grad()
 def ask(
@@ -26,7 +30,8 @@ def ask(
         ensemble: Its teachers.
         queries: What is asked.
         seen: Training tails of the teachers by query.
-        batch_size: Queries at a time.
+        batch_size: Queries at a time, at most: fewer where the logits of
+            all teachers would take more than a GiB.
         precision: Of the matrix products.
     """
     check_sizes(teachers=ensemble, combiner=combiner, seen=seen)
@@ -35,6 +40,8 @@ def ask(
     combiner.eval()
     parts = []
     both = torch.stack([queries.head, queries.rel])
+    row = 4 * ensemble.num_entities * len(ensemble)
+    batch_size = max(1, min(batch_size, MEMORY // row))
     for head, rel in both.split(batch_size, dim=1):
         context = Context(seen=seen.lookup(head, rel))
         answers = Answers(ensemble, head, rel, precision, context)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.kg import KG
+from dsom_pyg.losses import row_blocks
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 
@@ -180,7 +181,7 @@ class CompactState(State):
 
     def forward(self, answers: Answers) -> Tensor:
         with torch.no_grad():
-            parts = [*self._of_teachers(answers), self._of_query(answers)]
+            parts = [self._of_teachers(answers), self._of_query(answers)]
             numbers = self._normalised(torch.cat(parts, dim=1))
         available = answers.available.float()
         relation = self.relation(answers.rel)
@@ -196,12 +197,27 @@ class CompactState(State):
         var = (self.square - self.mean.square()).clamp(min=1e-6)
         return ((numbers - self.mean) * var.rsqrt()).clamp(-5.0, 5.0)
 
-    def _of_teachers(self, answers: Answers) -> list[Tensor]:
+    def _of_teachers(self, answers: Answers) -> Tensor:
         logits, seen = answers.each, answers.context.seen
-        if seen is not None:
-            nothing = logits[0].new_full((), -torch.inf)
-            at = (seen.row, seen.tail)
-            logits = [x.index_put(at, nothing) for x in logits]
+        blocks = row_blocks(logits[0]) or [slice(0, 0)]
+        parts = []
+        # Where each block begins among the pairs, whose rows ascend.
+        edges = [0, 0 if seen is None else seen.row.numel()]
+        if seen is not None and len(blocks) > 1:
+            starts = torch.tensor([b.start for b in blocks] + [len(answers)])
+            edges = torch.searchsorted(seen.row, starts).tolist()
+        knows = answers.available.float()
+        for at, block in enumerate(blocks):
+            some = [x[block] for x in logits]
+            if seen is not None:
+                inside = slice(edges[at], edges[at + 1])
+                pairs = seen.row[inside] - block.start, seen.tail[inside]
+                nothing = logits[0].new_full((), -torch.inf)
+                some = [x.index_put(pairs, nothing) for x in some]
+            parts.append(self._of_logits(some, knows[block]))
+        return torch.cat(parts)
+
+    def _of_logits(self, logits: list[Tensor], knows: Tensor) -> Tensor:
         parts, best = [], []
         for x in logits:
             top, where = x.topk(self.k, dim=1)
@@ -217,7 +233,6 @@ class CompactState(State):
             parts.append(margins.nan_to_num())  # nothing left to answer
             best.append(where)
         # Somebody who does not know the head has no favourites.
-        knows = answers.available.float()
         for a, b in permutations(range(len(logits)), 2):
             x = logits[b]
             opinion = x.gather(1, best[a]) - x.amax(dim=1, keepdim=True)
@@ -227,7 +242,7 @@ class CompactState(State):
             parts.append(both * opinion.clamp(min=-100.0))
             shared = same.flatten(1).sum(dim=1, keepdim=True) / self.k
             parts.append(both * shared)
-        return parts
+        return torch.cat(parts, dim=1)
 
     def _of_query(self, answers: Answers) -> Tensor:
         count, seen = torch.zeros_like(answers.head), answers.context.seen

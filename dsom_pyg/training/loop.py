@@ -69,7 +69,9 @@ class Loop:
 
     Args:
         epochs: Passes over the training queries.
-        batch_size: Queries (or triples) in a batch.
+        batch_size: Queries (or triples) in a batch. A step holds several
+            matrices of that many rows and E columns (of twice as many rows
+            with unlabeled queries): take fewer for very many entities.
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
         equal_pairs: Every training triple counts alike, however many tails

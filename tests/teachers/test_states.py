@@ -8,7 +8,7 @@ from fake_answers import GRAPH, SEEN, answers, by_teacher, ensemble
 
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers import CompactState, QueryState, TeacherEnsemble
-from dsom_pyg.teachers.answers import Answers
+from dsom_pyg.teachers.answers import Answers, Context
 
 K, E, M = 4, 20, 3
 DEGREE = torch.tensor([5, 0, 1, 12])
@@ -107,16 +107,22 @@ def teachers(scale: float = 1.0) -> TeacherEnsemble:
 
 @pytest.mark.parametrize('seen', [None, SEEN])
 @pytest.mark.parametrize('degree', [None, DEGREE])
-@pytest.mark.parametrize('k', [1, K])
+@pytest.mark.parametrize(('k', 'rows'), [(1, 4), (K, 1), (K, 3), (K, 4)])
 def test_every_number_of_every_row(
-    seen: Pairs | None, degree: torch.Tensor | None, k: int
+    seen: Pairs | None,
+    degree: torch.Tensor | None,
+    k: int,
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # So many rows of logits are walked through at a time.
+    monkeypatch.setattr('dsom_pyg.losses.blocks.BLOCK', rows * E)
     said = answers(teachers(), seen=seen, degree=degree)
     assert (~said.available).any(dim=1).tolist() == [False, True, True, True]
     own = GRAPH.degree[said.head] if degree is None else degree
     expected = naive_numbers(said, k, own.tolist())
     state = compact(k)
-    raw = torch.cat([*state._of_teachers(said), state._of_query(said)], 1)
+    raw = torch.cat([state._of_teachers(said), state._of_query(said)], 1)
     wanted = torch.tensor(expected)
     assert raw.shape == wanted.shape == (4, M * (k + 3) + 6 * (k + 1) + 3)
     torch.testing.assert_close(raw, wanted, rtol=1e-4, atol=1e-4)
@@ -134,6 +140,32 @@ def test_every_number_of_every_row(
         out = state.eval()(other)
         normal = naive_state(numbers, expected, state, other)
         torch.testing.assert_close(out, normal, rtol=1e-2, atol=1e-2)
+
+
+def test_what_is_alive_at_once_does_not_grow_with_the_teachers() -> None:
+    size, queries = 2**18, 16
+
+    class Said:
+        # What a state asks of answers.
+        head = rel = torch.zeros(queries, dtype=torch.long)
+        available = torch.ones(queries, M, dtype=torch.bool)
+        context = Context(seen=Pairs(torch.arange(queries), head))
+        each = list(torch.randn(M, queries, size))
+
+        def __len__(self) -> int:
+            return queries
+
+    state = CompactState(M, 4, torch.ones(size).long()).eval()
+    with torch.profiler.profile(profile_memory=True) as profile:
+        state(Said())  # type: ignore[arg-type]
+    alive = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == '[memory]':
+            alive += event.nbytes()
+            peak = max(peak, alive)
+    matrix = 4 * queries * size
+    # Those of all teachers together were 7 such matrices.
+    assert matrix / 2 < peak < 3 * matrix
 
 
 def test_moments_are_those_of_all_numbers() -> None:

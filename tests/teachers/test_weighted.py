@@ -147,7 +147,9 @@ def test_it_starts_as_the_mean_and_is_frozen_outside_training() -> None:
     torch.testing.assert_close(out.weights, Mean().weights(batch))
 
 
-def test_looked_up_weights_are_those_of_the_combiner() -> None:
+def test_looked_up_weights_are_those_of_the_combiner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ensemble, index = teachers(), QueryIndex(PAIRS)
     combiner = Weighted(3, COUNTS)
     with torch.no_grad():
@@ -160,6 +162,24 @@ def test_looked_up_weights_are_those_of_the_combiner() -> None:
     batch = Answers(ensemble, head, rel)
     expected = combiner.eval()(batch)
     torch.testing.assert_close(decided(batch).weights, expected.weights)
+    # So are those of a large graph, of which fewer are asked at a time.
+    asked_at_a_time = []
+    weights_of = Weighted.weights
+
+    def spy(self: Weighted, answers: Answers) -> torch.Tensor:
+        asked_at_a_time.append(len(answers))
+        return weights_of(self, answers)
+
+    monkeypatch.setattr(Weighted, 'weights', spy)
+    row = 4 * 30 * len(ensemble)
+    monkeypatch.setattr('dsom_pyg.teachers.lookup.MEMORY', 3 * row + 1)
+    few = Lookup.of(combiner, ensemble, index, extra, batch_size=7)
+    assert max(asked_at_a_time) == 3
+    torch.testing.assert_close(few.table, decided.table)
+    monkeypatch.setattr('dsom_pyg.teachers.lookup.MEMORY', 1)
+    Lookup.of(combiner, ensemble, index, extra)
+    assert asked_at_a_time[-1] == 1
+    monkeypatch.undo()
     # Any other query gets the mean.
     asked = set(zip(index.head.tolist(), index.rel.tolist(), strict=True))
     asked |= set(zip(extra.head.tolist(), extra.rel.tolist(), strict=True))

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dsom_pyg.files import save_tensors
 from dsom_pyg.models import ComplEx, EntityEmbedding
@@ -55,6 +56,31 @@ def test_broken_files(tmp_path: Path) -> None:
         read_meta(tmp_path / 'b.safetensors')
     with pytest.raises(FileNotFoundError):
         read_meta(tmp_path / 'missing.safetensors')
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_checkpoint(path, {'student': model()}, META)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    net = model()
+    before = [p.clone() for p in net.parameters()]
+    with pytest.raises(ValueError, match=r'a\.safetensors is not a whole'):
+        load_checkpoint(path, {'student': net})
+    for a, b in zip(before, net.parameters(), strict=True):
+        assert torch.equal(a, b)
+    # What is changed is not taken for what belongs to another graph.
+    content[-5] ^= 1
+    content[content.index(b'abc')] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='content is not what was written'):
+        load_checkpoint(path, {'student': net}, {'fingerprint': 'abc'})
+    # An older version wrote no hash.
+    header = {'format': 'dsom_pyg-1', 'meta': '{}'}
+    save_file({'student/x': torch.zeros(1)}, path, header)
+    with pytest.raises(ValueError, match=r'no hash.*earlier version'):
+        load_checkpoint(path, {'student': net})
 
 
 def test_a_failed_write_keeps_the_old_file(

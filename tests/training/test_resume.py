@@ -1,6 +1,10 @@
 """A run that was interrupted ends like one that was not, bit for bit."""
 
+import errno
+import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import torch
 from torch import nn
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.files import save_tensors
+from dsom_pyg.files import NotWritten, save_tensors
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
 from dsom_pyg.models import ComplEx, DistMult, EntityEmbedding, Model
@@ -253,13 +257,208 @@ def test_features_belong_to_the_run(tmp_path: Path) -> None:
         fit(task, DATA, loop_of(), path)
 
 
-@pytest.mark.parametrize('keep', [0, 50, -10])
-def test_a_damaged_file_is_named(tmp_path: Path, keep: int) -> None:
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 16
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b'')
+
+
+@pytest.mark.parametrize('harm', [damage, cut, empty])
+def test_a_damaged_file_is_named(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
     path = tmp_path / 'run.safetensors'
     fit(model(), DATA, Loop(epochs=1), path)
-    path.write_bytes(path.read_bytes()[:keep])
+    harm(path)
     with pytest.raises(ValueError, match=r'run\.safetensors .* delete it'):
         fit(model(), DATA, Loop(epochs=1), path)
+
+
+@pytest.mark.parametrize('harm', [damage, cut, empty, Path.unlink])
+@pytest.mark.parametrize('eval_every', [0, 1])
+def test_a_damaged_file_costs_one_epoch(
+    tmp_path: Path, harm: Callable[[Path], None], eval_every: int
+) -> None:
+    path = tmp_path / 'run.safetensors'
+    previous = tmp_path / 'run.previous.safetensors'
+    loop = loop_of(eval_every=eval_every, patience=10)
+    whole = model()
+    expected = fit(whole, DATA, loop)
+    with pytest.MonkeyPatch.context() as patch:
+        kill_after(3, patch)
+        with pytest.raises(Killed):
+            fit(model(), DATA, loop, path)
+    harm(path)
+    # Twice in a row: what is damaged does not take the place of the other.
+    for epoch in (2, 3):
+        with pytest.MonkeyPatch.context() as patch:
+            kill_after(epoch, patch)
+            with (
+                pytest.raises(Killed),
+                pytest.warns(UserWarning, match='goes on from the epoch befo'),
+            ):
+                fit(model(), DATA, loop, path)
+        assert previous.exists()
+        if epoch == 3:
+            harm(path)
+    again = model()
+    with pytest.warns(UserWarning, match=r'run\.safetensors is .*previous'):
+        result = fit(again, DATA, loop, path)
+    assert_equal(whole, again)
+    assert without_time(result) == without_time(expected)
+    # Its work is done; nothing to warn of.
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert fit(model(), DATA, loop, path) == result
+
+
+def test_both_files_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+    previous = tmp_path / 'run.previous.safetensors'
+    with pytest.MonkeyPatch.context() as patch:
+        kill_after(2, patch)
+        with pytest.raises(Killed):
+            fit(model(), DATA, loop_of(), path)
+    for file in (path, previous):
+        damage(file)
+    message = r'delete .*run\.safetensors and .*run\.previous\.safetensors to'
+    with pytest.raises(ValueError, match=message):
+        fit(model(), DATA, loop_of(), path)
+
+
+class Meanwhile(ModelTask):
+    """Something happens while it trains, in one of its epochs."""
+
+    def __init__(self, what: Callable[[], object], epoch: int = 1) -> None:
+        super().__init__(model().model)
+        self.what, self.calls, self.epoch = what, 0, epoch
+
+    def step(self, batch: QueryBatch, precision: str) -> Any:
+        self.calls += 1
+        # Of 64 queries each.
+        batches = -(-len(GRAPH.index('train')) // 64)
+        if self.calls == (self.epoch - 1) * batches + 2:
+            self.what()
+        return super().step(batch, precision)
+
+
+def test_two_runs_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+    said = []
+
+    def another(seed: int) -> None:
+        with pytest.raises(ValueError, match='is writing') as caught:
+            fit(model(), DATA, loop_of(), path, seed=seed)
+        said.append(str(caught.value))
+
+    def others() -> None:
+        another(1)
+        another(0)
+
+    first, alone = Meanwhile(others), Meanwhile(list)
+    fit(first, DATA, loop_of(), path)
+    fit(alone, DATA, loop_of())
+    assert_equal(first, alone)
+    assert 'seed: 0 there, 1 here' in said[0]
+    assert 'choose another folder' in said[0]
+    assert f'process {os.getpid()} on ' in said[1]
+    assert 'seed' not in said[1]
+    assert 'wait until it has ended' in said[1]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_lock_of_a_killed_run_holds_nobody(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+    child = os.fork()
+    if child == 0:
+        try:
+            kill = partial(os.kill, os.getpid(), signal.SIGKILL)
+            fit(Meanwhile(kill, 3), DATA, loop_of(), path)
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 3
+    whole, again = Meanwhile(list), Meanwhile(list)
+    expected = fit(whole, DATA, loop_of())
+    result = fit(again, DATA, loop_of(), path)
+    assert_equal(whole, again)
+    assert without_time(result) == without_time(expected)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize('epoch', [1, 3])
+@pytest.mark.parametrize('saved', [True, False])
+def test_an_interrupted_run_says_what_is_saved(
+    tmp_path: Path, epoch: int, saved: bool
+) -> None:
+    path = tmp_path / 'run.safetensors' if saved else None
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(Meanwhile(interrupt, epoch), DATA, loop_of(), path)
+    said = str(caught.value)
+    assert said.startswith('model: training was interrupted')
+    assert '\n' not in said
+    assert 'run the same again to go on' in said
+    if not saved:
+        assert 'nothing is saved' in said
+        return
+    assert ('epoch 2 is saved' if epoch == 3 else 'no epoch is saved') in said
+    assert "run.safetensors'" in said
+    whole, again = Meanwhile(list), Meanwhile(list)
+    fit(whole, DATA, loop_of())
+    fit(again, DATA, loop_of(), path)
+    assert_equal(whole, again)
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with pytest.MonkeyPatch.context() as patch:
+        fill = partial(patch.setattr, 'dsom_pyg.files.save_file', full)
+        with pytest.raises(NotWritten) as caught:
+            fit(Meanwhile(fill, 4), DATA, loop_of(), path)
+    said = str(caught.value)
+    for words in ('model: ', 'disk is full', 'make room', 'epoch 3 is saved'):
+        assert words in said
+    whole, again = Meanwhile(list), Meanwhile(list)
+    fit(whole, DATA, loop_of())
+    fit(again, DATA, loop_of(), path)
+    assert_equal(whole, again)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize('number', [errno.EROFS, errno.EACCES])
+def test_a_folder_that_is_read_only(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = tmp_path / 'ended.safetensors'
+    expected = fit(model(), DATA, loop_of(), ended)
+
+    def closed(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ('os.open', 'os.replace', 'os.mkdir', 'pathlib.Path.unlink'):
+        monkeypatch.setattr(name, closed)
+    # What has ended can be read.
+    assert fit(model(), DATA, loop_of(), ended) == expected
+    # Nothing else is trained in vain.
+    task = Meanwhile(list)
+    with pytest.raises(NotWritten, match=r'model: .*choose a folder'):
+        fit(task, DATA, loop_of(), tmp_path / 'new.safetensors')
+    assert task.calls == 0
 
 
 @pytest.mark.parametrize('header', [{}, {'format': 'dsom_pyg-run-1'}])
