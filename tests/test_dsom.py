@@ -736,27 +736,6 @@ def test_a_damaged_stage_is_named(tmp_path: Path) -> None:
     assert_same(train_dsom(DATA, recipe_of(), tmp_path), expected)
 
 
-@pytest.mark.parametrize('stage', ['teachers', 'student'])
-def test_two_runs_in_one_folder(
-    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save, said = RunFile.save, []
-
-    def meanwhile(self: RunFile, state: TrainState) -> None:
-        save(self, state)
-        if self.path.stem == stage and not said:
-            said.append('')
-            with pytest.raises(ValueError, match='seed: 0 there, 1 here') as e:
-                train_dsom(DATA, recipe_of(seed=1), tmp_path)
-            said.append(str(e.value))
-
-    monkeypatch.setattr(RunFile, 'save', meanwhile)
-    trained = train_dsom(DATA, recipe_of(), tmp_path)
-    # At once, whatever stage the other one has come to.
-    assert 'teachers.safetensors' in said[1]
-    assert_same(trained, train_dsom(DATA, recipe_of()))
-
-
 # Starts.
 
 WARM = student_of(start=WarmStart())
