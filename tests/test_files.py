@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -94,6 +95,10 @@ def test_no_flipped_bit_is_overlooked(tmp_path: Path) -> None:
         # A space that means nothing.
         assert words == header
         assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    # The same bytes as numbers of another type.
+    path.write_bytes(content.replace(b'"F32"', b'"I32"'))
+    with pytest.raises(DamagedFile, match='not what was written'):
+        load_tensors(path)
     assert len(said) > 0.3 * len(content)
     assert all('a.safetensors' in line for line in said)
 
@@ -160,6 +165,26 @@ def test_a_lock_ends_with_its_owner(tmp_path: Path) -> None:
     again = take_lock(path)
     assert again is not None
     again.close()
+
+
+def test_a_lock_is_of_the_file_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock, late = tmp_path / 'lock', fcntl.flock, [True]
+
+    def flock(file: object, how: int) -> None:
+        # Its owner deletes it between the opening and the locking.
+        if late.pop():
+            path.unlink()
+        late.append(False)
+        lock(file, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    held = take_lock(path)
+    assert held is not None
+    assert path.exists()
+    assert take_lock(path) is None
+    held.close()
 
 
 @pytest.mark.parametrize(
