@@ -2,12 +2,14 @@
 
     python -m benchmarks.speed --root datasets/DB15K --text-model MODEL
 
-Measures, one after the other on the same machine: the rate of large matrix
-products; a structure teacher's epoch here, in a plain fp32 loop over triples
-of the same mathematics, and in PyKEEN's LCWA loop; an epoch of the student
-with the mean and with the policy; and the filtered ranking of all test
-queries here and in PyKEEN's evaluator. Epochs are extrapolated from
-``--steps`` steps (median); nothing else should run meanwhile.
+Measures, one after the other on the same machine: the large matrix products
+alone; a structure teacher's epoch here, in a plain fp32 loop over triples of
+the same mathematics, and in PyKEEN's LCWA loop; an epoch of the student with
+the mean and with the policy; and the filtered ranking of all test queries here
+and in PyKEEN's evaluator. Every epoch is a whole one over all of train, timed
+after a first one of the same kind; the figure is the median of ``--epochs``.
+What the ratios compare takes turns, so that a machine that is slow for a while
+is slow for all. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -47,77 +49,89 @@ from experiments import record
 LOOP = Loop()
 
 
-def median_seconds(step: Callable[[], Any], steps: int) -> float:
-    """Median time of a call, after one to warm up."""
-    times = []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+def in_turns(
+    calls: dict[str, Callable[[], Any]], rounds: int
+) -> dict[str, float]:
+    """Median time of each of several calls that take turns, after a round to
+    warm up.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(t[1:]) for name, t in times.items()}
 
 
-def product_rate(steps: int, channels: int, entities: int) -> dict[str, float]:
-    """GFLOP/s of matrix products of the size that scoring needs."""
-    rates = {}
-    for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
-        a = torch.randn(500, 2 * channels).to(dtype)
-        b = torch.randn(entities, 2 * channels).to(dtype)
-        g = torch.randn(500, entities).to(dtype)
-        flops = 2 * 500 * entities * 2 * channels
-        products: tuple[Callable[[], Any], ...] = (
-            lambda a=a, b=b: a @ b.t(),
-            lambda g=g, b=b: g @ b,
-            lambda g=g, a=a: g.t() @ a,
-        )
-        seconds = sum(median_seconds(product, steps) for product in products)
-        rates[name] = 3 * flops / seconds / 1e9
-    return rates
+class Products:
+    """The three matrix products that an epoch cannot do without: scores,
+    gradient of the queries, gradient of the entities.
+    """
+
+    def __init__(self, queries: int, entities: int, channels: int) -> None:
+        size, bf16 = LOOP.batch_size, resolve_precision(None, 'cpu') == 'bf16'
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        self.batches = -(-queries // size)
+        self.a = torch.randn(size, 2 * channels).to(dtype)
+        self.b = torch.randn(entities, 2 * channels).to(dtype)
+        self.g = torch.randn(size, entities).to(dtype)
+
+    def __call__(self) -> None:
+        """Those of an epoch."""
+        for _ in range(self.batches):
+            _ = self.a @ self.b.t(), self.g @ self.b, self.g.t() @ self.a
 
 
-def our_epoch(task: Task, graph: KG, steps: int) -> float:
-    """Seconds of an epoch of a task."""
-    precision = resolve_precision(None, 'cpu')
-    loader = QueryLoader(graph.index('train'), LOOP.batch_size)
-    batches = iter(loader)
-    optimizers = task.optimizers(LOOP)
+class Epochs:
+    """Whole epochs of a task, as :func:`~dsom_pyg.training.fit` trains it."""
 
-    def step() -> None:
-        task.update(next(batches), precision, optimizers)
+    def __init__(self, task: Task, graph: KG) -> None:
+        self.task = task
+        self.precision = resolve_precision(None, 'cpu')
+        self.loader = QueryLoader(graph.index('train'), LOOP.batch_size)
+        self.optimizers = task.optimizers(LOOP)
 
-    return median_seconds(step, steps) * len(loader)
+    def __call__(self) -> None:
+        """Train for an epoch."""
+        for batch in self.loader:
+            self.task.update(batch, self.precision, self.optimizers)
 
 
-def plain_epoch(data: HeteroData, channels: int, steps: int) -> float:
+class PlainEpochs:
     """The same mathematics, triple by triple, as autograd writes it."""
-    train = add_reciprocals(get_split(data, 'train'), num_relations(data))
-    scale = 1e-3
-    width = 2 * channels
-    entities = torch.randn(num_entities(data), width).mul_(scale)
-    relations = torch.randn(2 * num_relations(data), width).mul_(scale)
-    parameters = [entities.requires_grad_(), relations.requires_grad_()]
-    optimizer = torch.optim.Adagrad(parameters, lr=0.1)
-    order = iter(torch.randperm(train.edge_type.numel()).split(500))
 
-    def step() -> None:
-        part = train.select(next(order))
-        h, r = entities[part.head], relations[part.edge_type]
-        t = entities[part.tail]
-        h_re, h_im = h.chunk(2, dim=1)
-        r_re, r_im = r.chunk(2, dim=1)
-        query = torch.cat(
-            [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=1
-        )
-        loss = F.cross_entropy(query @ entities.t(), part.tail)
-        for rows in (h, r, t):
-            re, im = rows.chunk(2, dim=1)
-            cubes = (re.square() + im.square()).pow(1.5).sum()
-            loss = loss + 0.01 * cubes / len(rows)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    def __init__(self, data: HeteroData, channels: int) -> None:
+        relations = num_relations(data)
+        self.train = add_reciprocals(get_split(data, 'train'), relations)
+        sizes = num_entities(data), 2 * relations
+        self.parameters = [
+            torch.randn(size, 2 * channels).mul_(1e-3).requires_grad_()
+            for size in sizes
+        ]
+        self.optimizer = torch.optim.Adagrad(self.parameters, lr=0.1)
 
-    return median_seconds(step, steps) * -(-train.edge_type.numel() // 500)
+    def __call__(self) -> None:
+        """Train for an epoch."""
+        entities, relations = self.parameters
+        count = self.train.edge_type.numel()
+        for chosen in torch.randperm(count).split(LOOP.batch_size):
+            part = self.train.select(chosen)
+            h, r = entities[part.head], relations[part.edge_type]
+            t = entities[part.tail]
+            h_re, h_im = h.chunk(2, dim=1)
+            r_re, r_im = r.chunk(2, dim=1)
+            query = torch.cat(
+                [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=1
+            )
+            loss = F.cross_entropy(query @ entities.t(), part.tail)
+            for rows in (h, r, t):
+                re, im = rows.chunk(2, dim=1)
+                cubes = (re.square() + im.square()).pow(1.5).sum()
+                loss = loss + 0.01 * cubes / len(rows)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
 
 
 def factory(data: HeteroData, split: str) -> CoreTriplesFactory:
@@ -142,49 +156,48 @@ def pykeen_model(data: HeteroData, channels: int) -> PyKEENComplEx:
     )
 
 
-def pykeen_epoch(data: HeteroData, channels: int, share: float) -> float:
-    """An epoch of PyKEEN's LCWA loop, extrapolated from a part of train."""
-    train = factory(data, 'train')
-    model = pykeen_model(data, channels)
-    count = round(share * train.num_triples)
-    chosen = torch.randperm(train.num_triples)[:count]
-    part = CoreTriplesFactory(
-        train.mapped_triples[chosen],
-        num_entities=train.num_entities,
-        num_relations=num_relations(data),
-        create_inverse_triples=True,
-    )
-    loop = LCWATrainingLoop(
-        model=model,
-        triples_factory=part,
-        optimizer=torch.optim.Adagrad(model.parameters(), lr=0.1),
-    )
-    start = time.perf_counter()
-    loop.train(
-        part,
-        num_epochs=1,
-        batch_size=500,
-        use_tqdm=False,
-        use_tqdm_batch=False,
-    )
-    return (time.perf_counter() - start) / share
+class PyKEENEpochs:
+    """Whole epochs of PyKEEN's LCWA loop, with one optimiser."""
+
+    def __init__(self, data: HeteroData, channels: int) -> None:
+        self.train, self.done = factory(data, 'train'), 0
+        self.loop = LCWATrainingLoop(
+            model=pykeen_model(data, channels),
+            triples_factory=self.train,
+            optimizer='adagrad',
+            optimizer_kwargs={'lr': 0.1},
+        )
+
+    def __call__(self) -> None:
+        """Train for an epoch."""
+        self.done += 1
+        self.loop.train(
+            self.train,
+            num_epochs=self.done,
+            continue_training=self.done > 1,
+            batch_size=LOOP.batch_size,
+            use_tqdm=False,
+            use_tqdm_batch=False,
+        )
 
 
-def pykeen_ranking(data: HeteroData, channels: int, batch: int) -> float:
+class PyKEENRanking:
     """PyKEEN's filtered evaluation of test."""
-    model = pykeen_model(data, channels)
-    start = time.perf_counter()
-    RankBasedEvaluator(filtered=True).evaluate(
-        model,
-        factory(data, 'test').mapped_triples,
-        batch_size=batch,
-        additional_filter_triples=[
-            factory(data, 'train').mapped_triples,
-            factory(data, 'val').mapped_triples,
-        ],
-        use_tqdm=False,
-    )
-    return time.perf_counter() - start
+
+    def __init__(self, data: HeteroData, channels: int) -> None:
+        self.model = pykeen_model(data, channels)
+        parts = [factory(data, split) for split in ('test', 'train', 'val')]
+        self.test, *self.known = (part.mapped_triples for part in parts)
+
+    def __call__(self) -> None:
+        """Rank all of test."""
+        RankBasedEvaluator(filtered=True).evaluate(
+            self.model,
+            self.test,
+            batch_size=LOOP.batch_size,
+            additional_filter_triples=self.known,
+            use_tqdm=False,
+        )
 
 
 def measure(
@@ -203,73 +216,57 @@ def measure(
         print(f'{name:44s}{value:8.2f} s', flush=True)
 
     model = ComplEx(EntityEmbedding(sizes[0], d), sizes[1])
-    structure = ModelTask(teachers['structure'])
-    # What the ratios compare takes turns, so that a machine that is slow for
-    # a while is slow for all.
-    turns = [
-        (
-            product_rate(args.steps, d, sizes[0]),
-            our_epoch(structure, graph, args.steps),
-            plain_epoch(data, d, args.steps),
-        )
-        for _ in range(3)
-    ]
-    rates = {
-        name: statistics.median(turn[0][name] for turn in turns)
-        for name in turns[0][0]
+    queries = len(graph.index('train'))
+    sides = queries, sizes[0], d
+    compared: dict[str, Callable[[], Any]] = {
+        'epoch, structure teacher': Epochs(
+            ModelTask(teachers['structure']), graph
+        ),
+        'epoch, plain fp32 loop': PlainEpochs(data, d),
+        'epoch, PyKEEN LCWA': PyKEENEpochs(data, d),
+        'products alone': Products(*sides),
     }
-    median = statistics.median
-    note('epoch, structure teacher', median(turn[1] for turn in turns))
-    note('epoch, plain fp32 loop', median(turn[2] for turn in turns))
-    text = ModelTask(teachers['text'])
-    note('epoch, text teacher', our_epoch(text, graph, args.steps))
-    share = args.pykeen_share
-    note('epoch, PyKEEN LCWA', pykeen_epoch(data, d, share))
+    for name, value in in_turns(compared, args.epochs).items():
+        note(name, value)
+    others: dict[str, Callable[[], Any]] = {
+        'epoch, text teacher': Epochs(ModelTask(teachers['text']), graph)
+    }
     for name, combiner in (
         ('mean', Mean()),
         ('policy', paper_policy(teachers)),
     ):
         task = DistillTask(model, teachers, combiner.train())
-        note(f'epoch, student, {name}', our_epoch(task, graph, args.steps))
-    ranking = median_seconds(lambda: evaluate(model, graph), 2)
-    note('ranking, all test queries', ranking)
-    note('ranking, PyKEEN', pykeen_ranking(data, d, LOOP.batch_size))
+        others[f'epoch, student, {name}'] = Epochs(task, graph)
+    for name, value in in_turns(others, args.epochs).items():
+        note(name, value)
+    ranked: dict[str, Callable[[], Any]] = {
+        'ranking, all test queries': lambda: evaluate(model, graph),
+        'ranking, PyKEEN': PyKEENRanking(data, d),
+    }
+    for name, value in in_turns(ranked, args.epochs).items():
+        note(name, value)
     settings = {
         'dataset': 'DB15K, all training triples',
         'fingerprint': graph.fingerprint,
         'channels': d,
-        'steps': args.steps,
-        'pykeen_share': args.pykeen_share,
+        'epochs': args.epochs,
         'allocator': os.environ.get('GLIBC_TUNABLES', 'default'),
     }
-    queries = len(graph.index('train'))
-    return settings, {
-        'product_gflops': rates,
-        'seconds': seconds,
-        'ratios': ratios(seconds, rates, queries, sizes[0], d),
-    }
+    return settings, {'seconds': seconds, 'ratios': ratios(seconds)}
 
 
-def ratios(
-    seconds: dict[str, float],
-    rates: dict[str, float],
-    queries: int,
-    entities: int,
-    channels: int,
-) -> dict[str, float]:
+def ratios(seconds: dict[str, float]) -> dict[str, float]:
     """What the times mean."""
     ours = seconds['epoch, structure teacher']
     mean = seconds['epoch, student, mean']
-    # Scores, gradient of the queries, gradient of the entities.
-    gflop = 3 * 2 * queries * entities * 2 * channels / 1e9
-    best = rates[resolve_precision(None, 'cpu')]
     return {
         'plain loop / ours': seconds['epoch, plain fp32 loop'] / ours,
         'PyKEEN LCWA / ours': seconds['epoch, PyKEEN LCWA'] / ours,
         'PyKEEN ranking / ours': seconds['ranking, PyKEEN']
         / seconds['ranking, all test queries'],
         'policy / student epoch': seconds['epoch, student, policy'] / mean - 1,
-        'share of product rate, structure teacher': gflop / ours / best,
+        'share of product rate, structure teacher': seconds['products alone']
+        / ours,
     }
 
 
@@ -279,8 +276,7 @@ def main() -> None:
     parser.add_argument('--root', default='datasets/DB15K')
     parser.add_argument('--text-model', required=True)
     parser.add_argument('--channels', type=int, default=256)
-    parser.add_argument('--steps', type=int, default=15)
-    parser.add_argument('--pykeen-share', type=float, default=0.05)
+    parser.add_argument('--epochs', type=int, default=3)
     args = parser.parse_args()
     np.random.seed(0)
     torch.manual_seed(0)

@@ -251,6 +251,8 @@ def digest(named: Iterable[tuple[str, Tensor]]) -> str:
     for name, value in named:
         out.update(f'{name} {value.dtype} {list(value.shape)}'.encode())
         flat = value.detach().cpu().contiguous().flatten()
+        # Of one value or none, any stride counts as contiguous.
+        flat = flat.as_strided(flat.shape, (1,))
         out.update(flat.view(torch.uint8).numpy().data)
     return out.hexdigest()
 

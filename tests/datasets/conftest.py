@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -143,7 +144,15 @@ def refusing(
 
             return guard
 
+        make = tempfile.mkdtemp
+
+        def guarded_make(suffix: str, prefix: str, folder: Path) -> str:
+            if Path(folder).is_relative_to(root):
+                raise OSError(number, os.strerror(number), str(folder))
+            return make(suffix, prefix, folder)
+
         with monkeypatch.context() as patch:
+            patch.setattr(tempfile, 'mkdtemp', guarded_make)
             for name in ('mkdir', 'touch', 'unlink', 'write_bytes'):
                 patch.setattr(Path, name, guarded(getattr(Path, name)))
             yield

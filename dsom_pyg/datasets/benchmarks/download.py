@@ -55,9 +55,10 @@ def fetch(source: Source, path: Path) -> None:
         with whole_or_nothing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error
         raise DatasetError(
             f'the file from {source.url} came whole, but cannot be stored as '
-            f"'{path}' ({error.strerror or error}): make room for "
+            f"'{path}' ({why}): make room for "
             f'{source.size:,} bytes, or give a root that may be written, and '
             f'try again; the files that are already there are kept'
         ) from error

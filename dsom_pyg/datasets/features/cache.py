@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import re
 import secrets
 import warnings
@@ -26,7 +27,8 @@ def warn_if_read_only(error: OSError, folder: Path, what: str) -> None:
     if error.errno not in READ_ONLY:
         raise error
     warnings.warn(
-        f"'{printable(str(folder))}' may not be written ({error.strerror}): "
+        f"'{printable(str(folder))}' may not be written "
+        f'({os.strerror(error.errno or 0)}): '
         f'{what} not stored there, and will be made again next time',
         UserWarning,
         stacklevel=3,
