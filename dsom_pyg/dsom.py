@@ -84,6 +84,13 @@ def train_dsom(
         folder: Each stage saves itself there after every epoch, and resumes
             from there. To enlarge a committee, first delete the files of
             weights, policy and student; its teachers and folds are reused.
+
+    Raises:
+        FloatingPointError: A stage diverges; the last good epoch is saved.
+        KeyboardInterrupt: It was interrupted; the message says what is saved.
+        NotWritten: The disk of the folder is full or read-only.
+        ValueError: The graph lacks what the recipe needs, or the folder
+            belongs to another run.
     """
     recipe = recipe or Recipe()
     run = Run(
@@ -94,6 +101,11 @@ def train_dsom(
         precision=recipe.precision,
         progress=recipe.progress,
     )
+    with run.interruptible():
+        return _follow(recipe, run)
+
+
+def _follow(recipe: Recipe, run: Run) -> DSoM:
     teachers, student = recipe.teachers, recipe.student
     student.start.check(run.graph)  # before anything is trained in vain
     # Eq. 1 and 3: each teacher learns the training triples on its own.

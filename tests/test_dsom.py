@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from dsom_pyg import DSoM, Recipe, recipes, train_dsom
+from dsom_pyg import DSoM, Recipe, recipes, stages, train_dsom
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import (
@@ -467,6 +468,23 @@ def killed_after_every_epoch(recipe: Recipe, folder: Path) -> tuple[DSoM, int]:
                 return train_dsom(DATA, recipe, folder), kills
             except KeyboardInterrupt:
                 kills += 1
+
+
+@pytest.mark.parametrize('kept', [True, False])
+def test_an_interruption_between_stages_says_what_is_saved(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*words: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, 'start_student', stop)
+    recipe = recipe_of(policy=MeanOfTeachers())
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train_dsom(DATA, recipe, tmp_path if kept else None)
+    (said,) = caught.value.args
+    assert 'those that ended: teachers; ' in said
+    assert ('nothing is saved' in said) is not kept
+    assert (f"saved in '{tmp_path}'" in said) is kept
 
 
 BRIEF = Loop(epochs=2, batch_size=100, cooldown=0.5)

@@ -20,7 +20,8 @@ class TfidfText:
     calls do not live in the same space. With fewer texts or words than
     :obj:`out_channels`, the remaining columns are zero. Where no word occurs
     in :obj:`min_count` texts, as in Chinese, which has no spaces, characters
-    in twos and threes take the place of words.
+    in twos and threes take the place of words. The last bits of the features
+    depend on the number of threads.
 
     Args:
         out_channels: d.

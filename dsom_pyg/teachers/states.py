@@ -204,7 +204,10 @@ class CompactState(State):
         # Where each block begins among the pairs, whose rows ascend.
         edges = [0, 0 if seen is None else seen.row.numel()]
         if seen is not None and len(blocks) > 1:
-            starts = torch.tensor([b.start for b in blocks] + [len(answers)])
+            starts = torch.tensor(
+                [*(block.start for block in blocks), len(answers)],
+                device=seen.row.device,
+            )
             edges = torch.searchsorted(seen.row, starts).tolist()
         knows = answers.available.float()
         for at, block in enumerate(blocks):

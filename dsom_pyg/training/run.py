@@ -56,6 +56,25 @@ class Run:
         )
         return self.results[stage]
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        r"""Let an interruption between stages say what is saved, as one
+        within a stage does.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if error.args:
+                raise
+            ended = ', '.join(self.results) or 'none'
+            kept = 'nothing is saved, for want of a folder'
+            if self.folder is not None:
+                kept = f"they are saved in '{self.folder}'"
+            raise KeyboardInterrupt(
+                f'training was interrupted between its stages; those that '
+                f'ended: {ended}; {kept}; run the same again to go on'
+            ) from None
+
     def member(self, at: int) -> 'Run':
         r"""The run of a committee's member; the first keeps the seed."""
         # So far apart that runs of near seeds have no member in common.
