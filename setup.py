@@ -63,7 +63,7 @@ setup(
         # sentence-transformers brings transformers along; this asks for a
         # version whose loading is known to work.
         'encoders': ['transformers>=5'],
-        'h5': ['h5py>=3'],
+        'h5': ['h5py>=3.9'],
         'plots': ['matplotlib>=3.8'],
         'rdf': ['rdflib>=7'],
         # No wheel in the public index; needs an installed torch and

@@ -84,6 +84,8 @@ def train_dsom(
         folder: Each stage saves itself there after every epoch, and resumes
             from there. To enlarge a committee, first delete the files of
             weights, policy and student; its teachers and folds are reused.
+            While a stage trains, ``<stage>.previous.safetensors`` lies beside
+            its file; to train it anew, delete both.
 
     Raises:
         FloatingPointError: A stage diverges; the last good epoch is saved.

@@ -180,6 +180,8 @@ def save_tensors(
         for name, value in tensors.items()
     }
     header = dict(header or {})
+    if HASH in header:
+        raise ValueError(f'a header cannot have {HASH!r}: the hash is there')
     header[HASH] = _content(copies, header)
     with whole_or_nothing(Path(path), previous) as temporary:
         try:

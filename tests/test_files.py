@@ -99,6 +99,14 @@ def test_no_flipped_bit_is_overlooked(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b'"F32"', b'"I32"'))
     with pytest.raises(DamagedFile, match='not what was written'):
         load_tensors(path)
+    # And in another shape.
+    turned = {**tensors, 'x': torch.rand(2, 3)}
+    save_tensors(path, turned, header)
+    raw = path.read_bytes()
+    assert b'[2,3]' in raw
+    path.write_bytes(raw.replace(b'[2,3]', b'[3,2]'))
+    with pytest.raises(DamagedFile, match='not what was written'):
+        load_tensors(path)
     assert len(said) > 0.3 * len(content)
     assert all('a.safetensors' in line for line in said)
 
@@ -109,6 +117,11 @@ def test_files_of_others_have_no_hash(tmp_path: Path) -> None:
     assert load_tensors(path)[1] == {}
     with pytest.raises(DamagedFile, match='no hash of its content'):
         load_tensors(path, hashed=True)
+
+
+def test_a_header_that_has_a_hash_already(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot have 'sha256'"):
+        save_tensors(tmp_path / 'a', {'x': torch.ones(1)}, {'sha256': 'x'})
 
 
 def in_a_child_that_is_killed(block: Callable[[], None]) -> None:
@@ -147,6 +160,34 @@ def test_what_the_dead_left_is_swept(tmp_path: Path) -> None:
         ]
     assert (tmp_path / 'living.txt').read_text() == 'half'
     assert sorted(os.listdir(tmp_path)) == ['.mine.tmp', 'b.txt', 'living.txt']
+
+
+def test_the_work_of_the_living_stays_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*words: object) -> None:
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', none)
+    with whole_or_nothing(tmp_path / 'living.txt') as living:
+        living.write_text('half')
+        with whole_or_nothing(tmp_path / 'b.txt') as temporary:
+            temporary.write_text('whole')
+        assert living.read_text() == 'half'
+    assert sorted(os.listdir(tmp_path)) == ['b.txt', 'living.txt']
+
+
+def test_links_are_not_swept(tmp_path: Path) -> None:
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    (elsewhere / 'lock').touch()
+    (elsewhere / 'precious').touch()
+    folder = tmp_path / 'here'
+    folder.mkdir()
+    (folder / '.dsom_pyg-x.tmp').symlink_to(elsewhere)
+    with whole_or_nothing(folder / 'a.txt') as temporary:
+        temporary.touch()
+    assert sorted(os.listdir(elsewhere)) == ['lock', 'precious']
 
 
 def test_a_lock_ends_with_its_owner(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def relation_pairs(
             first, second, shared = (
                 values[enough] for values in (first, second, shared)
             )
-            for at in np.lexsort((second, first, -shared))[:keep]:
+            for at in _largest(shared, keep):
                 a, b = int(names[first[at]]), int(names[second[at]])
                 n = int(shared[at])
                 both = n / int(size[a]), n / int(size[b])
@@ -139,6 +139,16 @@ def relation_pairs(
     return out
 
 
+def _largest(values: np.ndarray, keep: int) -> np.ndarray:
+    # Places of the largest values, in no order; of equal ones the first.
+    if len(values) <= keep:
+        return np.arange(len(values))
+    limit = np.partition(values, -keep)[-keep]
+    above = np.flatnonzero(values > limit)
+    equal = np.flatnonzero(values == limit)[: keep - len(above)]
+    return np.concatenate([above, equal])
+
+
 def _shared(
     given: csr_array, other: csr_array, least: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -146,6 +156,7 @@ def _shared(
     # some rows at a time, so that memory holds them.
     for rows in _blocks(given @ other.sum(axis=0)):
         both = given[rows] @ other.T
+        both.sort_indices()
         at = np.flatnonzero(both.data >= least)
         first = np.searchsorted(both.indptr, at, side='right') - 1 + rows.start
         second = both.indices[at]

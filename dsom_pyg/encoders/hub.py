@@ -52,7 +52,8 @@ def load_library(name: str, install: str) -> Any:
 def loading(what: str, model: str | Path, source: str) -> Iterator[None]:
     r"""Turn every error of a block into an :class:`OSError` that names the
     model, and the :obj:`source` that the user can give instead. Nothing in
-    the block can ask the user a question.
+    the block can ask the user a question; for so long, standard input is
+    empty for all threads.
     """
     try:
         with _unasked():
@@ -98,9 +99,9 @@ def refuse_foreign(model: str | Path, *more: str) -> None:
         except (OSError, ValueError, RecursionError):
             continue
         adapter = path.name == 'adapter_config.json'
-        if adapter and not path.with_name('config.json').exists():
-            more = (*more, 'base_model_name_or_path')
-        refuse_entries(config, path, *more)
+        alone = adapter and not path.with_name('config.json').exists()
+        base = ('base_model_name_or_path',) if alone else ()
+        refuse_entries(config, path, *more, *base)
 
 
 def refuse_entries(config: Any, place: str | Path, *more: str) -> None:

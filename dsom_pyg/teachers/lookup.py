@@ -60,6 +60,10 @@ class Lookup(Combiner):
         head, rel: Distinct queries, ``[Q]``.
         weights: Of each query and teacher, ``[Q, M]``. Other queries get
             their mean.
+
+    Raises:
+        ValueError: There is no query, one comes twice, an id is out of range,
+            or there are not as many weights.
     """
 
     keys: Tensor
@@ -68,8 +72,16 @@ class Lookup(Combiner):
     def __init__(self, head: Tensor, rel: Tensor, weights: Tensor) -> None:
         super().__init__()
         check_queries(head, rel, None, None)
+        if not len(head) or len(weights) != len(head):
+            raise ValueError(
+                f'need weights of one query or more, got {len(weights)} for '
+                f'{len(head)} queries'
+            )
         self.num_rels = int(rel.max()) + 1
-        keys, order = (head * self.num_rels + rel).sort()
+        # Keys of narrower integers would overflow.
+        keys, order = (head.long() * self.num_rels + rel).sort()
+        if bool((keys[1:] == keys[:-1]).any()):
+            raise ValueError('a query has several weights')
         rows = [weights[order], weights.mean(dim=0, keepdim=True)]
         self.register_buffer('keys', keys)
         self.register_buffer('table', torch.cat(rows))

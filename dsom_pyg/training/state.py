@@ -143,6 +143,8 @@ class RunFile:
         # Whether the file holds these epochs, or is damaged or not there.
         self._whole = False
         self._closed: OSError | None = None
+        if path.is_dir():
+            raise ValueError(f"checkpoint '{path}' is a folder; name a file")
 
     def __str__(self) -> str:
         if self.epochs:
@@ -168,6 +170,7 @@ class RunFile:
             if error.errno not in FULL | CLOSED:
                 raise
             self._closed = error
+        if self._closed is not None:
             yield
             return
         if lock is None:
@@ -186,13 +189,16 @@ class RunFile:
                 lock.close()
 
     def _busy(self, path: Path) -> str:
-        owner: dict[str, Any] = {}
+        owner: Any = None
         with suppress(OSError, ValueError):  # it may be about to write it
             owner = json.loads(path.read_text())
         who = 'another process'
-        if owner:
-            who = f'process {owner["process"]} on {owner["host"]}'
-        lines = self._differences(owner.get('identity', self.identity))
+        theirs = self.identity
+        # What is there may not be of this library.
+        if isinstance(owner, dict) and isinstance(owner.get('identity'), dict):
+            theirs = owner['identity']
+            who = f'process {owner.get("process")} on {owner.get("host")}'
+        lines = self._differences(theirs)
         if lines:
             return (
                 f'{who} is writing {self.path} for another run; choose '

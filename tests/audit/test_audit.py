@@ -196,6 +196,27 @@ def test_many_relations_that_share_pairs(
         assert list(found[kind].most) == pairs[:7]
 
 
+def test_of_equal_pairs_few_are_sorted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 40 relations with the same pairs: 1560 equal candidates.
+    same = [(h, rel, h + 1) for rel in range(40) for h in range(6)]
+    sizes = []
+    sort = sorted
+
+    def counted(values: Any, **options: Any) -> Any:
+        values = list(values)
+        sizes.append(len(values))
+        return sort(values, **options)
+
+    monkeypatch.setattr(leakage, 'sorted', counted, raising=False)
+    found = leakage.relation_pairs(triples(same), 8, 40, 0.8, 3, 5)
+    assert found['repeated'].total == 1560
+    pairs = [(pair.first, pair.second) for pair in found['repeated'].most]
+    assert pairs == [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]
+    assert max(sizes) <= 10
+
+
 def test_a_pair_of_every_relation_takes_little_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

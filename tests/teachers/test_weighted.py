@@ -147,6 +147,29 @@ def test_it_starts_as_the_mean_and_is_frozen_outside_training() -> None:
     torch.testing.assert_close(out.weights, Mean().weights(batch))
 
 
+def test_looked_up_queries_of_narrow_ids() -> None:
+    head = torch.tensor([3_000_000, 1], dtype=torch.int32)
+    rel = torch.tensor([2000, 0], dtype=torch.int32)
+    found = Lookup(head, rel, torch.rand(2, 2)).keys
+    assert found.tolist() == [2001, 3_000_000 * 2001 + 2000]
+
+
+@pytest.mark.parametrize(
+    ('queries', 'rows', 'why'),
+    [
+        ([0, 1], 3, 'got 3 for 2 queries'),
+        ([], 0, 'got 0 for 0 queries'),
+        ([1, 1], 2, 'a query has several weights'),
+    ],
+)
+def test_weights_that_cannot_be_looked_up(
+    queries: list[int], rows: int, why: str
+) -> None:
+    head = torch.tensor(queries).long()
+    with pytest.raises(ValueError, match=why):
+        Lookup(head, torch.zeros_like(head), torch.rand(rows, 2))
+
+
 def test_looked_up_weights_are_those_of_the_combiner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -147,8 +147,8 @@ def test_what_does_not_diverge(losses: list[list[float]]) -> None:
             r'in epoch 3, it was -30 .*epoch 2 is saved',
         ),
         (
-            [epoch(3.4), epoch(3.0), epoch(4.0, 3.8)],
-            r'is 3\.8 or more in all batches of epoch 3, .*epoch 2 is saved',
+            [epoch(3.4), epoch(3.0), epoch(4.6, 4.5)],
+            r'is 4\.5 or more in all batches of epoch 3, .*epoch 2 is saved',
         ),
         (
             [epoch(-30.0), epoch(-31.0), epoch(-26.0)],
@@ -221,3 +221,12 @@ def test_what_need_not_fall_may_end_above_its_start() -> None:
     ensemble = teachers()
     learns = DistillTask(model().model, ensemble, paper_policy(ensemble, 8))
     assert not learns.falling
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_a_model_that_has_learned_may_lose_a_little(seed: int) -> None:
+    trained = model()
+    fit(trained, DATA, Loop(epochs=60, batch_size=20))
+    loop = Loop(epochs=2, batch_size=20)
+    result = fit(ModelTask(trained.model), DATA, loop, seed=seed)
+    assert len(result.history) == 2

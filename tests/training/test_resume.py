@@ -374,6 +374,23 @@ def test_two_runs_in_one_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize('text', ['', '[1]', '{"x": 1}', '{"identity": 5}'])
+def test_a_lock_that_says_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'run.safetensors'
+
+    def another() -> None:
+        (tmp_path / '.run.safetensors.lock').write_text(text)
+        with pytest.raises(ValueError, match='another process is writing'):
+            fit(model(), DATA, loop_of(), path)
+
+    fit(Meanwhile(another), DATA, loop_of(), path)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='is a folder; name a file'):
+        fit(model(), DATA, loop_of(), tmp_path)
+
+
 def test_the_lock_of_a_killed_run_holds_nobody(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
     child = os.fork()

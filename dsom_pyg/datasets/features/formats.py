@@ -5,9 +5,11 @@ are read later, within a limit of memory. None can run code, and none looks at
 another file.
 """
 
+import io
 import json
 import math
 import mmap
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,8 +136,17 @@ def _open_torch(path: Path, room: Room) -> Iterator[Content]:
     with path.open('rb') as file:
         if file.read(4) == ZIP_MAGIC:
             with zipfile.ZipFile(file) as archive:
-                if any(info.compress_type for info in archive.infolist()):
-                    raise DatasetError('is packed as torch.save never does')
+                for info in archive.infolist():
+                    if info.compress_type:
+                        raise DatasetError(
+                            'is packed as torch.save never does'
+                        )
+                    if info.filename.endswith('data.pkl'):
+                        _check_pickles(archive.read(info), 1)
+        else:
+            # Three pickles of a head, the content, and the keys of its arrays.
+            file.seek(0)
+            _check_pickles(file, 5)
     content = torch.load(path, map_location='cpu', weights_only=True)
     if not isinstance(content, Mapping):
         yield _in_memory(content)
@@ -143,6 +154,22 @@ def _open_torch(path: Path, room: Room) -> Iterator[Content]:
     if not all(isinstance(key, str | int) for key in content):
         raise DatasetError('has a key that is neither a string nor a number')
     yield {str(key): _in_memory(value) for key, value in content.items()}
+
+
+def _check_pickles(source: Any, count: int) -> None:
+    # torch runs nothing that is not in its list, but `bytearray`, which is,
+    # fills as much memory as a number says.
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    for _ in range(count):
+        for code, word, _ in pickletools.genops(file):
+            if code.name == 'STACK_GLOBAL':
+                raise DatasetError('is pickled as torch.save never does')
+            module = str(word).split('.')[0].split(' ')[0]
+            if code.name == 'GLOBAL' and module not in (
+                'torch',
+                'collections',
+            ):
+                raise DatasetError(f'holds {word}, which is no array')
 
 
 @contextmanager
@@ -216,7 +243,8 @@ def _read_strings(item: Any, h5py: Any, path: Path, room: Room) -> list[bytes]:
     # and a place: the address of a heap and a number in it.
     refs = np.zeros(len(item), '<u4,<u8,<u4')
     layout = item.id.get_create_plist().get_layout()
-    if item.file.userblock_size or layout == h5py.h5d.COMPACT:
+    filled = item.fillvalue not in (b'', '', None, 0)
+    if item.file.userblock_size or layout == h5py.h5d.COMPACT or filled:
         raise DatasetError(f'{item.name!r} has a layout that is not read')
     chunks: list[int] = []
     if item.chunks:

@@ -147,7 +147,8 @@ def _long_cells(lines: Sequence[str]) -> Iterator[None]:
     # for the whole interpreter, so it is put back.
     with _csv_limit:
         before = csv.field_size_limit()
-        csv.field_size_limit(max(before, sum(len(x) + 1 for x in lines)))
+        longest = max(before, sum(len(x) + 1 for x in lines))
+        csv.field_size_limit(min(longest, 2**31 - 1))  # a C long
         try:
             yield
         finally:

@@ -3,6 +3,7 @@ import pickle
 import resource
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,16 @@ def npy_header(shape: tuple[int, ...], version: tuple[int, int]) -> bytes:
 HUGE = (LIMIT // 1024 // 4, 1100)
 
 
+class Bytes:
+    """Is pickled as a call that makes so many bytes."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytearray, (self.count,)
+
+
 def write_bomb(path: Path, kind: str) -> None:
     """A small file that says it holds more than the limit."""
     size = 4 * HUGE[0] * HUGE[1]
@@ -275,6 +286,10 @@ def write_bomb(path: Path, kind: str) -> None:
         case 'pt by lists':
             row = [1.0] * 1024
             torch.save({'x': [row] * (1 << 16)}, path)
+        case 'pt by bytes' | 'pt by bytes of old':
+            new = kind == 'pt by bytes'
+            content = {'x': Bytes(4 * HUGE[0] * HUGE[1])}
+            torch.save(content, path, _use_new_zipfile_serialization=new)
         case 'pt by packing':
             torch.save({'x': torch.zeros(1 << 9, 1 << 9)}, path)
             packed = path.with_name('packed')
@@ -306,7 +321,7 @@ def write_bomb(path: Path, kind: str) -> None:
     [
         *('npz', 'npz of a long header', 'npy'),
         *('pt by strides', 'pt by lists', 'pt by packing', 'safetensors'),
-        *('h5', 'h5 of a chunk'),
+        *('h5', 'h5 of a chunk', 'pt by bytes', 'pt by bytes of old'),
     ],
 )
 def test_small_files_of_huge_arrays(tmp_path: Path, kind: str) -> None:
@@ -322,6 +337,29 @@ def test_small_files_of_huge_arrays(tmp_path: Path, kind: str) -> None:
         size = 4 * HUGE[0] * HUGE[1]
         for word in (str(list(HUGE)), f'{size:,}', f'{LIMIT:,}', 'limit='):
             assert word in str(caught.value)
+
+
+@pytest.mark.parametrize('new', [True, False])
+def test_files_of_torch_old_and_new(tmp_path: Path, new: bool) -> None:
+    path = tmp_path / 'f.pt'
+    content = OrderedDict(x=torch.tensor(X), names=NAMES)
+    torch.save(content, path, _use_new_zipfile_serialization=new)
+    assert read_features(path).names == NAMES
+    one = torch.nn.Parameter(torch.ones(2).bfloat16())
+    half = {'a': one, 'b': one.detach()}
+    torch.save(half, path, _use_new_zipfile_serialization=new)
+    assert read_features(path).x.tolist() == [[1, 1], [1, 1]]
+
+
+def test_strings_that_were_never_written(tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    path = tmp_path / 'f.h5'
+    with h5py.File(path, 'w') as file:
+        file['x'] = X
+        options = {'dtype': h5py.string_dtype(), 'fillvalue': 'zz'}
+        file.create_dataset('names', (3,), **options)
+    with pytest.raises(DatasetError, match='has a layout that is not read'):
+        read_features(path)
 
 
 def test_names_count_as_objects(tmp_path: Path) -> None:
