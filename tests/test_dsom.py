@@ -487,6 +487,18 @@ def test_an_interruption_between_stages_says_what_is_saved(
     assert (f"saved in '{tmp_path}'" in said) is kept
 
 
+def test_an_interruption_within_a_stage_says_so_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*words: Any) -> None:
+        raise KeyboardInterrupt('student: epoch 3 is saved')
+
+    monkeypatch.setattr(stages, 'start_student', stop)
+    recipe = recipe_of(policy=MeanOfTeachers())
+    with pytest.raises(KeyboardInterrupt, match=r'^student: epoch 3 is saved'):
+        train_dsom(DATA, recipe)
+
+
 BRIEF = Loop(epochs=2, batch_size=100, cooldown=0.5)
 CHOSEN = replace(BRIEF, eval_every=1, patience=9)
 

@@ -96,6 +96,9 @@ def test_pairs_that_count_alike_make_the_gradient_of_all_triples(
     whole = entity_gradient(model, [batch])
     loader = QueryLoader(index, 7, batch_by, equal_pairs=True)
     exact = entity_gradient(model, loader)
+    # On average a full batch counts once.
+    weights = sum(batch.weight for batch in loader)
+    assert weights == pytest.approx(loader.size / 7)
     scale = index.tail.numel() / loader.mean_pairs
     assert torch.allclose(exact, whole * scale, rtol=1e-9, atol=1e-12)
     # Without, the queries of large batches count less.

@@ -1,5 +1,7 @@
 """Training that diverges stops, and nothing else does."""
 
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,16 @@ def test_the_last_good_epoch_stays(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match=r'epoch 3, it was 3\.4 '):
         run([*losses[2:], [], []], path)
     assert path.read_bytes() == before
+
+
+def test_an_early_end_above_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.5, 0.4, 0.3])
+    module = import_module('dsom_pyg.training.fit')
+    monkeypatch.setattr(module, '_validate', lambda *words: next(values))
+    task = Scripted([epoch(3.4), epoch(5.0), epoch(5.0)])
+    loop = replace(task.loop, epochs=9, eval_every=1, patience=2)
+    with pytest.raises(FloatingPointError, match='epoch 3, the last one'):
+        fit(task, DATA, loop)
 
 
 def test_an_end_above_the_start_after_an_interruption(
