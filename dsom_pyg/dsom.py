@@ -12,7 +12,7 @@ from dsom_pyg.policies import HeldOut, PolicyChoice
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import Combiner, EnsembleScorer, TeacherEnsemble
-from dsom_pyg.training import FitResult, Run
+from dsom_pyg.training import FitResult, Progress, Run
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -35,7 +35,7 @@ class Recipe:
     seed: int = 0
     device: str = 'cpu'
     precision: str | None = None
-    progress: bool | None = None
+    progress: bool | Progress | None = None
 
     def __post_init__(self) -> None:
         # Found out now, not after the teachers were trained.

@@ -101,6 +101,11 @@ class Unlabeled:
 class FreshTable:
     r"""The student begins as a fresh table of entities."""
 
+    has_learned = False
+    r"""Whether the student knows train already, and so may lose some of that
+    while it learns to generalise.
+    """
+
     def check(self, graph: KG) -> None:
         r"""Raise :class:`ValueError` if the graph lacks what is needed."""
 
@@ -135,6 +140,8 @@ class WarmStart(FreshTable):
         ValueError: The graph has no features, or the student is no bilinear
             model.
     """
+
+    has_learned = True
 
     def check(self, graph: KG) -> None:
         if not graph.modalities:
@@ -280,5 +287,7 @@ def distil(
         asked = combiner.to(run.device), ensemble.to(run.device), seen, pool
         combiner = Lookup.of(*asked, precision=run.resolved_precision())
     task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
-    run.fit('student', task, student.loop)
+    if student.start.has_learned:
+        task.falling = ()
+    run.fit('student', task, student.loop, last=True)
     return student.start.finish(model)

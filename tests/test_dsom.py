@@ -741,11 +741,16 @@ def test_a_stage_that_diverges_is_named(
     fit_stage = Run.fit
 
     def spoiled(
-        self: Run, stage: str, task: Task, loop: Loop, graph: KG | None = None
+        self: Run,
+        stage: str,
+        task: Task,
+        loop: Loop,
+        graph: KG | None = None,
+        **options: Any,
     ) -> FitResult:
         if stage == wrong:
             loop = replace(loop, optimizer=Adagrad(1e6))
-        return fit_stage(self, stage, task, loop, graph)
+        return fit_stage(self, stage, task, loop, graph, **options)
 
     monkeypatch.setattr(Run, 'fit', spoiled)
     for _ in range(2):

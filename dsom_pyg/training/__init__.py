@@ -16,6 +16,7 @@ from dsom_pyg.training.objectives import (
     ModelTask,
     TeachersTask,
 )
+from dsom_pyg.training.progress import Progress
 from dsom_pyg.training.run import Run, drawn_with
 from dsom_pyg.training.task import Task
 
@@ -31,6 +32,7 @@ __all__ = [
     'ModelTask',
     'OneFold',
     'PolicyTask',
+    'Progress',
     'QueryLoader',
     'Run',
     'Task',

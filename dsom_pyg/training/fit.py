@@ -2,15 +2,14 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from tqdm.auto import tqdm
 
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import NotWritten
@@ -19,6 +18,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.training.batches import QueryLoader
 from dsom_pyg.training.loop import FitResult, Loop
+from dsom_pyg.training.progress import Bars, Progress
 from dsom_pyg.training.state import RunFile, TrainState, identity
 from dsom_pyg.training.task import Task
 
@@ -37,10 +37,11 @@ def fit(
     loop: Loop | None = None,
     checkpoint: str | Path | None = None,
     *,
+    prolong: bool = True,
     seed: int = 0,
     device: str = 'cpu',
     precision: str | None = None,
-    progress: bool | None = None,
+    progress: bool | Progress | None = None,
 ) -> FitResult:
     r"""Train a task on the training split.
 
@@ -58,11 +59,16 @@ def fit(
             an uninterrupted run; several threads add in no fixed order. Until
             the run has ended, the epoch before stays as
             ``*.previous.safetensors``, for the case that the file is damaged.
+        prolong: Go on from the file of a run of fewer epochs, if these would
+            have been the same: its rate was constant, and its last epoch was
+            not evaluated out of turn. Without it such a run is another one.
         seed: Of batches and of sampled actions.
         device: Where to train.
         precision: ``'bf16'`` or ``'fp32'`` matrix products.
             (default: the faster one on this device)
-        progress: Show a progress bar. (default: only on a terminal)
+        progress: Show a progress bar, or who else is told how it goes on, see
+            :class:`~dsom_pyg.training.Progress`.
+            (default: a bar, only on a terminal)
 
     Raises:
         FloatingPointError: Training diverges: a loss became NaN or infinite,
@@ -102,25 +108,24 @@ def fit(
     }
     file = None
     if checkpoint is not None:
-        file = RunFile(checkpoint, identity(config, graph, task))
+        file = RunFile(checkpoint, identity(config, graph, task), prolong)
     cuda = torch.device(device)
     devices = [cuda.index or 0] if cuda.type == 'cuda' else []
     held = file.held() if file else nullcontext()
-    with held, torch.random.fork_rng(devices=devices), _told(task, file):
+    watch = progress if isinstance(progress, Progress) else Bars(progress)
+    forked = torch.random.fork_rng(devices=devices)
+    with held, forked, _told(task, file), ExitStack() as stack:
         torch.manual_seed(seed)
         if file:
             file.load(state)
         done = loop.epochs if state.stopped else len(state.history)
         if file and done < loop.epochs:
             file.check_open()
-        bar = tqdm(
-            range(done + 1, loop.epochs + 1),
-            desc=task.name,
-            disable=None if progress is None else not progress,
-        )
-        for epoch in bar:
+        watch.begin(task.name, loop.epochs, len(loader), state.history)
+        stack.callback(watch.end)
+        for epoch in range(done + 1, loop.epochs + 1):
             record, lowest = _train_epoch(
-                task, loader, state, loop, precision, epoch
+                task, loader, state, loop, precision, epoch, watch.step
             )
             last = epoch == loop.epochs
             if loop.eval_every and (epoch % loop.eval_every == 0 or last):
@@ -131,7 +136,7 @@ def fit(
             state.history.append(record)
             if file:
                 file.save(state)
-            bar.set_postfix({k: f'{v:.4g}' for k, v in record.items()})
+            watch.epoch(record)
             if state.stopped:
                 break
         if file:
@@ -171,6 +176,7 @@ def _train_epoch(
     loop: Loop,
     precision: str,
     epoch: int,
+    told: Callable[[], None],
 ) -> tuple[dict[str, float], dict[str, float]]:
     # The means of all terms, and the lowest values of those that fall.
     for module in task.trained:
@@ -195,6 +201,7 @@ def _train_epoch(
             first.setdefault(name, value)
             if name in task.falling:
                 lows[name] = torch.minimum(lows.get(name, value), value)
+        told()
     means = {name: float(value) / len(loader) for name, value in sums.items()}
     seconds = time.perf_counter() - start
     if epoch == 1:

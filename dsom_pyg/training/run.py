@@ -11,6 +11,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.training.fit import fit
 from dsom_pyg.training.loop import FitResult, Loop
+from dsom_pyg.training.progress import Progress
 from dsom_pyg.training.task import Task
 
 
@@ -32,15 +33,22 @@ class Run:
     seed: int = 0
     device: str = 'cpu'
     precision: str | None = None
-    progress: bool | None = None
+    progress: bool | Progress | None = None
     results: dict[str, FitResult] = field(default_factory=dict)
 
     def fit(
-        self, stage: str, task: Task, loop: Loop, graph: KG | None = None
+        self,
+        stage: str,
+        task: Task,
+        loop: Loop,
+        graph: KG | None = None,
+        *,
+        last: bool = False,
     ) -> FitResult:
         r"""Train a task as a stage of this run, on the run's graph unless
         another is given. The stage names the file to go on from, the result,
-        and the task in what is shown of it.
+        and the task in what is shown of it. The last stage, on which no other
+        one builds, may go on with more epochs.
         """
         task.name = stage
         path = self.folder and self.folder / f'{stage}.safetensors'
@@ -49,6 +57,7 @@ class Run:
             graph or self.graph,
             loop,
             path,
+            prolong=last,
             seed=self.seed,
             device=self.device,
             precision=self.precision,

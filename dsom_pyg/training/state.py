@@ -130,12 +130,19 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
 
 class RunFile:
     r"""A file, ``*.safetensors``, that a run is written to and goes on from,
-    if it has the same :func:`identity`. Until the run has ended, the file of
+    if it has the same :func:`identity`, or, to :obj:`prolong` it, more epochs
+    of a constant rate. Until the run has ended, the file of
     the epoch before stays beside it, as ``*.previous.safetensors``.
     """
 
-    def __init__(self, path: str | Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        identity: dict[str, Any],
+        prolong: bool = False,
+    ) -> None:
         self.path = path = Path(path)
+        self.prolong = prolong
         self.previous = path.with_name(f'{path.stem}.previous{path.suffix}')
         # As it will be read: JSON knows no tuples.
         self.identity = json.loads(json.dumps(identity))
@@ -213,6 +220,17 @@ class RunFile:
             if other.get(key) != self.identity.get(key)
         ]
 
+    def _prolongs(self, other: dict[str, Any]) -> bool:
+        # Whether this run is the other one with more epochs, which would have
+        # begun with the same ones.
+        there, here = (x.get('epochs', 0) for x in (other, self.identity))
+        rest = [{**x, 'epochs': 0} for x in (other, self.identity)]
+        if rest[0] != rest[1] or here < there or other.get('cooldown'):
+            return False
+        # The last epoch is evaluated in any case.
+        every = other.get('eval_every')
+        return not every or there % every == 0
+
     def check_open(self) -> None:
         r"""Raise :class:`~dsom_pyg.files.NotWritten` if it is known that
         nothing can be saved: now, not after an epoch.
@@ -257,9 +275,16 @@ class RunFile:
             raise ValueError(
                 f'cannot go on: {damage}; delete {these} to start anew'
             ) from damage
-        if lines := self._differences(json.loads(header['identity'])):
+        theirs = json.loads(header['identity'])
+        lines = self._differences(theirs)
+        if lines and not (self.prolong and self._prolongs(theirs)):
             if any(line.startswith('frozen modules:') for line in lines):
                 lines.append('(what it builds on, such as teachers, changed)')
+            if self.prolong and all(x.startswith('epochs:') for x in lines):
+                lines.append(
+                    '(more epochs go on where the learning rate is constant, '
+                    'and the last one was evaluated in its turn)'
+                )
             raise ValueError(
                 f'{path} belongs to another run; choose another folder or '
                 f'delete {these}:\n' + '\n'.join(lines)

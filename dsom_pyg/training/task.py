@@ -26,7 +26,7 @@ class Task:
     falling: Sequence[str] = ('loss',)
     r"""The terms that training lowers; one that ends above what it was before
     the first step is an error. Empty where nothing need fall, such as the
-    reward of a policy.
+    reward of a policy, or the loss of a model that has learned already.
     """
 
     def __init__(

@@ -18,14 +18,26 @@ from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
 from dsom_pyg.models import ComplEx, DistMult, EntityEmbedding, Model
 from dsom_pyg.query_index import QueryBatch
-from dsom_pyg.teachers import Combiner, TeacherEnsemble, paper_policy
+from dsom_pyg.teachers import (
+    Combiner,
+    CompactState,
+    Policy,
+    RankReward,
+    TeacherEnsemble,
+    Weighted,
+    paper_policy,
+    subsets,
+)
 from dsom_pyg.training import (
     Adagrad,
     Adam,
     DistillTask,
     FitResult,
+    Fold,
+    KFolds,
     Loop,
     ModelTask,
+    PolicyTask,
     Task,
     TeachersTask,
     fit,
@@ -98,7 +110,7 @@ class Players(Task):
 
 
 def loop_of(**words: Any) -> Loop:
-    return Loop(epochs=6, batch_size=64, **words)
+    return Loop(**{'epochs': 6, 'batch_size': 64, **words})
 
 
 def states(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
@@ -169,6 +181,39 @@ def killed_and_gone_on(
     return again, fit(again, DATA, loop, path)
 
 
+class Noisy(RankReward):
+    """A reward that draws."""
+
+    def __call__(self, *words: Any) -> torch.Tensor:
+        reward = super().__call__(*words)
+        return reward + torch.randn_like(reward)
+
+
+def policy() -> PolicyTask:
+    folds = []
+    for rest, held in KFolds(2).parts(GRAPH, 0):
+        torch.manual_seed(len(folds))
+        ensemble = TeacherEnsemble.from_features(GRAPH.features, 30, 4, 8)
+        folds.append(Fold(ensemble, rest, held))
+    base, state = Weighted(3), CompactState(3, 4, GRAPH.degree)
+    learner = Policy(
+        state, subsets(3), Noisy(), 'mean', base=base, dropout=0.2, lr=0.01
+    )
+    return PolicyTask(folds, learner)
+
+
+@pytest.mark.parametrize('epoch', [1, 4])
+def test_a_policy_from_answers_that_are_kept(
+    epoch: int, tmp_path: Path
+) -> None:
+    whole, loop = policy(), loop_of()
+    expected = fit(whole, DATA, loop)
+    path = tmp_path / 'run.safetensors'
+    again, result = killed_and_gone_on(policy, loop, path, epoch)
+    assert_equal(whole, again)
+    assert without_time(result) == without_time(expected)
+
+
 @pytest.mark.parametrize('epoch', [1, 4])
 def test_a_task_of_two_players(epoch: int, tmp_path: Path) -> None:
     loop = loop_of(cooldown=0.5)
@@ -211,6 +256,50 @@ def test_a_run_that_ended_is_not_repeated(tmp_path: Path) -> None:
     assert result == expected
     assert_equal(first, second)
     assert path.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ('earlier', 'later'),
+    [
+        ({'epochs': 2}, {'epochs': 5}),
+        ({'epochs': 2, 'eval_every': 2}, {'epochs': 4, 'eval_every': 2}),
+    ],
+)
+def test_more_epochs_go_on(
+    earlier: dict[str, Any], later: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / 'run.safetensors'
+    fit(model(), DATA, loop_of(**earlier), path)
+    longer, whole = model(), model()
+    result = fit(longer, DATA, loop_of(**later), path)
+    expected = fit(whole, DATA, loop_of(**later))
+    with pytest.raises(ValueError, match=r'\nseed: 0 there, 1 here$'):
+        fit(model(), DATA, loop_of(**later), path, seed=1)
+    assert len(result.history) == later['epochs']
+    assert result.best_epoch == expected.best_epoch
+    assert_equal(longer, whole)
+
+
+@pytest.mark.parametrize(
+    ('earlier', 'later'),
+    [
+        # The rate would have fallen otherwise.
+        ({'epochs': 2, 'cooldown': 0.5}, {'epochs': 4, 'cooldown': 0.5}),
+        # The third epoch was evaluated because it was the last one.
+        ({'epochs': 3, 'eval_every': 2}, {'epochs': 4, 'eval_every': 2}),
+        # There are more already.
+        ({'epochs': 3}, {'epochs': 2}),
+    ],
+)
+def test_more_epochs_would_be_another_run(
+    earlier: dict[str, Any], later: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / 'run.safetensors'
+    fit(model(), DATA, loop_of(**earlier), path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r'\nepochs: .*\n.more epochs go on'):
+        fit(model(), DATA, loop_of(**later), path)
+    assert path.read_bytes() == before
 
 
 def test_another_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Who trains is told how it goes on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.training import Loop, ModelTask, Progress, fit
+from dsom_pyg.training.progress import Record
+
+DATA = FakeMMKG(30, 4, 200)[0]
+
+
+class Diary(Progress):
+    def __init__(self, until: int = 99) -> None:
+        self.lines: list[str] = []
+        self.until = until
+
+    def begin(
+        self, stage: str, epochs: int, batches: int, history: Sequence[Record]
+    ) -> None:
+        self.lines.append(f'{stage} {len(history)}/{epochs} x {batches}')
+
+    def step(self) -> None:
+        self.lines.append('.')
+
+    def epoch(self, record: Record) -> None:
+        self.lines.append(f'{record["epoch"]:.0f}')
+        if record['epoch'] == self.until:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        self.lines.append('end')
+
+
+def run(path: Path | None, watch: Progress | bool | None, epochs: int) -> int:
+    torch.manual_seed(0)
+    task = ModelTask(ComplEx(EntityEmbedding(30, 4), 4), 'model')
+    loop = Loop(epochs=epochs, batch_size=40)
+    return len(fit(task, DATA, loop, path, progress=watch).history)
+
+
+def test_what_is_told(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+    first = Diary(until=1)
+    with pytest.raises(KeyboardInterrupt, match=r"epoch 1 is saved in '.*run"):
+        run(path, first, 2)
+    batches = first.lines.count('.')
+    assert batches > 1
+    epoch = ['.'] * batches
+    head = f'/2 x {batches}'
+    assert first.lines == [f'model 0{head}', *epoch, '1', 'end']
+    second = Diary()
+    run(path, second, 2)
+    assert second.lines == [f'model 1{head}', *epoch, '2', 'end']
+    third = Diary()
+    run(path, third, 2)
+    assert third.lines == [f'model 2{head}', 'end']
+
+
+def test_the_base_class_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(None, Progress(), 2) == 2
+    run(None, False, 2)
+    run(None, None, 2)  # no terminal
+    assert capfd.readouterr() == ('', '')
+
+
+def test_a_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    run(None, True, 2)
+    said = capfd.readouterr().err
+    assert 'model: 100%' in said
+    assert '2/2' in said
+    assert 'loss=' in said
