@@ -4,17 +4,20 @@ Letters used in shapes: T triples, Q distinct queries, B queries of a batch,
 K (query, tail) pairs.
 """
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
-from torch_geometric.utils import scatter
 
 from dsom_pyg.graph import Triples, check_ids, check_triples
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 LARGEST = 2**63 - 1
 
@@ -33,7 +36,8 @@ class Pairs:
 
     def count(self, num_rows: int) -> Tensor:
         r"""Number of tails of every query, ``[B]``."""
-        return scatter(torch.ones_like(self.row), self.row, dim_size=num_rows)
+        count = self.row.new_zeros(num_rows)
+        return count.index_add_(0, self.row, torch.ones_like(self.row))
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class QueryIndex:
     def __len__(self) -> int:
         return self.head.numel()
 
-    def to(self, device: torch.device | str) -> 'QueryIndex':
+    def to(self, device: torch.device | str) -> QueryIndex:
         r"""A copy on another device."""
         copy = object.__new__(QueryIndex)
         for name, value in vars(self).items():
@@ -156,21 +160,29 @@ class QueryIndex:
     def rows(self, position: Tensor) -> Pairs:
         r"""Tails of the queries at positions ``[B]`` in 0..Q-1."""
         start = self.ptr[position]
-        return self._gather(start, self.ptr[position + 1] - start)
+        row, at = _spread(start, self.ptr[position + 1] - start)
+        return Pairs(row, self.tail[at])
 
     def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
         r"""Tails of queries ``[B]``, none for one that is not in the index."""
+        row, at = self.find(head, rel)
+        return Pairs(row, self.tail[at])
+
+    def find(self, head: Tensor, rel: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Where the tails of queries ``[B]`` lie: for each the row of its
+        query and its place in :attr:`tail`, both ``[K]``.
+        """
         # Of 32 bits a key may be more than that.
         key = head.long() * self._num_rels + rel
         position = torch.searchsorted(self._key, key)
         position = position.clamp(max=max(len(self) - 1, 0))
         if len(self) == 0:
             empty = head.new_empty(0)
-            return Pairs(empty, empty)
+            return empty, empty
         # By itself a key may be that of another query: 2, -1 of 1, R - 1.
         known = (self.head[position] == head) & (self.rel[position] == rel)
         start = self.ptr[position]
-        return self._gather(start, (self.ptr[position + 1] - start) * known)
+        return _spread(start, (self.ptr[position + 1] - start) * known)
 
     def degree(self, head: Tensor) -> Tensor:
         r"""How many tails heads ``[B]`` have over all relations, ``[B]``."""
@@ -179,12 +191,14 @@ class QueryIndex:
         stop = torch.searchsorted(self.head, head, right=True)
         return self.ptr[stop] - self.ptr[start]
 
-    def _gather(self, start: Tensor, count: Tensor) -> Pairs:
-        row = torch.arange(start.numel(), device=start.device)
-        row = row.repeat_interleave(count)
-        begin = count.cumsum(0) - count
-        offset = torch.arange(row.numel(), device=row.device) - begin[row]
-        return Pairs(row, self.tail[start[row] + offset])
+
+def _spread(start: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    # Row by row, as many places from `start` on as `count` says.
+    row = torch.arange(start.numel(), device=start.device)
+    row = row.repeat_interleave(count)
+    begin = count.cumsum(0) - count
+    offset = torch.arange(row.numel(), device=row.device) - begin[row]
+    return row, start[row] + offset
 
 
 def unlabeled_queries(
@@ -239,6 +253,8 @@ def unlabeled_queries(
 # How many heads two relations share, in compressed rows: of many relations
 # few have heads in common. Heads are numbered without gaps.
 def _shared_heads(head: Tensor, rel: Tensor, size: int) -> sparse.csr_array:
+    from scipy import sparse
+
     ones = np.ones(len(head), dtype=np.int32)
     shape = size, int(head.max()) + 1
     has = sparse.csr_array((ones, (rel.numpy(), head.numpy())), shape=shape)

@@ -1,6 +1,7 @@
 """What frozen teachers answer to a batch of queries."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
+
+Tables = dict[Hashable, Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,44 @@ class Context:
     degree: Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    r"""What was worked out from answers of frozen teachers, by whom it
+    belongs to. It is narrow: nothing here is as wide as E.
+
+    Args:
+        of_queries: Tables ``[B, ...]``.
+        of_pairs: Tables ``[K, ...]``, of the pairs of queries and targets.
+    """
+
+    of_queries: Tables = field(default_factory=dict)
+    of_pairs: Tables = field(default_factory=dict)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence['Kept']) -> 'Kept':
+        r"""The tables that all parts have, one below the other."""
+
+        def joined(
+            each: list[dict[Hashable, Tensor]],
+        ) -> dict[Hashable, Tensor]:
+            if not each:
+                return {}
+            owners = [o for o in each[0] if all(o in part for part in each)]
+            return {o: torch.cat([part[o] for part in each]) for o in owners}
+
+        return cls(
+            joined([part.of_queries for part in parts]),
+            joined([part.of_pairs for part in parts]),
+        )
+
+    def select(self, queries: Tensor, pairs: Tensor) -> 'Kept':
+        r"""These rows of all tables."""
+        return Kept(
+            {o: table[queries] for o, table in self.of_queries.items()},
+            {o: table[pairs] for o, table in self.of_pairs.items()},
+        )
+
+
 @dataclass(eq=False)
 class Answers:
     r"""The answers of an ensemble to a batch of queries, without gradient.
@@ -41,6 +82,7 @@ class Answers:
         precision: Of the matrix products.
         context: What else is known of the queries.
         bases: The teachers' bases, if they are kept.
+        kept: What was worked out from them before, see :meth:`once`.
     """
 
     ensemble: TeacherEnsemble
@@ -49,9 +91,36 @@ class Answers:
     precision: str = 'fp32'
     context: Context = Context()
     bases: Tensor | None = None
+    kept: Kept = field(default_factory=Kept)
 
     def __len__(self) -> int:
         return self.head.numel()
+
+    @torch.no_grad()
+    def once(
+        self,
+        owner: Hashable,
+        make: Callable[[], Tensor],
+        of_pairs: bool = False,
+    ) -> Tensor:
+        r"""What :obj:`make` returns, asked for the first time only.
+
+        Where a combiner learns from answers that do not change
+        (:class:`~dsom_pyg.training.PolicyTask`), that is once in a training,
+        not once in an epoch. So it must depend on nothing that learns, nor
+        on the other queries of a batch; and as it is kept for all queries,
+        its width must not grow with E.
+
+        Args:
+            owner: Tells it from what others keep, such as the module that
+                asks.
+            make: Makes a row for each query, without gradient.
+            of_pairs: It makes a row for each pair of query and target.
+        """
+        kept = self.kept.of_pairs if of_pairs else self.kept.of_queries
+        if owner not in kept:
+            kept[owner] = make()
+        return kept[owner]
 
     @cached_property
     @torch.no_grad()

@@ -52,6 +52,12 @@ class Combiner(nn.Module):
         """
         return Decision(self.weights(answers).detach())
 
+    def read(self, answers: Answers, targets: Pairs) -> None:
+        r"""Work out, by :meth:`Answers.once
+        <dsom_pyg.teachers.Answers.once>`, what :meth:`forward` will need of
+        answers that do not change. Nothing need be.
+        """
+
     @property
     def learns(self) -> bool:
         r"""Whether there is anything to train."""

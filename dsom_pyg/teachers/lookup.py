@@ -14,6 +14,14 @@ from dsom_pyg.teachers.ensemble import TeacherEnsemble
 MEMORY = 2**30
 
 
+def queries_at_once(ensemble: TeacherEnsemble, most: int = 500) -> int:
+    r"""How many queries to put to teachers at a time: fewer where the logits
+    of all of them would take more than a GiB.
+    """
+    row = 4 * ensemble.num_entities * len(ensemble)
+    return max(1, min(most, MEMORY // row))
+
+
 @torch.no_grad()
 def ask(
     combiner: Combiner,
@@ -30,8 +38,7 @@ def ask(
         ensemble: Its teachers.
         queries: What is asked.
         seen: Training tails of the teachers by query.
-        batch_size: Queries at a time, at most: fewer where the logits of
-            all teachers would take more than a GiB.
+        batch_size: Queries at a time, at most, see :func:`queries_at_once`.
         precision: Of the matrix products.
     """
     check_sizes(teachers=ensemble, combiner=combiner, seen=seen)
@@ -40,9 +47,8 @@ def ask(
     combiner.eval()
     parts = []
     both = torch.stack([queries.head, queries.rel])
-    row = 4 * ensemble.num_entities * len(ensemble)
-    batch_size = max(1, min(batch_size, MEMORY // row))
-    for head, rel in both.split(batch_size, dim=1):
+    size = queries_at_once(ensemble, batch_size)
+    for head, rel in both.split(size, dim=1):
         context = Context(seen=seen.lookup(head, rel))
         answers = Answers(ensemble, head, rel, precision, context)
         parts.append(combiner.weights(answers))

@@ -1,6 +1,7 @@
 """The policy: which teachers to ask, decided query by query (Eq. 5-10)."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import compress, product
 
 import torch
@@ -180,6 +181,17 @@ class Policy(Combiner):
     def weights(self, answers: Answers) -> Tensor:
         return self._weights(self.log_policy(answers), answers)
 
+    def read(self, answers: Answers, targets: Pairs) -> None:
+        self.state(answers)
+        self._base_of(answers)
+        if not self._one_action:
+            self._rewards(answers, targets)
+
+    @property
+    def _one_action(self) -> bool:
+        # The action that decides is the one that is rewarded.
+        return self.decision == 'sample' and self.estimator == 'sampled'
+
     def forward(
         self,
         answers: Answers,
@@ -208,20 +220,21 @@ class Policy(Combiner):
             divergence = of_pairs.exp() * (of_pairs - of_prior)
             kl = divergence.sum(dim=1).mean()
             metrics['kl'] = kl.detach()
-        everyone = mean_weights(answers, self.mask_missing)
-
-        def rewards(actions: Tensor, base: Tensor | None) -> Tensor:
-            return self.reward(
-                actions, answers, targets, student_logits, base, everyone
-            )
-
-        if action is not None and self.estimator == 'sampled':
-            delta = rewards(torch.ones_like(weights[:1]), weights).squeeze(1)
+        if action is not None and self._one_action:
+            everyone = mean_weights(answers, self.mask_missing)
+            delta = self.reward(
+                torch.ones_like(weights[:1]),
+                answers,
+                targets,
+                student_logits,
+                weights,
+                everyone,
+            ).squeeze(1)
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
             loss = reinforce(log_prob[targets.row], delta)
             metrics['advantage'] = delta.mean()
         else:
-            every = rewards(self.actions, self._base_of(answers))
+            every = self._rewards(answers, targets, student_logits)
             policy = of_pairs.detach().exp()
             metrics['reward'] = (policy * every).sum(dim=1).mean()
             loss = self._loss(of_pairs, policy, every)
@@ -229,6 +242,20 @@ class Policy(Combiner):
             loss = loss + self.kl * kl
         metrics |= self._shares(weights, answers)
         return Decision(weights, loss, metrics)
+
+    def _rewards(
+        self,
+        answers: Answers,
+        targets: Pairs,
+        student_logits: Tensor | None = None,
+    ) -> Tensor:
+        # Of all actions, [K, A].
+        base = self._base_of(answers)
+        everyone = mean_weights(answers, self.mask_missing)
+        rest = targets, student_logits, base, everyone
+        return answers.once(
+            self, lambda: self.reward(self.actions, answers, *rest), True
+        )
 
     def _loss(
         self, log_policy: Tensor, policy: Tensor, reward: Tensor
@@ -254,7 +281,7 @@ class Policy(Combiner):
     def _base_of(self, answers: Answers) -> Tensor | None:
         if self.base is None:
             return None
-        base = self.base.weights(answers)
+        base = answers.once(self.base, partial(self.base.weights, answers))
         # A base that leaves out everybody has no say.
         everyone = mean_weights(answers, self.mask_missing)
         return base.where(base.sum(dim=1, keepdim=True) > 0, everyone)

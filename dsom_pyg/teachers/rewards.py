@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
-from torch_geometric.utils import scatter
+from torch import Tensor, nn
 
 from dsom_pyg.losses import paper_advantage, row_blocks, target_cross_entropy
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scatter import segment
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import based
 from dsom_pyg.teachers.ensemble import weighted_sum
 
 # Entities times weightings that are ranked at a time.
-WEIGHED = 2**25
+WEIGHED = 2**23
 
 # From the cross-entropies of an action, of all teachers and of the student
 # to how good the action was.
@@ -204,8 +204,11 @@ def _block_ranks(
         void = scale @ (actions > 0).float().t() == 0
         if void.any():
             score = leads.sum(dim=1, keepdim=True).where(void[pair], score)
-    count = (score > 0).float() + (score == 0).float() / 2
-    return 1 + scatter(count, pair, dim_size=len(row))
+    # Who is ahead counts 1, an equal 1/2; by signs, in a single pass.
+    rivals = torch.bincount(pair, minlength=len(row))
+    ptr = nn.functional.pad(rivals.cumsum(0), (1, 0))
+    signs = segment(score.sign_(), ptr)
+    return 1 + (signs + rivals[:, None]) / 2
 
 
 def _inside(pairs: Pairs, rows: slice) -> slice:

@@ -39,7 +39,11 @@ class State(nn.Module):
         raise NotImplementedError
 
     def forward(self, answers: Answers) -> Tensor:
-        r"""The state of each query, ``[B, S]``, whatever its target."""
+        r"""The state of each query, ``[B, S]``, whatever its target. What
+        it costs to read the logits is paid once for a query, not in every
+        epoch, if that goes through :meth:`Answers.once
+        <dsom_pyg.teachers.Answers.once>`.
+        """
         raise NotImplementedError
 
 
@@ -180,12 +184,16 @@ class CompactState(State):
         return cls(len(ensemble), graph.num_relations, graph.degree)
 
     def forward(self, answers: Answers) -> Tensor:
+        numbers = answers.once(self, lambda: self._numbers(answers))
         with torch.no_grad():
-            parts = [self._of_teachers(answers), self._of_query(answers)]
-            numbers = self._normalised(torch.cat(parts, dim=1))
+            numbers = self._normalised(numbers)
         available = answers.available.float()
         relation = self.relation(answers.rel)
         return torch.cat([numbers, available, relation], dim=1)
+
+    def _numbers(self, answers: Answers) -> Tensor:
+        parts = [self._of_teachers(answers), self._of_query(answers)]
+        return torch.cat(parts, dim=1)
 
     def _normalised(self, numbers: Tensor) -> Tensor:
         if self.training and len(numbers):

@@ -19,8 +19,10 @@ from dsom_pyg.graph import (
 from dsom_pyg.kg import KG
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 from dsom_pyg.teachers import Combiner, Policy, TeacherEnsemble
-from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.teachers.answers import Answers, Context, Kept
+from dsom_pyg.teachers.lookup import queries_at_once
 from dsom_pyg.training.loop import Loop
+from dsom_pyg.training.run import drawn_with
 from dsom_pyg.training.task import Task, adam, describe
 
 Parts = list[tuple[KG, Triples]]
@@ -112,6 +114,10 @@ class PolicyTask(Task):
     of :func:`held_graph` is judged by the teachers of the fold that held it
     out, among the entities that are no known answers.
 
+    The teachers do not change. So what the combiner works out by
+    :meth:`Answers.once <dsom_pyg.teachers.Answers.once>` is worked out before
+    the first step, for all queries in the order of their index, and kept.
+
     Raises:
         ValueError: The combiner has nothing to train, or reads what means
             something else in each fold
@@ -138,40 +144,34 @@ class PolicyTask(Task):
                 frozen.append(child)
         super().__init__('policy', [combiner], frozen)
         self.folds, self.combiner = folds, combiner
-        self._indices: list[list[QueryIndex]] = []
+        self._judges: list[_Judge] = []
 
     def settings(self) -> dict[str, Any]:
         return {'combiner': describe(self.combiner)}
 
     def optimizers(self, loop: Loop) -> list[torch.optim.Optimizer]:
-        self._indices = []  # the device may be another one
+        # The device may be another one, the teachers may have changed.
+        self._judges = []
         return adam(self.combiner, self.combiner.lr)
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        if not self._indices:
+        if not self._judges:
             device = batch.head.device
-            for fold in self.folds:
-                three = fold.held_index, fold.seen_index, fold.known_index
-                self._indices.append([index.to(device) for index in three])
+            judges = [_Judge(f, device, precision) for f in self.folds]
+            # Whatever is drawn here, a run that goes on draws as well.
+            with drawn_with(0):
+                for judge in judges:
+                    judge.hear(self.combiner)
+            self._judges = judges
         parts = []
-        for fold, indices in zip(self.folds, self._indices, strict=True):
-            held, seen, known = indices
-            theirs = held.lookup(batch.head, batch.rel)
-            targets = _shared(theirs, batch.targets, fold.graph.num_entities)
-            rows, position = targets.row.unique(return_inverse=True)
-            if rows.numel() == 0:
+        for judge in self._judges:
+            answers, targets = judge.asked(batch)
+            if not len(answers):
                 continue
-            head, rel = batch.head[rows], batch.rel[rows]
-            context = Context(
-                seen=seen.lookup(head, rel),
-                known=known.lookup(head, rel),
-                degree=seen.degree(head),
-            )
-            answers = Answers(fold.ensemble, head, rel, precision, context)
-            decision = self.combiner(answers, Pairs(position, targets.tail))
+            decision = self.combiner(answers, targets)
             assert decision.loss is not None
             terms = {'loss': decision.loss, **decision.metrics}
-            parts.append((position.numel(), terms))
+            parts.append((targets.row.numel(), terms))
         if not parts:
             raise ValueError(
                 'no fold held out a triple of this batch; fit on '
@@ -185,8 +185,54 @@ class PolicyTask(Task):
         return out
 
 
-def _shared(some: Pairs, others: Pairs, num_entities: int) -> Pairs:
-    # The pairs of `some` that `others` has as well.
+class _Judge:
+    # A fold on a device, and what is kept of its teachers' answers.
+    def __init__(
+        self, fold: Fold, device: torch.device, precision: str
+    ) -> None:
+        self.ensemble, self.precision = fold.ensemble, precision
+        three = fold.held_index, fold.seen_index, fold.known_index
+        self.held, self.seen, self.known = (i.to(device) for i in three)
+        self.queries = torch.arange(len(self.held), device=device)
+        self.query_of_pair = self.held.rows(self.queries).row
+        self.kept = Kept()
+
+    def hear(self, combiner: Combiner) -> None:
+        # In an order and in batches that depend on nothing else, so that a
+        # run that goes on hears the same to the last bit.
+        training, parts = combiner.training, []
+        combiner.eval()
+        for queries in self.queries.split(queries_at_once(self.ensemble)):
+            answers = self._answers(queries, Kept())
+            combiner.read(answers, self.held.rows(queries))
+            parts.append(answers.kept)
+        combiner.train(training)
+        self.kept = Kept.concatenate(parts)
+
+    def asked(self, batch: QueryBatch) -> tuple[Answers, Pairs]:
+        # The queries and pairs of a batch that the fold held out.
+        row, pair = self.held.find(batch.head, batch.rel)
+        theirs = Pairs(row, self.held.tail[pair])
+        held = _in_both(theirs, batch.targets, self.ensemble.num_entities)
+        row, pair = row[held], pair[held]
+        rows, position = row.unique(return_inverse=True)
+        queries = torch.empty_like(rows)
+        queries[position] = self.query_of_pair[pair]
+        answers = self._answers(queries, self.kept.select(queries, pair))
+        return answers, Pairs(position, self.held.tail[pair])
+
+    def _answers(self, queries: Tensor, kept: Kept) -> Answers:
+        head, rel = self.held.head[queries], self.held.rel[queries]
+        context = Context(
+            seen=self.seen.lookup(head, rel),
+            known=self.known.lookup(head, rel),
+            degree=self.seen.degree(head),
+        )
+        words = self.ensemble, head, rel, self.precision, context
+        return Answers(*words, kept=kept)
+
+
+def _in_both(some: Pairs, others: Pairs, num_entities: int) -> Tensor:
+    # Which pairs of `some` are among the others.
     mine, theirs = (p.row * num_entities + p.tail for p in (some, others))
-    both = torch.isin(mine, theirs)
-    return Pairs(some.row[both], some.tail[both])
+    return torch.isin(mine, theirs)

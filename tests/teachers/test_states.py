@@ -1,10 +1,12 @@
 """The state of a policy against a naive version that knows its words only."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from fake_answers import GRAPH, SEEN, answers, by_teacher, ensemble
+from torch import Tensor
 
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers import CompactState, QueryState, TeacherEnsemble
@@ -154,6 +156,9 @@ def test_what_is_alive_at_once_does_not_grow_with_the_teachers() -> None:
 
         def __len__(self) -> int:
             return queries
+
+        def once(self, owner: object, make: Callable[[], Tensor]) -> Tensor:
+            return make()
 
     state = CompactState(M, 4, torch.ones(size).long()).eval()
     with torch.profiler.profile(profile_memory=True) as profile:
