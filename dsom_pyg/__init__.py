@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dsom_pyg.completion import Completer
     from dsom_pyg.dsom import DSoM, Recipe, train_dsom
     from dsom_pyg.evaluation import evaluate, predict_tails
     from dsom_pyg.kg import KG
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 __version__ = '0.2.0'
 
 __all__ = [
+    'Completer',
     'DSoM',
     'KG',
     'Recipe',
@@ -21,6 +23,7 @@ __all__ = [
 
 # Imported when asked for: torch alone takes seconds.
 _HOME = {
+    'Completer': 'dsom_pyg.completion',
     'DSoM': 'dsom_pyg.dsom',
     'KG': 'dsom_pyg.kg',
     'Recipe': 'dsom_pyg.dsom',

@@ -1,17 +1,27 @@
 """Filtered ranking and prediction: one path for every scorer."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
 
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
 from dsom_pyg.query_index import Pairs, QueryIndex
+
+# Queries at a time, where there are few entities: their scores then stay in
+# the caches of a processor.
+ROWS = 256
+# Scores at a time, where there are many: 4 bytes each, in a few copies.
+CELLS = 2**24
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 
 class Scorer(Protocol):
@@ -149,6 +159,13 @@ def plan_memory(
     return 1, cells // 64 * 64 if cells >= 64 else cells
 
 
+def queries_at_a_time(num_entities: int) -> int:
+    r"""How many queries of E entities are answered at a time, so that any
+    number of them takes bounded memory.
+    """
+    return max(1, min(ROWS, CELLS // num_entities))
+
+
 def _rank_batch(
     scorer: Scorer,
     asked: QueryIndex,
@@ -217,6 +234,7 @@ def predict_tails(
     exclude: QueryIndex | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Scores and ids of the best :obj:`k` tails of each query, best first.
+    Memory for scores does not grow with the number of queries.
 
     Both are :math:`(B, \min(k, E))`; a query with fewer candidates is padded
     with score -inf and tail -1. A head query :math:`(?, r, t)` is asked as
@@ -251,8 +269,26 @@ def predict_tails(
     check_queries(head_index, rel_type, entities, relations)
     device = _device_of(scorer)
     head_index, rel_type = head_index.to(device), rel_type.to(device)
+    step = queries_at_a_time(entities or 1)
+    batches = zip(head_index.split(step), rel_type.split(step), strict=True)
     with _evaluating(scorer, device):
-        scores = scorer.score_tails(head_index, rel_type)
+        parts = [
+            _best_tails(scorer, head, rel, k, exclude, entities)
+            for head, rel in batches
+        ]
+    best, tails = (torch.cat(part) for part in zip(*parts, strict=True))
+    return best, tails
+
+
+def _best_tails(
+    scorer: Scorer,
+    head_index: Tensor,
+    rel_type: Tensor,
+    k: int,
+    exclude: QueryIndex | None,
+    entities: int | None,
+) -> tuple[Tensor, Tensor]:
+    scores = scorer.score_tails(head_index, rel_type)
     _check_shape(scores, head_index, entities or scores.size(-1))
     if not scores.isfinite().all():
         raise FloatingPointError('the model gave a non-finite score')

@@ -4,14 +4,22 @@ Letters used in shapes: T triples, E entities, R relations, d feature
 channels.
 """
 
+from __future__ import annotations
+
 import copy
 import hashlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
-from torch_geometric.utils import scatter
+
+from dsom_pyg.scatter import scatter
+
+if TYPE_CHECKING:
+    # It takes seconds to import, and who only asks a model needs none.
+    from torch_geometric.data import HeteroData
 
 EDGE = ('entity', 'relation', 'entity')
 SPLITS = ('train', 'val', 'test')
@@ -42,10 +50,10 @@ class Triples(NamedTuple):
     def __repr__(self) -> str:
         return f'Triples({self.edge_type.numel()})'
 
-    def to(self, device: torch.device | str) -> 'Triples':
+    def to(self, device: torch.device | str) -> Triples:
         return Triples(self.edge_index.to(device), self.edge_type.to(device))
 
-    def select(self, index: Tensor) -> 'Triples':
+    def select(self, index: Tensor) -> Triples:
         r"""The triples at :obj:`index` (a mask or positions)."""
         return Triples(self.edge_index[:, index], self.edge_type[index])
 
@@ -70,6 +78,8 @@ def make_data(
     Raises:
         ValueError: An id is out of range, or shapes do not fit.
     """
+    from torch_geometric.data import HeteroData
+
     data = HeteroData()
     data['entity'].num_nodes = num_entities
     data[EDGE].num_relations = num_relations
@@ -164,17 +174,79 @@ def _ends(edge_index: Tensor, name: str) -> tuple[Tensor, Tensor]:
     )
 
 
-def check_data(data: HeteroData) -> None:
-    r"""Raise :class:`ValueError` unless all triples of a graph, those kept
-    for filtering as well, are triples; see :func:`check_ids`.
+@dataclass(frozen=True, eq=False)
+class TripleGraph:
+    r"""A graph without features: its sizes, and its triples.
+
+    Args:
+        num_entities: E.
+        num_relations: R.
+        splits: ``'train'``, ``'val'``, ``'test'``, and under ``'filter'``
+            further known triples, if there are such.
+
+    Raises:
+        ValueError: An id is out of range, or shapes do not fit.
     """
-    store, sizes = data[EDGE], (num_entities(data), num_relations(data))
+
+    num_entities: int
+    num_relations: int
+    splits: Mapping[str, Triples]
+
+    def __post_init__(self) -> None:
+        sizes = self.num_entities, self.num_relations
+        for name, part in self.splits.items():
+            check_triples(part, *sizes, f"split '{name}'")
+
+    def split(self, name: str) -> Triples:
+        r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+        _check_split(name)
+        return self.splits[name]
+
+    def known(self) -> Triples:
+        r"""All true triples."""
+        names = [name for name in (*SPLITS, 'filter') if name in self.splits]
+        return concat(*(self.splits[name] for name in names))
+
+    def fingerprint(self) -> str:
+        r"""SHA-256 over sizes, the triples of all splits and those kept for
+        filtering, order included.
+        """
+        digest = hashlib.sha256()
+        digest.update(f'{self.num_entities} {self.num_relations}'.encode())
+        parts = {name: self.split(name) for name in SPLITS}
+        parts['known'] = self.known()
+        for name, part in parts.items():
+            for tensor in part:
+                digest.update(f'{name} {tensor.numel()}'.encode())
+                # Of narrower ids it is the same graph.
+                digest.update(tensor.long().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def to_data(self) -> HeteroData:
+        r"""The graph as :class:`HeteroData`."""
+        parts = dict(self.splits)
+        extra = parts.pop('filter', None)
+        data = make_data(self.num_entities, self.num_relations, **parts)
+        if extra is not None:
+            store = data[EDGE]
+            store.filter_edge_index, store.filter_edge_type = extra
+        return data
+
+
+def triple_graph(data: HeteroData) -> TripleGraph:
+    r"""The triples of a graph, those kept for filtering as well.
+
+    Raises:
+        ValueError: An id is out of range, or shapes do not fit.
+    """
+    store = data[EDGE]
+    splits: dict[str, Triples] = {}
     for split in (*SPLITS, 'filter'):
         prefix = '' if split == 'train' else f'{split}_'
         index, kind = f'{prefix}edge_index', f'{prefix}edge_type'
         if index in store or kind in store:
-            part = Triples(store[index], store[kind])
-            check_triples(part, *sizes, f"split '{split}'")
+            splits[split] = Triples(store[index], store[kind])
+    return TripleGraph(num_entities(data), num_relations(data), splits)
 
 
 def check_sizes(**parts: object) -> None:
@@ -198,10 +270,14 @@ def check_sizes(**parts: object) -> None:
             )
 
 
-def get_split(data: HeteroData, split: str) -> Triples:
-    r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+def _check_split(split: str) -> None:
     if split not in SPLITS:
         raise ValueError(f"unknown split '{split}', use one of {SPLITS}")
+
+
+def get_split(data: HeteroData, split: str) -> Triples:
+    r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+    _check_split(split)
     prefix = '' if split == 'train' else f'{split}_'
     store = data[EDGE]
     return Triples(store[f'{prefix}edge_index'], store[f'{prefix}edge_type'])
@@ -213,8 +289,7 @@ def set_split(data: HeteroData, split: str, part: Triples) -> None:
     Raises:
         ValueError: An id is out of range, or shapes do not fit.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split '{split}', use one of {SPLITS}")
+    _check_split(split)
     sizes = num_entities(data), num_relations(data)
     check_triples(part, *sizes, f"split '{split}'")
     prefix = '' if split == 'train' else f'{split}_'
@@ -233,11 +308,7 @@ def known_triples(data: HeteroData) -> Triples:
     r"""All true triples: train, val, test, and those that a dataset keeps for
     filtering in ``filter_edge_index`` and ``filter_edge_type``.
     """
-    parts = [get_split(data, split) for split in SPLITS]
-    store = data[EDGE]
-    if 'filter_edge_index' in store:
-        parts.append(Triples(store.filter_edge_index, store.filter_edge_type))
-    return concat(*parts)
+    return triple_graph(data).known()
 
 
 def num_entities(data: HeteroData) -> int:
@@ -449,15 +520,5 @@ def drop_modality(
 
 
 def fingerprint(data: HeteroData) -> str:
-    r"""SHA-256 over sizes, the triples of all splits and those kept for
-    filtering, order included. Features are not part of it.
-    """
-    digest = hashlib.sha256()
-    digest.update(f'{num_entities(data)} {num_relations(data)}'.encode())
-    parts = {split: get_split(data, split) for split in SPLITS}
-    parts['known'] = known_triples(data)
-    for name, part in parts.items():
-        for tensor in part:
-            digest.update(f'{name} {tensor.numel()}'.encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    r"""See :meth:`TripleGraph.fingerprint`; features are not part of it."""
+    return triple_graph(data).fingerprint()

@@ -1,14 +1,19 @@
 """A read-only view of a graph that works out each thing once."""
 
+from __future__ import annotations
+
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from dsom_pyg import graph, metrics
-from dsom_pyg.graph import Triples
+from dsom_pyg.graph import TripleGraph, Triples
 from dsom_pyg.query_index import QueryIndex
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 
 class KG:
@@ -18,21 +23,27 @@ class KG:
     they are first asked for, and kept. Change a graph by making another one,
     not under the eyes of its view.
 
+    Args:
+        data: The graph, with its features, or its triples alone.
+
     Raises:
         ValueError: The graph has an id out of range, or shapes do not fit.
     """
 
-    def __init__(self, data: HeteroData) -> None:
-        graph.check_data(data)
-        self.data = data
-        self.num_entities = graph.num_entities(data)
-        self.num_relations = graph.num_relations(data)
-        self.modalities = graph.modalities(data)
+    def __init__(self, data: HeteroData | TripleGraph) -> None:
+        self.modalities: list[str] = []
+        if not isinstance(data, TripleGraph):
+            self.data = data
+            self.modalities = graph.modalities(data)
+            data = graph.triple_graph(data)
+        self.triple_graph = data
+        self.num_entities = data.num_entities
+        self.num_relations = data.num_relations
         self._indices: dict[frozenset[str], QueryIndex] = {}
         self._origin: KG | None = None
 
     @classmethod
-    def of(cls, data: 'HeteroData | KG') -> 'KG':
+    def of(cls, data: HeteroData | KG) -> KG:
         r"""The view of a graph, or the view that was given."""
         return data if isinstance(data, KG) else cls(data)
 
@@ -42,9 +53,14 @@ class KG:
             f'relations, features of {self.modalities})'
         )
 
+    @cached_property
+    def data(self) -> HeteroData:
+        r"""The graph as :class:`HeteroData`."""
+        return self.triple_graph.to_data()
+
     def triples(self, split: str) -> Triples:
         r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
-        return graph.get_split(self.data, split)
+        return self.triple_graph.split(split)
 
     def index(self, *splits: str) -> QueryIndex:
         r"""The tails of every query of some splits, reciprocals included.
@@ -56,7 +72,7 @@ class KG:
         names = frozenset(splits)
         if names not in self._indices:
             if names == frozenset(graph.SPLITS):
-                found = graph.known_triples(self.data)
+                found = self.triple_graph.known()
             else:
                 found = graph.concat(*(self.triples(name) for name in splits))
             both = graph.add_reciprocals(found, self.num_relations)
@@ -88,10 +104,10 @@ class KG:
 
     @cached_property
     def fingerprint(self) -> str:
-        r"""See :func:`~dsom_pyg.graph.fingerprint`."""
-        return graph.fingerprint(self.data)
+        r"""See :meth:`~dsom_pyg.graph.TripleGraph.fingerprint`."""
+        return self.triple_graph.fingerprint()
 
-    def with_train(self, train: Triples) -> 'KG':
+    def with_train(self, train: Triples) -> KG:
         r"""The same graph, and features, with other training triples."""
         view = KG(graph.with_split(self.data, 'train', train))
         view._origin = self

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import scatter
 
 from dsom_pyg.graph import check_ids
 from dsom_pyg.query_index import Pairs, QueryIndex
+from dsom_pyg.scatter import scatter
 
 CATEGORIES = ('1-1', '1-N', 'N-1', 'N-N')
 # What share of its equals comes before a target.

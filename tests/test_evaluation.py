@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pykeen.evaluation.ranks import Ranks
 from torch import Tensor, nn
 
+from dsom_pyg import evaluation
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate, plan_memory, predict_tails
 from dsom_pyg.graph import (
@@ -17,6 +18,7 @@ from dsom_pyg.graph import (
     known_triples,
     make_data,
 )
+from dsom_pyg.kg import KG
 from dsom_pyg.metrics import (
     CATEGORIES,
     TIES,
@@ -315,6 +317,31 @@ def test_prediction_and_evaluation_agree() -> None:
         _, tails = predict_tails(model, head, rel, k=20, exclude=exclude)
         position = tails[0].tolist().index(int(result.tail[i]))
         assert position + 1 == result.ranks()[i].item()
+
+
+def test_predictions_of_many_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FakeMMKG()[0]
+    torch.manual_seed(1)
+    model = ComplEx(EntityEmbedding(20, 4, scale=1.0), 4)
+    known = KG(data).index('train')
+    head = torch.arange(20).repeat(8)
+    rel = torch.arange(8).repeat_interleave(20)
+    scores, tails = predict_tails(model, head, rel, 20, known)
+    sizes = []
+    whole = model.score_tails
+
+    def counted(head_index: Tensor, rel_type: Tensor) -> Tensor:
+        sizes.append(len(head_index))
+        return whole(head_index, rel_type)
+
+    monkeypatch.setattr(model, 'score_tails', counted)
+    monkeypatch.setattr(evaluation, 'CELLS', 20 * 7)
+    fewer = predict_tails(model, head, rel, 20, known)
+    assert sizes == [7] * 22 + [6]
+    assert torch.equal(fewer[1], tails)
+    torch.testing.assert_close(fewer[0], scores)
+    scores, tails = predict_tails(model, head[:0], rel[:0], 3)
+    assert scores.shape == tails.shape == (0, 3)
 
 
 def test_predict_leaves_known_tails_out_and_pads() -> None:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
-from torch_geometric.utils import scatter
 
 from dsom_pyg.losses.blocks import row_blocks
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scatter import scatter
 
 NEG_INF = -math.inf
 

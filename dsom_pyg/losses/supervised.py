@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import scatter
 
 from dsom_pyg.losses.blocks import logsumexp, row_blocks
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scatter import scatter
 
 
 class _QueryCrossEntropy(torch.autograd.Function):
