@@ -1,53 +1,48 @@
-"""Train DSoM on the bundled graph, and print what each part is worth.
+"""Train DSoM on the bundled graph, say what each part is worth, and ask it.
 
     python examples/train_dsom.py
 
-Epochs are chosen on validation; test is read once, for the table.
+Test is read once, for the table. A run that was interrupted goes on.
 """
 
 import argparse
+import os
+import shutil
+import sys
 from pathlib import Path
 
-import torch
-
 from dsom_pyg import KG, evaluate, recipes, train_dsom
+from dsom_pyg.completion import Completer
 from dsom_pyg.datasets import Countries
-from dsom_pyg.models import EntityEmbedding
-from dsom_pyg.training import ModelTask, fit
 
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument('--epochs', type=int, default=8)
+parser.add_argument('--seed', type=int, default=0)
+parser.add_argument('--device', default='cpu')
+parser.add_argument('--folder', type=Path, default=Path('runs/countries'))
+args = parser.parse_args()
+where = {'seed': args.seed, 'device': args.device}
+dataset = Countries()
+graph = KG(dataset[0])
+recipe = recipes.small(epochs=args.epochs, **where)
 
-def main() -> None:
-    """Train a plain model, the teachers and the student; rank them all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--epochs', type=int, default=25)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--folder', type=Path, help='keep the run here')
-    args = parser.parse_args()
-    graph = KG(Countries()[0])
-    print(graph)
-    recipe = recipes.small(
-        epochs=args.epochs, seed=args.seed, device=args.device
-    )
+trained = train_dsom(graph, recipe, args.folder / 'stages')
+scorers = {f'teacher: {m}': t for m, t in trained.ensemble.teachers.items()}
+# Each learns alone, so this one is what there is without the others.
+scorers = {'plain ComplEx-N3': scorers.pop('teacher: structure'), **scorers}
+scorers['teachers by the policy'] = trained.teachers
+scorers['student'] = trained.student
+for name, scorer in scorers.items():
+    print(f'{name:24s} {evaluate(scorer, graph, device=args.device)}')
 
-    # What there is without teachers: the structure alone, by ComplEx-N3.
-    torch.manual_seed(args.seed)
-    table = EntityEmbedding(graph.num_entities, recipe.student.channels)
-    plain = recipe.teachers.structure(table, graph.num_relations)
-    task = ModelTask(plain, 'plain ComplEx-N3')
-    loop = recipe.teachers.loop
-    fit(task, graph, loop, seed=args.seed, device=args.device)
-
-    trained = train_dsom(graph, recipe, args.folder)
-    scorers = {
-        'plain ComplEx-N3': plain,
-        **{f'teacher: {m}': t for m, t in trained.ensemble.teachers.items()},
-        'teachers by the policy': trained.teachers,
-        'student': trained.student,
-    }
-    for name, scorer in scorers.items():
-        print(f'{name:24s} {evaluate(scorer, graph, device=args.device)}')
-
-
-if __name__ == '__main__':
-    main()
+model = Completer.of(dataset, graph, trained)
+model.save(args.folder)
+print('\nThe student answers (* is in the graph):')
+for relation in 'official_language', 'borders', 'time_zone':
+    best = model.answer('Norway', relation, k=3, known=True)
+    said = (f'{"*" * a.known}{a.name} {a.probability:.0%}' for a in best)
+    print(f'Norway | {relation} | ?   {", ".join(said)}')
+found = shutil.which('dsom-pyg')  # not where Python was called by its path
+command = 'dsom-pyg' if found else f'{sys.prefix}/bin/dsom-pyg'
+print(f'\nThe run is in {args.folder}. Ask it more:')
+print(f'  {os.path.relpath(command)} answer {args.folder} Norway borders')

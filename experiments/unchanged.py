@@ -211,7 +211,7 @@ def new_countries(data: Any, epochs: int) -> dict[str, dict[str, float]]:
         if name != 'mean':
             report(f'teachers by {name}', EnsembleScorer(teachers, combiner))
         report(f'student of {name}', student)
-    trained = train_dsom(graph, recipes.small(CHANNELS, epochs))
+    trained = train_dsom(graph, recipes.tiny(CHANNELS, epochs))
     report('teacher: joint', trained.ensemble['joint'])
     report('teachers by held-out policy', trained.teachers)
     report('student of held-out policy', trained.student)

@@ -1,0 +1,43 @@
+"""Recipes by the size of the graph."""
+
+from typing import Any
+
+import pytest
+
+from dsom_pyg import KG, recipes
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.dsom import train_dsom
+from dsom_pyg.graph import make_data, merge_val
+
+
+def test_large_graphs_and_those_without_features() -> None:
+    large = KG(FakeMMKG(10_000, 3, 12_000)[0])
+    bare = KG(make_data(20, 3, large.triples('train').select(slice(0, 0))))
+    for graph in (large, bare):
+        found = recipes.of_size(graph, seed=3)
+        assert repr(found) == repr(recipes.held_out(seed=3))
+
+
+def test_small_and_tiny_graphs() -> None:
+    data = FakeMMKG(300, 3, 4_000)[0]
+    graph = KG(data)
+    assert len(graph.index('train')) < 4_000
+    assert repr(recipes.of_size(graph)) == repr(recipes.tiny())
+    graph = KG(FakeMMKG(3_000, 3, 9_000)[0])
+    assert len(graph.index('train')) >= 4_000
+    assert repr(recipes.of_size(graph)) == repr(recipes.small())
+
+
+@pytest.mark.parametrize('recipe', [recipes.small, recipes.tiny])
+def test_without_validation_nobody_looks(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = KG(merge_val(FakeMMKG(30, 3, 120)[0]))
+    monkeypatch.setattr(recipes, 'TINY', 10_000 * (recipe is recipes.tiny))
+    chosen = recipes.of_size(graph, channels=4, epochs=3)
+    assert repr(chosen) == repr(recipe(4, 3, eval_every=0))
+    results = train_dsom(graph, chosen).results
+    epochs = {name: len(result.history) for name, result in results.items()}
+    folds = sum(name.startswith('fold') for name in epochs)
+    assert folds == (4 if recipe is recipes.tiny else 1)
+    assert epochs['student'] == (3 if recipe is recipes.tiny else 1)
