@@ -1,0 +1,186 @@
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsom_pyg import Recipe, recipes
+from dsom_pyg.models import ComplEx, DistMult
+from dsom_pyg.policies import AsInPaper, ByRelation, HeldOut, MeanOfTeachers
+from dsom_pyg.settings import (
+    RECIPES,
+    UnknownSettingError,
+    describe,
+    read_settings,
+    read_words,
+    with_settings,
+)
+from dsom_pyg.stages import Student, Teachers, Unlabeled
+from dsom_pyg.training import Adam, KFolds, Loop, OneFold
+
+
+def test_settings_by_dotted_name() -> None:
+    made = with_settings(
+        Recipe(),
+        {
+            'seed': 3,
+            'teachers.channels': 64,
+            'student.loop.epochs': 5,
+            'student.loop.optimizer.lr': 1,
+            'student.unlabeled.queries': 100,
+            'policy.evidence.ratio': 0.1,
+        },
+    )
+    loop = replace(Student().loop, epochs=5, optimizer=Adam(1.0))
+    # Rewards are compared by what they say of themselves.
+    assert repr(made) == repr(
+        Recipe(
+            seed=3,
+            teachers=Teachers(channels=64),
+            student=Student(loop=loop, unlabeled=Unlabeled(100)),
+            policy=HeldOut(evidence=OneFold(0.1)),
+        )
+    )
+
+
+def test_parts_by_name() -> None:
+    made = with_settings(
+        recipes.small(),
+        {
+            'policy': 'HeldOut',
+            'policy.evidence': 'KFolds',
+            'policy.evidence.k': 7,
+            'policy.learner': 'ByRelation',
+            'policy.learner.epochs': 2,
+            'student.unlabeled': None,
+        },
+    )
+    learner = ByRelation(epochs=2)
+    assert made.policy == HeldOut(learner=learner, evidence=KFolds(7))
+    assert made.student.unlabeled is None
+    paper = with_settings(Recipe(), {'policy': 'AsInPaper'})
+    assert paper.policy == AsInPaper()
+    recipe = Recipe()
+    assert with_settings(recipe, {}) is recipe
+
+
+def test_settings_of_models() -> None:
+    made = with_settings(
+        Recipe(), {'student.model.n3': 0.03, 'teachers.feature': 'DistMult'}
+    )
+    assert made.student.model.func is ComplEx  # type: ignore[attr-defined]
+    assert made.student.model.keywords == {'n3': 0.03}  # type: ignore[attr-defined]
+    assert made.teachers.feature.func is DistMult  # type: ignore[attr-defined]
+    with pytest.raises(UnknownSettingError, match="ComplEx has no 'n2'"):
+        with_settings(Recipe(), {'student.model.n2': 1})
+
+
+@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('other', RECIPES)
+def test_what_is_described_can_be_set(name: str, other: str) -> None:
+    made = RECIPES[name]()
+    said = describe(made)
+    assert said == json.loads(json.dumps(said))
+    again = with_settings(RECIPES[other](), said)
+    assert describe(again) == said
+    assert repr(again.policy) == repr(made.policy)
+    assert again.teachers.loop == made.teachers.loop
+    assert again.student.start == made.student.start
+    assert 'progress' not in said
+
+
+def test_a_part_of_ones_own_is_described() -> None:
+    @dataclass
+    class Mine:
+        share: float = 0.5
+
+        def prepare(self, *words: Any) -> Any: ...
+
+    said = describe(Recipe(policy=Mine()))
+    assert said['policy'] == repr(Mine())
+    assert said['policy.share'] == 0.5
+
+
+def test_words() -> None:
+    words = ['a=1', 'b.c = 0.5', 'd=none', 'e=True', 'f=KFolds', 'g=1e-3']
+    assert read_words(words) == {
+        'a': 1,
+        'b.c': 0.5,
+        'd': None,
+        'e': True,
+        'f': 'KFolds',
+        'g': 1e-3,
+    }
+    with pytest.raises(ValueError, match="'epochs' is no setting; write key"):
+        read_words(['epochs'])
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / 'run.toml'
+    path.write_text(
+        'seed = 1\npolicy = "MeanOfTeachers"\n[student.loop]\nepochs = 3\n'
+    )
+    settings = read_settings(path)
+    assert settings == {
+        'seed': 1,
+        'policy': 'MeanOfTeachers',
+        'student.loop.epochs': 3,
+    }
+    made = with_settings(Recipe(), settings)
+    assert made.policy == MeanOfTeachers()
+    path.write_text('[policy.evidence]\nk = 7\nkind = "KFolds"\n')
+    settings = read_settings(path)
+    assert list(settings.items()) == [
+        ('policy.evidence', 'KFolds'),
+        ('policy.evidence.k', 7),
+    ]
+    path.write_text('seed = ')
+    with pytest.raises(ValueError, match=r'run.toml is no TOML'):
+        read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'why'),
+    [
+        (
+            {'student.loop.epoch': 5},
+            "Loop has no 'epoch'; did you mean 'epochs'",
+        ),
+        ({'sead': 5}, "no setting 'sead': Recipe has no 'sead'; did you"),
+        ({'xyz': 5}, 'there are teachers, policy, student, seed'),
+        ({'seed.x': 5}, "int has no 'x'"),
+        (
+            {'policy': 'AsInPapers'},
+            "policy: no part .*did you mean 'AsInPaper'",
+        ),
+    ],
+)
+def test_unknown_settings(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(UnknownSettingError, match=why):
+        with_settings(Recipe(), settings)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'why'),
+    [
+        (
+            {'student.loop.epochs': 0},
+            'student.loop.epochs: epochs must be pos',
+        ),
+        ({'student.loop.epochs': 'x'}, "must be a int, got 'x'"),
+        ({'seed': 1.5}, 'seed must be a int, got 1.5'),
+        ({'seed': True}, 'seed must be a int, got True'),
+        ({'teachers.joint': 1}, 'teachers.joint must be a bool, got 1'),
+        ({'student.loop': 5}, 'student.loop is a Loop: .*student.loop.epochs'),
+    ],
+)
+def test_bad_values(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        with_settings(Recipe(), settings)
+
+
+def test_settings_reach_every_part() -> None:
+    made = with_settings(Recipe(), {'teachers.loop.batch_size': 7})
+    assert made.teachers.loop == replace(Teachers().loop, batch_size=7)
+    assert isinstance(made.teachers.loop, Loop)
