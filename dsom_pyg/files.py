@@ -29,7 +29,7 @@ except ImportError:  # Windows: no locks, and nothing is swept
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 HASH = 'sha256'
-# What a process writes into until it is whole; see `_sweep`.
+# What a process writes into until it is whole; see `sweep`.
 BEGIN, END = '.dsom_pyg-', '.tmp'
 
 
@@ -66,7 +66,7 @@ def whole_or_nothing(
     work = lock = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        sweep(path.parent)
         work, lock = _workplace(path.parent)
         temporary = work / path.name
         temporary.touch()
@@ -86,6 +86,20 @@ def whole_or_nothing(
             lock.close()
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def append(path: Path, line: str) -> None:
+    r"""Add a line to a text file.
+
+    Raises:
+        NotWritten: The disk is full, or the file read-only.
+    """
+    try:
+        with open(path, 'a', encoding='utf-8') as file:
+            file.write(line + '\n')
+    except OSError as error:
+        explain(error, path)
+        raise
 
 
 def explain(error: OSError, path: Path) -> None:
@@ -121,7 +135,10 @@ def _workplace(folder: Path) -> tuple[Path, TextIO]:
                 return work, lock
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
+    r"""Delete what killed processes have left in a folder, where the system
+    has locks (POSIX).
+    """
     if fcntl is None:
         return
     for work in folder.glob(f'{BEGIN}*{END}'):

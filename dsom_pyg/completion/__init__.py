@@ -1,0 +1,23 @@
+"""Trained models that are kept and asked by name."""
+
+from dsom_pyg.completion.calibration import Calibration, Confidences
+from dsom_pyg.completion.completer import Completer
+from dsom_pyg.completion.ranges import Ranges
+from dsom_pyg.completion.results import Answer, Link, Rows, ScoredTriple
+from dsom_pyg.completion.store import ModelFolderError, Parts
+from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
+
+__all__ = [
+    'Answer',
+    'Calibration',
+    'Completer',
+    'Confidences',
+    'Link',
+    'ModelFolderError',
+    'Parts',
+    'Ranges',
+    'Rows',
+    'ScoredTriple',
+    'UnknownNameError',
+    'Vocabulary',
+]

@@ -1,0 +1,217 @@
+"""From scores to probabilities, by temperatures fitted on validation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.evaluation import Scorer
+from dsom_pyg.kg import KG
+
+# Tried on a logarithmic scale; a parabola through the best gives the rest.
+LOWEST, HIGHEST, TRIED = 0.2, 5.0, 25
+# A relation with this many validation pairs counts as much as all others.
+PRIOR_PAIRS = 50
+BINS = 15
+
+
+class Confidences(NamedTuple):
+    r"""What a model is sure of, for (query, target) pairs of a split.
+
+    Shapes:
+        - **top:** :math:`(K)`, the probability of the best candidate
+        - **hit:** :math:`(K)`, bool, whether it is the target
+    """
+
+    top: Tensor
+    hit: Tensor
+
+    def error(self, bins: int = BINS) -> float:
+        r"""Expected calibration error (`Guo et al.
+        <https://arxiv.org/abs/1706.04599>`_, Eq. 3), in 0..1: the mean
+        distance of confidence and accuracy over bins of equal width.
+        """
+        if not len(self.top):
+            return float('nan')
+        share, confidence, accuracy = self.bins(bins)
+        return float((share * (confidence - accuracy).abs()).sum())
+
+    def bins(self, bins: int = BINS) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Share of the pairs, mean confidence and accuracy of each bin."""
+        at = (self.top * bins).long().clamp(max=bins - 1)
+        count = torch.bincount(at, minlength=bins).double()
+        some = count.clamp(min=1)
+        confidence = torch.bincount(at, self.top.double(), bins) / some
+        accuracy = torch.bincount(at, self.hit.double(), bins) / some
+        return count / len(self.top), confidence, accuracy
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    r"""Temperatures of the softmax that makes scores probabilities.
+
+    The probability of an answer is its share of the softmax over the
+    candidates, known answers left out: how likely it is the answer, given
+    that the question has one that is not known.
+
+    Args:
+        temperature: Of each relation, reciprocals included, ``[2R]``.
+        before, after: Expected calibration error on the split it was fitted
+            on, with temperature 1 and with these.
+        pairs: How many (query, target) pairs it was fitted on.
+    """
+
+    temperature: Tensor
+    before: float = float('nan')
+    after: float = float('nan')
+    pairs: int = 0
+
+    @classmethod
+    def none(cls, num_relations: int) -> 'Calibration':
+        r"""Temperature 1, for a graph without validation triples."""
+        return cls(torch.ones(2 * num_relations))
+
+    @classmethod
+    @torch.no_grad()
+    def fit(
+        cls,
+        scorer: Scorer,
+        graph: KG,
+        split: str = 'val',
+        batch_size: int = 250,
+    ) -> 'Calibration':
+        r"""Choose the temperatures under which the targets of a split are
+        most probable.
+
+        Each relation and side has its own, drawn to the shared one as if that
+        had been seen in 50 further pairs.
+        """
+        size = 2 * graph.num_relations
+        tried = torch.logspace(
+            _log10(LOWEST), _log10(HIGHEST), TRIED, dtype=torch.float64
+        )
+        costs = torch.zeros(size, TRIED, dtype=torch.float64)
+        count = torch.zeros(size, dtype=torch.float64)
+        for rel, at_target, rivals in _pairs(scorer, graph, split, batch_size):
+            nll = torch.stack(
+                [
+                    torch.logaddexp(
+                        (rivals / t).logsumexp(dim=1), at_target / t
+                    )
+                    - at_target / t
+                    for t in tried.tolist()
+                ],
+                dim=1,
+            )
+            costs.index_add_(0, rel.cpu(), nll.double().cpu())
+            count += torch.bincount(rel.cpu(), minlength=size)
+        if not count.sum():
+            return cls.none(graph.num_relations)
+        shared = costs.sum(dim=0) / count.sum()
+        chosen = _lowest(tried, costs + PRIOR_PAIRS * shared)
+        made = cls(chosen.float())
+        untouched = cls.none(graph.num_relations)
+        asked = scorer, graph, split, batch_size
+        return cls(
+            made.temperature,
+            untouched.confidences(*asked).error(),
+            made.confidences(*asked).error(),
+            int(count.sum()),
+        )
+
+    @torch.no_grad()
+    def confidences(
+        self,
+        scorer: Scorer,
+        graph: KG,
+        split: str = 'test',
+        batch_size: int = 250,
+    ) -> Confidences:
+        r"""How sure the best candidates of a split are, and whether they are
+        right. Candidates are as in :func:`~dsom_pyg.evaluate`.
+        """
+        tops, hits = [], []
+        for rel, at_target, rivals in _pairs(scorer, graph, split, batch_size):
+            t = self.temperature.to(rivals.device)[rel]
+            best = rivals.amax(dim=1)
+            z = torch.logaddexp(
+                (rivals / t[:, None]).logsumexp(dim=1), at_target / t
+            )
+            tops.append((torch.maximum(best, at_target) / t - z).exp().cpu())
+            hits.append((at_target > best).cpu())
+        if not tops:
+            return Confidences(torch.empty(0), torch.empty(0).bool())
+        return Confidences(torch.cat(tops), torch.cat(hits))
+
+
+def _log10(value: float) -> float:
+    return float(torch.tensor(value, dtype=torch.float64).log10())
+
+
+def _pairs(
+    scorer: Scorer, graph: KG, split: str, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    # Relation and target score of (query, target) pairs, and the scores of
+    # their rivals, [K, E], -inf for known answers.
+    asked = graph.index(split)
+    # Test takes no part in what is fitted on validation.
+    names = ('train', 'val') if split == 'val' else ('train', 'val', 'test')
+    known = graph.index(*names)
+    for position in torch.arange(len(asked)).split(batch_size):
+        head, rel = asked.head[position], asked.rel[position]
+        pairs, true = asked.rows(position), known.lookup(head, rel)
+        scores = scorer.score_tails(head, rel)
+        targets = scores[pairs.row, pairs.tail]
+        scores[true.row, true.tail] = -torch.inf
+        for part in torch.arange(len(pairs.row)).split(batch_size):
+            row = pairs.row[part]
+            yield rel[row], targets[part], scores[row]
+
+
+def _lowest(tried: Tensor, costs: Tensor) -> Tensor:
+    # Where a parabola through the best temperature and its neighbours, on
+    # the logarithmic scale, is lowest.
+    at = costs.argmin(dim=1).clamp(1, len(tried) - 2)
+    rows = torch.arange(len(costs))
+    left, mid, right = (costs[rows, at + step] for step in (-1, 0, 1))
+    bend = left - 2 * mid + right
+    shift = torch.where(
+        bend > 0, (left - right) / (2 * bend.clamp(min=1e-12)), 0.0
+    ).clamp(-1, 1)
+    step = tried.log()[1] - tried.log()[0]
+    return (tried.log()[at] + shift * step).exp()
+
+
+def plot_reliability(
+    curves: dict[str, Confidences], path: str | Path, bins: int = BINS
+) -> None:
+    r"""Draw accuracy against confidence, one line for each name, in the
+    format that the ending of the path says.
+
+    Raises:
+        ImportError: matplotlib is not installed (extra ``plots``).
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        message = 'plots need matplotlib: pip install "dsom_pyg[plots]"'
+        raise ImportError(message) from error
+    figure = Figure(figsize=(5, 5), layout='constrained')
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color='grey', linewidth=1)
+    for name, found in curves.items():
+        share, confidence, accuracy = found.bins(bins)
+        some = share > 0
+        label = f'{name}: {100 * found.error(bins):.1f} % off'
+        axes.plot(confidence[some], accuracy[some], marker='o', label=label)
+    axes.set(
+        xlabel='probability of the best answer',
+        ylabel='how often it is right',
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axes.legend()
+    figure.savefig(path)

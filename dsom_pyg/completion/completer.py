@@ -1,0 +1,745 @@
+"""The object that a person trains, keeps and asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.completion.asking import Candidates, best_tails
+from dsom_pyg.completion.calibration import Calibration
+from dsom_pyg.completion.evidence import paths
+from dsom_pyg.completion.export import export
+from dsom_pyg.completion.hub import download, upload
+from dsom_pyg.completion.ntriples import BASE
+from dsom_pyg.completion.proposals import (
+    Rates,
+    most_probable,
+    propose,
+    questions_about,
+)
+from dsom_pyg.completion.ranges import Ranges
+from dsom_pyg.completion.results import (
+    Answer,
+    Explanation,
+    Link,
+    Opinion,
+    Proposal,
+    Reason,
+    Rows,
+    ScoredTriple,
+)
+from dsom_pyg.completion.store import Parts, check_kept, load_parts, save_parts
+from dsom_pyg.completion.vocabulary import Vocabulary
+from dsom_pyg.completion.writers import write_proposals
+from dsom_pyg.evaluation import evaluate, queries_at_a_time
+from dsom_pyg.graph import SPLITS
+from dsom_pyg.kg import KG
+from dsom_pyg.metrics import RankingResult
+from dsom_pyg.models import Bilinear, EntityEmbedding
+from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.teachers import Answers, Lookup, TeacherEnsemble
+
+if TYPE_CHECKING:
+    # Only training needs them, and they take seconds to import.
+    from dsom_pyg.datasets.base import MultimodalDataset
+    from dsom_pyg.dsom import DSoM, Recipe
+
+Word = str | int
+Words = Word | Sequence[Word]
+Triple = tuple[Word, Word, Word]
+
+
+class Completer:
+    r"""A trained model, the names of its graph, and what is known.
+
+    Make one by :meth:`train` or :meth:`load`. Whatever it is asked, entities
+    and relations are given by name, by the label that the files of the graph
+    use, or by id.
+
+    Args:
+        parts: What it is made of; everything below stays reachable there.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.graph = parts.graph
+
+    @classmethod
+    def train(
+        cls,
+        dataset: MultimodalDataset,
+        folder: str | Path | None = None,
+        recipe: Recipe | None = None,
+        teachers: bool = True,
+    ) -> Completer:
+        r"""Train a model for a dataset, and keep it in a folder, with the
+        settings and metrics of the run.
+
+        A run that was interrupted goes on by the same call, and one that has
+        ended is loaded.
+
+        Args:
+            dataset: The graph and its names.
+            folder: Of the run, see :mod:`dsom_pyg.completion.run_folder`;
+                :obj:`None` for none.
+            recipe: How to train.
+                (default: :func:`~dsom_pyg.recipes.of_size`)
+            teachers: Keep the teachers, too, for :meth:`explain`.
+
+        Raises:
+            ValueError: The folder holds another run; what differs is named. Or
+                a model of the recipe cannot be kept.
+        """
+        from dsom_pyg import recipes
+        from dsom_pyg.completion.run_folder import RunFolder, identity_of
+        from dsom_pyg.dsom import train_dsom
+
+        graph = KG(dataset[0])
+        recipe = recipe or recipes.of_size(graph)
+        # Found out now, not after everything was trained.
+        kinds = _kinds(recipe, teachers)
+        identity = identity_of(recipe, graph)
+        run = None if folder is None else RunFolder(folder, identity)
+        if run is not None and run.has_ended():
+            kept = cls.load(run.folder, kinds)
+            kept.check(dataset)
+            return kept
+        if run is not None:
+            run.begin()
+            told = run.metrics(recipe.progress)
+            recipe = replace(recipe, progress=told)
+        stages = None if run is None else run.stages
+        trained = train_dsom(graph, recipe, stages)
+        made = cls.of(dataset, graph, trained, teachers)
+        made.parts.about['run'] = identity
+        if run is not None:
+            made.save(run.folder)
+        return made
+
+    @classmethod
+    def of(
+        cls,
+        dataset: MultimodalDataset,
+        graph: KG,
+        trained: DSoM,
+        teachers: bool = True,
+    ) -> Completer:
+        r"""What was trained by :func:`~dsom_pyg.train_dsom` already.
+
+        Raises:
+            ValueError: The student is no bilinear model.
+        """
+        student = trained.student
+        if not isinstance(student, Bilinear):
+            check_kept(student)  # says why not
+        assert isinstance(student, Bilinear)
+        student = student.as_table().cpu().eval()
+        keys = getattr(dataset, 'entity_keys', None)
+        relation_keys = getattr(dataset, 'relation_keys', None)
+        images = getattr(dataset, 'entity_images', None)
+        parts = Parts(
+            student=student,
+            graph=KG(graph.triple_graph),
+            entities=Vocabulary(dataset.entity_names, keys),
+            relations=Vocabulary(
+                dataset.relation_names, relation_keys, 'relation'
+            ),
+            calibration=Calibration.fit(student, graph),
+            texts=dataset.entity_texts,
+            images=[[str(p) for p in each] for each in images or []],
+            about={
+                'dataset': _name(dataset),
+                'metrics': _metrics(student, graph),
+                'seconds': {k: r.seconds for k, r in trained.results.items()},
+            },
+        )
+        if teachers and trained.ensemble.bilinear is not None:
+            parts.teachers, parts.weights = _frozen(trained, graph)
+        return cls(parts)
+
+    def save(self, folder: str | Path) -> None:
+        r"""Write the model into a folder, see
+        :mod:`dsom_pyg.completion.store`.
+        """
+        save_parts(folder, self.parts)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, models: Sequence[type[Bilinear]] = ()
+    ) -> Completer:
+        r"""Read a model from a folder. It needs neither the dataset nor a
+        network, and nothing in the folder runs.
+
+        Args:
+            folder: The folder.
+            models: Classes of your own that the model may be of.
+
+        Raises:
+            ModelFolderError: The folder holds no whole model.
+        """
+        return cls(load_parts(folder, models))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+    ) -> Completer:
+        r"""Read a model from a folder, or from a repository of the Hugging
+        Face hub; see :func:`~dsom_pyg.completion.hub.download`.
+        """
+        return cls.load(download(source, revision, cache_dir, token))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        private: bool = True,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        license: str | None = None,
+    ) -> str:
+        r"""Upload the model, with a model card, to a repository of the
+        Hugging Face hub; see :func:`~dsom_pyg.completion.hub.upload`.
+
+        Returns:
+            Where it can be seen.
+        """
+        options = private, token, revision, license
+        return upload(repo_id, self.parts, *options)
+
+    def export(self, path: str | Path) -> None:
+        r"""Write the embeddings with their names to ``.safetensors``,
+        ``.npz`` or ``.faiss``; see :func:`dsom_pyg.completion.export.export`.
+        """
+        export(path, self.parts)
+
+    def query_vectors(
+        self, head: Any = None, relation: Any = None, tail: Any = None
+    ) -> Tensor:
+        r"""Vectors of questions, ``[B, 2D]``: their inner product with the row
+        of an entity is its score. Give words or lists of them, as to
+        :meth:`answer`; a single question has one row.
+        """
+        end, rel, _ = self._questions(head, relation, tail)
+        with torch.no_grad():
+            return self.parts.student.query_vectors(end, rel)
+
+    def __repr__(self) -> str:
+        return (
+            f'Completer({self.graph.num_entities:,} entities, '
+            f'{self.graph.num_relations:,} relations, '
+            f'{self.parts.student!r})'
+        )
+
+    @property
+    def entities(self) -> Vocabulary:
+        r"""Names and ids of entities."""
+        return self.parts.entities
+
+    @property
+    def relations_known(self) -> Vocabulary:
+        r"""Names and ids of relations."""
+        return self.parts.relations
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        r"""Which entities each relation takes."""
+        sizes = self.graph.num_entities, self.graph.num_relations
+        return Ranges(self.graph.index('train'), *sizes)
+
+    @cached_property
+    def known(self) -> QueryIndex:
+        r"""The known answers of every question."""
+        return self.graph.index(*SPLITS)
+
+    def answer(
+        self,
+        head: Any = None,
+        relation: Any = None,
+        tail: Any = None,
+        k: int = 10,
+        known: bool = False,
+        among: Iterable[Word] | Literal['all'] | None = None,
+    ) -> Rows[Answer] | list[Rows[Answer]]:
+        r"""The best answers to (head, relation, ?) or (?, relation, tail).
+
+        Args:
+            head: Of a question without its tail. Lists are as many questions;
+                a single value goes with all of them. A
+                :class:`pandas.DataFrame` is a table of questions, with
+                columns of the names of these arguments.
+            relation: Of the question.
+            tail: Of a question without its head.
+            k: How many answers.
+            known: Give known answers as well, marked, in place of new ones
+                alone.
+            among: Candidates. ``'all'``: every entity.
+                (default: what the relation takes, see
+                :class:`~dsom_pyg.completion.Ranges`)
+
+        Returns:
+            The answers, best first; for several questions a list of such.
+
+        Raises:
+            UnknownNameError: Nothing is called so.
+            ValueError: No side is asked for, or both.
+        """
+        end, rel, many = self._questions(head, relation, tail)
+        candidates = Candidates(
+            self.known,
+            self.graph.num_entities,
+            self.ranges if among is None else None,
+            self._among(among),
+            new=not known,
+        )
+        found = self._best(end, rel, k, candidates)
+        out = [
+            Rows(answers, self._notes(e, r))
+            for answers, e, r in zip(
+                found, end.tolist(), rel.tolist(), strict=True
+            )
+        ]
+        return out if many else out[0]
+
+    def _questions(
+        self, head: Any, relation: Any, tail: Any
+    ) -> tuple[Tensor, Tensor, bool]:
+        # Ids of what is given and of the relation, from its side; and
+        # whether these are several questions.
+        if hasattr(head, 'columns'):
+            if relation is not None or tail is not None:
+                raise ValueError(
+                    'a table of questions has them whole: give relation and '
+                    'tail as its columns'
+                )
+            head, relation, tail = _columns(head)
+        asked, side = _side(head, relation, tail)
+        ends, links = _spread(*asked)
+        end, rel = self.entities.ids(ends), self.relations_known.ids(links)
+        if side == 'head':
+            rel = rel + self.graph.num_relations
+        return end, rel, any(_is_many(words) for words in asked)
+
+    def _among(
+        self, among: Iterable[Word] | Literal['all'] | None
+    ) -> Tensor | None:
+        if among is None or (isinstance(among, str) and among == 'all'):
+            return None
+        if isinstance(among, str):
+            raise ValueError(
+                f"among takes several entities or 'all', got {among!r}"
+            )
+        mask = torch.zeros(self.graph.num_entities, dtype=torch.bool)
+        mask[self.entities.ids(among)] = True
+        return mask
+
+    def _best(
+        self, end: Tensor, rel: Tensor, k: int, candidates: Candidates
+    ) -> list[list[Answer]]:
+        if k < 1:
+            raise ValueError(f'k must be positive, got {k}')
+        temperature = self.parts.calibration.temperature
+        out: list[list[Answer]] = [[] for _ in range(len(end))]
+        names = self.entities.names
+        asked = self.parts.student, end, rel, k, candidates, temperature
+        for at, best in best_tails(*asked):
+            columns = (column.numpy().tolist() for column in best)
+            for place, *rows in zip(at.tolist(), *columns, strict=True):
+                out[place] = [
+                    Answer(names[tail], p, score, is_known, tail)
+                    for tail, score, p, is_known in zip(*rows, strict=True)
+                    if tail >= 0
+                ]
+        return out
+
+    def _notes(self, end: int, rel: int) -> list[str]:
+        notes = []
+        if not self.ranges.seen[end]:
+            notes.append(
+                f'{self.entities.names[end]!r} is in no training triple: '
+                'these answers say nothing'
+            )
+        if not self._trained[rel % self.graph.num_relations]:
+            name = self.relations_known.names[rel % self.graph.num_relations]
+            notes.append(
+                f'{name!r} is in no training triple: these answers say nothing'
+            )
+        return notes
+
+    @cached_property
+    def _trained(self) -> Tensor:
+        size = self.graph.num_relations
+        return (
+            self.graph.triples('train').edge_type.bincount(minlength=size) > 0
+        )
+
+    def score(self, triples: Iterable[Triple]) -> Rows[ScoredTriple]:
+        r"""Scores and probabilities of given triples; see
+        :class:`~dsom_pyg.completion.results.ScoredTriple`.
+        """
+        head, rel, tail = self._ids(triples)
+        rows: list[tuple[Any, ...]] = []
+        temperature = self.parts.calibration.temperature
+        for part in torch.arange(len(head)).split(self._batch):
+            h, r, t = head[part], rel[part], tail[part]
+            scores = self._scores(h, r)
+            true = self.known.lookup(h, r)
+            own = scores.gather(1, t[:, None])
+            is_known = torch.zeros_like(scores, dtype=torch.bool)
+            is_known[true.row, true.tail] = True
+            mine = is_known.gather(1, t[:, None])
+            scores.masked_fill_(is_known, -torch.inf)
+            scores.scatter_(1, t[:, None], own)
+            warm = temperature[r][:, None]
+            log_z = (scores / warm).logsumexp(dim=1, keepdim=True)
+            p = (own / warm - log_z).exp()
+            rows += zip(
+                *(x.tolist() for x in (h, r, t)),
+                *(x[:, 0].tolist() for x in (p, own, mine)),
+                strict=True,
+            )
+        entities, relations = self.entities.names, self.relations_known.names
+        return Rows(
+            ScoredTriple(entities[h], relations[r], entities[t], *values)
+            for h, r, t, *values in rows
+        )
+
+    def rank(
+        self, triples: Iterable[Triple], side: str = 'tail'
+    ) -> list[float]:
+        r"""The filtered rank of the tail (or head) of given triples among all
+        entities, as :func:`~dsom_pyg.evaluate` counts it: known answers are no
+        rivals, and an equal score counts half.
+        """
+        if side not in ('head', 'tail'):
+            raise ValueError(f"side must be 'head' or 'tail', got {side!r}")
+        head, rel, tail = self._ids(triples)
+        if side == 'head':
+            head, tail, rel = tail, head, rel + self.graph.num_relations
+        out: list[float] = []
+        for part in torch.arange(len(head)).split(self._batch):
+            h, r, t = head[part], rel[part], tail[part, None]
+            scores = self._scores(h, r)
+            own = scores.gather(1, t)
+            true = self.known.lookup(h, r)
+            scores[true.row, true.tail] = -torch.inf
+            scores.scatter_(1, t, -torch.inf)
+            above = (scores > own).sum(dim=1)
+            equal = (scores == own).sum(dim=1)
+            out += (1 + above + equal / 2).tolist()
+        return out
+
+    def relations(self, head: Word, tail: Word, k: int = 10) -> Rows[Link]:
+        r"""Which relations may link two entities, the most probable first."""
+        h, t = self.entities.id(head), self.entities.id(tail)
+        size = self.graph.num_relations
+        found = self.score((h, r, t) for r in range(size))
+        links = [
+            Link(
+                triple.relation, triple.probability, triple.score, triple.known
+            )
+            for triple in found
+        ]
+        links.sort(key=lambda link: -link.probability)
+        return Rows(links[:k])
+
+    def complete(
+        self,
+        relation: Words | None = None,
+        entities: Iterable[Word] | None = None,
+        min_probability: float = 0.0,
+        limit: int = 10_000,
+        k: int = 10,
+    ) -> Rows[Proposal]:
+        r"""Triples that the graph may lack, the most probable first.
+
+        Every head that a relation takes is asked about; memory does not grow
+        with the number of questions.
+
+        Args:
+            relation: One or several. (default: all)
+            entities: Ask about these alone, as heads and as tails.
+                (default: all)
+            min_probability: Leave out what is less probable, see
+                :class:`~dsom_pyg.completion.results.Proposal`.
+            limit: How many to keep.
+            k: How many answers of a question are looked at.
+        """
+        every = range(self.graph.num_relations)
+        words = every if relation is None else relation
+        chosen = [words] if isinstance(words, str | int) else list(words)
+        about = None
+        if entities is not None:
+            about = torch.zeros(self.graph.num_entities, dtype=torch.bool)
+            about[self.entities.ids(entities)] = True
+        links = self.relations_known.ids(chosen).tolist()
+        size = self.graph.num_entities
+        found = propose(
+            self.parts.student,
+            self.graph,
+            questions_about(self.graph, self.ranges, links, about),
+            Candidates(self.known, size, self.ranges),
+            self.parts.calibration.temperature,
+            Rates(self.graph, self.ranges),
+            k,
+            min_probability,
+        )
+        names, words_of = self.entities.names, self.relations_known.names
+        return Rows(
+            Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
+            for p, score, h, r, t in most_probable(found, limit)
+        )
+
+    def write_proposals(
+        self,
+        path: str | Path,
+        proposals: Iterable[Proposal],
+        base: str = BASE,
+    ) -> None:
+        r"""Write what :meth:`complete` found to ``.tsv``, ``.nt`` or
+        ``.parquet``; see
+        :func:`dsom_pyg.completion.writers.write_proposals`.
+        """
+        write_proposals(path, proposals, self.parts, base)
+
+    def explain(
+        self, head: Word, relation: Word, tail: Word, k: int = 5
+    ) -> Explanation:
+        r"""Who says that a triple is true, and on what evidence.
+
+        Args:
+            head: The head.
+            relation: The relation.
+            tail: The tail.
+            k: How many reasons.
+        """
+        ids = self.entities.id(head), self.relations_known.id(relation)
+        h, r, t = *ids, self.entities.id(tail)
+        (triple,) = self.score([(h, r, t)])
+        notes = self._notes(h, r)
+        student = self.rank([(h, r, t)])[0]
+        opinions = [
+            Opinion('student', float('nan'), triple.probability, student)
+        ]
+        opinions += self._opinions(h, r, t)
+        if self.parts.teachers is None:
+            notes.append('the teachers of this model were not kept')
+        index = self.graph.index('train')
+        reasons = [
+            Reason(
+                self._rule([step[1] for step in path.steps], r),
+                [self._said(*step) for step in path.steps],
+                path.support,
+                path.confidence,
+            )
+            for path in paths(index, h, r, t, k)
+        ]
+        ends = list(dict.fromkeys((h, t)))
+        texts, images = (
+            {self.entities.names[e]: of[e] for e in ends if of and of[e]}
+            for of in (self.parts.texts, self.parts.images)
+        )
+        return Explanation(
+            triple, Rows(opinions), reasons, texts, images, notes
+        )
+
+    @torch.no_grad()
+    def _opinions(self, head: int, rel: int, tail: int) -> list[Opinion]:
+        teachers, lookup = self.parts.teachers, self.parts.weights
+        if teachers is None or lookup is None:
+            return []
+        h, r = torch.tensor([head]), torch.tensor([rel])
+        weights = lookup.weights(Answers(teachers, h, r))[0]
+        shares = (weights / weights.sum()).tolist()
+        true = self.known.lookup(h, r).tail
+        rivals = true[true != tail]
+        out = []
+        for name, share, (logits,) in zip(
+            teachers.modalities, shares, teachers.each(h, r), strict=True
+        ):
+            logits[rivals] = -torch.inf
+            own = logits[tail]
+            probability = (own - logits.logsumexp(dim=0)).exp()
+            # The tail itself is among its equals.
+            equal = (logits == own).sum() - 1
+            rank = 1 + (logits > own).sum() + equal / 2
+            out.append(Opinion(name, share, float(probability), float(rank)))
+        return out
+
+    def _rule(self, body: list[int], rel: int) -> str:
+        letters = 'xyz' if len(body) == 2 else 'xz'
+        parts = [
+            self._step(letters[at], step, letters[at + 1])
+            for at, step in enumerate(body)
+        ]
+        return f'{" and ".join(parts)} => {self._step("x", rel, "z")}'
+
+    def _step(self, head: str, rel: int, tail: str) -> str:
+        size = self.graph.num_relations
+        if rel >= size:
+            head, tail = tail, head
+        return f'{head} {self.relations_known.names[rel % size]} {tail}'
+
+    def _said(self, head: int, rel: int, tail: int) -> str:
+        names, size = self.entities.names, self.graph.num_relations
+        if rel >= size:
+            head, tail = tail, head
+        word = self.relations_known.names[rel % size]
+        return f'{names[head]} | {word} | {names[tail]}'
+
+    def evaluate(
+        self, dataset: MultimodalDataset | None = None, split: str = 'test'
+    ) -> RankingResult:
+        r"""Rank the triples of a split, of the kept graph or of a dataset.
+
+        Raises:
+            ValueError: The dataset is another graph, or numbers it otherwise.
+        """
+        graph = self.graph
+        if dataset is not None:
+            self.check(dataset)
+            graph = KG(dataset[0])
+        return evaluate(self.parts.student, graph, split)
+
+    def check(self, dataset: MultimodalDataset) -> None:
+        r"""Raise :class:`ValueError` unless a dataset gives entities and
+        relations the ids that this model gives them.
+        """
+        for vocabulary, names in (
+            (self.entities, dataset.entity_names),
+            (self.relations_known, dataset.relation_names),
+        ):
+            both = zip_longest(vocabulary.names, names)
+            for at, (own, other) in enumerate(both):
+                if own != other:
+                    raise ValueError(
+                        f'{vocabulary.what} {at} is {own!r} in this model and '
+                        f'{other!r} in the dataset: it is another graph, or '
+                        'its files were sorted otherwise'
+                    )
+
+    def _ids(self, triples: Iterable[Triple]) -> tuple[Tensor, Tensor, Tensor]:
+        columns = [*zip(*triples, strict=True)] or [(), (), ()]
+        if len(columns) != 3:
+            raise ValueError('a triple is (head, relation, tail)')
+        head, rel, tail = columns
+        ends, links = self.entities, self.relations_known
+        return ends.ids(head), links.ids(rel), ends.ids(tail)
+
+    @torch.no_grad()
+    def _scores(self, head: Tensor, rel: Tensor) -> Tensor:
+        return self.parts.student.score_tails(head, rel)
+
+    @property
+    def _batch(self) -> int:
+        return queries_at_a_time(self.graph.num_entities)
+
+
+def _name(dataset: MultimodalDataset) -> str:
+    # A folder of one's own is known by its name.
+    kind = type(dataset).__name__
+    if kind != 'MKGFolder':
+        return kind
+    return Path(dataset.root).resolve().name
+
+
+def _kinds(recipe: Recipe, teachers: bool) -> list[type[Bilinear]]:
+    # The classes of what will be kept, if it can be.
+    makers = [recipe.student.model]
+    if teachers:
+        makers += [recipe.teachers.structure, recipe.teachers.feature]
+    from dsom_pyg.training import drawn_with
+
+    out = []
+    with drawn_with(0):
+        for at, make in enumerate(makers):
+            model = make(EntityEmbedding(2, recipe.student.channels), 1)
+            # Teachers that are no products are not kept.
+            if at == 0 or isinstance(model, Bilinear):
+                check_kept(model)
+                assert isinstance(model, Bilinear)
+                out.append(type(model))
+    return out
+
+
+def _metrics(student: Bilinear, graph: KG) -> dict[str, dict[str, float]]:
+    return {
+        split: evaluate(student, graph, split).metrics()
+        for split in ('val', 'test')
+        if len(graph.triples(split).edge_type)
+    }
+
+
+def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
+    # Tables need no features, and the policy's weights no state.
+    bilinear = trained.ensemble.bilinear
+    assert bilinear is not None
+    names = trained.ensemble.modalities
+    seen = graph.index('train')
+    asked = trained.policy.cpu(), trained.ensemble.cpu(), seen
+    weights = Lookup.of(*asked)
+    tables = {
+        name: teacher.as_table().eval()
+        for name, teacher in zip(names, bilinear, strict=True)
+    }
+    return TeacherEnsemble(tables), weights
+
+
+def _columns(frame: Any) -> tuple[Any, Any, Any]:
+    have = set(frame.columns)
+    if 'relation' not in have or len(have & {'head', 'tail'}) != 1:
+        raise ValueError(
+            "a table of questions has a column 'relation' and one of 'head' "
+            f"and 'tail'; got {sorted(map(str, have))}"
+        )
+    head, relation, tail = (
+        frame[name].tolist() if name in have else None
+        for name in ('head', 'relation', 'tail')
+    )
+    return head, relation, tail
+
+
+def _side(head: Any, relation: Any, tail: Any) -> tuple[tuple[Any, Any], str]:
+    if relation is None or (head is None) == (tail is None):
+        raise ValueError(
+            'a question gives the relation, and either the head or the tail; '
+            'relations() finds what links two entities, score() judges triples'
+        )
+    return (
+        ((tail, relation), 'head')
+        if head is None
+        else ((head, relation), 'tail')
+    )
+
+
+def _is_many(words: Any) -> bool:
+    # A tensor or an array of no dimension is a single id.
+    if isinstance(words, str | int) or getattr(words, 'ndim', 1) == 0:
+        return False
+    return hasattr(words, '__iter__')
+
+
+def _listed(words: Any) -> list[Word]:
+    # Of arrays and tensors plain numbers, not views of one element.
+    return words.tolist() if hasattr(words, 'tolist') else list(words)
+
+
+def _spread(*columns: Any) -> list[list[Word]]:
+    lists = [_listed(c) if _is_many(c) else None for c in columns]
+    sizes = {len(each) for each in lists if each is not None} or {1}
+    if len(sizes) > 1:
+        raise ValueError(f'need as many relations as entities, got {sizes}')
+    (size,) = sizes
+    return [
+        [c] * size if each is None else each
+        for c, each in zip(columns, lists, strict=True)
+    ]

@@ -1,0 +1,155 @@
+"""Which training triples speak for an answer, and by which rule."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.query_index import QueryIndex
+
+# Where a rule has more instances than this, so many are looked at.
+LOOKED_AT = 500
+
+# Ids of head, relation and tail; relations beyond R - 1 go backwards.
+Step = tuple[int, int, int]
+Steps = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Path:
+    r"""Training triples that lead from the head to the tail.
+
+    Args:
+        steps: One or two.
+        support: How many other pairs the same relations lead to that the
+            asked relation links, too.
+        confidence: Their share of all such pairs.
+    """
+
+    steps: Steps
+    support: int
+    confidence: float
+
+
+def paths(
+    index: QueryIndex, head: int, rel: int, tail: int, k: int = 5
+) -> list[Path]:
+    r"""The best reasons for (head, rel, tail) in train: rules with one or two
+    relations in their body, the most reliable first.
+
+    A rule :math:`r_1(x, y) \land r_2(y, z) \Rightarrow r(x, z)` is as reliable
+    as the share of pairs (x, z) that its body links and that r links, too,
+    among the x of which r has some answer (the partial completeness assumption
+    of `AMIE <https://doi.org/10.1145/2488388.2488425>`_). The asked triple
+    itself counts on neither side. Of rules with many instances some hundred
+    are looked at. Of rules that link the same entities by the same relations,
+    read another way round, the most reliable one is given.
+
+    Args:
+        index: N(h, r) over training triples with reciprocals.
+        head: Of the answer.
+        rel: Its relation, in :math:`0..2R - 1`.
+        tail: Of the answer.
+        k: How many.
+    """
+    size = index.num_relations
+    assert size is not None
+    asked = _forward((head, rel, tail), size)
+    bodies: dict[tuple[int, ...], Steps] = {}
+    for steps in _instances(index, head, tail):
+        if _forward(steps[0], size) != asked:
+            bodies.setdefault(tuple(step[1] for step in steps), steps)
+    found = []
+    for body, steps in bodies.items():
+        support, count = _counts(index, body, rel, (head, tail))
+        if support:
+            found.append(Path(steps, support, support / count))
+    # Of equals first what is short, and read the way that it is written.
+    found.sort(
+        key=lambda path: (
+            -path.confidence,
+            -path.support,
+            len(path.steps),
+            sum(rel >= size for _, rel, _ in path.steps),
+        )
+    )
+    each: dict[frozenset[tuple[int, frozenset[int]]], Path] = {}
+    for path in found:
+        each.setdefault(_said(path.steps, size), path)
+    return list(each.values())[:k]
+
+
+def _forward(step: Step, num_relations: int) -> Step:
+    head, rel, tail = step
+    if rel < num_relations:
+        return step
+    return tail, rel - num_relations, head
+
+
+def _said(
+    steps: Steps, num_relations: int
+) -> frozenset[tuple[int, frozenset[int]]]:
+    # Which relations link whom, whatever way round: where both "x borders y"
+    # and "y borders x" hold, rules with either say the same.
+    return frozenset(
+        (rel % num_relations, frozenset((head, tail)))
+        for head, rel, tail in steps
+    )
+
+
+def _instances(index: QueryIndex, head: int, tail: int) -> Iterator[Steps]:
+    # One step, then two: triples from the head that end where triples to the
+    # tail begin.
+    out_rel, out_tail = _neighbors(index, head)
+    for r in out_rel[out_tail == tail].tolist():
+        yield ((head, r, tail),)
+    back_rel, back_head = _neighbors(index, tail)
+    num_rels = index.num_relations
+    assert num_rels is not None
+    meeting = torch.isin(out_tail, back_head)
+    for r, y in zip(
+        out_rel[meeting].tolist(), out_tail[meeting].tolist(), strict=True
+    ):
+        if y in (head, tail):
+            continue
+        for r_back in back_rel[back_head == y].tolist():
+            onward = (r_back + num_rels) % (2 * num_rels)
+            yield ((head, r, y), (y, onward, tail))
+
+
+def _neighbors(index: QueryIndex, entity: int) -> tuple[Tensor, Tensor]:
+    low, high = torch.searchsorted(
+        index.head, torch.tensor([entity, entity + 1])
+    ).tolist()
+    pairs = index.rows(torch.arange(low, high))
+    return index.rel[low:high][pairs.row], pairs.tail
+
+
+def _counts(
+    index: QueryIndex,
+    body: tuple[int, ...],
+    rel: int,
+    without: tuple[int, int],
+) -> tuple[int, int]:
+    # Pairs that the body links and `rel` does, too, and all that it links
+    # from heads of which `rel` has an answer.
+    starts = index.head[index.rel == rel]
+    # Evenly spread, so that the same ones are taken every time.
+    step = max(1, len(starts) // LOOKED_AT)
+    starts = starts[::step]
+    ends, start = starts, torch.arange(len(starts))
+    for r in body:
+        pairs = index.lookup(ends, torch.full_like(ends, r))
+        start, ends = start[pairs.row], pairs.tail
+        ends, start = ends[: LOOKED_AT * 20], start[: LOOKED_AT * 20]
+    linked = torch.stack([starts[start], ends], dim=1).unique(dim=0)
+    linked = linked[(linked != torch.tensor(without)).any(dim=1)]
+    linked = linked[linked[:, 0] != linked[:, 1]]
+    if not len(linked):
+        return 0, 0
+    head, tail = linked.unbind(1)
+    true = index.lookup(head, torch.full_like(head, rel))
+    hit = torch.zeros(len(head), dtype=torch.bool)
+    hit[true.row[true.tail == tail[true.row]]] = True
+    return int(hit.sum()), len(linked)

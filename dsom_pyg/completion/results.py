@@ -1,0 +1,217 @@
+"""What a model answers, as values with names that print as a table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Generic, TypeVar
+
+from dsom_pyg.datasets.errors import printable
+
+Row = TypeVar('Row')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    r"""One answer to a question.
+
+    Attributes:
+        name, id: The entity.
+        probability: How likely it is the answer, see
+            :class:`~dsom_pyg.completion.Calibration`.
+        score: What the model gives it.
+        known: Whether the graph has this triple.
+    """
+
+    name: str
+    probability: float
+    score: float
+    known: bool
+    id: int
+
+
+@dataclass(frozen=True)
+class ScoredTriple:
+    r"""A given triple, as the model sees it.
+
+    Attributes:
+        head, relation, tail: Their names.
+        probability: How likely the tail is the answer to (head, relation, ?).
+        score: What the model gives it.
+        known: Whether the graph has this triple.
+    """
+
+    head: str
+    relation: str
+    tail: str
+    probability: float
+    score: float
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    r"""A triple that the graph may lack.
+
+    Attributes:
+        head, relation, tail: Their names.
+        probability: How likely it is to be among triples that are held back,
+            if as many are as validation holds.
+        score: What the model gives it.
+        id: Of head, relation and tail.
+    """
+
+    head: str
+    relation: str
+    tail: str
+    probability: float
+    score: float
+    id: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    r"""What a teacher thinks of a triple, and how much the policy listens.
+
+    Attributes:
+        teacher: Its name, or ``'student'``.
+        weight: Its share in what the student was taught; NaN for the student.
+        probability: How likely the tail is the answer, at temperature 1 for
+            a teacher.
+        rank: Of the tail among all entities, known answers left out.
+    """
+
+    teacher: str
+    weight: float
+    probability: float
+    rank: float
+
+
+@dataclass(frozen=True)
+class Reason:
+    r"""Training triples that speak for a triple.
+
+    Attributes:
+        rule: In words.
+        triples: Those that the rule connects here.
+        support, confidence: See :class:`~dsom_pyg.completion.evidence.Path`.
+    """
+
+    rule: str
+    triples: list[str]
+    support: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    r"""Who says that a triple is true, and on what evidence."""
+
+    triple: ScoredTriple
+    opinions: 'Rows[Opinion]'
+    reasons: list[Reason]
+    texts: dict[str, list[str]]
+    images: dict[str, list[str]]
+    notes: list[str]
+
+    def __str__(self) -> str:
+        t = self.triple
+        known = 'known' if t.known else 'not known'
+        lines = [f'{t.head} | {t.relation} | {t.tail}   ({known})', '']
+        lines += [str(self.opinions), '']
+        if not self.reasons:
+            lines.append(
+                'No rule of one or two training triples speaks for it.'
+            )
+        for reason in self.reasons:
+            share = f'{100 * reason.confidence:.0f} %'
+            lines.append(
+                f'{reason.rule}  (holds in {reason.support} other cases, '
+                f'{share} of those where its left side does)'
+            )
+            lines += [f'    {each}' for each in reason.triples]
+        for name, texts in self.texts.items():
+            lines += ['', f'{name}:', *(f'    {_short(x)}' for x in texts[:3])]
+        for name, images in self.images.items():
+            lines += [f'images of {name}: {", ".join(images[:3])}']
+        lines += [f'Note: {note}' for note in self.notes]
+        return printable_lines(lines)
+
+
+@dataclass(frozen=True)
+class Link:
+    r"""A relation that may link two given entities; see
+    :class:`ScoredTriple`.
+    """
+
+    relation: str
+    probability: float
+    score: float
+    known: bool
+
+
+class Rows(list[Row], Generic[Row]):
+    r"""A list of such values. It prints as a table, and tells what is to be
+    borne in mind (:attr:`notes`).
+    """
+
+    def __init__(
+        self, rows: Iterable[Row] = (), notes: Sequence[str] = ()
+    ) -> None:
+        super().__init__(rows)
+        self.notes = list(notes)
+
+    def to_pandas(self) -> Any:
+        r"""The values as a :class:`pandas.DataFrame`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            message = 'to_pandas needs pandas: pip install pandas'
+            raise ImportError(message) from error
+        rows: list[Any] = list(self)
+        return pandas.DataFrame([asdict(row) for row in rows])
+
+    def __str__(self) -> str:
+        lines = [*table(self), *(f'Note: {note}' for note in self.notes)]
+        return '\n'.join(lines)
+
+
+def printable_lines(lines: Sequence[str]) -> str:
+    r"""Lines without characters that act on a terminal."""
+    parts = (part for line in lines for part in line.split('\n'))
+    return '\n'.join(printable(part) for part in parts)
+
+
+def _short(text: str) -> str:
+    line = ' '.join(text.split())
+    return line if len(line) <= 200 else f'{line[:197]}...'
+
+
+def table(rows: Sequence[Any]) -> list[str]:
+    r"""Lines of a table, one for each value; the id is left out."""
+    if not rows:
+        return ['(nothing)']
+    names = [f.name for f in fields(rows[0]) if f.name != 'id']
+    cells = [names]
+    cells += [
+        [_cell(name, getattr(row, name)) for name in names] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numbers = [isinstance(getattr(rows[0], n), int | float) for n in names]
+    return [
+        '  '.join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, numbers, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else ''
+    if isinstance(value, float):
+        return f'{value:.3f}'
+    return printable(str(value))

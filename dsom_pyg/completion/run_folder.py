@@ -1,0 +1,192 @@
+"""A run as a folder: its settings, what happened, and what is saved.
+
+- ``run.json``: settings, fingerprint of the graph, versions, machine
+- ``metrics.jsonl``: losses and metrics, a line for each stage and epoch
+- ``stages/``: a checkpoint for each stage, see
+  :func:`~dsom_pyg.training.fit`
+- the model itself, see :mod:`dsom_pyg.completion.store`
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import dsom_pyg
+from dsom_pyg.completion.store import MANIFEST, read_manifest
+from dsom_pyg.dsom import Recipe
+from dsom_pyg.files import append, digest, sweep, whole_or_nothing
+from dsom_pyg.kg import KG
+from dsom_pyg.settings import describe
+from dsom_pyg.training.progress import Bars, Progress, Record
+
+SETTINGS, METRICS, STAGES = 'run.json', 'metrics.jsonl', 'stages'
+# Where a run is computed makes it no other run, and whether more epochs do is
+# for its stages to say.
+MAY_DIFFER = ('device', 'precision')
+EPOCHS = '.epochs'
+
+
+def identity_of(recipe: Recipe, graph: KG) -> dict[str, Any]:
+    r"""What tells a run from others: the settings of its recipe by name, the
+    fingerprint of its graph, and that of the features.
+    """
+    features = (
+        (f'{modality}/{at}', part)
+        for modality, parts in sorted(graph.features.items())
+        for at, part in enumerate(parts)
+    )
+    return {
+        **describe(recipe),
+        'graph': graph.fingerprint,
+        'features': digest(features),
+    }
+
+
+class RunFolder:
+    r"""The folder of a run, which may have begun already.
+
+    Args:
+        folder: The folder; made if it is not there.
+        identity: See :func:`identity_of`.
+
+    Raises:
+        ValueError: The folder holds a run of other settings, of another graph
+            or of other features; what differs is named.
+    """
+
+    def __init__(
+        self, folder: str | Path, identity: Mapping[str, Any]
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.identity = dict(identity)
+        self._check()
+        # Where nothing is left to be written, nobody else would do it.
+        for path in (self.folder, *self.folder.glob(f'{STAGES}/**/')):
+            sweep(path)
+
+    @property
+    def stages(self) -> Path:
+        r"""Where its checkpoints are."""
+        return self.folder / STAGES
+
+    def begin(self) -> None:
+        r"""Write ``run.json``."""
+        about = {
+            'run': self.identity,
+            'versions': _versions(),
+            'machine': {
+                'system': platform.platform(),
+                'processor': platform.processor() or platform.machine(),
+                'cores': os.cpu_count(),
+            },
+            'begun': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        }
+        with whole_or_nothing(self.folder / SETTINGS) as temporary:
+            text = json.dumps(about, indent=1, ensure_ascii=False)
+            temporary.write_text(text + '\n', encoding='utf-8')
+
+    def has_ended(self) -> bool:
+        r"""Whether the model of this very run is there already."""
+        if not (self.folder / MANIFEST).exists():
+            return False
+        return read_manifest(self.folder)['about'].get('run') == self.identity
+
+    def metrics(self, then: Progress | bool | None = None) -> 'Metrics':
+        r"""Who writes ``metrics.jsonl``, and tells somebody else as well."""
+        return Metrics(self.folder / METRICS, then)
+
+    def _check(self) -> None:
+        path = self.folder / SETTINGS
+        if not path.exists():
+            return
+        try:
+            about = json.loads(path.read_text(encoding='utf-8'))
+            there = dict(about['run'])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{path} is damaged ({error}); choose another folder, or '
+                'delete this file to go on with what is there'
+            ) from error
+        here = self.identity
+        lines = [
+            f'{key}: {there.get(key)} there, {here.get(key)} here'
+            for key in sorted({*there, *here})
+            if there.get(key) != here.get(key)
+            and key not in MAY_DIFFER
+            and not key.endswith(EPOCHS)
+        ]
+        if lines:
+            raise ValueError(
+                f'{self.folder} holds another run; choose another folder:\n'
+                + '\n'.join(lines)
+            )
+
+
+class Metrics(Progress):
+    r"""Writes losses and metrics, a line of JSON for each epoch. What an
+    interruption left out is written when the run goes on.
+
+    Args:
+        path: The file.
+        then: Who is told as well; a bar if it is no
+            :class:`~dsom_pyg.training.Progress`.
+    """
+
+    def __init__(
+        self, path: Path, then: Progress | bool | None = None
+    ) -> None:
+        self.path = path
+        self.then = then if isinstance(then, Progress) else Bars(then)
+        self.stage = ''
+
+    def begin(
+        self, stage: str, epochs: int, batches: int, history: Sequence[Record]
+    ) -> None:
+        self.stage = stage
+        old = self.path.read_text() if self.path.exists() else ''
+        lines = [line for line in old.splitlines() if self._of_another(line)]
+        lines += [_line(stage, record) for record in history]
+        new = ''.join(f'{line}\n' for line in lines)
+        if new != old:
+            with whole_or_nothing(self.path) as temporary:
+                temporary.write_text(new)
+        self.then.begin(stage, epochs, batches, history)
+
+    def _of_another(self, line: str) -> bool:
+        try:
+            return bool(json.loads(line)['stage'] != self.stage)
+        except (ValueError, KeyError, TypeError):  # cut off
+            return False
+
+    def step(self) -> None:
+        self.then.step()
+
+    def epoch(self, record: Record) -> None:
+        append(self.path, _line(self.stage, record))
+        self.then.epoch(record)
+
+    def end(self) -> None:
+        self.then.end()
+
+
+def _line(stage: str, record: Record) -> str:
+    epoch = int(record['epoch'])
+    return json.dumps({'stage': stage, **record, 'epoch': epoch})
+
+
+def _versions() -> dict[str, str]:
+    out = {
+        'dsom_pyg': dsom_pyg.__version__,
+        'python': platform.python_version(),
+    }
+    for name in ('torch', 'torch-geometric', 'torch-scatter', 'numpy'):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out

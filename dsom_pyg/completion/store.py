@@ -1,0 +1,392 @@
+"""A model as a folder: safetensors and JSON, sealed by their hashes.
+
+``model.json`` tells what the model is, and the SHA-256 of the other files:
+
+- ``student.safetensors``: the parameters of the student, and temperatures
+- ``graph.safetensors``: names, known triples, texts, paths of images
+- ``teachers.safetensors``: the teachers, frozen into tables, if they are kept
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import dsom_pyg
+from dsom_pyg.completion.calibration import Calibration
+from dsom_pyg.completion.vocabulary import Vocabulary
+from dsom_pyg.files import (
+    hash_file,
+    load_tensors,
+    save_tensors,
+    whole_or_nothing,
+)
+from dsom_pyg.graph import SPLITS, TripleGraph, Triples
+from dsom_pyg.kg import KG
+from dsom_pyg.models import (
+    Bilinear,
+    ComplEx,
+    DistMult,
+    EntityEmbedding,
+    Model,
+)
+from dsom_pyg.teachers import Lookup, TeacherEnsemble
+
+FORMAT = 1
+MANIFEST = 'model.json'
+STUDENT, GRAPH, TEACHERS = (
+    f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
+)
+# Models that a folder may name; others are given by who loads it.
+KINDS = (ComplEx, DistMult)
+Kinds = Sequence[type[Bilinear]]
+
+
+class ModelFolderError(ValueError):
+    r"""A folder holds no whole model of this library; the message names the
+    file and says what to do.
+    """
+
+
+@dataclass(kw_only=True)
+class Parts:
+    r"""What is kept of a trained model.
+
+    Args:
+        student: The model that answers, over a free table of entities.
+        graph: The triples of the graph, without features.
+        entities, relations: What they are called.
+        calibration: From scores to probabilities.
+        texts, images: Of each entity; none, one or many.
+        teachers: The teachers, and the weights that the policy gave them.
+        about: Whatever else is to be known: settings, metrics, versions; as
+            JSON.
+    """
+
+    student: Bilinear
+    graph: KG
+    entities: Vocabulary
+    relations: Vocabulary
+    calibration: Calibration
+    texts: list[list[str]] = field(default_factory=list)
+    images: list[list[str]] = field(default_factory=list)
+    teachers: TeacherEnsemble | None = None
+    weights: Lookup | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def save_parts(folder: str | Path, parts: Parts) -> None:
+    r"""Write a model into a folder. The manifest of one that is there goes
+    first, and the new one comes last: what is left in between is no model.
+
+    Raises:
+        ValueError: A model cannot be made again from its tables; see
+            :func:`check_kept`.
+        OSError: The folder cannot be written.
+    """
+    for model in (parts.student, *_each(parts.teachers)):
+        check_kept(model)
+    folder = Path(folder).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    files = [STUDENT, GRAPH]
+    save_tensors(
+        folder / STUDENT,
+        {
+            **_table(parts.student),
+            'temperature': parts.calibration.temperature,
+        },
+    )
+    save_tensors(folder / GRAPH, _graph_tensors(parts))
+    if parts.teachers is not None and parts.weights is not None:
+        save_tensors(
+            folder / TEACHERS, _teacher_tensors(parts.teachers, parts.weights)
+        )
+        files.append(TEACHERS)
+    about = {
+        'format': FORMAT,
+        'version': dsom_pyg.__version__,
+        'model': type(parts.student).__name__,
+        'num_entities': parts.graph.num_entities,
+        'num_relations': parts.graph.num_relations,
+        'fingerprint': parts.graph.fingerprint,
+        'teachers': {
+            name: type(teacher).__name__
+            for name, teacher in _named(parts.teachers)
+        },
+        'calibration': {
+            'before': parts.calibration.before,
+            'after': parts.calibration.after,
+            'pairs': parts.calibration.pairs,
+        },
+        'about': parts.about,
+        'files': {name: hash_file(folder / name) for name in files},
+    }
+    with whole_or_nothing(folder / MANIFEST) as temporary:
+        text = json.dumps(about, indent=1, ensure_ascii=False)
+        temporary.write_text(text + '\n', encoding='utf-8')
+
+
+def load_parts(folder: str | Path, models: Kinds = ()) -> Parts:
+    r"""Read what :func:`save_parts` wrote. Nothing in the folder runs.
+
+    Args:
+        folder: The folder.
+        models: Classes of your own that the model may be of.
+
+    Raises:
+        ModelFolderError: The folder holds no model, it is of another version,
+            or a file is damaged.
+    """
+    folder = Path(folder).expanduser()
+    about = read_manifest(folder)
+    tensors = {
+        name: _sealed(folder / name, digest)
+        for name, digest in about['files'].items()
+        if name in (STUDENT, GRAPH, TEACHERS)
+    }
+    try:
+        return _assembled(about, tensors, (*models, *KINDS))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFolderError(
+            f'{folder} does not fit together ({error}); save the model again'
+        ) from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    r"""What ``model.json`` says; raises like :func:`load_parts`."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        there = 'there is no such folder'
+        if folder.is_dir():
+            there = 'its training has not ended, or it is another folder'
+        raise ModelFolderError(f'{folder} holds no {MANIFEST}: {there}')
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        number = int(about['format'])
+        for key in ('version', 'model', 'files', 'fingerprint', 'teachers'):
+            about[key]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(
+            f'{path} is damaged ({error}); save the model again'
+        ) from error
+    if number != FORMAT:
+        raise ModelFolderError(
+            f'{path} is of format {number}, written by dsom_pyg '
+            f'{about["version"]}; this version, {dsom_pyg.__version__}, reads '
+            f'format {FORMAT}'
+        )
+    return about
+
+
+def _sealed(path: Path, digest: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelFolderError(f'{path} is missing; copy the whole folder')
+    if hash_file(path) != digest:
+        raise ModelFolderError(
+            f'{path} is damaged, or of another model: its SHA-256 is not that '
+            f'in {MANIFEST}; copy the whole folder again'
+        )
+    return load_tensors(path)[0]
+
+
+def _assembled(
+    about: Mapping[str, Any],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    kinds: Kinds,
+) -> Parts:
+    sizes = int(about['num_entities']), int(about['num_relations'])
+    student = dict(tensors[STUDENT])
+    calibration = Calibration(
+        student.pop('temperature'), **about['calibration']
+    )
+    graph, said = _read_graph(tensors[GRAPH], *sizes)
+    if graph.fingerprint != about['fingerprint']:
+        raise ValueError('its triples are not those of its fingerprint')
+    entities = Vocabulary(*said['entities'])
+    names, keys = said['relations']
+    relations = Vocabulary(names, keys, 'relation')
+    if (len(entities), len(relations)) != sizes:
+        raise ValueError('there are not as many names as ids')
+    teachers = weights = None
+    if TEACHERS in tensors:
+        teachers, weights = _read_teachers(
+            tensors[TEACHERS], about, sizes[1], kinds
+        )
+    return Parts(
+        student=_read_table(student, _class(about['model'], kinds), sizes[1]),
+        graph=graph,
+        entities=entities,
+        relations=relations,
+        calibration=calibration,
+        texts=said['texts'],
+        images=said['images'],
+        teachers=teachers,
+        weights=weights,
+        about=about['about'],
+    )
+
+
+@torch.no_grad()
+def check_kept(model: Model) -> None:
+    r"""Raise :class:`ValueError` unless a model scores the same if it is made
+    again from its class and its tables: what else it may hold is not kept.
+    """
+    name = type(model).__name__
+    if not isinstance(model, Bilinear):
+        raise ValueError(
+            f'a {name} cannot be kept as tables of entities and relations; '
+            'see dsom_pyg.training.checkpoint'
+        )
+    rel = torch.arange(min(8, 2 * model.num_relations))
+    head = rel % model.num_entities
+    table = {key: value.cpu() for key, value in _table(model).items()}
+    again = _read_table(table, type(model), model.num_relations)
+    device = model.relations.device
+    scores = model.score_tails(head.to(device), rel.to(device)).cpu()
+    others = again.score_tails(head, rel)
+    if not torch.allclose(others, scores, rtol=1e-4, atol=0.0):
+        raise ValueError(
+            f'a {name} cannot be kept: made again from its class and its '
+            'tables of entities and relations, it scores otherwise'
+        )
+
+
+def _named(teachers: TeacherEnsemble | None) -> list[tuple[str, Model]]:
+    if teachers is None:
+        return []
+    return [(name, teachers[name]) for name in teachers.modalities]
+
+
+def _each(teachers: TeacherEnsemble | None) -> list[Model]:
+    return [teacher for _, teacher in _named(teachers)]
+
+
+def _class(name: str, kinds: Kinds) -> type[Bilinear]:
+    for kind in kinds:
+        if kind.__name__ == name:
+            return kind
+    known = ', '.join(kind.__name__ for kind in kinds)
+    raise ValueError(
+        f'it has a model of class {name!r}, known are {known}; if it is '
+        f'yours, load the folder with models=[{name}]'
+    )
+
+
+@torch.no_grad()
+def _table(model: Bilinear) -> dict[str, Tensor]:
+    return {'entities': model.entities(), 'relations': model.relations}
+
+
+def _read_table(
+    tensors: Mapping[str, Tensor], kind: type[Bilinear], num_relations: int
+) -> Bilinear:
+    entities, relations = tensors['entities'], tensors['relations']
+    shape = 2 * num_relations, entities.size(1)
+    if tuple(relations.shape) != shape:
+        raise ValueError(
+            f'relations have shape {list(relations.shape)}, expected '
+            f'{list(shape)}'
+        )
+    with torch.device('meta'):  # nothing is drawn
+        table = EntityEmbedding(len(entities), entities.size(1) // 2)
+        model = kind(table, num_relations)
+    model.entities.weight = nn.Parameter(entities, requires_grad=False)
+    model.relations = nn.Parameter(relations, requires_grad=False)
+    return model.eval()
+
+
+def _teacher_tensors(
+    teachers: TeacherEnsemble, weights: Lookup
+) -> dict[str, Tensor]:
+    out = {'head': weights.keys // weights.num_rels}
+    out['rel'] = weights.keys % weights.num_rels
+    out['weights'] = weights.table[:-1]  # the last row is their mean
+    for name in teachers.modalities:
+        teacher = teachers[name]
+        assert isinstance(teacher, Bilinear)
+        for key, value in _table(teacher).items():
+            out[f'teacher/{name}/{key}'] = value
+    return out
+
+
+def _read_teachers(
+    tensors: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    num_relations: int,
+    kinds: Kinds,
+) -> tuple[TeacherEnsemble, Lookup]:
+    teachers = {
+        name: _read_table(
+            {
+                key: tensors[f'teacher/{name}/{key}']
+                for key in ('entities', 'relations')
+            },
+            _class(kind, kinds),
+            num_relations,
+        )
+        for name, kind in about['teachers'].items()
+    }
+    weights = Lookup(*(tensors[key] for key in ('head', 'rel', 'weights')))
+    return TeacherEnsemble(teachers).eval(), weights
+
+
+# Names and texts are in a tensor, as the header of the format has a limit.
+def _graph_tensors(parts: Parts) -> dict[str, Tensor]:
+    said = {
+        'entities': [parts.entities.names, parts.entities.keys],
+        'relations': [parts.relations.names, parts.relations.keys],
+        'texts': parts.texts,
+        'images': parts.images,
+    }
+    text = json.dumps(said, ensure_ascii=False)
+    out = {'names': _packed(text.encode('utf-8', 'surrogatepass'))}
+    splits = parts.graph.triple_graph.splits
+    for name, (edge_index, edge_type) in splits.items():
+        rows = torch.cat([edge_index, edge_type[None]]).cpu().numpy()
+        out[name] = _packed(rows.astype('<i8').tobytes())
+    return out
+
+
+def _read_graph(
+    tensors: Mapping[str, Tensor], num_entities: int, num_relations: int
+) -> tuple[KG, dict[str, Any]]:
+    text = _unpacked(tensors['names']).decode('utf-8', 'surrogatepass')
+    splits = {
+        name: Triples(rows[:2], rows[2])
+        for name in (*SPLITS, 'filter')
+        if name in tensors
+        for rows in [_rows(_unpacked(tensors[name]))]
+    }
+    said: dict[str, Any] = json.loads(text)
+    return KG(TripleGraph(num_entities, num_relations, splits)), said
+
+
+def _rows(raw: bytes) -> Tensor:
+    rows = np.frombuffer(raw, dtype='<i8').astype(np.int64).reshape(3, -1)
+    return torch.from_numpy(rows)
+
+
+def _packed(raw: bytes) -> Tensor:
+    # The length goes in front, so that a reader knows what to expect.
+    size = len(raw).to_bytes(8, 'little')
+    packed = bytearray(size + zlib.compress(raw, 6))
+    return torch.frombuffer(packed, dtype=torch.uint8)
+
+
+def _unpacked(tensor: Tensor) -> bytes:
+    raw = tensor.numpy().tobytes()
+    size = int.from_bytes(raw[:8], 'little')
+    # Deflate makes at most 1032 bytes of one.
+    if size > 1032 * len(raw):
+        raise ValueError(f'{size} bytes cannot come of {len(raw)}')
+    unpacked = zlib.decompressobj().decompress(raw[8:], max(size, 1))
+    if len(unpacked) != size:
+        raise ValueError('packed bytes are cut off')
+    return unpacked

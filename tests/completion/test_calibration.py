@@ -1,0 +1,165 @@
+"""Temperatures and calibration errors, against their definitions."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsom_pyg.completion import Calibration, Confidences
+from dsom_pyg.completion.calibration import PRIOR_PAIRS, plot_reliability
+from dsom_pyg.graph import Triples, make_data
+from dsom_pyg.kg import KG
+
+E, R = 300, 2
+
+
+class Sharp:
+    """Scores are the true log-probabilities, times a factor by relation."""
+
+    def __init__(self, logits: Tensor, factor: Tensor) -> None:
+        self.logits, self.factor = logits, factor
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        rows = self.logits[head_index] * self.factor[rel_type, None]
+        return rows[:, entities].clone()
+
+
+@pytest.fixture(scope='module')
+def logits() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return 2 * torch.randn(E, E, generator=generator)
+
+
+@pytest.fixture(scope='module')
+def graph(logits: Tensor) -> KG:
+    # Targets are drawn from the softmax of the logits. Heads and tails have
+    # tables of their own, so that both sides follow it.
+    generator = torch.Generator().manual_seed(1)
+    count = 6000
+    end = torch.randint(E, (count,), generator=generator)
+    other = torch.multinomial(
+        logits.softmax(dim=1)[end], 1, True, generator=generator
+    )[:, 0]
+    rel = torch.randint(R, (count,), generator=generator)
+    part = Triples(torch.stack([end, other]), rel)
+    half = torch.arange(count) < 3000
+    return KG(make_data(E, R, part.select(half), part.select(~half)))
+
+
+def filtered_loss(graph: KG, scorer: Sharp, rel: int, t: float) -> float:
+    """Mean loss of a relation at a temperature, pair by pair."""
+    val, known = graph.index('val'), graph.index('train', 'val')
+    pairs = val.rows(torch.arange(len(val)))
+    losses = []
+    for row, tail in zip(pairs.row.tolist(), pairs.tail.tolist(), strict=True):
+        if int(val.rel[row]) != rel:
+            continue
+        h, r = val.head[row : row + 1], val.rel[row : row + 1]
+        scores = scorer.score_tails(h, r)[0] / t
+        keep = torch.ones(E, dtype=torch.bool)
+        keep[known.lookup(h, r).tail] = False
+        keep[tail] = True
+        losses.append(float(scores[keep].logsumexp(0) - scores[tail]))
+    return sum(losses) / len(losses)
+
+
+def test_temperatures_lower_the_loss_of_each_relation(
+    graph: KG, logits: Tensor
+) -> None:
+    factor = torch.tensor([0.5, 2.0, 1.0, 1.0])
+    scorer = Sharp(logits, factor)
+    fitted = Calibration.fit(scorer, graph)
+    assert fitted.pairs == int(graph.index('val').tail.numel())
+    # Relations are sharpened alike, so each finds its own way back; their
+    # many pairs leave little to the prior.
+    ratio = fitted.temperature[1] / fitted.temperature[0]
+    assert float(ratio) == pytest.approx(4.0, rel=0.15)
+    for rel in range(2):
+        best = float(fitted.temperature[rel])
+        low = filtered_loss(graph, scorer, rel, best)
+        for other in (0.8 * best, 1.25 * best):
+            assert low < filtered_loss(graph, scorer, rel, other)
+
+
+def test_a_relation_of_few_pairs_has_the_shared_temperature(
+    graph: KG, logits: Tensor
+) -> None:
+    val = graph.triples('val')
+    few = torch.cat(
+        [
+            (val.edge_type == 0).nonzero()[:, 0],
+            (val.edge_type == 1).nonzero()[:1, 0],
+        ]
+    )
+    data = make_data(E, R, graph.triples('train'), val.select(few))
+    scorer = Sharp(logits, torch.tensor([2.0, 4.0, 2.0, 4.0]))
+    fitted = Calibration.fit(scorer, KG(data)).temperature
+    # Scores of head questions (2, 3) say nothing here, those of the others do.
+    assert PRIOR_PAIRS > 1
+    assert float(fitted[2] / fitted[0]) > 2
+    assert float(fitted[3] / fitted[1]) == pytest.approx(1, abs=0.1)
+
+
+def test_a_sharpened_model_is_mended(graph: KG, logits: Tensor) -> None:
+    sharp = Calibration.fit(Sharp(logits, torch.full((4,), 3.0)), graph)
+    assert sharp.before > 0.1
+    assert sharp.after < sharp.before / 2
+
+
+def test_no_validation(logits: Tensor) -> None:
+    train = Triples(torch.tensor([[0, 1], [1, 2]]), torch.tensor([0, 1]))
+    graph = KG(make_data(E, R, train))
+    fitted = Calibration.fit(Sharp(logits, torch.ones(4)), graph)
+    assert fitted.temperature.tolist() == [1, 1, 1, 1]
+    assert fitted.pairs == 0
+
+
+def test_the_error_of_confidences() -> None:
+    top = torch.tensor([0.95, 0.9, 0.85, 0.1, 1.0])
+    hit = torch.tensor([True, False, True, False, True])
+    # Bins of width 0.5: four pairs of mean 0.925 and accuracy 3 / 4, one of
+    # 0.1 and 0.
+    expected = 0.8 * abs(0.925 - 0.75) + 0.2 * 0.1
+    found = Confidences(top, hit)
+    assert found.error(bins=2) == pytest.approx(expected)
+    share, confidence, accuracy = found.bins(2)
+    assert share.tolist() == pytest.approx([0.2, 0.8])
+    assert confidence.tolist() == pytest.approx([0.1, 0.925])
+    assert accuracy.tolist() == pytest.approx([0, 0.75])
+    nothing = Confidences(torch.empty(0), torch.empty(0).bool())
+    assert nothing.error() != nothing.error()
+
+
+def test_confidences_pair_by_pair(graph: KG, logits: Tensor) -> None:
+    scorer = Sharp(logits, torch.ones(4))
+    fitted = Calibration(torch.tensor([1.0, 2.0, 0.5, 1.5]))
+    found = fitted.confidences(scorer, graph, 'val')
+    val, known = graph.index('val'), graph.index('train', 'val')
+    pairs = val.rows(torch.arange(len(val)))
+    for at in range(0, len(pairs.row), 500):
+        row, tail = int(pairs.row[at]), int(pairs.tail[at])
+        h, r = val.head[row : row + 1], val.rel[row : row + 1]
+        scores = scorer.score_tails(h, r)[0] / fitted.temperature[r]
+        keep = torch.ones(E, dtype=torch.bool)
+        keep[known.lookup(h, r).tail] = False
+        keep[tail] = True
+        shares = scores.masked_fill(~keep, -torch.inf).softmax(0)
+        assert float(found.top[at]) == pytest.approx(float(shares.max()), 1e-4)
+        assert bool(found.hit[at]) == (int(shares.argmax()) == tail)
+
+
+def test_a_diagram(tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    curve = Confidences(torch.rand(50), torch.rand(50) > 0.5)
+    plot_reliability({'some': curve}, tmp_path / 'a.svg')
+    assert (
+        'some: ' in (tmp_path / 'a.svg').read_text()
+        or (tmp_path / 'a.svg').stat().st_size > 1000
+    )

@@ -1,0 +1,336 @@
+"""What a trained model answers, against plain Python."""
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dsom_pyg import evaluate, evaluation
+from dsom_pyg.completion import (
+    Answer,
+    Calibration,
+    Completer,
+    Parts,
+    Rows,
+    UnknownNameError,
+    Vocabulary,
+)
+from dsom_pyg.datasets import from_pandas
+from dsom_pyg.datasets.own.base import OwnGraph
+from dsom_pyg.graph import get_split, known_triples
+from dsom_pyg.kg import KG
+from dsom_pyg.models import ComplEx, EntityEmbedding
+
+
+def known(model: Completer) -> set[tuple[int, int, int]]:
+    part = known_triples(model.graph.data)
+    columns = (part.head, part.edge_type, part.tail)
+    return set(zip(*(c.tolist() for c in columns), strict=True))
+
+
+def takes(model: Completer, rel: int, head: bool = False) -> set[int]:
+    """Range of a relation, from its definition."""
+    train = get_split(model.graph.data, 'train')
+    roles: dict[int, set[tuple[int, bool]]] = {}
+    for h, r, t in zip(
+        train.head.tolist(),
+        train.edge_type.tolist(),
+        train.tail.tolist(),
+        strict=True,
+    ):
+        roles.setdefault(h, set()).add((r, True))
+        roles.setdefault(t, set()).add((r, False))
+    mine = {e for e, of in roles.items() if (rel, head) in of}
+    if not mine:
+        return set(range(model.graph.num_entities))
+    count: dict[tuple[int, bool], int] = {}
+    for e in mine:
+        for role in roles[e]:
+            count[role] = count.get(role, 0) + 1
+    alike = {role for role, n in count.items() if n >= 0.05 * len(mine)}
+    return {e for e, of in roles.items() if of & alike}
+
+
+def expected(
+    model: Completer,
+    end: int,
+    rel: int,
+    side: str,
+    candidates: set[int],
+) -> list[tuple[int, float]]:
+    """Ids and probabilities, best first."""
+    query = rel if side == 'tail' else rel + model.graph.num_relations
+    scores = model.parts.student.score_tails(
+        torch.tensor([end]), torch.tensor([query])
+    )[0].tolist()
+    t = float(model.parts.calibration.temperature[query])
+    z = sum(math.exp(scores[e] / t) for e in candidates)
+    rows = [(e, math.exp(scores[e] / t) / z) for e in candidates]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+@pytest.mark.parametrize('side', ['head', 'tail'])
+@pytest.mark.parametrize('shown', [True, False])
+def test_every_question(model: Completer, side: str, shown: bool) -> None:
+    true = known(model)
+    size = model.graph.num_entities
+    for rel in range(model.graph.num_relations):
+        range_of = takes(model, rel, head=side == 'head')
+        for end in range(size):
+            answers = {
+                t if side == 'tail' else h
+                for h, r, t in true
+                if r == rel and end == (h if side == 'tail' else t)
+            }
+            candidates = range_of - {end}
+            candidates = (
+                candidates | answers if shown else candidates - answers
+            )
+            question = {'head': None, 'relation': rel, 'tail': None}
+            question['tail' if side == 'head' else 'head'] = end
+            found = model.answer(**question, k=size, known=shown)
+            best = expected(model, end, rel, side, candidates)
+            assert isinstance(found, Rows)
+            assert [a.id for a in found] == [e for e, _ in best]
+            for answer, (e, probability) in zip(found, best, strict=True):
+                assert answer.probability == pytest.approx(probability, 1e-4)
+                assert answer.known == (e in answers)
+                assert answer.name == model.entities.names[e]
+
+
+def test_any_entity_or_some(model: Completer) -> None:
+    size = model.graph.num_entities
+    every = model.answer(0, 'calls at', k=size, known=True, among='all')
+    assert len(every) == size
+    assert sum(a.probability for a in every) == pytest.approx(1)
+    some = model.answer(
+        0, 'calls at', known=True, among=['coal', 'Port Bude', 3]
+    )
+    assert {a.id for a in some} == {
+        *model.entities.ids(['coal', 'Port Bude']).tolist(),
+        3,
+    }
+    with pytest.raises(ValueError, match="several entities or 'all'"):
+        model.answer(0, 'calls at', among='coal')
+
+
+def close(some: Any, others: Any) -> bool:
+    # Products of other shapes round otherwise.
+    return all(
+        [a.id for a in one] == [a.id for a in other]
+        and [a.score for a in one]
+        == pytest.approx([a.score for a in other], 1e-4)
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def test_one_and_many(model: Completer) -> None:
+    one = model.answer('MV Auk', 'calls at', k=2)
+    assert isinstance(one, Rows)
+    assert len(one) == 2
+    many = model.answer(['MV Auk', 'MV Eider'], 'calls at', k=2)
+    assert isinstance(many, list)
+    assert close(many, [one, model.answer('MV Eider', 'calls at', k=2)])
+    frame = pd.DataFrame(
+        {'tail': ['Port Bude', 'coal'], 'relation': ['calls at', 'carries']}
+    )
+    asked = model.answer(frame, k=2)
+    assert close(
+        asked,
+        [
+            model.answer(relation='calls at', tail='Port Bude', k=2),
+            model.answer(relation='carries', tail='coal', k=2),
+        ],
+    )
+
+
+def test_questions_of_every_kind(model: Completer) -> None:
+    expected = [model.answer(e, 'carries', k=3) for e in (2, 0)]
+    for heads in (
+        np.array([2, 0]),
+        torch.tensor([2, 0]),
+        pd.Series([2, 0]),
+        (np.int64(2), np.int32(0)),
+        iter([2, 0]),
+    ):
+        assert close(model.answer(heads, 'carries', k=3), expected)
+    for head in (np.int64(2), np.array(2), torch.tensor(2)):
+        one = model.answer(head, 'carries', k=3)
+        assert isinstance(one, Rows)
+        assert close([one], expected[:1])
+    assert model.answer([], 'carries') == []
+    assert model.answer([], []) == []
+    assert model.answer(pd.DataFrame({'relation': [], 'tail': []})) == []
+    assert model.score([]) == model.rank([]) == []
+
+
+def test_many_questions_in_few_batches(
+    model: Completer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, relations = model.graph.num_entities, model.graph.num_relations
+    heads = [e for e in range(size) for _ in range(relations)]
+    rels = [*range(relations)] * size
+    at_once = model.answer(heads, rels, k=4, known=True)
+    monkeypatch.setattr(evaluation, 'ROWS', 5)
+    assert close(model.answer(heads, rels, k=4, known=True), at_once)
+
+
+def test_a_model_that_is_not_finite(model: Completer) -> None:
+    bad = copy.deepcopy(model.parts.student)
+    bad.relations.data[1, 0] = math.nan
+    parts = Parts(**vars(model.parts) | {'student': bad})
+    with pytest.raises(FloatingPointError, match='non-finite'):
+        Completer(parts).answer(0, 1)
+
+
+@pytest.mark.parametrize(
+    'question',
+    [
+        {'head': 'MV Auk'},
+        {'relation': 'carries'},
+        {'head': 'MV Auk', 'relation': 'carries', 'tail': 'coal'},
+    ],
+)
+def test_no_question(model: Completer, question: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match='either the head or the tail'):
+        model.answer(**question)
+
+
+def test_bad_questions(model: Completer) -> None:
+    with pytest.raises(UnknownNameError, match="unknown relation 'calls'"):
+        model.answer('MV Auk', 'calls')
+    with pytest.raises(ValueError, match='as many relations as entities'):
+        model.answer(['MV Auk'] * 2, ['carries'] * 3)
+    with pytest.raises(ValueError, match='k must be positive'):
+        model.answer('MV Auk', 'carries', k=0)
+    with pytest.raises(UnknownNameError, match='there is no entity 14; ids'):
+        model.answer(14, 'carries')
+    frame = pd.DataFrame({'tail': [1], 'relation': [2]})
+    with pytest.raises(ValueError, match='as its columns'):
+        model.answer(frame, 'carries')
+    with pytest.raises(ValueError, match="a column 'relation'"):
+        model.answer(pd.DataFrame({'head': [1], 'rel': [2]}))
+
+
+def test_ranks_are_those_of_an_evaluation(model: Completer) -> None:
+    result = evaluate(model.parts.student, model.graph)
+    test = model.graph.triples('test')
+    triples = list(
+        zip(
+            test.head.tolist(),
+            test.edge_type.tolist(),
+            test.tail.tolist(),
+            strict=True,
+        )
+    )
+    size = model.graph.num_relations
+    ranked = {
+        (h, r, t): rank
+        for h, r, t, rank in zip(
+            result.head.tolist(),
+            result.rel.tolist(),
+            result.tail.tolist(),
+            result.ranks().tolist(),
+            strict=True,
+        )
+    }
+    tails, heads = model.rank(triples), model.rank(triples, 'head')
+    for (h, r, t), by_tail, by_head in zip(triples, tails, heads, strict=True):
+        assert by_tail == ranked[h, r, t]
+        assert by_head == ranked[t, r + size, h]
+        # The place among the answers, of which known ones do not count.
+        for question, target, rank in (
+            ({'head': h, 'relation': r}, t, by_tail),
+            ({'relation': r, 'tail': t}, h, by_head),
+        ):
+            every = model.answer(**question, k=99, known=True, among='all')
+            (own,) = [a.score for a in every if a.id == target]
+            rivals = [a.score for a in every if not a.known]
+            above = sum(score > own for score in rivals)
+            equal = sum(score == own for score in rivals)
+            assert rank == 1 + above + equal / 2
+    assert len(triples) > 2
+    assert model.evaluate().mrr() == result.mrr()
+    with pytest.raises(ValueError, match="side must be 'head' or 'tail'"):
+        model.rank(triples, 'both')
+
+
+def test_scores_of_given_triples(model: Completer) -> None:
+    true = known(model)
+    for h, r, t in [(0, 0, 5), (*next(iter(true)),)]:
+        (found,) = model.score([(h, r, t)])
+        answers = {c for a, b, c in true if (a, b) == (h, r)}
+        every = set(range(model.graph.num_entities))
+        candidates = (every - answers) | {t}
+        by_id = dict(expected(model, h, r, 'tail', candidates))
+        assert found.probability == pytest.approx(by_id[t], 1e-4)
+        assert found.known == ((h, r, t) in true)
+        names = model.entities.names
+        assert (found.head, found.tail) == (names[h], names[t])
+    assert model.score([]) == []
+    with pytest.raises(ValueError, match=r'\(head, relation, tail\)'):
+        model.score([('MV Auk', 'carries')])  # type: ignore[list-item]
+
+
+def test_what_links_two_entities(model: Completer) -> None:
+    links = model.relations('MV Auk', 'Port Bude')
+    assert len(links) == model.graph.num_relations
+    values = [link.probability for link in links]
+    assert values == sorted(values, reverse=True)
+    scored = model.score(
+        [('MV Auk', link.relation, 'Port Bude') for link in links]
+    )
+    assert values == [triple.probability for triple in scored]
+    assert len(model.relations('MV Auk', 'Port Bude', k=1)) == 1
+
+
+def test_what_no_training_triple_has_is_told() -> None:
+    rows = [
+        ('a', 'r', 'b', 'train'),
+        ('b', 'r', 'c', 'train'),
+        ('x', 's', 'a', 'test'),
+    ]
+    columns = ['head', 'relation', 'tail', 'split']
+    dataset = from_pandas(pd.DataFrame(rows, columns=columns))
+    torch.manual_seed(0)
+    student = ComplEx(EntityEmbedding(4, 2), 2)
+    parts = Parts(
+        student=student,
+        graph=KG(dataset[0]),
+        entities=Vocabulary(dataset.entity_names),
+        relations=Vocabulary(dataset.relation_names, what='relation'),
+        calibration=Calibration.none(2),
+    )
+    model = Completer(parts)
+    found = model.answer('x', 's')
+    assert isinstance(found, Rows)
+    assert [note.split(' is in')[0] for note in found.notes] == ["'x'", "'s'"]
+    assert "Note: 'x' is in no training triple" in str(found)
+    assert model.answer('a', 'r').notes == []  # type: ignore[union-attr]
+
+
+def test_a_table(model: Completer) -> None:
+    found = model.answer('MV Auk', 'calls at', k=2, known=True)
+    head, *lines = str(found).split('\n')
+    assert head.split() == ['name', 'probability', 'score', 'known']
+    assert [line.split('  ')[0] for line in lines] == [a.name for a in found]
+    frame = found.to_pandas()  # type: ignore[union-attr]
+    assert frame['id'].tolist() == [a.id for a in found]
+    assert isinstance(found[0], Answer)
+    assert str(Rows()) == '(nothing)'
+
+
+def test_another_dataset_is_refused(
+    model: Completer, dataset: OwnGraph, triples: pd.DataFrame
+) -> None:
+    assert model.evaluate(dataset).mrr() == model.evaluate().mrr()
+    other = from_pandas(triples.iloc[::-1])
+    with pytest.raises(ValueError, match=r"entity 0 is 'MV Auk' in this .*so"):
+        model.evaluate(other)
+    fewer = from_pandas(triples.iloc[:-10])
+    with pytest.raises(ValueError, match='in the dataset: it is another'):
+        model.check(fewer)

@@ -1,0 +1,123 @@
+"""Proposals for a graph, against plain Python."""
+
+import pytest
+import torch
+
+from dsom_pyg.completion import Completer
+from dsom_pyg.completion.proposals import (
+    PRIOR_QUESTIONS,
+    Found,
+    Rates,
+    most_probable,
+)
+from dsom_pyg.graph import known_triples
+
+
+def test_rates_by_hand(model: Completer) -> None:
+    graph, ranges = model.graph, model.ranges
+    size = 2 * graph.num_relations
+    rates = Rates(graph, ranges).lacking
+    train, val = graph.index('train'), graph.index('val')
+    answered = set(zip(train.head.tolist(), train.rel.tolist(), strict=True))
+    pairs = {(r, g): 0 for r in range(size) for g in (0, 1)}
+    rows = val.rows(torch.arange(len(val))).row.tolist()
+    for row in rows:
+        h, r = int(val.head[row]), int(val.rel[row])
+        pairs[r, int((h, r) in answered)] += 1
+    asked = {}
+    for r in range(size):
+        heads = ranges.heads(r).nonzero()[:, 0].tolist()
+        asked[r, 1] = sum((h, r) in answered for h in heads)
+        asked[r, 0] = len(heads) - asked[r, 1]
+    for group in (0, 1):
+        total = sum(n for (_, g), n in asked.items() if g == group)
+        shared = sum(n for (_, g), n in pairs.items() if g == group) / total
+        for r in range(size):
+            expected = (pairs[r, group] + PRIOR_QUESTIONS * shared) / (
+                asked[r, group] + PRIOR_QUESTIONS
+            )
+            assert float(rates[r, group]) == pytest.approx(expected)
+
+
+def test_all_that_is_proposed(model: Completer) -> None:
+    part = known_triples(model.graph.data)
+    known = set(
+        zip(
+            part.head.tolist(),
+            part.edge_type.tolist(),
+            part.tail.tolist(),
+            strict=True,
+        )
+    )
+    names = model.relations_known.names
+    rates = Rates(model.graph, model.ranges)
+    index = model.known
+    expected = {}
+    for rel, name in enumerate(names):
+        for h in model.ranges.heads(rel).nonzero()[:, 0].tolist():
+            asked = torch.tensor([h]), torch.tensor([rel])
+            has = index.lookup(*asked).row.numel() > 0
+            rate = float(rates.lacking[rel, int(has)])
+            for answer in model.answer(h, rel, k=3):
+                triple = (model.entities.names[h], name, answer.name)
+                expected[triple] = min(1.0, rate * answer.probability)
+                assert (h, rel, answer.id) not in known
+    found = model.complete(k=3)
+    got = {(p.head, p.relation, p.tail): p.probability for p in found}
+    assert got.keys() == expected.keys()
+    assert got == pytest.approx(expected, rel=1e-4)
+    values = [p.probability for p in found]
+    assert values == sorted(values, reverse=True)
+    # Parts of it.
+    some = model.complete('carries', k=3)
+    assert {p.relation for p in some} == {'carries'}
+    assert len(some) == sum(name == 'carries' for _, name, _ in expected)
+    best = model.complete(k=3, limit=4)
+    assert [p.probability for p in best] == pytest.approx(values[:4], rel=1e-4)
+    middle = values[len(values) // 2] * 1.0001
+    likely = model.complete(k=3, min_probability=middle)
+    assert len(likely) == sum(value >= middle for value in values)
+
+
+def test_about_some_entities(model: Completer) -> None:
+    found = model.complete(entities=['MV Auk'], k=50)
+    assert found
+    assert all('MV Auk' in (p.head, p.tail) for p in found)
+    triples = [(p.head, p.relation, p.tail) for p in found]
+    assert len(set(triples)) == len(triples)
+
+
+def test_the_best_of_many() -> None:
+    found: list[Found] = [
+        (0.1, 0.0, 0, 0, 1),
+        (0.9, 0.0, 0, 0, 2),
+        (0.3, 0.0, 0, 0, 1),  # the same from the other side
+        (0.2, 0.0, 0, 0, 3),
+        (0.2, 0.0, 0, 0, 1),
+    ]
+    every = most_probable(iter(found), 10)
+    assert [(p, t) for p, _, _, _, t in every] == [
+        (0.9, 2),
+        (0.3, 1),
+        (0.2, 3),
+    ]
+    assert most_probable(iter(found), 2) == every[:2]
+    assert most_probable(iter(found), 1) == every[:1]
+
+
+def test_the_best_of_very_many() -> None:
+    generator = torch.Generator().manual_seed(0)
+    triples = torch.randint(12, (3000, 2), generator=generator).tolist()
+    p = torch.rand(3000, generator=generator).tolist()
+    found: list[Found] = [
+        (value, 0.0, head, 0, tail)
+        for value, (head, tail) in zip(p, triples, strict=True)
+    ]
+    best: dict[tuple[int, int], float] = {}
+    for value, _, head, _, tail in found:
+        best[head, tail] = max(value, best.get((head, tail), 0.0))
+    for limit in (1, 7, 100, 200):
+        expected = sorted(best.values(), reverse=True)[:limit]
+        kept = most_probable(iter(found), limit)
+        assert [each[0] for each in kept] == expected
+        assert len({each[2:] for each in kept}) == len(kept)

@@ -1,0 +1,198 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transe import TransE
+
+from dsom_pyg import Recipe
+from dsom_pyg.completion import Completer, ModelFolderError
+from dsom_pyg.completion.store import Parts, load_parts, save_parts
+from dsom_pyg.datasets.own.base import OwnGraph
+from dsom_pyg.files import load_tensors, save_tensors
+from dsom_pyg.models import Bilinear, EntityEmbedding, EntityModule, Model
+from dsom_pyg.stages import Student
+
+
+@pytest.fixture
+def folder(model: Completer, tmp_path: Path) -> Path:
+    model.save(tmp_path)
+    return tmp_path
+
+
+def test_what_is_loaded_answers_alike(model: Completer, folder: Path) -> None:
+    other = Completer.load(folder)
+    assert other.graph.fingerprint == model.graph.fingerprint
+    assert other.parts.about == model.parts.about
+    for question in (('MV Auk', 'calls at'), ('Port Bude', 'sea route to')):
+        assert other.answer(*question) == model.answer(*question)
+    assert other.evaluate().metrics() == model.evaluate().metrics()
+    for mine, its in zip(
+        model.explain('MV Auk', 'calls at', 'Port Bude').opinions[1:],
+        other.explain('MV Auk', 'calls at', 'Port Bude').opinions[1:],
+        strict=True,
+    ):
+        assert mine == its
+    assert other.parts.texts == model.parts.texts
+    assert not any(p.requires_grad for p in other.parts.student.parameters())
+
+
+def test_names_of_the_folder(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [
+        'graph.safetensors',
+        'model.json',
+        'student.safetensors',
+        'teachers.safetensors',
+    ]
+    # All of it can be read without this library, and says what it is.
+    about = json.loads((folder / 'model.json').read_text())
+    assert about['model'] == 'ComplEx'
+    assert about['num_entities'] == 14
+
+
+@pytest.mark.parametrize('name', ['graph', 'student', 'teachers'])
+def test_a_flipped_bit_is_found(folder: Path, name: str) -> None:
+    path = folder / f'{name}.safetensors'
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 4
+    path.write_bytes(raw)
+    with pytest.raises(ModelFolderError, match=f'{name}.*is damaged, or of'):
+        Completer.load(folder)
+
+
+@pytest.mark.parametrize('name', ['graph', 'student', 'teachers'])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / f'{name}.safetensors').unlink()
+    with pytest.raises(ModelFolderError, match=f'{name}.* is missing'):
+        Completer.load(folder)
+
+
+def test_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match='its training has not ended'):
+        Completer.load(tmp_path)
+    with pytest.raises(ModelFolderError, match='there is no such folder'):
+        Completer.load(tmp_path / 'none')
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', '{"format": 1}', 'null'])
+def test_a_damaged_manifest(folder: Path, text: str) -> None:
+    (folder / 'model.json').write_text(text)
+    with pytest.raises(ModelFolderError, match=r'model.json is damaged'):
+        Completer.load(folder)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'why'),
+    [
+        ('format', 99, 'is of format 99, written by dsom_pyg'),
+        ('model', 'os.system', 'does not fit together'),
+        ('num_entities', 13, 'does not fit together'),
+        ('num_relations', 4, 'does not fit together'),
+        ('fingerprint', 'x', 'not those of its fingerprint'),
+        ('teachers', {'other': 'ComplEx'}, 'does not fit together'),
+    ],
+)
+def test_a_changed_manifest(
+    folder: Path, key: str, value: object, why: str
+) -> None:
+    path = folder / 'model.json'
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, key: value}))
+    with pytest.raises(ModelFolderError, match=why):
+        Completer.load(folder)
+
+
+def test_names_that_are_too_few(model: Completer, folder: Path) -> None:
+    few = Parts(**vars(model.parts))
+    few.entities = type(few.entities)(few.entities.names[:-1])
+    save_parts(folder, few)
+    with pytest.raises(ModelFolderError, match='not as many names as ids'):
+        load_parts(folder)
+
+
+def test_packed_bytes_that_lie(folder: Path) -> None:
+    path = folder / 'graph.safetensors'
+    tensors, _ = load_tensors(path)
+    raw = bytearray(tensors['train'].numpy().tobytes())
+    raw[:8] = (1 << 40).to_bytes(8, 'little')
+    tensors['train'] = torch.frombuffer(raw, dtype=torch.uint8)
+    save_tensors(path, tensors)
+    about = json.loads((folder / 'model.json').read_text())
+    import hashlib
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    about['files']['graph.safetensors'] = digest
+    (folder / 'model.json').write_text(json.dumps(about))
+    with pytest.raises(ModelFolderError, match='cannot come of'):
+        Completer.load(folder)
+
+
+def test_without_teachers(model: Completer, tmp_path: Path) -> None:
+    parts = Parts(**vars(model.parts) | {'teachers': None, 'weights': None})
+    save_parts(tmp_path, parts)
+    assert not (tmp_path / 'teachers.safetensors').exists()
+    other = Completer.load(tmp_path)
+    found = other.explain('MV Auk', 'calls at', 'Port Bude')
+    assert [each.teacher for each in found.opinions] == ['student']
+    assert found.notes == ['the teachers of this model were not kept']
+
+
+class Mine(Bilinear):
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        return head * rel
+
+
+class Scaled(Mine):
+    def __init__(
+        self, entities: EntityModule, num_relations: int, by: float = 1.0
+    ) -> None:
+        super().__init__(entities, num_relations)
+        self.by = by
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        return self.by * super().query(head, rel)
+
+
+def test_a_model_of_ones_own(model: Completer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    mine = Mine(EntityEmbedding(14, 2), 3)
+    save_parts(tmp_path, replace(model.parts, student=mine))
+    with pytest.raises(ModelFolderError, match=r"class 'Mine', .*s=\[Mine\]"):
+        Completer.load(tmp_path)
+    again = Completer.load(tmp_path, models=[Mine])
+    assert type(again.parts.student) is Mine
+    head, rel = torch.arange(6), torch.arange(6)
+    scores = again.parts.student.score_tails(head, rel)
+    assert torch.equal(scores, mine.score_tails(head, rel))
+
+
+def test_a_model_that_its_tables_do_not_tell(
+    model: Completer, dataset: OwnGraph, tmp_path: Path
+) -> None:
+    table = EntityEmbedding(14, 2)
+    save_parts(tmp_path, replace(model.parts, student=Scaled(table, 3)))
+    mine = Scaled(table, 3, by=2.0)
+    with pytest.raises(ValueError, match=r'a Scaled cannot be kept: .*oth'):
+        save_parts(tmp_path, replace(model.parts, student=mine))
+    assert Completer.load(tmp_path, models=[Scaled])  # the one before
+
+
+def test_what_cannot_be_kept_is_said_before_training(
+    dataset: OwnGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*words: object) -> None:
+        raise AssertionError('trained in vain')
+
+    monkeypatch.setattr('dsom_pyg.dsom.train_dsom', train)
+
+    def no_product(entities: EntityModule, num_relations: int) -> Model:
+        return TransE(entities.num_entities, num_relations)
+
+    recipe = Recipe(student=Student(model=no_product))
+    state = torch.random.get_rng_state()
+    with pytest.raises(ValueError, match='a TransE cannot be kept as tables'):
+        Completer.train(dataset, tmp_path, recipe)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert not list(tmp_path.iterdir())
