@@ -13,6 +13,7 @@ FLOORS = {
     'metrics': 0,
     'precision': 0,
     'query_index': 0,
+    'scatter': 0,
     'kg': 0,
     'encoders': 1,
     'models': 1,
@@ -26,6 +27,9 @@ FLOORS = {
     'dsom': 6,
     'recipes': 7,
     'explain': 7,
+    'settings': 8,
+    'completion': 9,
+    'cli': 10,
 }
 STRANGERS = {
     ('datasets', 'models'),

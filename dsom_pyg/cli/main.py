@@ -1,0 +1,402 @@
+"""The command ``dsom-pyg``: the words of Python, for a terminal."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# Nothing of this library is imported before a command needs it: torch alone
+# takes seconds, and `--help` should not.
+app = typer.Typer(
+    name='dsom-pyg',
+    help='Complete multimodal knowledge graphs: train, keep and ask a model.',
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SOURCE = 'A folder with a graph, or a benchmark: Countries, DB15K, MKG_W, ...'
+Source = Annotated[str, typer.Argument(help=SOURCE)]
+Model = Annotated[Path, typer.Argument(help='The folder of a model.')]
+Json = Annotated[
+    bool, typer.Option('--json', help='Print JSON, for programs.')
+]
+K = Annotated[int, typer.Option('-k', help='How many.')]
+TextEncoder = Annotated[
+    str | None,
+    typer.Option(help='none, tfidf, sbert[:NAME], bert[:NAME], clip:NAME'),
+]
+ImageEncoder = Annotated[
+    str | None, typer.Option(help='none, statistics, vit[:NAME], clip:NAME')
+]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='A file of features, such as audio=audio.npy; may recur.'
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(help='Of a benchmark: a folder or a file of features.'),
+]
+Device = Annotated[str, typer.Option(help='auto, cpu, cuda or mps.')]
+Root = Annotated[
+    Path, typer.Option(help='Where benchmarks are downloaded to.')
+]
+
+# Exit statuses: what went wrong, and an interruption as shells count it.
+FAILED, INTERRUPTED = 1, 130
+
+
+@contextmanager
+def told(*needed: str) -> Iterator[None]:
+    """Import modules, and say what goes wrong in one sentence."""
+    _import(*needed)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            yield
+    except KeyboardInterrupt as error:
+        what = str(error) or 'interrupted; run the same again to go on'
+        print(f'\n{what}', file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and 'memory' not in str(error):
+            raise
+        _fail(
+            'not enough memory; take fewer channels, smaller batches '
+            '(--set teachers.loop.batch_size=...) or another device: '
+            + str(error).partition('\n')[0]
+        )
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    # Those of other kinds are for programmers.
+    if issubclass(category, UserWarning):
+        print(f'warning: {message}', file=sys.stderr)
+
+
+def _fail(message: str) -> None:
+    from dsom_pyg.datasets.errors import printable
+
+    lines = [printable(line) for line in message.split('\n')]
+    print('error: ' + '\n'.join(lines), file=sys.stderr)
+    raise typer.Exit(FAILED) from None
+
+
+def _import(*modules: str) -> None:
+    # Some libraries swallow an interruption while they are imported.
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def leave(*_: Any) -> None:
+        sys.stderr.write('\ninterrupted; run the same again to go on\n')
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        for module in modules:
+            import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@app.command()
+def train(
+    source: Source,
+    out: Annotated[
+        Path | None,
+        typer.Option(help='The folder of the run. (default: runs/NAME)'),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help='Settings, a TOML file.')
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option('--set', help='A setting, such as seed=1; may recur.'),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help='small, held_out, paper or committee. (default: small below '
+            '10,000 entities, else held_out)'
+        ),
+    ] = None,
+    device: Device = 'auto',
+    text_encoder: TextEncoder = None,
+    image_encoder: ImageEncoder = None,
+    features: Features = None,
+    images: Images = None,
+    root: Root = Path('datasets'),
+    as_json: Json = False,
+) -> None:
+    """Train a model, and keep it in a folder.
+
+    A run that was interrupted goes on by the same command.
+    """
+    with told('dsom_pyg.cli.run'):
+        from dsom_pyg.cli.run import train_run
+
+        train_run(
+            source=source,
+            out=out,
+            config=config,
+            words=set_ or [],
+            recipe=recipe,
+            device=device,
+            text_encoder=text_encoder,
+            image_encoder=image_encoder,
+            features=features or [],
+            images=images,
+            root=root,
+            as_json=as_json,
+        )
+
+
+@app.command()
+def answer(
+    model: Model,
+    head: Annotated[str, typer.Argument(help="The head, or '?'.")],
+    relation: Annotated[str, typer.Argument(help='The relation.')],
+    tail: Annotated[str, typer.Argument(help="The tail, or '?'.")] = '?',
+    k: K = 10,
+    known: Annotated[
+        bool, typer.Option('--known', help='Known answers too, marked.')
+    ] = False,
+    any_kind: Annotated[
+        bool,
+        typer.Option(
+            '--any-kind', help='Any entity may answer, whatever its kind.'
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer a question, such as: answer runs/countries Norway borders."""
+    with told('dsom_pyg.completion'):
+        found = _load(model).answer(
+            None if head == '?' else head,
+            relation,
+            None if tail == '?' else tail,
+            k=k,
+            known=known,
+            among='all' if any_kind else None,
+        )
+        _show(found, as_json)
+
+
+@app.command()
+def complete(
+    model: Model,
+    relation: Annotated[
+        list[str] | None, typer.Option(help='This one alone; may recur.')
+    ] = None,
+    entity: Annotated[
+        list[str] | None, typer.Option(help='About this one; may recur.')
+    ] = None,
+    min_probability: Annotated[
+        float, typer.Option(help='Leave out what is less probable.')
+    ] = 0.0,
+    limit: Annotated[int, typer.Option(help='How many to keep.')] = 10_000,
+    out: Annotated[
+        Path | None,
+        typer.Option(help='Write them there: .tsv, .nt or .parquet.'),
+    ] = None,
+    show: Annotated[int, typer.Option(help='How many to print.')] = 20,
+    as_json: Json = False,
+) -> None:
+    """Propose triples that the graph may lack, most probable first."""
+    with told('dsom_pyg.completion'):
+        loaded = _load(model)
+        found = loaded.complete(
+            relation or None,
+            entity or None,
+            min_probability=min_probability,
+            limit=limit,
+        )
+        if out is not None:
+            loaded.write_proposals(out, found)
+        _show(type(found)(found[:show]), as_json)
+        if not as_json:
+            where = f' are in {out}' if out else '; --out FILE writes them'
+            print(f'{len(found)} proposals{where}')
+
+
+@app.command()
+def explain(
+    model: Model, head: str, relation: str, tail: str, as_json: Json = False
+) -> None:
+    """Say who holds a triple to be true, and on what evidence."""
+    with told('dsom_pyg.completion'):
+        found = _load(model).explain(head, relation, tail)
+        said = json.dumps(asdict(found)) if as_json else str(found)
+        print(said)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    source: Annotated[
+        str | None, typer.Argument(help=f'{SOURCE} (default: what was kept)')
+    ] = None,
+    split: Annotated[str, typer.Option(help='train, val or test.')] = 'test',
+    root: Root = Path('datasets'),
+    as_json: Json = False,
+) -> None:
+    """Rank the triples of a split, filtered, equal scores counting half."""
+    with told('dsom_pyg.completion'):
+        dataset = None
+        if source is not None:
+            from dsom_pyg.cli.source import dataset_of
+
+            dataset = dataset_of(source, root, 'none', 'none')
+        result = _load(model).evaluate(dataset, split)
+        if as_json:
+            print(json.dumps({'split': split, **result.metrics()}))
+        else:
+            print(f'{split}: {result}')
+
+
+@app.command()
+def info(
+    model: Model,
+    settings: Annotated[
+        bool, typer.Option('--settings', help='Those of its training, too.')
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a folder holds, without loading it."""
+    with told('dsom_pyg.completion.store'):
+        from dsom_pyg.completion.store import read_manifest
+
+        about = read_manifest(model)
+        if as_json:
+            print(json.dumps(about, ensure_ascii=False))
+            return
+        for line in _facts(about, settings):
+            print(line)
+
+
+def _facts(about: dict[str, Any], settings: bool) -> Iterator[str]:
+    run, calibration = about['about'], about['calibration']
+    yield f'{about["model"]} of {run.get("dataset", "a graph")}'
+    yield f'entities    {about["num_entities"]:,}'
+    yield f'relations   {about["num_relations"]:,}'
+    yield f'fingerprint {about["fingerprint"]}'
+    yield f'teachers    {", ".join(about["teachers"]) or "not kept"}'
+    yield f'written by  dsom_pyg {about["version"]}'
+    for split, values in run.get('metrics', {}).items():
+        told = ', '.join(f'{k} {v:.2f}' for k, v in values.items())
+        yield f'{split:11s} {told}'
+    yield (
+        f'calibration error on validation {calibration["after"]:.3f} '
+        f'({calibration["before"]:.3f} without temperatures)'
+    )
+    for name, value in run.get('run', {}).items() if settings else ():
+        yield f'  {name} = {value}'
+
+
+@app.command()
+def export(
+    model: Model,
+    out: Annotated[
+        Path,
+        typer.Argument(help='A file: .safetensors, .npz or .faiss.'),
+    ],
+) -> None:
+    """Write embeddings with names, or a vector index that answers."""
+    with told('dsom_pyg.completion'):
+        _load(model).export(out)
+        print(f'written: {out}')
+
+
+@app.command()
+def encode(
+    source: Source,
+    text_encoder: TextEncoder = None,
+    image_encoder: ImageEncoder = None,
+    features: Features = None,
+    images: Images = None,
+    device: Device = 'auto',
+    root: Root = Path('datasets'),
+) -> None:
+    """Encode texts and images ahead of a training, which finds them again."""
+    with told('dsom_pyg.cli.source'):
+        from dsom_pyg.cli.source import dataset_of, device_of, features_of
+
+        dataset = dataset_of(
+            source,
+            root,
+            text_encoder,
+            image_encoder,
+            features_of(features or []),
+            images,
+            device_of(device),
+        )
+        for kind, store in zip(
+            dataset[0].node_types, dataset[0].node_stores, strict=True
+        ):
+            if 'x' in store:
+                rows, width = store.x.shape
+                print(f'{kind}: {rows:,} rows of {width} numbers')
+        for finding in dataset.findings:
+            print(finding)
+
+
+@app.command()
+def audit(
+    folder: Path,
+    strict: Annotated[
+        bool, typer.Option('--strict', help='Exit with 1 on any problem.')
+    ] = False,
+    images: Annotated[bool, typer.Option(help='Open the images.')] = True,
+    out: Annotated[
+        Path | None, typer.Option('--json', help='Write the report there.')
+    ] = None,
+) -> None:
+    """Check a folder with a graph; nothing is changed there."""
+    with told('dsom_pyg.audit.__main__'):
+        from dsom_pyg.audit.__main__ import main
+
+        words = [str(folder)]
+        words += ['--strict'] * strict + ['--no-images'] * (not images)
+        words += ['--json', str(out)] if out else []
+        raise typer.Exit(main(words))
+
+
+def _load(folder: Path) -> Any:
+    from dsom_pyg.completion import Completer
+
+    return Completer.load(folder)
+
+
+def _show(found: Any, as_json: bool) -> None:
+    if not as_json:
+        print(found)
+        return
+    rows = [asdict(row) for row in found]
+    print(json.dumps({'rows': rows, 'notes': found.notes}, ensure_ascii=False))
+
+
+def main() -> None:
+    """Run the command."""
+    app()

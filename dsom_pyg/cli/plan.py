@@ -1,0 +1,120 @@
+"""What a training will take, said before it begins: memory, and shares of
+the time.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from dsom_pyg.dsom import Recipe
+from dsom_pyg.kg import KG
+from dsom_pyg.policies import HeldOut, RewardedPolicy
+from dsom_pyg.training import Adam, KFolds, Loop
+
+FLOAT = 4  # bytes
+# A model that learns multiplies three times as much as one that is asked.
+LEARNING = 3
+
+
+@dataclass(frozen=True)
+class Stage:
+    r"""A stage to come.
+
+    Args:
+        epochs: How many it has at most.
+        cost: Of an epoch, as passes of one model over all training queries.
+    """
+
+    epochs: int
+    cost: float
+
+
+def stages_of(recipe: Recipe, graph: KG) -> dict[str, Stage]:
+    r"""The stages of a recipe and what each costs, roughly; a policy of one's
+    own counts nothing.
+    """
+    t, s = recipe.teachers, recipe.student
+    kinds = _teachers(recipe, graph)
+    out = {
+        'teachers' if at == 0 else f'teachers-{at + 1}': Stage(
+            t.loop.epochs, LEARNING * kinds
+        )
+        for at in range(t.committee)
+    }
+    if isinstance(recipe.policy, HeldOut):
+        out |= _of_held_out(recipe.policy, kinds, t.committee, t.loop)
+    step: float = LEARNING + kinds * t.committee
+    if s.unlabeled is not None:
+        step *= 1 + s.unlabeled.share
+    out['student'] = Stage(s.loop.epochs, step)
+    return out
+
+
+def _of_held_out(
+    policy: HeldOut, kinds: int, committee: int, loop: Loop
+) -> dict[str, Stage]:
+    evidence = policy.evidence
+    if isinstance(evidence, KFolds):
+        count, rest, held = evidence.k, 1 - 1 / evidence.k, 1.0
+    else:
+        count, rest, held = 1, 1 - evidence.ratio, evidence.ratio
+    out = {}
+    for at in range(committee):
+        for number in range(count):
+            folder = '' if at == 0 else f'member-{at + 1}/'
+            name = f'{folder}fold-{number + 1}-of-{count}'
+            out[name] = Stage(loop.epochs, LEARNING * kinds * rest)
+    # Asked about what was held out.
+    cost = held * kinds * committee
+    learner: Any = policy.learner
+    if isinstance(learner, RewardedPolicy):
+        out['policy'] = Stage(learner.epochs, cost)
+        learner = learner.base
+    if learner is not None and hasattr(learner, 'epochs'):
+        out['weights'] = Stage(learner.epochs, cost)
+    return out
+
+
+def _teachers(recipe: Recipe, graph: KG) -> int:
+    # How many kinds: structure, each modality, and the joint one.
+    count = len(graph.features)
+    return 1 + count + (recipe.teachers.joint and count > 0)
+
+
+def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
+    r"""The bytes that training takes at most, roughly, and how they come
+    about, in words.
+    """
+    size, t, s = graph.num_entities, recipe.teachers, recipe.student
+    kinds = _teachers(recipe, graph)
+    widths = {name: x.size(1) for name, (x, _) in graph.features.items()}
+    features = size * sum(widths.values()) * FLOAT
+    # With a free table: the structure teacher, and the joint one.
+    free = 2 if kinds > 1 + len(widths) else 1
+    table = size * 2 * t.channels * FLOAT
+    teaching = free * table * _copies(t.loop)
+    student = size * 2 * s.channels * FLOAT * _copies(s.loop)
+    scores = 4 * kinds * t.loop.batch_size * size * FLOAT
+    folds = 0
+    if isinstance(recipe.policy, HeldOut):
+        evidence = recipe.policy.evidence
+        folds = evidence.k if isinstance(evidence, KFolds) else 1
+    kept = t.committee * (1 + folds) * free * table
+    most = features + scores + max(teaching + kept, student + kept)
+    words = (
+        f'{size:,} entities x {2 * t.channels} numbers x {FLOAT} bytes x '
+        f'{_copies(t.loop)} (with gradients and '
+        f'{type(t.loop.optimizer).__name__}) x {free} tables of teachers, '
+        f'features {size_of(features)}, scores of a step {size_of(scores)}'
+    )
+    return most, words
+
+
+def _copies(loop: Loop) -> int:
+    # The parameter, its gradient, and the moments of the optimiser.
+    return 4 if isinstance(loop.optimizer, Adam) else 3
+
+
+def size_of(count: int) -> str:
+    r"""Bytes in words."""
+    gib = count / 2**30
+    return f'{gib:.1f} GiB' if gib >= 1 else f'{gib * 1024:.0f} MiB'

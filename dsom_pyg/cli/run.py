@@ -1,0 +1,146 @@
+"""The command ``dsom-pyg train``."""
+
+import os
+import shlex
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dsom_pyg import recipes
+from dsom_pyg.cli.console import Console
+from dsom_pyg.cli.plan import memory, size_of, stages_of
+from dsom_pyg.cli.source import dataset_of, device_of, features_of
+from dsom_pyg.completion import Completer
+from dsom_pyg.dsom import Recipe
+from dsom_pyg.kg import KG
+from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
+
+# Findings in the data that are said; an audit tells all.
+SHOWN = 5
+# What a file of settings says beside those of a recipe.
+WORDS = ('recipe', 'text_encoder', 'image_encoder', 'images')
+FEATURES = 'features.'
+
+
+def train_run(
+    source: str,
+    out: Path | None,
+    config: Path | None,
+    words: Iterable[str],
+    recipe: str | None,
+    device: str,
+    text_encoder: str | None,
+    image_encoder: str | None,
+    features: Iterable[str],
+    images: str | None,
+    root: Path,
+    as_json: bool,
+) -> None:
+    r"""Train a model and keep it; see ``dsom-pyg train --help``.
+
+    Raises:
+        ValueError: A word is none that is known.
+    """
+    settings = read_settings(config) if config else {}
+    settings |= read_words(words)
+    given = {
+        'recipe': recipe,
+        'text_encoder': text_encoder,
+        'image_encoder': image_encoder,
+        'images': images,
+    }
+    files = {
+        name.removeprefix(FEATURES): settings.pop(name)
+        for name in list(settings)
+        if name.startswith(FEATURES)
+    }
+    for name in WORDS:
+        from_file = settings.pop(name, None)
+        given[name] = from_file if given[name] is None else given[name]
+    # Found out now, not after the texts were encoded.
+    with_settings(_recipe_of(given['recipe']) or Recipe(), settings)
+    device = device_of(device)
+    dataset = dataset_of(
+        source,
+        root,
+        given['text_encoder'],
+        given['image_encoder'],
+        files | features_of(features),
+        given['images'],
+        device,
+    )
+    graph = KG(dataset[0])
+    chosen = _recipe_of(given['recipe']) or recipes.of_size(graph)
+    chosen = with_settings(replace(chosen, device=device), settings)
+    out = out or Path('runs') / Path(source).resolve().name.lower()
+    console = Console(out / 'log.txt', as_json, stages_of(chosen, graph))
+    for finding in islice(dataset.findings, SHOWN):
+        console.say(str(finding))
+    if len(dataset.findings) > SHOWN:
+        console.say(
+            f'and {len(dataset.findings) - SHOWN} findings more; see '
+            'dsom-pyg audit'
+        )
+    _introduce(console, graph, chosen, given['recipe'])
+    model = Completer.train(dataset, out, replace(chosen, progress=console))
+    if not console.stage:
+        console.say(f'this run has ended before; the model is that of {out}')
+    _conclude(console, model, out)
+
+
+def _recipe_of(name: str | None) -> Recipe | None:
+    if name is None:
+        return None
+    if name not in RECIPES:
+        raise ValueError(
+            f'no recipe is called {name!r}; there are {", ".join(RECIPES)}'
+        )
+    made: Recipe = RECIPES[name]()
+    return made
+
+
+def _introduce(
+    console: Console, graph: KG, recipe: Recipe, name: str | None
+) -> None:
+    console.say(str(graph))
+    t, s = recipe.teachers, recipe.student
+    console.say(
+        f'recipe: {name or "by the size of the graph"}; teachers of D = '
+        f'{t.channels}, {t.loop.epochs} epochs; student of D = {s.channels}, '
+        f'{s.loop.epochs} epochs; on {recipe.device}'
+    )
+    most, words = memory(recipe, graph)
+    console.say(
+        f'memory: about {size_of(most)} beside Python: {words}',
+        bytes=most,
+    )
+    there = _memory_of_machine()
+    if recipe.device == 'cpu' and there is not None and most > there:
+        console.say(
+            f'warning: this machine has {size_of(there)}; take fewer '
+            'channels (--set teachers.channels=... --set '
+            'student.channels=...) or smaller batches'
+        )
+
+
+def _memory_of_machine() -> int | None:
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+
+
+def _conclude(console: Console, model: Completer, out: Path) -> None:
+    about: dict[str, Any] = model.parts.about
+    for split, metrics in about['metrics'].items():
+        told = ', '.join(f'{k} {v:.2f}' for k, v in metrics.items())
+        console.say(f'{split}: {told}', split=split, metrics=metrics)
+    train = model.graph.triples('train')
+    head, rel = int(train.edge_index[0, 0]), int(train.edge_type[0])
+    names = model.entities.names[head], model.relations_known.names[rel]
+    words = [shlex.quote(word) for word in (str(out), *names)]
+    console.say(
+        f'the model is kept; ask it: dsom-pyg answer {" ".join(words)}'
+    )

@@ -1,0 +1,163 @@
+"""Datasets and encoders by the words of a command line."""
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsom_pyg import datasets
+from dsom_pyg.datasets import MKGFolder
+from dsom_pyg.datasets.base import MultimodalDataset
+from dsom_pyg.encoders import (
+    BERT,
+    CLIP,
+    SBERT,
+    Encoder,
+    ImageStatistics,
+    TfidfText,
+    ViT,
+)
+
+BENCHMARKS = (
+    'Countries',
+    'DB15K',
+    'MKG_W',
+    'MKG_Y',
+    'FB15k_237',
+    'WN18',
+    'WN9',
+)
+# Encoders by modality and word; what follows a colon goes to the encoder.
+ENCODERS: dict[str, dict[str, Any]] = {
+    'text': {
+        'bert': BERT,
+        'clip': partial(CLIP, tower='text'),
+        'sbert': SBERT,
+        'tfidf': TfidfText,
+    },
+    'image': {
+        'clip': partial(CLIP, tower='image'),
+        'statistics': ImageStatistics,
+        'vit': ViT,
+    },
+}
+# Those that need no network, no device and little time.
+LIGHT = (TfidfText, ImageStatistics)
+
+
+def device_of(word: str) -> str:
+    r"""The device that ``'auto'`` stands for; other words stay."""
+    if word != 'auto':
+        return word
+    if torch.cuda.is_available():
+        return 'cuda'
+    return 'mps' if torch.backends.mps.is_available() else 'cpu'
+
+
+def features_of(words: Iterable[str]) -> dict[str, str]:
+    r"""Files of features by modality, from words such as ``audio=a.npy``.
+
+    Raises:
+        ValueError: A word is none such.
+    """
+    out = {}
+    for word in words:
+        name, _, file = word.partition('=')
+        if not name or not file:
+            raise ValueError(f'{word!r} names no features; write NAME=FILE')
+        out[name] = file
+    return out
+
+
+def encoder_of(
+    modality: str, word: str, device: str = 'cpu'
+) -> Encoder | None:
+    r"""An encoder by a word such as ``'tfidf'``, ``'none'`` or
+    ``'sbert:all-MiniLM-L6-v2'``.
+
+    Raises:
+        ValueError: There is no such encoder.
+    """
+    if word == 'none':
+        return None
+    name, colon, model = word.partition(':')
+    known = ENCODERS[modality]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f'did you mean {near[0]!r}? ' if near else ''
+        raise ValueError(
+            f'no encoder of {modality}s is called {name!r}; {hint}there are '
+            f'none, {", ".join(known)}, and NAME:MODEL'
+        )
+    make = known[name]
+    options: dict[str, Any] = {}
+    if make not in LIGHT:
+        options = {'device': device, 'progress': sys.stderr.isatty()}
+    elif colon:
+        raise ValueError(f'{name} takes no model, got {model!r}')
+    made: Encoder = make(*[model] * bool(colon), **options)
+    return made
+
+
+def dataset_of(
+    source: str,
+    root: Path,
+    text_encoder: str | None = None,
+    image_encoder: str | None = None,
+    features: Mapping[str, str] | None = None,
+    images: str | None = None,
+    device: str = 'cpu',
+) -> MultimodalDataset:
+    r"""A folder of one's own, or a benchmark by its name.
+
+    Without a word for it, texts are encoded by TF-IDF and images by their
+    statistics, which need no network.
+
+    Args:
+        source: The folder, or one of :data:`BENCHMARKS`.
+        root: Folder for what benchmarks download.
+        text_encoder: See :func:`encoder_of`.
+        image_encoder: Likewise.
+        features: Files of features, by modality.
+        images: Of a benchmark, a folder or a file of features.
+        device: Where they are encoded.
+
+    Raises:
+        ValueError: There is no such folder and no such benchmark.
+    """
+    words = {'text': text_encoder, 'image': image_encoder}
+    given = {
+        f'{modality}_encoder': encoder_of(modality, word, device)
+        for modality, word in words.items()
+        if word is not None
+    }
+    options: dict[str, Any] = {**given, 'features': dict(features or {})}
+    if images is not None:
+        options['images'] = images
+    if source in BENCHMARKS and not Path(source).is_dir():
+        kind = getattr(datasets, source)
+        if source == 'Countries':
+            made: MultimodalDataset = kind(**options)
+            return made
+        taken = options['features']
+        if 'text' not in taken:
+            options.setdefault('text_encoder', TfidfText())
+        made = kind(root / source, **options)
+        return made
+    if not Path(source).is_dir():
+        near = difflib.get_close_matches(source, BENCHMARKS, n=1, cutoff=0.5)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        raise ValueError(
+            f'{source!r} is neither a folder nor one of '
+            f'{", ".join(BENCHMARKS)}{hint}'
+        )
+    has = MKGFolder(source, **options).coverage()
+    for modality, encoder in (('text', TfidfText), ('image', ImageStatistics)):
+        key = f'{modality}_encoder'
+        if has[modality] and modality not in options['features']:
+            options.setdefault(key, encoder())
+    return MKGFolder(source, **options)

@@ -1,0 +1,392 @@
+"""The command says what Python says, and what went wrong in a sentence."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import Result
+
+from dsom_pyg.cli import console, main
+from dsom_pyg.completion import Completer
+from dsom_pyg.files import load_tensors
+from dsom_pyg.training.progress import Record
+
+Command = Callable[..., Result]
+
+
+def train(command: Command, folder: Path, out: Path, *words: str) -> Result:
+    config = folder / 'run.toml'
+    return command('train', folder, '--out', out, '--config', config, *words)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return {
+        f'{path.relative_to(run)} {name}': tensor
+        for path in sorted(run.rglob('*.safetensors'))
+        for name, tensor in load_tensors(path)[0].items()
+    }
+
+
+def assert_same(one: Path, other: Path) -> None:
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_what_a_run_leaves(run_folder: Path) -> None:
+    said = (run_folder / 'said.txt').read_text()
+    assert 'KG(11 entities, 2 relations' in said
+    assert "test.tsv:1: no training triple has entity 'Doune'" in said
+    assert 'memory: about' in said
+    assert 'teachers: epoch 1 of 2, loss' in said
+    assert 'left' in said
+    ask = f"dsom-pyg answer {run_folder} 'MV Auk' 'calls at'"
+    assert said.splitlines()[-1].endswith(ask)
+    log = (run_folder / 'log.txt').read_text().splitlines()
+    assert [line[21:] for line in log] == said.splitlines()
+    lines = (run_folder / 'metrics.jsonl').read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    stages = ['teachers', 'fold-1-of-1', 'weights', 'policy', 'student']
+    assert [(r['stage'], r['epoch']) for r in records] == [
+        (stage, epoch) for stage in stages for epoch in (1, 2)
+    ]
+    assert all('loss' in r and 'seconds' in r for r in records)
+    about = json.loads((run_folder / 'run.json').read_text())
+    assert about['run']['student.channels'] == 4
+    assert torch.__version__.startswith(about['versions']['torch'])
+    model = Completer.load(run_folder)
+    assert about['run']['graph'] == model.graph.fingerprint
+
+
+def test_a_run_that_has_ended(
+    command: Command, folder: Path, run_folder: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run_folder.rglob('*.safet*')}
+    done = train(command, folder, run_folder)
+    assert done.exit_code == 0
+    assert 'this run has ended before' in done.output
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_another_run_in_the_folder(
+    command: Command, folder: Path, run_folder: Path
+) -> None:
+    done = train(command, folder, run_folder, '--set', 'student.channels=8')
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f'error: {run_folder} holds another run; choose another folder:',
+        'student.channels: 4 there, 8 here',
+    ]
+    words = ('--text-encoder', 'none', '--image-encoder', 'none')
+    words = (*words, '--set', 'student.start=FreshTable')
+    done = train(command, folder, run_folder, *words)
+    assert 'features: ' in done.stderr
+
+
+class Interrupted(console.Console):
+    stage_at, epoch_at = 'teachers', 1
+
+    def epoch(self, record: Record) -> None:
+        super().epoch(record)
+        if (self.stage, self.done) == (self.stage_at, self.epoch_at):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('stage', ['teachers', 'policy', 'student'])
+def test_an_interrupted_run_goes_on(
+    stage: str,
+    command: Command,
+    folder: Path,
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / 'ships'
+    monkeypatch.setattr(Interrupted, 'stage_at', stage)
+    monkeypatch.setattr('dsom_pyg.cli.run.Console', Interrupted)
+    done = train(command, folder, out)
+    assert done.exit_code == 130
+    assert done.stderr.strip() == (
+        f'{stage}: training was interrupted; epoch 1 is saved in '
+        f"'{out}/stages/{stage}.safetensors'; run the same again to go on"
+    )
+    monkeypatch.undo()
+    # A kill may cut the last line off.
+    with open(out / 'metrics.jsonl', 'r+') as file:
+        file.truncate(len(file.read()) - 9)
+    done = train(command, folder, out)
+    assert done.exit_code == 0
+    assert f'{stage}: goes on after epoch 1 of 2' in done.output
+    if stage != 'teachers':
+        assert 'teachers: was done already' in done.output
+    assert_same(out, run_folder)
+    ours, theirs = (
+        [
+            {**json.loads(line), 'seconds': 0}
+            for line in (run / 'metrics.jsonl').read_text().splitlines()
+        ]
+        for run in (out, run_folder)
+    )
+    assert ours == theirs
+    left = [p for p in out.rglob('*') if p.name.startswith('.')]
+    assert not left
+    assert not [*out.rglob('*previous*')]
+
+
+def test_what_a_kill_leaves_goes(
+    command: Command, folder: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'ships'
+    shutil.copytree(run_folder, out)
+    for where in (out, out / 'stages'):
+        (where / '.dsom_pyg-x.tmp').mkdir()
+        (where / '.dsom_pyg-x.tmp/lock').touch()
+        (where / '.dsom_pyg-x.tmp/student.safetensors').touch()
+    assert train(command, folder, out).exit_code == 0
+    assert not [*out.rglob('.*')]
+
+
+def test_more_epochs(command: Command, folder: Path, tmp_path: Path) -> None:
+    quick = ('--set', 'policy=MeanOfTeachers', '--set')
+    whole, out = tmp_path / 'whole', tmp_path / 'out'
+    train(command, folder, out, *quick, 'student.loop.epochs=1')
+    more = train(command, folder, out, *quick, 'student.loop.epochs=3')
+    assert more.exit_code == 0, more.output
+    assert 'student: goes on after epoch 1 of 3' in more.output
+    train(command, folder, whole, *quick, 'student.loop.epochs=3')
+    assert_same(out, whole)
+
+
+def test_a_stage_that_diverges(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    lr = 'teachers.loop.optimizer.lr=1000000'
+    done = train(command, folder, out, '--set', lr)
+    assert done.exit_code == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("error: teachers: 'loss' is")
+    assert 'lower the learning rate' in said
+
+
+def test_a_damaged_checkpoint(
+    command: Command, folder: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'ships'
+    shutil.copytree(run_folder, out)
+    (out / 'model.json').unlink()
+    path = out / 'stages/policy.safetensors'
+    path.write_bytes(path.read_bytes()[:-1])
+    done = train(command, folder, out)
+    assert done.exit_code == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f'error: cannot go on: {path} is damaged: ')
+    assert said.endswith('; delete it to start anew')
+    path.unlink()
+    assert train(command, folder, out).exit_code == 0
+    assert_same(out, run_folder)
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='a file of Linux')
+@pytest.mark.parametrize('name', ['log.txt', 'metrics.jsonl'])
+def test_a_full_disk(
+    name: str,
+    command: Command,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = open
+
+    def full(path: Any, mode: str = 'r', **words: Any) -> Any:
+        there = '/dev/full' if Path(path).name == name else path
+        return opened(there, mode, **words)
+
+    monkeypatch.setattr('dsom_pyg.files.open', full, raising=False)
+    out = tmp_path / 'out'
+    done = train(command, folder, out)
+    assert done.exit_code == 1
+    (said,) = done.stderr.splitlines()
+    assert f"the disk is full (No space left on device), so '{out}" in said
+    assert 'make room and run the same again' in said
+
+
+@pytest.mark.parametrize(
+    ('words', 'why'),
+    [
+        (['--set', 'student.channls=8'], "did you mean 'channels'?"),
+        (['--set', 'student'], "'student' is no setting; write key=value"),
+        (['--recipe', 'big'], "no recipe is called 'big'; there are commit"),
+        (['--text-encoder', 'tfdf'], "did you mean 'tfidf'?"),
+        (['--config', 'nowhere.toml'], 'nowhere.toml'),
+    ],
+)
+def test_words_that_are_unknown(
+    words: list[str], why: str, command: Command, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    done = command('train', folder, '--out', out, *words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith('error: ')
+    assert why in done.stderr
+    assert not out.exists()
+
+
+def test_no_such_source(command: Command) -> None:
+    done = command('train', 'Contries')
+    assert done.exit_code == 1
+    assert "did you mean 'Countries'?" in done.stderr
+
+
+def test_answers(command: Command, run_folder: Path) -> None:
+    model = Completer.load(run_folder)
+    done = command('answer', run_folder, 'Arnel', 'sea route to', '-k', '3')
+    assert done.output == f'{model.answer("Arnel", "sea route to", k=3)}\n'
+    words = ('?', 'calls at', 'Crail', '--known', '--any-kind', '--json')
+    said = json.loads(command('answer', run_folder, *words).output)
+    found = model.answer(None, 'calls at', 'Crail', known=True, among='all')
+    assert said['rows'] == [asdict(row) for row in found]
+    done = command('answer', run_folder, 'Arnell', 'calls at')
+    assert done.exit_code == 1
+    assert "did you mean 'Arnel'" in done.stderr
+    done = command('answer', run_folder, '?', 'calls at')
+    assert 'either the head or the tail' in done.stderr
+
+
+def test_the_other_commands(
+    command: Command, folder: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    model = Completer.load(run_folder)
+    done = command('evaluate', run_folder, '--split', 'val', '--json')
+    metrics = model.evaluate(split='val').metrics()
+    assert json.loads(done.output) == {'split': 'val', **metrics}
+    assert str(model.evaluate()) in command('evaluate', run_folder).output
+    triple = ('MV Auk', 'calls at', 'Crail')
+    done = command('explain', run_folder, *triple)
+    assert done.output == f'{model.explain(*triple)}\n'
+    words = ('--relation', 'calls at', '--show', '2')
+    done = command('complete', run_folder, *words)
+    found = model.complete('calls at')
+    assert done.output.startswith(str(type(found)(found[:2])))
+    assert f'{len(found)} proposals; --out FILE' in done.output
+    done = command('info', run_folder)
+    assert model.graph.fingerprint in done.output
+    assert 'channels' not in done.output
+    done = command('info', run_folder, '--settings')
+    assert 'student.channels = 4' in done.output
+    done = command('encode', folder)
+    assert 'text: 6 rows of 128' in done.output
+    assert "test.tsv:1: no training triple has entity 'Doune'" in done.output
+    done = command('audit', folder, '--no-images')
+    assert done.exit_code == 0
+    assert 'ships' in done.output
+
+
+def test_json_while_training(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    words = ('--set', 'policy=MeanOfTeachers', '--json')
+    done = train(command, folder, tmp_path / 'out', *words)
+    lines = [json.loads(line) for line in done.output.splitlines()]
+    epochs = [line for line in lines if 'epoch' in line]
+    assert [(e['stage'], e['epoch']) for e in epochs] == [
+        (stage, epoch) for stage in ('teachers', 'student') for epoch in (1, 2)
+    ]
+    assert all(e['seconds_left'] >= 0 for e in epochs)
+    (bytes_,) = (line['bytes'] for line in lines if 'bytes' in line)
+    assert bytes_ > 0
+    splits = {
+        line['split']: line['metrics'] for line in lines if 'split' in line
+    }
+    assert splits['test']['count'] == 6
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (MemoryError('x'), 'error: not enough memory; take fewer'),
+        (RuntimeError("can't allocate memory: 9"), 'error: not enough memory'),
+        (OSError(28, 'No space left'), 'error: [Errno 28] No space left'),
+        (ValueError('a\x1b[2Jb\nc'), 'error: a\\x1b[2Jb\nc'),
+        (KeyboardInterrupt(), '\ninterrupted; run the same again to go on'),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence(
+    error: BaseException,
+    said: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*words: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(main, '_load', fail)
+    done = command('answer', 'x', 'y', 'z')
+    assert done.exit_code == (130 if 'interr' in said else 1)
+    assert done.stderr.startswith(said)
+
+
+def test_an_error_of_ours_has_its_traceback(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*words: Any) -> None:
+        raise RuntimeError('a mistake')
+
+    monkeypatch.setattr(main, '_load', fail)
+    assert isinstance(command('answer', 'x', 'y', 'z').exception, RuntimeError)
+
+
+def test_a_warning_is_a_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(*words: Any) -> None:
+        warnings.warn('mind this', UserWarning, stacklevel=1)
+        warnings.warn('a matter of programmers', RuntimeWarning, stacklevel=1)
+        raise ValueError('the end')
+
+    monkeypatch.setattr(main, '_load', warn)
+    done = command('answer', 'x', 'y', 'z')
+    assert done.stderr == 'warning: mind this\nerror: the end\n'
+
+
+SLOW = """
+import time
+try:
+    print('begun', flush=True)
+    time.sleep(60)
+except BaseException:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+def test_an_interruption_while_something_is_imported(tmp_path: Path) -> None:
+    (tmp_path / 'slow_module.py').write_text(SLOW)
+    script = (
+        'from dsom_pyg.cli.main import told\nwith told("slow_module"): pass'
+    )
+    root = Path(main.__file__).parents[2]
+    paths = os.pathsep.join([str(tmp_path), str(root)])
+    process = subprocess.Popen(
+        [sys.executable, '-c', script],
+        env={**os.environ, 'PYTHONPATH': paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'begun\n'
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=50)
+    assert process.returncode == 130
+    assert said.strip() == 'interrupted; run the same again to go on'

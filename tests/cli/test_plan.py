@@ -1,0 +1,134 @@
+"""What is said of memory and time before and while a run goes on."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dsom_pyg import KG, Recipe, recipes, train_dsom
+from dsom_pyg.cli import console
+from dsom_pyg.cli.console import Clock
+from dsom_pyg.cli.plan import Stage, memory, stages_of
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.policies import (
+    AsInPaper,
+    FixedWeights,
+    HeldOut,
+    MeanOfTeachers,
+    PolicyChoice,
+    RewardedPolicy,
+)
+from dsom_pyg.stages import Student, Teachers
+from dsom_pyg.training import KFolds, Loop, OneFold
+
+GRAPH = KG(FakeMMKG(40, 3, 150)[0])
+LOOP = Loop(epochs=2, batch_size=50)
+
+
+def recipe_of(policy: PolicyChoice, committee: int = 1) -> Recipe:
+    return Recipe(
+        teachers=Teachers(channels=4, loop=LOOP, committee=committee),
+        policy=policy,
+        student=Student(
+            channels=4, loop=replace(LOOP, epochs=3), unlabeled=None
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    'recipe',
+    [
+        recipe_of(MeanOfTeachers()),
+        recipe_of(AsInPaper(mlp_channels=4)),
+        recipe_of(HeldOut(learner=FixedWeights(epochs=1)), committee=2),
+        recipe_of(
+            HeldOut(
+                learner=RewardedPolicy(base=FixedWeights(epochs=1), epochs=2),
+                evidence=KFolds(2),
+            )
+        ),
+        recipe_of(
+            HeldOut(
+                learner=RewardedPolicy(base=None, epochs=1),
+                evidence=OneFold(0.2),
+            )
+        ),
+    ],
+)
+def test_the_stages_are_those_that_come(recipe: Recipe) -> None:
+    said = {name: s.epochs for name, s in stages_of(recipe, GRAPH).items()}
+    results = train_dsom(GRAPH, recipe).results
+    assert said == {name: len(r.history) for name, r in results.items()}
+
+
+def test_costs() -> None:
+    # Structure, image, text and joint; a step that learns costs three.
+    folds = HeldOut(evidence=KFolds(4))
+    plan = stages_of(replace(recipes.small(), policy=folds), GRAPH)
+    assert plan['teachers'].cost == 12
+    assert plan['fold-4-of-4'].cost == 9
+    assert plan['policy'].cost == plan['weights'].cost == 4
+    # The student learns, teachers are asked, and of as many queries again.
+    assert plan['student'].cost == 14
+    plan = stages_of(recipe_of(MeanOfTeachers(), committee=3), GRAPH)
+    assert plan['student'].cost == 3 + 12
+
+
+def test_memory_by_hand() -> None:
+    recipe = recipe_of(MeanOfTeachers())
+    most, words = memory(recipe, GRAPH)
+    table = 40 * 8 * 4
+    widths = sum(x.size(1) for x, _ in GRAPH.features.values())
+    features = 40 * widths * 4
+    scores = 4 * 4 * 50 * 40 * 4
+    # Adagrad: parameter, gradient, sum; the free tables are two.
+    assert most == features + scores + 2 * table * 3 + 2 * table
+    assert words.startswith('40 entities x 8 numbers x 4 bytes x 3 (with grad')
+    folds = HeldOut(evidence=KFolds(3))
+    assert memory(recipe_of(folds), GRAPH)[0] == most + 3 * 2 * table
+
+
+def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now: list[float] = [0.0]
+    monkeypatch.setattr(console.time, 'perf_counter', lambda: now[0])
+    clock = Clock({'first': Stage(4, 3.0), 'second': Stage(2, 6.0)})
+    assert clock.left() == 'time left unknown yet'
+    # One of four epochs was done by an earlier process: 9 + 12 are left.
+    clock.begin('first', 4, 10, 1)
+    for _ in range(10):
+        now[0] += 0.5
+        clock.step()
+    assert clock.seconds_left() == pytest.approx(18 / 3 * 5)
+    assert clock.left() == 'about 0:00:30 left'
+    clock.end()  # it stops early
+    assert clock.seconds_left() == pytest.approx(12 / 3 * 5)
+    clock.begin('unknown', 5, 10, 0)
+    now[0] += 99
+    clock.step()
+    clock.end()
+    assert clock.seconds_left() == pytest.approx(20)
+    clock.begin('second', 2, 1, 0)
+    now[0] += 10
+    clock.step()
+    clock.step()
+    # 15 passes took 15 seconds, and nothing is left.
+    assert clock.seconds_left() == 0
+
+
+def test_the_bar_of_a_terminal(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(console.sys.stderr, 'isatty', lambda: True)
+    watch = console.Console(
+        tmp_path / 'log.txt', False, {'teachers': Stage(2, 3.0)}
+    )
+    watch.begin('teachers', 2, 2, [])
+    for _ in range(2):
+        watch.step()
+    watch.epoch({'epoch': 1, 'loss': 2.5, 'val_mrr': 0.5})
+    watch.end()
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert 'teachers:  50%' in err
+    log = (tmp_path / 'log.txt').read_text()
+    assert 'teachers: epoch 1 of 2, loss 2.5, val MRR 50.00, about' in log

@@ -1,0 +1,49 @@
+"""Datasets and encoders by the words of a command line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsom_pyg.cli import source
+from dsom_pyg.cli.source import dataset_of, encoder_of, features_of
+from dsom_pyg.encoders import ImageStatistics, TfidfText
+
+
+def test_light_encoders() -> None:
+    assert encoder_of('text', 'none') is None
+    assert isinstance(encoder_of('text', 'tfidf'), TfidfText)
+    assert isinstance(encoder_of('image', 'statistics'), ImageStatistics)
+    with pytest.raises(ValueError, match="tfidf takes no model, got 'x'"):
+        encoder_of('text', 'tfidf:x')
+    with pytest.raises(ValueError, match="'vitt'; did you mean 'vit'"):
+        encoder_of('image', 'vitt')
+
+
+def test_models_of_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*words: Any, **options: Any) -> Any:
+        return words, options
+
+    monkeypatch.setitem(source.ENCODERS['text'], 'sbert', make)
+    said = {'device': 'cuda', 'progress': False}
+    assert encoder_of('text', 'sbert', 'cuda') == ((), said)
+    made: Any = encoder_of('text', 'sbert:some/model:2', 'cuda')
+    assert made == (('some/model:2',), said)
+
+
+def test_a_folder(folder: Path, tmp_path: Path) -> None:
+    def kinds(*words: Any) -> set[str]:
+        return set(dataset_of(str(folder), tmp_path, *words)[0].node_types)
+
+    # What there is gets an encoder that needs no network.
+    assert kinds() == {'entity', 'text', 'image'}
+    assert kinds('none') == {'entity', 'image'}
+    path = tmp_path / 'sound.npy'
+    np.save(path, np.ones((11, 3), dtype=np.float32))
+    files = features_of([f'sound={path}'])
+    assert kinds('none', 'none', files) == {'entity', 'sound'}
+    with pytest.raises(ValueError, match="'sound' names no features"):
+        features_of(['sound'])
+    with pytest.raises(ValueError, match=r"'DB15k' is neither .*'DB15K'\?"):
+        dataset_of('DB15k', tmp_path)
