@@ -6,14 +6,23 @@ line runs and says what it promises.
 
 import re
 import runpy
+import shlex
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from dsom_pyg import datasets
+from dsom_pyg import datasets, recipes
+from dsom_pyg.cli.main import app
+from dsom_pyg.completion import Completer
+from dsom_pyg.datasets.base import RawGraph
+from dsom_pyg.encoders import TfidfText
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +33,12 @@ class Small(datasets.FakeMMKG):
     def __init__(self, text_encoder: Any = None) -> None:
         self.text_encoder = text_encoder
         super().__init__()
+
+    def read(self) -> RawGraph:
+        raw = super().read()
+        relations = ['time_zone', 'official_language', 'borders', 'capital']
+        names = ['Norway', *raw.entity_names[1:]]
+        return replace(raw, entity_names=names, relation_names=relations)
 
 
 @pytest.fixture(autouse=True)
@@ -38,31 +53,49 @@ def run(monkeypatch: pytest.MonkeyPatch, script: str, *words: str) -> None:
 
 def test_they_fit_a_screen() -> None:
     scripts = list((ROOT / 'examples').glob('*.py'))
-    assert len(scripts) == 3
+    assert len(scripts) == 2
     for script in scripts:
         assert len(script.read_text().splitlines()) < 60, script
 
 
+@pytest.mark.parametrize('on_path', [True, False])
 def test_train_dsom(
+    on_path: bool,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    words = ('--epochs', '1', '--folder', str(tmp_path))
-    run(monkeypatch, 'examples/train_dsom.py', *words)
-    table = capsys.readouterr().out
-    for name in (
+    monkeypatch.chdir(tmp_path)
+    found = '/usr/bin/dsom-pyg' if on_path else None
+    monkeypatch.setattr('shutil.which', lambda _: found)
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / '.venv'))
+    run(monkeypatch, 'examples/train_dsom.py', '--epochs', '1')
+    table, said = capsys.readouterr().out.split('\n\n', 1)
+    rows = re.findall(r'^(.+?)  +MRR \d+\.\d\d', table, re.M)
+    assert rows == [
         'plain ComplEx-N3',
-        'teacher: structure',
-        'teacher: joint',
+        *(f'teacher: {m}' for m in ('image', 'text', 'joint')),
         'teachers by the policy',
         'student',
-    ):
-        assert re.search(rf'^{name} +MRR \d+\.\d\d', table, re.M), name
-    stages = {path.stem for path in tmp_path.glob('*.safetensors')}
+    ]
+    answer = r'\*?(Norway|entity \d+) \d+%'
+    line = rf'Norway \| (\w+) \| \?   {answer}, {answer}, {answer}\n'
+    asked = [found[0] for found in re.findall(line, said)]
+    assert asked == ['official_language', 'borders', 'time_zone']
+    command = 'dsom-pyg' if on_path else '.venv/bin/dsom-pyg'
+    assert said.endswith(
+        'The run is in runs/countries. Ask it more:\n'
+        f'  {command} answer runs/countries Norway borders\n'
+    )
+    # What it says is what the kept model says.
+    model = Completer.load('runs/countries')
+    best = model.answer('Norway', 'borders', k=1, known=True)[0]
+    assert f'borders | ?   {"*" * best.known}{best.name} ' in said
+    test = f'student                  {model.evaluate()}'
+    assert test in table
+    stages = {path.stem for path in Path('runs').glob('*/stages/*')}
     assert stages == {
-        *(f'fold-{at}-of-4' for at in (1, 2, 3, 4)),
-        *('teachers', 'weights', 'policy', 'student'),
+        *('teachers', 'fold-1-of-1', 'weights', 'policy', 'student')
     }
 
 
@@ -88,44 +121,55 @@ def test_own_part(
     assert torch.allclose((query * tail).sum(1), expected, atol=1e-5)
 
 
-def test_own_graph(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
-    rows = [
-        f'n{i}\tr{k % 2}\tn{(i + k) % 12}\n'
-        for i in range(12)
-        for k in (1, 2, 3, 4)
-    ]
-    (tmp_path / 'triples.tsv').write_text(''.join(rows))
-    (tmp_path / 'descriptions.tsv').write_text('n0\tthe first\nn1\tsecond\n')
-    words = (str(tmp_path), '--epochs', '1', '--channels', '8', '--query')
-    run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r1')
-    out = capsys.readouterr().out
-    assert 'problems: none' in out
-    assert len(re.findall(r'^ +-?\d+\.\d\d  n\d+$', out, re.M)) == 10
-    with pytest.raises(ValueError, match="unknown relation 'r'; did you mean"):
-        run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r')
-    capsys.readouterr()
-    # A second run has nothing left to do, and says the same.
-    files = sorted(tmp_path.glob('runs/*/*'))
-    stamps = [path.stat().st_mtime_ns for path in files]
-    assert len(stamps) == 6  # teachers, two folds, weights, policy, student
-    run(monkeypatch, 'examples/own_graph.py', *words, 'n0', 'r1')
-    assert capsys.readouterr().out == out
-    assert stamps == [path.stat().st_mtime_ns for path in files]
+def block(section: str, language: str = 'python') -> str:
+    text = (ROOT / 'README.md').read_text().split(f'## {section}\n')[1]
+    return text.split(f'```{language}\n')[1].split('```')[0].strip()
 
 
-def test_quick_start_of_the_readme(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    text = (ROOT / 'README.md').read_text()
-    blocks = text.split('## Quick start')[1].split('```python')[1:3]
+def test_recipes_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    code = block('Recipes')
     names: dict[str, Any] = {}
-    for block in blocks:
-        code = block.split('```')[0].strip()
-        assert len(code.splitlines()) <= 15
-        exec(compile(code, 'README.md', 'exec'), names)
+    exec(compile(code, 'README.md', 'exec'), names)
     assert re.match(r'MRR \d+\.\d\d', capsys.readouterr().out)
     assert names['recipe'].policy.evidence.ratio == 0.05
+
+
+def states(**_: Any) -> Any:
+    near = ['Norway', 'Sweden', 'Finland', 'Chile', 'Peru', 'Bolivia']
+    rows = []
+    for at, land in enumerate(near):
+        for other in (near[at - 1], near[at - 2]):
+            rows += [(land, 'borders', other), (other, 'borders', land)]
+        town = 'Oslo (Norway)' if land == 'Norway' else f'capital of {land}'
+        rows.append((land, 'capital', town))
+        rows.append((land, 'official_language', ['Norse', 'Spanish'][at > 2]))
+    texts = pd.DataFrame([(n, f'land of {n}') for n in near])
+    texts.columns = ['entity', 'text']
+    return datasets.from_pandas(
+        pd.DataFrame(rows, columns=['head', 'relation', 'tail']),
+        texts=texts,
+        text_encoder=TfidfText(),
+    )
+
+
+def test_train_keep_ask_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, 'Countries', states)
+    quick = partial(recipes.tiny, epochs=1, channels=4)
+    quick.__name__ = 'tiny'  # type: ignore[attr-defined]
+    monkeypatch.setattr(recipes, 'tiny', quick)
+    commands = block('Train, keep, ask', '').splitlines()
+    assert len(commands) >= 6
+    for line in commands:
+        word, *rest = shlex.split(line, comments=True)
+        assert word == 'dsom-pyg'
+        done = CliRunner().invoke(app, rest)
+        assert done.exit_code == 0, f'{line}: {done.output}'
+    assert (tmp_path / 'new.tsv').is_file()
+    names: dict[str, Any] = {}
+    code = block('Train, keep, ask')
+    exec(compile(code, 'README.md', 'exec'), names)
+    asked = names['model'].answer(['Norway', 'Chile'], 'borders')
+    assert [len(rows) > 0 for rows in asked] == [True, True]
