@@ -193,7 +193,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     model = Completer.load(args.folder)
     name = f'completer-{args.folder.name}'
-    plot = record.RESULTS / 'benchmarks' / f'{name}.svg'
+    plot = record.RESULTS / 'benchmarks' / f'{name}.png'
     plot.parent.mkdir(parents=True, exist_ok=True)
     measured = {
         'ranks': ranks(model, args.ranked, args.seed),

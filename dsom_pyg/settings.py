@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from dsom_pyg import (
     losses,
@@ -217,11 +217,23 @@ def _with(part: Any, path: list[str], value: Any, key: str) -> Any:
     if name not in known or key in NOT_SETTINGS:
         raise UnknownSettingError(_unknown(name, known, key, part))
     old = _get(part, name)
-    new = _with(old, rest, value, key) if rest else _new(old, value, key)
+    if rest:
+        new = _with(old, rest, value, key)
+    else:
+        new = value if _plain(part, name, value) else _new(old, value, key)
     try:
         return _changed(part, name, new)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{key}: {error}') from error
+
+
+def _plain(part: Any, name: str, value: Any) -> bool:
+    # Whether a word (such as a precision, not that of a part) or none is
+    # what the setting may be.
+    if isinstance(part, partial) or not isinstance(value, str | None):
+        return False
+    kind = get_type_hints(type(part))[name]
+    return type(value) in (kind, *get_args(kind))
 
 
 def _new(old: Any, value: Any, key: str) -> Any:

@@ -65,6 +65,12 @@ def test_parts_by_name() -> None:
     assert with_settings(recipe, {}) is recipe
 
 
+def test_words_that_name_no_part() -> None:
+    made = with_settings(Recipe(), {'precision': 'bf16', 'device': 'cuda'})
+    assert (made.precision, made.device) == ('bf16', 'cuda')
+    assert with_settings(made, {'precision': None}).precision is None
+
+
 def test_settings_of_models() -> None:
     made = with_settings(
         Recipe(), {'student.model.n3': 0.03, 'teachers.feature': 'DistMult'}

@@ -94,7 +94,8 @@ class RunFolder:
         r"""Whether the model of this very run is there already."""
         if not (self.folder / MANIFEST).exists():
             return False
-        return read_manifest(self.folder)['about'].get('run') == self.identity
+        kept = read_manifest(self.folder)['about'].get('run') or {}
+        return not self._differences(kept)
 
     def metrics(self, then: Progress | bool | None = None) -> 'Metrics':
         r"""Who writes ``metrics.jsonl``, and tells somebody else as well."""
@@ -115,16 +116,22 @@ class RunFolder:
         here = self.identity
         lines = [
             f'{key}: {there.get(key)} there, {here.get(key)} here'
-            for key in sorted({*there, *here})
-            if there.get(key) != here.get(key)
-            and key not in MAY_DIFFER
-            and not key.endswith(EPOCHS)
+            for key in self._differences(there)
+            if not key.endswith(EPOCHS)
         ]
         if lines:
             raise ValueError(
                 f'{self.folder} holds another run; choose another folder:\n'
                 + '\n'.join(lines)
             )
+
+    def _differences(self, other: Mapping[str, Any]) -> list[str]:
+        here = self.identity
+        return [
+            key
+            for key in sorted({*other, *here} - {*MAY_DIFFER})
+            if other.get(key) != here.get(key)
+        ]
 
 
 class Metrics(Progress):
