@@ -54,7 +54,7 @@ def graph(logits: Tensor) -> KG:
 
 
 def filtered_loss(graph: KG, scorer: Sharp, rel: int, t: float) -> float:
-    """Mean loss of a relation at a temperature, pair by pair."""
+    """Mean log-loss of 'the best one is right', pair by pair."""
     val, known = graph.index('val'), graph.index('train', 'val')
     pairs = val.rows(torch.arange(len(val)))
     losses = []
@@ -66,7 +66,9 @@ def filtered_loss(graph: KG, scorer: Sharp, rel: int, t: float) -> float:
         keep = torch.ones(E, dtype=torch.bool)
         keep[known.lookup(h, r).tail] = False
         keep[tail] = True
-        losses.append(float(scores[keep].logsumexp(0) - scores[tail]))
+        p = scores[keep].softmax(0).max()
+        right = scores[keep].max() == scores[tail]
+        losses.append(-float((p if right else 1 - p).log()))
     return sum(losses) / len(losses)
 
 
