@@ -19,6 +19,7 @@ from dsom_pyg.completion.export import export
 from dsom_pyg.completion.hub import download, upload
 from dsom_pyg.completion.ntriples import BASE
 from dsom_pyg.completion.proposals import (
+    Odds,
     Rates,
     most_probable,
     propose,
@@ -160,6 +161,10 @@ class Completer:
                 'seconds': {k: r.seconds for k, r in trained.results.items()},
             },
         )
+        sizes = graph.num_entities, graph.num_relations
+        ranges = Ranges(graph.index('train'), *sizes)
+        temperature = parts.calibration.temperature
+        parts.odds = Odds.fit(student, graph, ranges, temperature)
         if teachers and trained.ensemble.bilinear is not None:
             parts.teachers, parts.weights = _frozen(trained, graph)
         return cls(parts)
@@ -490,6 +495,7 @@ class Completer:
             Candidates(self.known, size, self.ranges),
             self.parts.calibration.temperature,
             Rates(self.graph, self.ranges),
+            self.parts.odds,
             k,
             min_probability,
         )

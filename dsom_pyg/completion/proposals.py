@@ -1,6 +1,7 @@
 """Triples that a graph may lack, most probable first."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from dsom_pyg.kg import KG
 PRIOR_QUESTIONS = 50
 # Questions that are asked at a time.
 ASKED = 10_000
+# Probabilities are this far from 0 and 1 at least.
+LEAST = 1e-6
 
 # Probability, score, and ids of head, relation and tail.
 Found = tuple[float, float, int, int, int]
@@ -60,6 +63,78 @@ class Rates:
         return self.lacking[rel, answered.long()]
 
 
+class Odds(NamedTuple):
+    r"""From what a model claims of proposals to how often they come true:
+    :math:`\mathrm{logit}\, p' = a \, \mathrm{logit}\, p + b` (Platt).
+
+    A rate says how many answers questions of a kind lack on average. The
+    questions of which the model is sure lack more than others.
+    """
+
+    slope: float = 1.0
+    shift: float = 0.0
+
+    def of(self, probability: Tensor) -> Tensor:
+        r"""Probabilities of the same shape, in the same order."""
+        claimed = probability.clamp(LEAST, 1 - LEAST).logit()
+        return (self.slope * claimed + self.shift).sigmoid()
+
+    @classmethod
+    def fit(
+        cls,
+        scorer: Scorer,
+        graph: KG,
+        ranges: Ranges,
+        temperature: Tensor,
+        k: int = 10,
+        questions: int = 20_000,
+    ) -> 'Odds':
+        r"""Fit them to what is proposed of train alone, and to what of that
+        validation has; of so many questions, evenly spread over all.
+        """
+        part = graph.triples('val')
+        if not len(part.edge_type):
+            return cls()
+        sizes = graph.num_entities, graph.num_relations
+        asked = _some_of(graph, ranges, questions)
+        train = graph.index('train')
+        candidates = Candidates(train, sizes[0], ranges)
+        rates = Rates(graph, ranges)
+        words = scorer, graph, asked, candidates, temperature, rates
+        found = [*propose(*words, cls(), k, 0.0)]
+        if not found:
+            return cls()
+        p, _, head, rel, tail = (
+            torch.tensor(column) for column in zip(*found, strict=True)
+        )
+        ours = (head * sizes[1] + rel) * sizes[0] + tail
+        theirs = part.head * sizes[1] + part.edge_type
+        hit = torch.isin(ours, theirs * sizes[0] + part.tail)
+        if not hit.any() or hit.all():
+            return cls()
+        claimed = p.double().clamp(LEAST, 1 - LEAST).logit()[:, None]
+        from sklearn.linear_model import LogisticRegression
+
+        # Without regularisation: there are two numbers for many proposals.
+        fitted = LogisticRegression(C=1e6).fit(claimed.numpy(), hit.numpy())
+        slope, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+        return cls(slope, shift) if slope > 0 else cls()
+
+
+def _some_of(
+    graph: KG, ranges: Ranges, count: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    relations = range(graph.num_relations)
+    total = sum(int(ranges.heads(rel).sum()) for rel in relations)
+    step, passed = max(1, -(-total // count)), 0
+    for rel in relations:
+        heads = ranges.heads(rel).nonzero()[:, 0]
+        some = heads[-passed % step :: step]
+        passed += len(heads)
+        if len(some):
+            yield some, torch.full_like(some, rel)
+
+
 def propose(
     scorer: Scorer,
     graph: KG,
@@ -67,13 +142,15 @@ def propose(
     candidates: Candidates,
     temperature: Tensor,
     rates: Rates,
+    odds: Odds,
     k: int,
     min_probability: float,
 ) -> Iterator[Found]:
     r"""Answers that are likely and not known, question by question.
 
-    The probability of a triple is the expected number of answers that its
-    question lacks, times the share that this answer has of them.
+    What is claimed of a triple is the expected number of answers that its
+    question lacks, times the share that this answer has of them; the odds
+    make it a probability.
     """
     known, size = candidates.known, graph.num_relations
     for end, rel in questions:
@@ -81,7 +158,8 @@ def propose(
         rate = rates.of(rel, answered)
         asked = scorer, end, rel, k, candidates, temperature
         for at, best in best_tails(*asked):
-            probability = (best.probability * rate[at, None]).clamp(max=1.0)
+            claimed = (best.probability * rate[at, None]).clamp(max=1.0)
+            probability = odds.of(claimed)
             good = (probability >= min_probability) & (best.tail >= 0)
             row, column = good.nonzero(as_tuple=True)
             values = (

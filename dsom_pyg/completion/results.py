@@ -54,7 +54,8 @@ class Proposal:
     Attributes:
         head, relation, tail: Their names.
         probability: How likely it is to be among triples that are held back,
-            if as many are as validation holds.
+            if as many are as validation holds; see
+            :class:`~dsom_pyg.completion.proposals.Odds`.
         score: What the model gives it.
         id: Of head, relation and tail.
     """

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import dsom_pyg
 from dsom_pyg.completion.calibration import Calibration
+from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import (
     hash_file,
@@ -62,7 +63,8 @@ class Parts:
         student: The model that answers, over a free table of entities.
         graph: The triples of the graph, without features.
         entities, relations: What they are called.
-        calibration: From scores to probabilities.
+        calibration: From scores to probabilities of answers.
+        odds: From these to probabilities of proposals.
         texts, images: Of each entity; none, one or many.
         teachers: The teachers, and the weights that the policy gave them.
         about: Whatever else is to be known: settings, metrics, versions; as
@@ -74,6 +76,7 @@ class Parts:
     entities: Vocabulary
     relations: Vocabulary
     calibration: Calibration
+    odds: Odds = field(default_factory=Odds)
     texts: list[list[str]] = field(default_factory=list)
     images: list[list[str]] = field(default_factory=list)
     teachers: TeacherEnsemble | None = None
@@ -124,6 +127,7 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
             'before': parts.calibration.before,
             'after': parts.calibration.after,
             'pairs': parts.calibration.pairs,
+            'odds': [*parts.odds],
         },
         'about': parts.about,
         'files': {name: hash_file(folder / name) for name in files},
@@ -203,9 +207,9 @@ def _assembled(
 ) -> Parts:
     sizes = int(about['num_entities']), int(about['num_relations'])
     student = dict(tensors[STUDENT])
-    calibration = Calibration(
-        student.pop('temperature'), **about['calibration']
-    )
+    numbers = dict(about['calibration'])
+    odds = Odds(*numbers.pop('odds'))
+    calibration = Calibration(student.pop('temperature'), **numbers)
     graph, said = _read_graph(tensors[GRAPH], *sizes)
     if graph.fingerprint != about['fingerprint']:
         raise ValueError('its triples are not those of its fingerprint')
@@ -225,6 +229,7 @@ def _assembled(
         entities=entities,
         relations=relations,
         calibration=calibration,
+        odds=odds,
         texts=said['texts'],
         images=said['images'],
         teachers=teachers,

@@ -1,16 +1,23 @@
 """Proposals for a graph, against plain Python."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from dsom_pyg.completion import Completer
+from dsom_pyg.completion import Completer, Ranges
 from dsom_pyg.completion.proposals import (
     PRIOR_QUESTIONS,
     Found,
+    Odds,
     Rates,
+    _some_of,
     most_probable,
 )
-from dsom_pyg.graph import known_triples
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.graph import SPLITS, TripleGraph, Triples, known_triples
+from dsom_pyg.kg import KG
 
 
 def test_rates_by_hand(model: Completer) -> None:
@@ -60,7 +67,12 @@ def test_all_that_is_proposed(model: Completer) -> None:
             rate = float(rates.lacking[rel, int(has)])
             for answer in model.answer(h, rel, k=3):
                 triple = (model.entities.names[h], name, answer.name)
-                expected[triple] = min(1.0, rate * answer.probability)
+                claimed = min(1.0, rate * answer.probability)
+                claimed = min(max(claimed, 1e-6), 1 - 1e-6)
+                odds = model.parts.odds
+                logit = math.log(claimed / (1 - claimed))
+                logit = odds.slope * logit + odds.shift
+                expected[triple] = 1 / (1 + math.exp(-logit))
                 assert (h, rel, answer.id) not in known
     found = model.complete(k=3)
     got = {(p.head, p.relation, p.tail): p.probability for p in found}
@@ -121,3 +133,72 @@ def test_the_best_of_very_many() -> None:
         kept = most_probable(iter(found), limit)
         assert [each[0] for each in kept] == expected
         assert len({each[2:] for each in kept}) == len(kept)
+
+
+def test_odds_say_how_often_proposals_come_true(model: Completer) -> None:
+    # By hand: what train alone proposes, with k = 3, and what of it is in
+    # validation.
+    parts, ranges = model.parts, model.ranges
+    temperature = parts.calibration.temperature
+    words = parts.student, model.graph, ranges, temperature
+    odds = Odds.fit(*words, k=3)
+    none = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+    splits = {split: model.graph.triples(split) for split in SPLITS}
+    splits |= {'val': none, 'test': none}
+    sizes = model.graph.num_entities, model.graph.num_relations
+    blind = Completer(
+        replace(parts, graph=KG(TripleGraph(*sizes, splits)), odds=Odds())
+    )
+    val = model.graph.triples('val')
+    true = set(
+        zip(
+            val.head.tolist(),
+            val.edge_type.tolist(),
+            val.tail.tolist(),
+            strict=True,
+        )
+    )
+    rates = Rates(model.graph, ranges)
+    train = model.graph.index('train')
+    claimed, hits = [], []
+    for rel in range(sizes[1]):
+        for head in ranges.heads(rel).nonzero()[:, 0].tolist():
+            asked = torch.tensor([head]), torch.tensor([rel])
+            has = train.lookup(*asked).row.numel() > 0
+            for answer in blind.answer(head, rel, k=3):
+                p = answer.probability * float(rates.lacking[rel, int(has)])
+                claimed.append(min(max(p, 1e-6), 1 - 1e-6))
+                hits.append((head, rel, answer.id) in true)
+    x = torch.tensor(claimed, dtype=torch.float64).logit()
+    y = torch.tensor(hits, dtype=torch.float64)
+    assert 0 < y.sum() < len(y)
+    # The optimum of the log-loss: its gradient is 0.
+    rest = (odds.slope * x + odds.shift).sigmoid() - y
+    if odds.slope > 0 and odds != Odds():
+        assert abs(float(rest.mean())) < 1e-3
+        assert abs(float((rest * x).mean())) < 1e-2
+
+
+def test_odds_keep_the_order() -> None:
+    p = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])
+    assert torch.allclose(Odds().of(p)[1:4], p[1:4])
+    made = Odds(2.0, 1.0).of(p)
+    assert (made.diff() > 0).all()
+    assert float(made[2]) == pytest.approx(1 / (1 + math.exp(-1.0)))
+
+
+def test_some_questions_evenly() -> None:
+    graph = KG(FakeMMKG(60, 5, 300)[0])
+    ranges = Ranges(graph.index('train'), 60, 5)
+    every = [
+        (h, r)
+        for r in range(5)
+        for h in ranges.heads(r).nonzero()[:, 0].tolist()
+    ]
+    found = [
+        pair
+        for heads, rels in _some_of(graph, ranges, 40)
+        for pair in zip(heads.tolist(), rels.tolist(), strict=True)
+    ]
+    step = -(-len(every) // 40)
+    assert found == every[::step]
