@@ -85,7 +85,7 @@ def make_folder(folder: Path, side: int, seed: int) -> int:
 def start(folder: Path, out: Path) -> subprocess.Popen[str]:
     """The command, in one thread."""
     words = [sys.executable, '-W', 'ignore', '-c', COMMAND, 'train']
-    words += [str(folder), '--out', str(out), '--recipe', 'small']
+    words += [str(folder), '--out', str(out), '--recipe', 'tiny']
     words += [word for s in SETTINGS for word in ('--set', s)]
     return subprocess.Popen(
         words,
