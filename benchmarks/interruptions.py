@@ -93,6 +93,8 @@ def start(folder: Path, out: Path) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background may have inherited deaf ears.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -156,12 +158,26 @@ def wait(
 
 def disturb(
     folder: Path, out: Path, sign: signal.Signals, moment: float, writes: int
-) -> dict[str, Any]:
-    """Stop a run once, and go on."""
+) -> dict[str, Any] | None:
+    """Stop a run once; nothing if it had ended before.
+
+    Raises:
+        RuntimeError: It was stopped, and ended otherwise than it should.
+    """
     process = start(folder, out)
     wait(process, out, moment, writes)
     process.send_signal(sign)
     _, said = process.communicate()
+    if process.returncode == 0:
+        return None
+    expected = 130 if sign == signal.SIGINT else -sign
+    if process.returncode != expected:
+        raise RuntimeError(
+            f'{sign.name}: status {process.returncode}, expected {expected}: '
+            f'{said}'
+        )
+    if sign == signal.SIGINT and len(said.strip().splitlines()) != 1:
+        raise RuntimeError(f'not one sentence: {said}')
     return {
         'by': sign.name,
         'status': process.returncode,
@@ -190,18 +206,22 @@ def measure(
     # Three epochs of five stages, and of two folds; and the model itself.
     saves = 3 * 6 + 5
     rng = random.Random(seed)
-    runs = []
+    runs, too_late = [], 0
     signs = [signal.SIGKILL] * kills + [signal.SIGINT] * interrupts
     for at, sign in enumerate(signs):
-        out = place / f'run-{at}'
-        moment = rng.uniform(0.0, seconds - imported)
-        writes = rng.randrange(1, saves) if at % 2 else 0
-        found = disturb(folder, out, sign, moment, writes)
+        found, ended = None, 0
+        while found is None:
+            out = place / f'run-{at}-{ended}'
+            moment = rng.uniform(0.0, seconds - imported)
+            writes = rng.randrange(1, saves) if at % 2 else 0
+            found = disturb(folder, out, sign, moment, writes)
+            ended += found is None
         finish(folder, out)
         left = [p for p in out.rglob('*') if p.name.startswith('.')]
         left += out.rglob('*.previous.*')
         found['same weights'] = same(weights(out), expected)
         found['files left over'] = len(left)
+        too_late += ended
         print(f'{at + 1} of {len(signs)}: {found}', flush=True)
         runs.append(found)
     stages = Counter(run['after an epoch of'] for run in runs)
@@ -215,6 +235,8 @@ def measure(
         'seconds of an undisturbed run': seconds,
         'of these, until training begins': imported,
         'runs that were stopped': len(runs),
+        'runs that had ended before': too_late,
+        'by': dict(Counter(run['by'] for run in runs)),
         'while a file was written': sum(
             run['while a file was written'] for run in runs
         ),
