@@ -149,8 +149,7 @@ def tiny(
 ) -> Recipe:
     r"""A recipe for graphs of some hundreds or few thousands of triples: as
     :func:`small`, but every training triple is held out once, and teachers
-    learn by Adagrad, for longer. On a fifth and a twenty-fifth of Countries
-    its teachers were better on validation than those of :func:`small`.
+    learn by Adagrad, for longer.
 
     Args:
         channels: D of teachers and student.

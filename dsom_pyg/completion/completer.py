@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,18 +11,17 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.completion.asking import Candidates, best_tails
-from dsom_pyg.completion.calibration import Calibration
 from dsom_pyg.completion.evidence import paths
 from dsom_pyg.completion.export import export
 from dsom_pyg.completion.hub import download, upload
 from dsom_pyg.completion.ntriples import BASE
 from dsom_pyg.completion.proposals import (
-    Odds,
     Rates,
     most_probable,
     propose,
     questions_about,
 )
+from dsom_pyg.completion.questions import Word, Words, read_questions
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.results import (
     Answer,
@@ -36,24 +33,22 @@ from dsom_pyg.completion.results import (
     Rows,
     ScoredTriple,
 )
-from dsom_pyg.completion.store import Parts, check_kept, load_parts, save_parts
+from dsom_pyg.completion.store import Parts, load_parts, save_parts
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.completion.writers import write_proposals
 from dsom_pyg.evaluation import evaluate, queries_at_a_time
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
-from dsom_pyg.models import Bilinear, EntityEmbedding
+from dsom_pyg.models import Bilinear
 from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.teachers import Answers, Lookup, TeacherEnsemble
+from dsom_pyg.teachers import Answers
 
 if TYPE_CHECKING:
     # Only training needs them, and they take seconds to import.
     from dsom_pyg.datasets.base import MultimodalDataset
     from dsom_pyg.dsom import DSoM, Recipe
 
-Word = str | int
-Words = Word | Sequence[Word]
 Triple = tuple[Word, Word, Word]
 
 
@@ -98,31 +93,9 @@ class Completer:
             ValueError: The folder holds another run; what differs is named. Or
                 a model of the recipe cannot be kept.
         """
-        from dsom_pyg import recipes
-        from dsom_pyg.completion.run_folder import RunFolder, identity_of
-        from dsom_pyg.dsom import train_dsom
+        from dsom_pyg.completion.making import train
 
-        graph = KG(dataset[0])
-        recipe = recipe or recipes.of_size(graph)
-        # Found out now, not after everything was trained.
-        kinds = _kinds(recipe, teachers)
-        identity = identity_of(recipe, graph)
-        run = None if folder is None else RunFolder(folder, identity)
-        if run is not None and run.has_ended():
-            kept = cls.load(run.folder, kinds)
-            kept.check(dataset)
-            return kept
-        if run is not None:
-            run.begin()
-            told = run.metrics(recipe.progress)
-            recipe = replace(recipe, progress=told)
-        stages = None if run is None else run.stages
-        trained = train_dsom(graph, recipe, stages)
-        made = cls.of(dataset, graph, trained, teachers)
-        made.parts.about['run'] = identity
-        if run is not None:
-            made.save(run.folder)
-        return made
+        return cls(train(dataset, folder, recipe, teachers))
 
     @classmethod
     def of(
@@ -137,37 +110,9 @@ class Completer:
         Raises:
             ValueError: The student is no bilinear model.
         """
-        student = trained.student
-        if not isinstance(student, Bilinear):
-            check_kept(student)  # says why not
-        assert isinstance(student, Bilinear)
-        student = student.as_table().cpu().eval()
-        keys = getattr(dataset, 'entity_keys', None)
-        relation_keys = getattr(dataset, 'relation_keys', None)
-        images = getattr(dataset, 'entity_images', None)
-        parts = Parts(
-            student=student,
-            graph=KG(graph.triple_graph),
-            entities=Vocabulary(dataset.entity_names, keys),
-            relations=Vocabulary(
-                dataset.relation_names, relation_keys, 'relation'
-            ),
-            calibration=Calibration.fit(student, graph),
-            texts=dataset.entity_texts,
-            images=[[str(p) for p in each] for each in images or []],
-            about={
-                'dataset': _name(dataset),
-                'metrics': _metrics(student, graph),
-                'seconds': {k: r.seconds for k, r in trained.results.items()},
-            },
-        )
-        sizes = graph.num_entities, graph.num_relations
-        ranges = Ranges(graph.index('train'), *sizes)
-        temperature = parts.calibration.temperature
-        parts.odds = Odds.fit(student, graph, ranges, temperature)
-        if teachers and trained.ensemble.bilinear is not None:
-            parts.teachers, parts.weights = _frozen(trained, graph)
-        return cls(parts)
+        from dsom_pyg.completion.making import parts_of
+
+        return cls(parts_of(dataset, graph, trained, teachers))
 
     def save(self, folder: str | Path) -> None:
         r"""Write the model into a folder, see
@@ -320,19 +265,12 @@ class Completer:
     ) -> tuple[Tensor, Tensor, bool]:
         # Ids of what is given and of the relation, from its side; and
         # whether these are several questions.
-        if hasattr(head, 'columns'):
-            if relation is not None or tail is not None:
-                raise ValueError(
-                    'a table of questions has them whole: give relation and '
-                    'tail as its columns'
-                )
-            head, relation, tail = _columns(head)
-        asked, side = _side(head, relation, tail)
-        ends, links = _spread(*asked)
-        end, rel = self.entities.ids(ends), self.relations_known.ids(links)
-        if side == 'head':
+        asked = read_questions(head, relation, tail)
+        end = self.entities.ids(asked.ends)
+        rel = self.relations_known.ids(asked.relations)
+        if asked.head_side:
             rel = rel + self.graph.num_relations
-        return end, rel, any(_is_many(words) for words in asked)
+        return end, rel, asked.many
 
     def _among(
         self, among: Iterable[Word] | Literal['all'] | None
@@ -608,30 +546,36 @@ class Completer:
         r"""Rank the triples of a split, of the kept graph or of a dataset.
 
         Raises:
-            ValueError: The dataset is another graph, or numbers it otherwise.
+            ValueError: The dataset numbers its graph otherwise, or the model
+                was trained on some triples of the split.
         """
         graph = self.graph
         if dataset is not None:
             self.check(dataset)
             graph = KG(dataset[0])
+            self._check_unseen(graph, split)
         return evaluate(self.parts.student, graph, split)
+
+    def _check_unseen(self, graph: KG, split: str) -> None:
+        if split == 'train' or graph.fingerprint == self.graph.fingerprint:
+            return
+        part = graph.triples(split)
+        h, r, t = part.head, part.edge_type, part.tail
+        seen = self.graph.index('train').lookup(h, r)
+        known = int((seen.tail == t[seen.row]).sum())
+        if known:
+            raise ValueError(
+                f'{known} of {len(t)} triples of {split!r} in this dataset '
+                'are training triples of the model: it is another graph, or '
+                'split otherwise'
+            )
 
     def check(self, dataset: MultimodalDataset) -> None:
         r"""Raise :class:`ValueError` unless a dataset gives entities and
         relations the ids that this model gives them.
         """
-        for vocabulary, names in (
-            (self.entities, dataset.entity_names),
-            (self.relations_known, dataset.relation_names),
-        ):
-            both = zip_longest(vocabulary.names, names)
-            for at, (own, other) in enumerate(both):
-                if own != other:
-                    raise ValueError(
-                        f'{vocabulary.what} {at} is {own!r} in this model and '
-                        f'{other!r} in the dataset: it is another graph, or '
-                        'its files were sorted otherwise'
-                    )
+        self.entities.check(dataset.entity_names)
+        self.relations_known.check(dataset.relation_names)
 
     def _ids(self, triples: Iterable[Triple]) -> tuple[Tensor, Tensor, Tensor]:
         columns = [*zip(*triples, strict=True)] or [(), (), ()]
@@ -648,104 +592,3 @@ class Completer:
     @property
     def _batch(self) -> int:
         return queries_at_a_time(self.graph.num_entities)
-
-
-def _name(dataset: MultimodalDataset) -> str:
-    # A folder of one's own is known by its name.
-    kind = type(dataset).__name__
-    if kind != 'MKGFolder':
-        return kind
-    return Path(dataset.root).resolve().name
-
-
-def _kinds(recipe: Recipe, teachers: bool) -> list[type[Bilinear]]:
-    # The classes of what will be kept, if it can be.
-    makers = [recipe.student.model]
-    if teachers:
-        makers += [recipe.teachers.structure, recipe.teachers.feature]
-    from dsom_pyg.training import drawn_with
-
-    out = []
-    with drawn_with(0):
-        for at, make in enumerate(makers):
-            model = make(EntityEmbedding(2, recipe.student.channels), 1)
-            # Teachers that are no products are not kept.
-            if at == 0 or isinstance(model, Bilinear):
-                check_kept(model)
-                assert isinstance(model, Bilinear)
-                out.append(type(model))
-    return out
-
-
-def _metrics(student: Bilinear, graph: KG) -> dict[str, dict[str, float]]:
-    return {
-        split: evaluate(student, graph, split).metrics()
-        for split in ('val', 'test')
-        if len(graph.triples(split).edge_type)
-    }
-
-
-def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
-    # Tables need no features, and the policy's weights no state.
-    bilinear = trained.ensemble.bilinear
-    assert bilinear is not None
-    names = trained.ensemble.modalities
-    seen = graph.index('train')
-    asked = trained.policy.cpu(), trained.ensemble.cpu(), seen
-    weights = Lookup.of(*asked)
-    tables = {
-        name: teacher.as_table().eval()
-        for name, teacher in zip(names, bilinear, strict=True)
-    }
-    return TeacherEnsemble(tables), weights
-
-
-def _columns(frame: Any) -> tuple[Any, Any, Any]:
-    have = set(frame.columns)
-    if 'relation' not in have or len(have & {'head', 'tail'}) != 1:
-        raise ValueError(
-            "a table of questions has a column 'relation' and one of 'head' "
-            f"and 'tail'; got {sorted(map(str, have))}"
-        )
-    head, relation, tail = (
-        frame[name].tolist() if name in have else None
-        for name in ('head', 'relation', 'tail')
-    )
-    return head, relation, tail
-
-
-def _side(head: Any, relation: Any, tail: Any) -> tuple[tuple[Any, Any], str]:
-    if relation is None or (head is None) == (tail is None):
-        raise ValueError(
-            'a question gives the relation, and either the head or the tail; '
-            'relations() finds what links two entities, score() judges triples'
-        )
-    return (
-        ((tail, relation), 'head')
-        if head is None
-        else ((head, relation), 'tail')
-    )
-
-
-def _is_many(words: Any) -> bool:
-    # A tensor or an array of no dimension is a single id.
-    if isinstance(words, str | int) or getattr(words, 'ndim', 1) == 0:
-        return False
-    return hasattr(words, '__iter__')
-
-
-def _listed(words: Any) -> list[Word]:
-    # Of arrays and tensors plain numbers, not views of one element.
-    return words.tolist() if hasattr(words, 'tolist') else list(words)
-
-
-def _spread(*columns: Any) -> list[list[Word]]:
-    lists = [_listed(c) if _is_many(c) else None for c in columns]
-    sizes = {len(each) for each in lists if each is not None} or {1}
-    if len(sizes) > 1:
-        raise ValueError(f'need as many relations as entities, got {sizes}')
-    (size,) = sizes
-    return [
-        [c] * size if each is None else each
-        for c, each in zip(columns, lists, strict=True)
-    ]

@@ -4,6 +4,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -82,6 +83,18 @@ class Vocabulary:
         given = words.tolist() if isinstance(words, Tensor) else list(words)
         ids = [self.id(word) for word in given]
         return torch.tensor(ids, dtype=torch.long)
+
+    def check(self, names: Sequence[str]) -> None:
+        r"""Raise :class:`ValueError` unless these are the names, in the order
+        of the ids.
+        """
+        for at, (own, other) in enumerate(zip_longest(self.names, names)):
+            if own != other:
+                raise ValueError(
+                    f'{self.what} {at} is {own!r} in this model and {other!r} '
+                    'in the dataset: it is another graph, or its files were '
+                    'sorted otherwise'
+                )
 
     @cached_property
     def labels(self) -> list[str]:

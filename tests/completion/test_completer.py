@@ -334,3 +334,23 @@ def test_another_dataset_is_refused(
     fewer = from_pandas(triples.iloc[:-10])
     with pytest.raises(ValueError, match='in the dataset: it is another'):
         model.check(fewer)
+
+
+def test_a_dataset_of_which_the_model_has_learned(
+    model: Completer, dataset: OwnGraph, triples: pd.DataFrame
+) -> None:
+    assert model.evaluate(dataset).metrics() == model.evaluate().metrics()
+    # The same names in the same order, split otherwise.
+    other = from_pandas(triples, seed=1)
+    assert other.entity_names == dataset.entity_names
+    theirs = get_split(other[0], 'test')
+    ours = model.graph.index('train')
+    found = ours.lookup(theirs.head, theirs.edge_type)
+    known = int((found.tail == theirs.tail[found.row]).sum())
+    assert known
+    count = len(theirs.edge_type)
+    with pytest.raises(
+        ValueError, match=f"{known} of {count} triples of 'tes"
+    ):
+        model.evaluate(other)
+    assert model.evaluate(other, 'train').metrics()['count'] > 0

@@ -185,7 +185,7 @@ def test_what_cannot_be_kept_is_said_before_training(
     def train(*words: object) -> None:
         raise AssertionError('trained in vain')
 
-    monkeypatch.setattr('dsom_pyg.dsom.train_dsom', train)
+    monkeypatch.setattr('dsom_pyg.completion.making.train_dsom', train)
 
     def no_product(entities: EntityModule, num_relations: int) -> Model:
         return TransE(entities.num_entities, num_relations)

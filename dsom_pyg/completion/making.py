@@ -1,0 +1,143 @@
+"""How a kept model is made: by a training, or of one that has ended."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dsom_pyg import recipes
+from dsom_pyg.completion.calibration import Calibration
+from dsom_pyg.completion.proposals import Odds
+from dsom_pyg.completion.ranges import Ranges
+from dsom_pyg.completion.run_folder import RunFolder, identity_of
+from dsom_pyg.completion.store import (
+    Parts,
+    check_kept,
+    load_parts,
+    save_parts,
+)
+from dsom_pyg.completion.vocabulary import Vocabulary
+from dsom_pyg.datasets.base import MultimodalDataset
+from dsom_pyg.dsom import DSoM, Recipe, train_dsom
+from dsom_pyg.evaluation import evaluate
+from dsom_pyg.kg import KG
+from dsom_pyg.models import Bilinear, EntityEmbedding, Model
+from dsom_pyg.teachers import Lookup, TeacherEnsemble
+from dsom_pyg.teachers.ensemble import ModelFactory
+from dsom_pyg.training import drawn_with
+
+
+def train(
+    dataset: MultimodalDataset,
+    folder: str | Path | None,
+    recipe: Recipe | None,
+    teachers: bool,
+) -> Parts:
+    r"""See :meth:`Completer.train <dsom_pyg.completion.Completer.train>`."""
+    graph = KG(dataset[0])
+    recipe = recipe or recipes.of_size(graph)
+    # Found out now, not after everything was trained.
+    kinds = _kinds(recipe, teachers)
+    identity = identity_of(recipe, graph)
+    if folder is None:
+        made = parts_of(dataset, graph, train_dsom(graph, recipe), teachers)
+        made.about['run'] = identity
+        return made
+    run = RunFolder(folder, identity)
+    if run.has_ended():
+        kept = load_parts(run.folder, kinds)
+        kept.entities.check(dataset.entity_names)
+        kept.relations.check(dataset.relation_names)
+        return kept
+    run.begin()
+    told = replace(recipe, progress=run.metrics(recipe.progress))
+    trained = train_dsom(graph, told, run.stages)
+    made = parts_of(dataset, graph, trained, teachers)
+    made.about['run'] = identity
+    save_parts(run.folder, made)
+    return made
+
+
+def parts_of(
+    dataset: MultimodalDataset, graph: KG, trained: DSoM, teachers: bool
+) -> Parts:
+    r"""See :meth:`Completer.of <dsom_pyg.completion.Completer.of>`."""
+    student = _product(trained.student).as_table().cpu().eval()
+    images = getattr(dataset, 'entity_images', None)
+    calibration = Calibration.fit(student, graph)
+    sizes = graph.num_entities, graph.num_relations
+    ranges = Ranges(graph.index('train'), *sizes)
+    parts = Parts(
+        student=student,
+        graph=KG(graph.triple_graph),
+        entities=Vocabulary(
+            dataset.entity_names, getattr(dataset, 'entity_keys', None)
+        ),
+        relations=Vocabulary(
+            dataset.relation_names,
+            getattr(dataset, 'relation_keys', None),
+            'relation',
+        ),
+        calibration=calibration,
+        odds=Odds.fit(student, graph, ranges, calibration.temperature),
+        texts=dataset.entity_texts,
+        images=[[str(p) for p in each] for each in images or []],
+        about={
+            'dataset': _name(dataset),
+            'metrics': _metrics(student, graph),
+            'seconds': {k: r.seconds for k, r in trained.results.items()},
+        },
+    )
+    if teachers and trained.ensemble.bilinear is not None:
+        parts.teachers, parts.weights = _frozen(trained, graph)
+    return parts
+
+
+def _product(model: Model) -> Bilinear:
+    check_kept(model)
+    assert isinstance(model, Bilinear)
+    return model
+
+
+def _name(dataset: MultimodalDataset) -> str:
+    # A folder of one's own is known by its name.
+    kind = type(dataset).__name__
+    if kind != 'MKGFolder':
+        return kind
+    return Path(dataset.root).resolve().name
+
+
+def _kinds(recipe: Recipe, teachers: bool) -> list[type[Bilinear]]:
+    # The classes of what will be kept, if it can be.
+    def probe(make: ModelFactory) -> Model:
+        return make(EntityEmbedding(2, recipe.student.channels), 1)
+
+    with drawn_with(0):
+        out = [_product(probe(recipe.student.model))]
+        if teachers:
+            makers = recipe.teachers.structure, recipe.teachers.feature
+            # Teachers that are no products are not kept.
+            found = [probe(make) for make in makers]
+            out += [_product(x) for x in found if isinstance(x, Bilinear)]
+    return [type(model) for model in out]
+
+
+def _metrics(student: Bilinear, graph: KG) -> dict[str, dict[str, float]]:
+    return {
+        split: evaluate(student, graph, split).metrics()
+        for split in ('val', 'test')
+        if len(graph.triples(split).edge_type)
+    }
+
+
+def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
+    # Tables need no features, and the policy's weights no state.
+    bilinear = trained.ensemble.bilinear
+    assert bilinear is not None
+    names = trained.ensemble.modalities
+    seen = graph.index('train')
+    asked = trained.policy.cpu(), trained.ensemble.cpu(), seen
+    weights = Lookup.of(*asked)
+    tables = {
+        name: teacher.as_table().eval()
+        for name, teacher in zip(names, bilinear, strict=True)
+    }
+    return TeacherEnsemble(tables), weights
