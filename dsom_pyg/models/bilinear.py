@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dsom_pyg.losses import n3, query_cross_entropy
 from dsom_pyg.models.base import Model
-from dsom_pyg.models.entity import EntityModule
+from dsom_pyg.models.entity import EntityModule, draw_normal
 from dsom_pyg.precision import matmul
 from dsom_pyg.query_index import QueryBatch
 
@@ -66,7 +66,7 @@ class Bilinear(Model):
         self.relations = nn.Parameter(
             torch.empty(2 * num_relations, 2 * entities.hidden_channels)
         )
-        nn.init.normal_(self.relations, std=scale)
+        draw_normal(self.relations, scale)
 
     @property
     def hidden_channels(self) -> int:
@@ -79,7 +79,7 @@ class Bilinear(Model):
 
     def reset_parameters(self) -> None:
         self.entities.reset_parameters()
-        nn.init.normal_(self.relations, std=self.scale)
+        draw_normal(self.relations, self.scale)
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
         r"""Vectors whose dot product with an entity row is the score, from

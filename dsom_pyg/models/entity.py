@@ -10,6 +10,14 @@ from torch import Tensor, nn
 DEAD, DEAD_SHARE = 1e-20, 1e-12
 
 
+def draw_normal(weight: Tensor, std: float) -> None:
+    r"""Draw a parameter, unless it is on the meta device: there is nothing to
+    draw, and torch would import its compiler for it, which takes seconds.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
 class EntityModule(nn.Module):
     r"""Base class: a module whose output is the entity matrix.
 
@@ -138,7 +146,7 @@ class EntityEmbedding(EntityModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=self.scale)
+        draw_normal(self.weight, self.scale)
 
     def forward(self) -> Tensor:
         return self.weight

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +39,30 @@ def test_what_is_loaded_answers_alike(model: Completer, folder: Path) -> None:
         assert mine == its
     assert other.parts.texts == model.parts.texts
     assert not any(p.requires_grad for p in other.parts.student.parameters())
+
+
+LOADS = """
+import sys
+import torch
+from dsom_pyg import Completer
+before = torch.get_rng_state()
+model = Completer.load(sys.argv[1])
+model.answer(0, 0)
+print(torch.equal(before, torch.get_rng_state()))
+print('torch._dynamo' in sys.modules)
+"""
+
+
+def test_loading_draws_nothing(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', LOADS, folder],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    # Drawing on the meta device would import a compiler, for two seconds.
+    assert done.stdout.split() == ['True', 'False']
 
 
 def test_names_of_the_folder(folder: Path) -> None:
