@@ -112,3 +112,23 @@ def test_the_installed_package_stands_alone(
     assert not list(elsewhere.iterdir())
     here = Countries(tmp_path / 'here', image_encoder=None, text_encoder=None)
     assert found == fingerprint(here[0])
+
+
+def test_the_command(site: Path, tmp_path: Path) -> None:
+    def ask(*words: str) -> str:
+        path = os.pathsep.join([str(site / 'bin'), os.environ['PATH']])
+        env = {**os.environ, 'PYTHONPATH': str(site), 'PATH': path}
+        return run('dsom-pyg', *words, cwd=tmp_path, env=env)
+
+    train = ['train', 'Countries', '--set', 'policy=MeanOfTeachers']
+    train += ['--text-encoder', 'none', '--image-encoder', 'none']
+    for setting in (
+        *('teachers.channels=4', 'teachers.loop.epochs=1'),
+        *('student.channels=4', 'student.loop.epochs=1'),
+        'student.unlabeled.queries=100',
+    ):
+        train += ['--set', setting]
+    said = ask(*train).splitlines()[-1]
+    assert "dsom-pyg answer runs/countries '" in said
+    found = ask('answer', 'runs/countries', 'Norway', 'borders', '-k', '3')
+    assert len(found.splitlines()) == 4  # with a head line
