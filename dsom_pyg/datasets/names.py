@@ -91,7 +91,12 @@ def unique_names(names: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def readable(label: str) -> str:
-    r"""A label as people read it: of an IRI, its last segment."""
+    r"""A label as people read it: of an IRI, its last segment; of a name in
+    angle brackets, as YAGO has them, what is in them.
+    """
+    if inside := re.fullmatch(r'<([^<>]+)>', label):
+        name = readable(inside[1])
+        return unquote(name).replace('_', ' ').strip() or label
     if re.match(r'[A-Za-z][A-Za-z0-9+.-]*://', label):
         name = unquote(local_name(label.rstrip('/#'))).replace('_', ' ')
         return name.strip() or label

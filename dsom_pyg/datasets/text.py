@@ -1,7 +1,13 @@
 """Text files as lines and rows, with errors that name the line."""
 
-from collections.abc import Mapping, Sequence
+import bz2
+import codecs
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,19 +19,64 @@ from dsom_pyg.datasets.errors import (
 )
 from dsom_pyg.graph import Triples
 
+# What unpacks a file, by its last suffix.
+UNPACK: dict[str, Callable[..., Any]] = {
+    '.gz': gzip.open,
+    '.bz2': bz2.open,
+    '.xz': lzma.open,
+}
+PACKED = (*UNPACK, '.zst', '.zip', '.7z')
 
-def read_lines(path: Path) -> list[str]:
-    r"""The lines of a UTF-8 file without their ends, LF or CRLF."""
+
+def plain_name(path: Path) -> str:
+    r"""The name of a file in small letters, without that it is compressed:
+    ``triples.tsv`` of ``Triples.TSV.gz``.
+    """
+    name = path.name.lower()
+    packed = path.suffix.lower() in PACKED
+    return name.removesuffix(path.suffix.lower()) if packed else name
+
+
+def suffix_of(path: Path) -> str:
+    r"""What the name of a file says of its format, such as ``.tsv``."""
+    return Path(plain_name(path)).suffix
+
+
+def read_bytes(path: Path, limit: int = -1) -> bytes:
+    r"""What a file holds, unpacked; its first bytes, with a limit."""
+    suffix = path.suffix.lower()
+    if suffix in PACKED and suffix not in UNPACK:
+        why = f"'{path}' is compressed as {suffix} is; unpack it first"
+        raise DatasetError(why)
     try:
-        # str.splitlines would also split at characters within names.
-        raw = path.read_bytes()
-        text = raw.decode('utf-8-sig')
+        with UNPACK.get(suffix, open)(path, 'rb') as file:
+            raw: bytes = file.read(limit)
     except FileNotFoundError:
         raise DatasetError(f"the file '{path}' is missing") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as why:
+        raise DatasetError(f"'{path}' cannot be unpacked: {why}") from None
+    except OSError as why:
+        if suffix != '.bz2' or why.errno is not None:
+            raise
+        raise DatasetError(f"'{path}' cannot be unpacked: {why}") from None
+    return raw
+
+
+def read_lines(path: Path) -> list[str]:
+    r"""The lines of a text file without their ends, LF or CRLF. It is UTF-8,
+    or UTF-16 with a byte order mark; and may be compressed (``.gz``,
+    ``.bz2``, ``.xz``).
+    """
+    raw = read_bytes(path)
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = 'UTF-16' if wide else 'UTF-8'
+    try:
+        text = raw.decode(encoding if wide else 'utf-8-sig')
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b'\n') + 1
-        why = 'is not UTF-8 text; convert the file to UTF-8'
+        why = f'is not {encoding} text; convert the file to UTF-8'
         raise error_at(path, line, why) from None
+    # str.splitlines would also split at characters within names.
     lines = [line.removesuffix('\r') for line in text.split('\n')]
     if lines[-1] == '':
         lines.pop()

@@ -22,9 +22,9 @@ from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.files import align
 from dsom_pyg.datasets.features.graph import load_graph, save_graph
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.columns import TEXT
-from dsom_pyg.datasets.own.delimited import read_entries, read_triples
 from dsom_pyg.datasets.own.rdf import read_ntriples
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.files import load_tensors
@@ -155,7 +155,7 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
 def test_tabs(tmp_path: Path) -> None:
     def check(path: Path) -> None:
         findings = Findings()
-        triples = read_triples(path, findings)
+        triples = delimited.read_triples(path, findings)
         want = [number for number, _ in lines_of(path)]
         skipped = [f.line for f in findings if f.kind == 'header']
         got = [triple.place.line for triple in triples]
@@ -188,7 +188,7 @@ def count_rows(text: str, mark: str) -> int:
 def test_commas(tmp_path: Path) -> None:
     def check(path: Path) -> None:
         findings = Findings()
-        triples = read_triples(path, findings)
+        triples = delimited.read_triples(path, findings)
         text = path.read_bytes().decode('utf-8-sig')
         rows = {count_rows(text, mark) for mark in ',;'}
         assert len(triples) + findings.counts['header'] in rows
@@ -201,7 +201,8 @@ def test_commas(tmp_path: Path) -> None:
 
 def check_entries(path: Path) -> None:
     findings = Findings()
-    entries, _ = read_entries(path, TEXT, findings)
+    kind = objects if path.suffix == '.jsonl' else delimited
+    entries, _ = kind.read_entries(path, TEXT, findings)
     used = {entry.place.line for entry in entries}
     other = [f.line for f in findings if f.kind in ('header', 'empty value')]
     want = [number for number, _ in lines_of(path)]

@@ -14,6 +14,7 @@ FLOORS = {
     'findings': 1,
     'names': 0,
     'text': 1,
+    'openke': 2,
     'features': 2,
     'base': 3,
     'benchmarks': 4,

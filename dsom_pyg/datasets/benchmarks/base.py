@@ -15,11 +15,11 @@ from dsom_pyg.datasets.base import (
     RawGraph,
 )
 from dsom_pyg.datasets.benchmarks.download import Source, fetch
-from dsom_pyg.datasets.benchmarks.openke import read_id_triples, read_ids
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.formats import READERS
 from dsom_pyg.datasets.features.images import find_images, list_images
 from dsom_pyg.datasets.names import unique_names
+from dsom_pyg.datasets.openke import read_id_triples, read_ids
 from dsom_pyg.datasets.text import read_table
 from dsom_pyg.graph import SPLITS, Triples, make_data
 

@@ -16,7 +16,7 @@ from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
 from dsom_pyg.datasets.own.table import Table
 
 # Raise it when a source is read in another way: no older file is used then.
-READING = 3
+READING = 4
 
 
 class OwnGraph(MultimodalDataset):

@@ -22,6 +22,8 @@ from dsom_pyg.graph import SPLITS, get_split, hold_out, make_data, set_split
 # Of train, validation and test.
 SHARES = (0.8, 0.1, 0.1)
 Shares = tuple[float, float, float]
+# Triples from which on the shape of the columns tells something.
+MANY = 20
 # The distinct triples of a split by their ids (head, tail, relation), each
 # with its first row.
 Rows = dict[tuple[int, int, int], Triple]
@@ -56,6 +58,7 @@ def build_graph(
     entities.note_twins()
     relations.note_twins()
     build.note_overlaps()
+    build.note_columns()
     data = build.draw(shares, seed)
     build.note_unseen(data)
     names, relation_names = build.names()
@@ -127,6 +130,20 @@ class _Build:
                     f'them'
                 )
                 warnings.warn(told, UserWarning, stacklevel=2)
+
+    def note_columns(self) -> None:
+        # Relations are few, as a rule. More of them than tails may mean that
+        # the columns are in another order.
+        rows = self.rows['train']
+        tails = {tail for _, tail, _ in rows}
+        relations = {relation for *_, relation in rows}
+        if len(rows) >= MANY and len(tails) < len(relations):
+            message = (
+                f'train has {len(relations)} relations and only {len(tails)} '
+                'tails: if its columns are head, tail, relation, read it with '
+                "columns='htr'"
+            )
+            self.findings.add('columns', message)
 
     def draw(self, shares: Shares, seed: int) -> HeteroData:
         # The graph, with splits for those that the table lacks.

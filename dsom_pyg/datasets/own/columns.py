@@ -1,11 +1,13 @@
 """What columns of files, JSON and frames are called, and what rows say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from dsom_pyg.datasets.errors import shorten
+from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.table import Entry, Place
 
 # The words for each column; of several in a table, the first one counts.
 TRIPLE = {
@@ -13,6 +15,8 @@ TRIPLE = {
     'relation': ('relation', 'predicate', 'property', 'rel', 'r', 'p'),
     'tail': ('tail', 'object', 'target', 'to', 't', 'o'),
 }
+# The usual order.
+HRT = tuple(TRIPLE)
 ENTITY = ('entity', 'id', 'key', 'uri', 'name', 'label', 'title')
 TEXT = ('text', 'texts', 'description', 'descriptions', 'abstract', 'comment')
 NAME = ('name', 'label', 'title')
@@ -66,12 +70,55 @@ def labels_of(columns: Columns, row: Sequence[Any]) -> dict[str, str]:
     return labels
 
 
+def read_entry_rows(
+    rows: Iterable[tuple[Place, Columns, Sequence[Any]]], findings: Findings
+) -> tuple[list[Entry], list[Entry]]:
+    r"""Texts or names from rows with the places of their columns.
+
+    Returns:
+        The texts or names, and the readable names that stand beside them.
+    """
+    entries, names = [], []
+    for place, columns, row in rows:
+        try:
+            labels = labels_of(columns, row)
+            values = texts_of(row[columns['value']])
+        except ValueError as error:
+            raise at_place(place, str(error)) from None
+        entity = tuple(labels.values())
+        entries += [Entry(entity, value, place) for value in values]
+        name = next((labels[word] for word in NAME if word in labels), '')
+        if not values:
+            message = f'nothing for {shorten(entity[0])}'
+            findings.add('empty value', message, *place)
+        elif name and name != entity[0]:
+            names.append(Entry(entity, name, place))
+    return entries, names
+
+
+def at_place(place: Place, message: str) -> DatasetError:
+    r"""An error that points at a place."""
+    if place.file is None or place.line is None:
+        return DatasetError(f'{place.file or ""}: {message}'.lstrip(': '))
+    return error_at(place.file, place.line, message)
+
+
+def labels_in(value: Any, what: str) -> list[str]:
+    r"""The labels of a cell of a triple, which may be a list of them;
+    :class:`ValueError` if there is none, or what is no label.
+    """
+    cells = _cells(value)
+    if not all(map(_is_text, cells)):
+        raise ValueError(f'the {what} must be a label: {shorten(str(value))}')
+    labels = [text_of(cell) for cell in cells]
+    if not all(labels):
+        raise ValueError(f'the {what} is empty')
+    return labels
+
+
 def texts_of(value: Any) -> list[str]:
     r"""The texts of a cell; :class:`ValueError` if it holds others."""
-    if hasattr(value, 'tolist'):  # an array, as of a column of lists
-        value = value.tolist()
-    cells = value if isinstance(value, list | tuple) else [value]
-    cells = [cell for cell in cells if not is_missing(cell)]
+    cells = [cell for cell in _cells(value) if not is_missing(cell)]
     if not all(map(_is_text, cells)):
         got = shorten(str(value))
         raise ValueError(f'must be a string or a list of strings, got {got}')
@@ -97,6 +144,12 @@ def is_missing(cell: Any) -> bool:
         return True
     except ValueError:  # an array
         return False
+
+
+def _cells(value: Any) -> list[Any]:
+    if hasattr(value, 'tolist'):  # an array, as of a column of lists
+        value = value.tolist()
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _is_text(cell: Any) -> bool:

@@ -1,54 +1,64 @@
-"""Tables in text files: tabs, commas or semicolons, and JSON lines."""
+"""Tables in text files: cells between tabs, commas or semicolons."""
 
 import csv
-import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import (
-    ENTITY,
-    NAME,
+    HRT,
     Columns,
     entry_columns,
-    labels_of,
-    texts_of,
+    read_entry_rows,
     triple_columns,
 )
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
-from dsom_pyg.datasets.text import read_lines
+from dsom_pyg.datasets.text import read_lines, suffix_of
 
 # A line and its cells.
 Row = tuple[int, list[str]]
+# What may follow a triple: a date, or a qualifier in angle brackets or quotes.
+QUALIFIER = re.compile(
+    r'|\.|-?\d{4}|\d+[-/:.#]\d*[-/:.#][\d#][-\d:.#TZ+ ]*'
+    r'|<.*>|".*"(\^\^.*|@.*)?'
+)
 _read_csv = partial(csv.reader, skipinitialspace=True, strict=True)
 _csv_limit = threading.Lock()
 
 
-def read_triples(path: Path, findings: Findings) -> list[Triple]:
+def read_triples(
+    path: Path, findings: Findings, order: Sequence[str] = HRT
+) -> list[Triple]:
     r"""Triples from a table with the columns head, relation and tail.
 
     A header may name them in another order, among others, with the words of
     :data:`~dsom_pyg.datasets.own.columns.TRIPLE`. Cells are stripped, blank
-    lines skipped. A ``.csv`` file has commas or semicolons and quotes as RFC
-    4180 says; any other has tabs, and its quotes are plain characters.
+    lines and comments above the data (``#``) skipped. A time or qualifiers
+    behind a triple are left out. A ``.csv`` file has commas or semicolons
+    and quotes as RFC 4180 says; any other has tabs, and its quotes are plain
+    characters.
+
+    Args:
+        path: The file.
+        findings: Of what is left out.
+        order: Of the columns, where no header names them.
 
     Raises:
         DatasetError: A row has too few or too many cells or an empty one, or
             the file may be read in two ways.
     """
-    plain = ('head', 'relation', 'tail')
-    columns, rows = _read_table(path, plain, triple_columns, findings)
-    head, relation, tail = columns.values()
+    columns, rows = _read_table(path, order, triple_columns, findings)
+    head, relation, tail = (columns[each] for each in HRT)
     triples = []
     for line, row in rows:
         triple = Triple(row[head], row[relation], row[tail], Place(path, line))
         if '' in triple:
-            empty = list(columns)[triple.index('')]
+            empty = HRT[triple.index('')]
             raise error_at(path, line, f'the {empty} is empty')
         triples.append(triple)
     return triples
@@ -57,51 +67,33 @@ def read_triples(path: Path, findings: Findings) -> list[Triple]:
 def read_entries(
     path: Path, words: Sequence[str], findings: Findings
 ) -> tuple[list[Entry], list[Entry]]:
-    r"""Texts or names of entities, from a table or JSON lines.
+    r"""Texts or names of entities, from a table.
 
-    A table has two columns, entity and value, or a header that names them
-    among others, with one of the :obj:`words` for the value. A line of JSON
-    (``.jsonl``) is an object with such keys; its value may be a list.
+    It has two columns, entity and value, or a header that names them among
+    others, with one of the :obj:`words` for the value.
 
     Returns:
         The texts or names, and the readable names that stand beside them.
     """
-    if path.suffix.lower() == '.jsonl':
-        rows = _read_objects(path, words)
-    else:
-        header = partial(entry_columns, words=words)
-        plain = ('entity', 'value')
-        columns, cells = _read_table(path, plain, header, findings)
-        rows = ((line, columns, row) for line, row in cells)
-    entries, names = [], []
-    for line, columns, row in rows:
-        place = Place(path, line)
-        try:
-            labels = labels_of(columns, row)
-            values = texts_of(row[columns['value']])
-        except ValueError as error:
-            raise error_at(path, line, str(error)) from None
-        entity = tuple(labels.values())
-        entries += [Entry(entity, value, place) for value in values]
-        name = next((labels[word] for word in NAME if word in labels), '')
-        if not values:
-            message = f'nothing for {shorten(entity[0])}'
-            findings.add('empty value', message, *place)
-        elif name and name != entity[0]:
-            names.append(Entry(entity, name, place))
-    return entries, names
+    header = partial(entry_columns, words=words)
+    columns, cells = _read_table(path, ('entity', 'value'), header, findings)
+    rows = ((Place(path, line), columns, row) for line, row in cells)
+    return read_entry_rows(rows, findings)
 
 
 def _read_table(
     path: Path,
-    plain: tuple[str, ...],
+    plain: Sequence[str],
     header: Callable[[Sequence[str]], Columns],
     findings: Findings,
 ) -> tuple[Columns, list[Row]]:
     # The places of the columns, by a header or else as `plain` has them, and
-    # the rows that are not blank. All rows are as long as the first one.
+    # the rows that are not blank. All rows are as long as the first one, but
+    # for what may follow a triple.
     lines, width = read_lines(path), len(plain)
-    if path.suffix.lower() == '.csv':
+    marks = ',;' if suffix_of(path) == '.csv' else '\t'
+    _skip_comments(path, lines, marks, width, header, findings)
+    if suffix_of(path) == '.csv':
         with _long_cells(lines):
             mark = _find_mark(
                 path,
@@ -115,7 +107,8 @@ def _read_table(
     stripped = ((line, [x.strip() for x in cells]) for line, cells in rows)
     filled = [row for row in stripped if any(row[1])]
     columns = header(filled[0][1]) if filled else {}
-    if len(columns) < width:
+    columns_named = len(columns) >= width
+    if not columns_named:
         columns = dict(zip(plain, range(width), strict=True))
     else:
         line, cells = filled.pop(0)
@@ -128,6 +121,8 @@ def _read_table(
         if unused:
             message = f'not used: {shorten(", ".join(unused))}'
             findings.add('unused column', message, path, line)
+    if not columns_named and width == len(HRT) and not _counts(filled):
+        _cut_qualifiers(path, filled, findings)
     for line, cells in filled:
         if len(cells) != width:
             why = (
@@ -139,6 +134,55 @@ def _read_table(
             )
             raise error_at(path, line, why)
     return columns, filled
+
+
+def _skip_comments(
+    path: Path,
+    lines: list[str],
+    marks: str,
+    width: int,
+    header: Callable[[Sequence[str]], Columns],
+    findings: Findings,
+) -> None:
+    # Blank the lines above the data that begin with '#', and take the mark
+    # from a header. A line with as many cells as a row is a row.
+    for at, line in enumerate(lines):
+        if line.strip() and not line.lstrip().startswith('#'):
+            return
+        bare = line.lstrip().lstrip('#').lstrip()
+        if any(len(header(bare.split(mark))) >= width for mark in marks):
+            lines[at] = bare
+            return
+        if any(len(line.split(mark)) == width for mark in marks):
+            return
+        if line.strip():
+            message = f'skipped {shorten(line)}'
+            findings.add('comment', message, path, at + 1)
+            lines[at] = ''
+
+
+def _counts(rows: Sequence[Row]) -> bool:
+    # Whether the first cells count the rows: then they are no heads.
+    first = [cells[0] for _, cells in rows]
+    start = 0 if first[:1] == ['0'] else 1
+    return first == [str(at) for at in range(start, start + len(first))]
+
+
+def _cut_qualifiers(
+    path: Path, rows: Sequence[Row], findings: Findings
+) -> None:
+    # A time may be a plain number, too, where every row has one. But two
+    # numbers, such as 1 and -1, tell true triples from false ones.
+    width = len(HRT)
+    fourth = {cells[width] if len(cells) > width else '' for _, cells in rows}
+    steps = len(fourth) > 2 and all(map(str.isdecimal, fourth))
+    for line, cells in rows:
+        more = cells[width:]
+        told = [x for x in more[1:] if x != '0'] if steps else more
+        if more and all(map(QUALIFIER.fullmatch, told)):
+            message = f'not used: {shorten(", ".join(more))}'
+            findings.add('time or qualifier', message, path, line)
+            del cells[width:]
 
 
 @contextmanager
@@ -196,27 +240,3 @@ def _find_mark(
             )
             raise error_at(path, start + 1, why)
     return max(marks or rows, key=lambda x: len(rows[x]), default=',')
-
-
-def _read_objects(
-    path: Path, words: Sequence[str]
-) -> Iterator[tuple[int, Columns, list[Any]]]:
-    for line, text in enumerate(read_lines(path), 1):
-        if not text.strip():
-            continue
-        try:
-            entry = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise error_at(path, line, f'is not JSON ({error})') from None
-        if not isinstance(entry, dict):
-            why = f'must be a JSON object: {shorten(text)}'
-            raise error_at(path, line, why)
-        columns = entry_columns(list(entry), words)
-        if not columns:
-            why = (
-                f'needs an entity (a key such as {", ".join(ENTITY[:3])}) '
-                f'and a value (such as {", ".join(words[:2])}), got the keys '
-                f'{shorten(", ".join(entry))}'
-            )
-            raise error_at(path, line, why)
-        yield line, columns, list(entry.values())

@@ -1,16 +1,29 @@
 """A folder of your own as a dataset."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dsom_pyg.datasets.base import RawGraph
+from typing_extensions import Unpack
+
+from dsom_pyg.datasets.base import Options, RawGraph
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.own.base import OwnGraph
-from dsom_pyg.datasets.own.build import build_graph
+from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
 from dsom_pyg.datasets.own.layouts import find_layout
+from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Table
+from dsom_pyg.datasets.text import suffix_of
 from dsom_pyg.files import hash_file
+
+# Files with rows, and folders with images: what plays no part is named.
+ROWS = (
+    *('.tsv', '.csv', '.txt', '.json', '.jsonl', '.ndjson', '.parquet'),
+    *('.nt', '.nq', '.ttl', '.trig', '.rdf', '.owl', '.jsonld'),
+    *('.dict', '.del', '.xlsx', '.xls'),
+)
+IMAGES = ('image', 'img')
 
 
 class MKGFolder(OwnGraph):
@@ -48,24 +61,48 @@ class MKGFolder(OwnGraph):
         ImportError: A ``.nt`` file needs rdflib.
     """
 
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        columns: str = 'hrt',
+        split: Shares = SHARES,
+        seed: int = 0,
+        **options: Unpack[Options],
+    ) -> None:
+        self._reading = Reading(columns)
+        super().__init__(root, split=split, seed=seed, **options)
+
     def identity(self) -> dict[str, Any]:
         root = Path(self.root)
         files = find_layout(root)[1].values()
         hashes = {x.relative_to(root).as_posix(): hash_file(x) for x in files}
         images = list_images(root / 'images')
-        return {**super().identity(), 'files': hashes, 'images': images}
+        return {
+            **super().identity(),
+            **asdict(self._reading),
+            'files': hashes,
+            'images': images,
+        }
 
     def read(self) -> RawGraph:
         root = Path(self.root)
-        return build_graph(read_folder(root), self._shares, self._seed, root)
+        table = read_folder(root, self._reading)
+        return build_graph(table, self._shares, self._seed, root)
 
 
-def read_folder(root: Path) -> Table:
+def read_folder(root: Path, reading: Reading | None = None) -> Table:
     r"""The graph of a folder in labels; errors as of :class:`MKGFolder`."""
     layout, files = find_layout(root)
-    table = layout.read(root, files)
+    table = layout.read(root, files, reading or Reading())
     if not table.triples.get('train'):
         names = ', '.join(f"'{path.name}'" for path in files.values())
         raise DatasetError(f"'{root}': there is no training triple in {names}")
     table.image_folder = root / 'images'
+    for path in sorted(root.iterdir()):
+        rows = path.is_file() and suffix_of(path) in ROWS
+        images = path.is_dir() and path.name.lower() in IMAGES
+        if (rows or images) and path not in files.values():
+            message = f"'{path.name}' plays no part"
+            table.findings.add('unused file', message, path)
     return table

@@ -1,5 +1,6 @@
 """N-Triples: triples, and what their literals say of entities."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any
 from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
-from dsom_pyg.datasets.text import read_lines
+from dsom_pyg.datasets.text import read_bytes, read_lines
 
 RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
 NAMES = (f'{RDFS}label', 'http://www.w3.org/2004/02/skos/core#prefLabel')
@@ -19,8 +20,20 @@ TEXTS = (
     'http://dbpedia.org/ontology/abstract',
     'http://purl.org/dc/terms/description',
 )
+# A line of N-Triples, whatever the file is called.
+STATEMENT = re.compile(
+    r'(<\w+:[^<>\s]*>|_:\S+)\s+<\w+:[^<>\s]*>\s+[<"_].*\.\s*(#.*)?'
+)
 # English goes before no language, and that before any other one.
 LANGUAGES = ('en', '')
+
+
+def is_ntriples(path: Path) -> bool:
+    r"""Whether a file looks like N-Triples by its first statement."""
+    start = read_bytes(path, 2**16).decode('utf-8-sig', 'replace')
+    lines = (line.strip() for line in start.split('\n'))
+    first = next((x for x in lines if x and not x.startswith('#')), '')
+    return bool(STATEMENT.fullmatch(first))
 
 
 def read_ntriples(

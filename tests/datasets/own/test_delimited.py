@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own import objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.delimited import read_entries, read_triples
 from dsom_pyg.datasets.own.table import Entry, Triple
@@ -32,7 +33,8 @@ def entries(
     path = folder / name
     path.write_text(content, encoding='utf-8')
     findings = Findings()
-    return *read_entries(path, words, findings), findings.counts
+    read = objects.read_entries if name[-1] == 'l' else read_entries
+    return *read(path, words, findings), findings.counts
 
 
 def labels(read: list[Triple]) -> list[tuple[str, ...]]:

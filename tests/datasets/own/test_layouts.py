@@ -4,6 +4,7 @@ import pytest
 
 from dsom_pyg.datasets.own import layouts
 from dsom_pyg.datasets.own.folder import MKGFolder
+from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.datasets.text import read_table
 
@@ -16,7 +17,9 @@ class Numbered:
         there = all(path.is_file() for path in files.values())
         return files if there else None
 
-    def read(self, root: Path, files: dict[str, Path]) -> Table:
+    def read(
+        self, root: Path, files: dict[str, Path], reading: Reading
+    ) -> Table:
         triples = [
             Triple(head, relation, tail, Place(files['train'], line))
             for line, (head, relation, tail) in enumerate(

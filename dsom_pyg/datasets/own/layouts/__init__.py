@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 from dsom_pyg.datasets.errors import DatasetError, shorten
-from dsom_pyg.datasets.own.layouts import named_files
+from dsom_pyg.datasets.own.layouts import named_files, numbered, openke
+from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Table
 
 
@@ -14,12 +15,14 @@ class Layout(Protocol):
     def find_files(self, root: Path) -> dict[str, Path] | None:
         r"""Files by the part they play; None if the layout is another."""
 
-    def read(self, root: Path, files: dict[str, Path]) -> Table:
+    def read(
+        self, root: Path, files: dict[str, Path], reading: Reading
+    ) -> Table:
         r"""The graph in labels, without the images in ``<root>/images``."""
 
 
 # The first one that finds its files reads the folder; the general one is last.
-LAYOUTS: tuple[Layout, ...] = (named_files,)
+LAYOUTS: tuple[Layout, ...] = (openke, numbered, named_files)
 
 
 def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:

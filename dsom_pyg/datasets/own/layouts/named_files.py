@@ -1,41 +1,48 @@
 """The general layout: files whose names tell what they hold."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
-from dsom_pyg.datasets.own.delimited import read_entries, read_triples
-from dsom_pyg.datasets.own.rdf import read_ntriples
-from dsom_pyg.datasets.own.table import Table
+from dsom_pyg.datasets.own.rdf import is_ntriples, read_ntriples
+from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.table import Entry, Table, Triple
+from dsom_pyg.datasets.text import plain_name, read_lines, suffix_of
 from dsom_pyg.graph import SPLITS
 
-TRIPLE_SUFFIXES = ('.tsv', '.csv', '.txt', '.nt')
-ENTRY_SUFFIXES = ('.tsv', '.csv', '.txt', '.jsonl')
-# What the file of each part may be called, before its suffix.
+TABLES = ('.tsv', '.csv', '.txt', *objects.SUFFIXES)
+# What the file of each part may be called, before its suffix. Those of
+# KG-BERT, SimKGC and MKGformer are among them.
 STEMS = {
     'all': ('triples',),
     'train': ('train',),
     'val': ('val', 'valid', 'validation', 'dev'),
     'test': ('test',),
-    'names': ('names', 'name'),
-    'texts': ('texts', 'text', 'descriptions', 'description'),
+    'names': ('names', 'name', 'entity2text'),
+    'texts': (
+        *('texts', 'text', 'descriptions', 'description'),
+        'entity2textlong',
+    ),
+    'relation names': ('relation2text',),
 }
+TRIPLES = ('all', *SPLITS)
 # The part that a file plays, by its name.
 PARTS = {
     stem + suffix: part
     for part, stems in STEMS.items()
     for stem in stems
-    for suffix in (
-        ENTRY_SUFFIXES if part in ('names', 'texts') else TRIPLE_SUFFIXES
-    )
-}
+    for suffix in (*TABLES, *(['.nt'] if part in TRIPLES else []))
+} | {f'{part}.txt': part for part in ('entities', 'relations')}
 
 
 def find_files(root: Path) -> dict[str, Path] | None:
     r"""The files by part; :obj:`None` if there are no training triples."""
     files: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        part = PARTS.get(path.name.lower())
+        part = PARTS.get(plain_name(path))
         if part is None or not path.is_file():
             continue
         # All triples are in one file, or each split has a file.
@@ -50,35 +57,57 @@ def find_files(root: Path) -> dict[str, Path] | None:
     return files if 'all' in files or 'train' in files else None
 
 
-def read(root: Path, files: dict[str, Path]) -> Table:
+def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     r"""The graph in labels, from the files that :func:`find_files` found."""
     table = Table({})
-    _note_unused(root, files, table)
-    for part in ('all', *SPLITS):
-        path = files.get(part)
-        if path is None:
-            continue
-        if path.suffix.lower() == '.nt':
-            triples, names, texts = read_ntriples(path, table.findings)
-            table.names += names
-            table.texts += texts
-        else:
-            triples = read_triples(path, table.findings)
-        table.triples['train' if part == 'all' else part] = triples
-    if 'names' in files:
-        table.names += read_entries(files['names'], NAME, table.findings)[0]
-    if 'texts' in files:
-        texts, names = read_entries(files['texts'], TEXT, table.findings)
-        table.texts += texts
-        table.names += names
+    for part in TRIPLES:
+        if path := files.get(part):
+            split = 'train' if part == 'all' else part
+            table.triples[split] = _read_triples(path, table, reading)
+    for part, words in (
+        ('names', NAME),
+        ('relation names', NAME),
+        ('texts', TEXT),
+    ):
+        if path := files.get(part):
+            values, names = _read_entries(path, words, table.findings)
+            if part == 'texts':
+                table.texts += values
+                values = names
+            table.names += values
+    # KG-BERT has one file where name and text are the same.
+    names_file = plain_name(files['names']) if 'names' in files else ''
+    if 'texts' not in files and names_file.startswith('entity2text'):
+        table.texts += table.names
+    if path := files.get('entities'):
+        table.entities = list(_listed(path))
+    if path := files.get('relations'):
+        table.relations = dict.fromkeys(_listed(path), '')
     return table
 
 
-def _note_unused(root: Path, files: dict[str, Path], table: Table) -> None:
-    suffixes = {*TRIPLE_SUFFIXES, *ENTRY_SUFFIXES}
-    for path in sorted(root.iterdir()):
-        rows = path.is_file() and path.suffix.lower() in suffixes
-        images = path.is_dir() and path.name.lower() in ('image', 'img')
-        if (rows or images) and path not in files.values():
-            message = f"'{path.name}' plays no part"
-            table.findings.add('unused file', message, path)
+def _read_triples(path: Path, table: Table, reading: Reading) -> list[Triple]:
+    if suffix_of(path) == '.nt' or is_ntriples(path):
+        triples, names, texts = read_ntriples(path, table.findings)
+        table.names += names
+        table.texts += texts
+        return triples
+    kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
+    return kind.read_triples(path, table.findings, reading.order)
+
+
+def _read_entries(
+    path: Path, words: tuple[str, ...], findings: Findings
+) -> tuple[list[Entry], list[Entry]]:
+    kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
+    return kind.read_entries(path, words, findings)
+
+
+def _listed(path: Path) -> Iterator[str]:
+    # A label a line, in the order of the ids.
+    for number, line in enumerate(read_lines(path), 1):
+        if '\t' in line:
+            why = f'must be one label, got {shorten(line)}; rename the file if'
+            raise error_at(path, number, f'{why} it is something else')
+        if label := line.strip():
+            yield label

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dsom_pyg.datasets.benchmarks.openke import read_id_triples, read_ids
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.openke import read_id_triples, read_ids
 
 
 def write(folder: Path, content: str | bytes) -> Path:

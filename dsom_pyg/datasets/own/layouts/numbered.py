@@ -1,0 +1,210 @@
+"""Folders with lists of ids, and triples in labels or in these ids."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsom_pyg.datasets.errors import (
+    DatasetError,
+    error_at,
+    shorten,
+    unknown_name,
+)
+from dsom_pyg.datasets.own.columns import HRT, triple_columns
+from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
+from dsom_pyg.datasets.text import plain_name, read_lines
+from dsom_pyg.graph import SPLITS
+
+WORDS = {'val': ('valid', 'val', 'dev', 'validation')}
+
+
+@dataclass(frozen=True)
+class Numbered:
+    r"""A layout of this kind.
+
+    Args:
+        name: What it is called.
+        entities, relations: Files with an id and a label a line, in either
+            order.
+        suffix: Of the files with triples.
+        names: Files with readable names of entities and of relations, each
+            behind an id or a label.
+        all_triples: A file with the triples of all splits.
+        ids: Triples are written in ids only.
+    """
+
+    name: str
+    entities: str
+    relations: str
+    suffix: str
+    names: tuple[str, str] | None = None
+    all_triples: str | None = None
+    ids: bool = False
+
+    def files(self, root: Path) -> dict[str, Path] | None:
+        r"""The files by part; :obj:`None` if it is another layout."""
+        there = {
+            plain_name(path): path
+            for path in sorted(root.iterdir())
+            if path.is_file()
+        }
+        wanted = {'entities': self.entities, 'relations': self.relations}
+        for split in SPLITS:
+            for word in WORDS.get(split, (split,)):
+                if word + self.suffix in there:
+                    wanted.setdefault(split, word + self.suffix)
+        if 'train' not in wanted and self.all_triples:
+            wanted['train'] = self.all_triples
+        if 'train' not in wanted or not set(wanted.values()) <= set(there):
+            return None
+        for part, name in zip(
+            ('names', 'relation names'), self.names or (), strict=False
+        ):
+            if name in there:
+                wanted[part] = name
+        return {part: there[name] for part, name in wanted.items()}
+
+
+KINDS = (
+    Numbered('a RotatE folder', 'entities.dict', 'relations.dict', '.txt'),
+    Numbered('a DGL-KE folder', 'entities.dict', 'relations.dict', '.tsv'),
+    Numbered('a DGL-KE folder', 'entities.tsv', 'relations.tsv', '.tsv'),
+    Numbered(
+        'a LibKGE folder',
+        'entity_ids.del',
+        'relation_ids.del',
+        '.del',
+        ('entity_strings.del', 'relation_strings.del'),
+        ids=True,
+    ),
+    Numbered(
+        'a PyKEEN export',
+        'entity_to_id.tsv',
+        'relation_to_id.tsv',
+        '.tsv',
+        all_triples='numeric_triples.tsv',
+        ids=True,
+    ),
+)
+
+
+def find_files(root: Path) -> dict[str, Path] | None:
+    r"""The files by part, of the first layout that fits."""
+    return _find(root)[1]
+
+
+def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
+    r"""The graph in labels, from the files that :func:`find_files` found."""
+    kind, _ = _find(root)
+    assert kind is not None
+    entities = _labels(files['entities'])
+    relations = _labels(files['relations'])
+    table = Table(
+        {}, entities=entities, relations=dict.fromkeys(relations, '')
+    )
+    note_layout(table, root, kind.name)
+    for split in SPLITS:
+        if path := files.get(split):
+            table.triples[split] = _triples(
+                path, entities, relations, reading.order, kind.ids
+            )
+    for part, labels in (('names', entities), ('relation names', relations)):
+        if path := files.get(part):
+            table.names += _names(path, labels)
+    return table
+
+
+def note_layout(table: Table, root: Path, name: str) -> None:
+    r"""Say how a folder is read."""
+    message = f'read as {name}: ids and their order kept'
+    table.findings.add('layout', message, root)
+
+
+def _find(root: Path) -> tuple[Numbered | None, dict[str, Path] | None]:
+    found = ((kind, kind.files(root)) for kind in KINDS)
+    return next((each for each in found if each[1]), (None, None))
+
+
+def _rows(path: Path, width: int) -> list[tuple[int, list[str]]]:
+    rows = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            cells = [cell.strip() for cell in line.split('\t')]
+            if len(cells) != width:
+                why = f'expected {width} columns separated by tabs, got '
+                raise error_at(
+                    path, number, f'{why}{len(cells)}: {shorten(line)}'
+                )
+            rows.append((number, cells))
+    return rows
+
+
+def _labels(path: Path) -> list[str]:
+    # In the order of their ids. A header would have no number.
+    rows = _rows(path, 2)
+    if rows and not any(cell.isdecimal() for cell in rows[0][1]):
+        rows = rows[1:]
+    count = len(rows)
+    numbers = {str(index) for index in range(count)}
+    for at in (0, 1):
+        if {cells[at] for _, cells in rows} == numbers:
+            labels = {int(cells[at]): cells[1 - at] for _, cells in rows}
+            out = [labels[index] for index in range(count)]
+            if len(set(out)) < count:
+                twice = next(x for x in out if out.count(x) > 1)
+                why = f'the label {shorten(twice)} comes a second time'
+                raise DatasetError(f"'{path}': {why}")
+            return out
+    raise DatasetError(
+        f"'{path}' must give each of its {count} labels an id, once each of 0 "
+        f'to {count - 1}, in the first or the second column'
+    )
+
+
+def _names(path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+    # Behind labels or behind ids.
+    ids = {str(index): label for index, label in enumerate(labels)}
+    for number, (key, name) in _rows(path, 2):
+        said = [key, ids[key]] if key in ids else [key]
+        yield Entry(tuple(said), name, Place(path, number))
+
+
+def _triples(
+    path: Path,
+    entities: Sequence[str],
+    relations: Sequence[str],
+    order: Sequence[str],
+    ids: bool,
+) -> list[Triple]:
+    rows = _rows(path, 3)
+    columns = triple_columns(rows[0][1]) if rows else {}
+    if len(columns) == len(HRT):
+        rows = rows[1:]
+    else:
+        columns = {word: order.index(word) for word in HRT}
+    vocabularies = {
+        'head': entities,
+        'relation': relations,
+        'tail': entities,
+    }
+    out: list[list[str]] = []
+    for word, labels in vocabularies.items():
+        cells = [row[columns[word]] for _, row in rows]
+        known = {str(index): label for index, label in enumerate(labels)}
+        plain = {label: label for label in labels}
+        written = set(cells)
+        # Labels may be numbers, too: they go before ids.
+        if not ids and (
+            written <= plain.keys() or not written <= known.keys()
+        ):
+            known = plain
+        for (number, _), cell in zip(rows, cells, strict=True):
+            if cell not in known:
+                message = unknown_name(cell, known, word)
+                raise error_at(path, number, message)
+        out.append([known[cell] for cell in cells])
+    return [
+        Triple(head, relation, tail, Place(path, number))
+        for head, relation, tail, (number, _) in zip(*out, rows, strict=True)
+    ]

@@ -1,0 +1,129 @@
+"""Tables in JSON: an object a line, or all in one array."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsom_pyg.datasets.errors import error_at, shorten
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.columns import (
+    ENTITY,
+    HRT,
+    at_place,
+    entry_columns,
+    labels_in,
+    read_entry_rows,
+    triple_columns,
+)
+from dsom_pyg.datasets.own.table import Entry, Place, Triple
+from dsom_pyg.datasets.text import read_lines, suffix_of
+
+SUFFIXES = ('.jsonl', '.ndjson', '.json')
+
+
+def read_triples(
+    path: Path, findings: Findings, order: Sequence[str] = HRT
+) -> list[Triple]:
+    r"""Triples from objects with the keys head, relation and tail, under the
+    words of :data:`~dsom_pyg.datasets.own.columns.TRIPLE`, or from arrays of
+    three. A list as tail stands for several triples.
+
+    Args:
+        path: The file.
+        findings: Of what was noticed.
+        order: Of arrays.
+
+    Raises:
+        DatasetError: Something is no triple.
+    """
+    triples = []
+    for place, item in read_items(path):
+        if isinstance(item, list) and len(item) == len(order):
+            row = dict(zip(order, item, strict=True))
+        elif isinstance(item, dict):
+            values = list(item.values())
+            columns = triple_columns(list(item))
+            row = {key: values[at] for key, at in columns.items()}
+        else:
+            row = {}
+        if len(row) < len(HRT):
+            why = f'is no triple: {shorten(json.dumps(item))}; it needs the '
+            raise at_place(place, f'{why}keys {", ".join(HRT)}')
+        try:
+            labels = [labels_in(row[key], key) for key in HRT]
+        except ValueError as error:
+            raise at_place(place, str(error)) from None
+        heads, relations, tails = labels
+        found = [
+            Triple(head, relation, tail, place)
+            for head in heads
+            for relation in relations
+            for tail in tails
+        ]
+        if len(found) != 1:
+            message = f'{len(found)} triples from {shorten(json.dumps(item))}'
+            findings.add('list in a cell', message, *place)
+        triples += found
+    return triples
+
+
+def read_entries(
+    path: Path, words: Sequence[str], findings: Findings
+) -> tuple[list[Entry], list[Entry]]:
+    r"""Texts or names of entities, from objects with such keys; a value may
+    be a list. A ``.json`` file may also map entities to values.
+
+    Returns:
+        The texts or names, and the readable names that stand beside them.
+    """
+
+    def rows() -> Iterator[tuple[Place, dict[str, int], list[Any]]]:
+        for place, item in read_items(path, ('entity', words[0])):
+            if not isinstance(item, dict):
+                why = f'must be a JSON object: {shorten(json.dumps(item))}'
+                raise at_place(place, why)
+            columns = entry_columns(list(item), words)
+            if not columns:
+                why = (
+                    f'needs an entity (a key such as {", ".join(ENTITY[:3])}) '
+                    f'and a value (such as {", ".join(words[:2])}), got the '
+                    f'keys {shorten(", ".join(item))}'
+                )
+                raise at_place(place, why)
+            yield place, columns, list(item.values())
+
+    return read_entry_rows(rows(), findings)
+
+
+def read_items(
+    path: Path, keys: tuple[str, str] | None = None
+) -> Iterator[tuple[Place, Any]]:
+    r"""What the lines of a file hold, or the array in a ``.json`` file. With
+    :obj:`keys`, a ``.json`` file may map keys to values: an item each.
+    """
+    lines = read_lines(path)
+    if suffix_of(path) == '.json':
+        whole = _whole(lines)
+        if isinstance(whole, dict) and keys and keys[1] not in whole:
+            pairs = whole.items()
+            whole = [dict(zip(keys, pair, strict=True)) for pair in pairs]
+        if isinstance(whole, list):
+            yield from ((Place(path), item) for item in whole)
+            return
+    for line, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        try:
+            item = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise error_at(path, line, f'is not JSON ({error})') from None
+        yield Place(path, line), item
+
+
+def _whole(lines: list[str]) -> Any:
+    # All lines as one value; None if they are not.
+    try:
+        return json.loads('\n'.join(lines))
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,386 @@
+"""One graph in the layouts that people have: each gives the same graph."""
+
+import bz2
+import csv
+import gzip
+import json
+import lzma
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet import ENTITIES, RELATIONS, ROWS, SPLITS, Row
+
+from dsom_pyg.datasets import MKGFolder
+from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.graph import get_split
+
+# Ids of another order than that of the first occurrence.
+E_IDS = {
+    name: at for at, name in enumerate(sorted(ENTITIES, key=lambda x: x[::-1]))
+}
+R_IDS = {name: at for at, name in enumerate(RELATIONS)}
+NAMED = {'train': 'train', 'valid': 'val', 'test': 'test'}
+
+
+def write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+
+
+def tabs(rows: Iterable[Sequence[object]]) -> list[str]:
+    return ['\t'.join(map(str, row)) for row in rows]
+
+
+def by_id(split: str, order: str = 'hrt') -> list[tuple[int, ...]]:
+    out = []
+    for h, r, t in SPLITS[split]:
+        ids = {'h': E_IDS[h], 'r': R_IDS[r], 't': E_IDS[t]}
+        out.append(tuple(ids[letter] for letter in order))
+    return out
+
+
+def openke(root: Path) -> None:
+    for name, ids in (('entity', E_IDS), ('relation', R_IDS)):
+        lines = [str(len(ids)), *tabs(ids.items())]
+        write(root / f'{name}2id.txt', lines)
+    for split in SPLITS:
+        rows = by_id(split, 'htr')
+        lines = [' '.join(map(str, row)) for row in rows]
+        write(root / f'{split}2id.txt', [str(len(rows)), *lines])
+
+
+def rotate(root: Path) -> None:
+    for name, ids in (('entities', E_IDS), ('relations', R_IDS)):
+        write(root / f'{name}.dict', tabs((at, x) for x, at in ids.items()))
+    for split, rows in SPLITS.items():
+        write(root / f'{split}.txt', tabs(rows))
+
+
+def dgl_ke(root: Path) -> None:
+    for name, ids in (('entities', E_IDS), ('relations', R_IDS)):
+        write(root / f'{name}.tsv', tabs((at, x) for x, at in ids.items()))
+    for split in SPLITS:
+        write(root / f'{split}.tsv', tabs(by_id(split)))
+
+
+def libkge(root: Path) -> None:
+    for name, ids in (('entity', E_IDS), ('relation', R_IDS)):
+        lines = tabs((at, x) for x, at in ids.items())
+        write(root / f'{name}_ids.del', lines)
+    for split in SPLITS:
+        write(root / f'{split}.del', tabs(by_id(split)))
+    write(root / 'entity_strings.del', tabs((x, x.upper()) for x in ENTITIES))
+
+
+def pykeen(root: Path) -> None:
+    triples = pytest.importorskip('pykeen.triples')
+    import numpy as np
+
+    kept = triples.TriplesFactory.from_labeled_triples(
+        np.array(ROWS), entity_to_id=E_IDS, relation_to_id=R_IDS
+    )
+    kept.to_path_binary(root)
+
+
+LAYOUTS: list[tuple[Callable[[Path], None], str]] = [
+    (openke, 'an OpenKE folder'),
+    (rotate, 'a RotatE folder'),
+    (dgl_ke, 'a DGL-KE folder'),
+    (libkge, 'a LibKGE folder'),
+    (pykeen, 'a PyKEEN export'),
+]
+
+
+def read(root: Path, **options: Any) -> MKGFolder:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return MKGFolder(
+            root, text_encoder=None, image_encoder=None, **options
+        )
+
+
+def triples(dataset: MKGFolder, split: str) -> list[Row]:
+    part = get_split(dataset[0], split)
+    names, rels = dataset.entity_keys, dataset.relation_keys
+    ends = part.edge_index.t().tolist()
+    return [
+        (names[h], rels[r], names[t])
+        for (h, t), r in zip(ends, part.edge_type.tolist(), strict=True)
+    ]
+
+
+def everything(dataset: MKGFolder) -> list[Row]:
+    return [row for x in NAMED.values() for row in triples(dataset, x)]
+
+
+@pytest.mark.parametrize(
+    ('make', 'name'), LAYOUTS, ids=[make.__name__ for make, _ in LAYOUTS]
+)
+def test_layouts_with_ids(
+    make: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    dataset = read(tmp_path)
+    # The order is theirs, so that matrices of features fit.
+    assert dataset.entity_keys == list(E_IDS)
+    assert dataset.relation_keys == list(R_IDS)
+    if make is pykeen:
+        assert sorted(everything(dataset)) == sorted(ROWS)
+    else:
+        for theirs, ours in NAMED.items():
+            assert triples(dataset, ours) == SPLITS[theirs]
+    (told,) = dataset.findings.examples['layout']
+    assert told.message == f'read as {name}: ids and their order kept'
+    if make is libkge:
+        assert dataset.entity_names == [x.upper() for x in E_IDS]
+    assert 'unused file' not in dataset.findings.counts
+
+
+@pytest.mark.parametrize('labels', ['plain', 'numbers'])
+def test_labels_that_are_numbers_are_no_ids(
+    labels: str, tmp_path: Path
+) -> None:
+    # 'b' of id 0 and so on, or labels that look like ids of each other.
+    names = ['b', 'c', 'a'] if labels == 'plain' else ['1', '2', '0']
+    write(tmp_path / 'entities.dict', tabs(enumerate(names)))
+    write(tmp_path / 'relations.dict', ['0\tr'])
+    rows = [(names[0], 'r', names[1]), (names[2], 'r', names[0])]
+    write(tmp_path / 'train.txt', tabs(rows))
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert triples(dataset, 'train') == rows
+
+
+@pytest.mark.parametrize(
+    ('file', 'lines', 'message'),
+    [
+        ('train.del', ['0\t0'], r'train.del:1: expected 3 columns .*got 2'),
+        ('train.del', ['0\t0\t99'], r"train.del:1: unknown tail '99'"),
+        ('train.del', ['0\t0\tx'], r"train.del:1: unknown tail 'x'"),
+        ('entity_ids.del', ['0\ta', '2\tb'], 'once each of 0 to 1'),
+        ('entity_ids.del', ['0\ta', '0\tb'], 'once each of 0 to 1'),
+        ('entity_ids.del', ['0\ta', '1\ta'], "label 'a' comes a second time"),
+    ],
+)
+def test_ids_that_do_not_fit(
+    file: str, lines: list[str], message: str, tmp_path: Path
+) -> None:
+    libkge(tmp_path)
+    write(tmp_path / file, lines)
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
+
+
+def test_kg_bert(tmp_path: Path) -> None:
+    key = {name: f'/m/{at:02x}' for at, name in enumerate(ENTITIES)}
+    rel = {name: f'/{name.replace(" ", "_")}' for name in RELATIONS}
+    for split, rows in SPLITS.items():
+        coded = [(key[h], rel[r], key[t]) for h, r, t in rows]
+        write(tmp_path / f'{split.replace("valid", "dev")}.tsv', tabs(coded))
+    write(tmp_path / 'entities.txt', key.values())
+    write(tmp_path / 'relations.txt', rel.values())
+    write(tmp_path / 'relation2text.txt', tabs((rel[x], x) for x in rel))
+    texts = [(key[x], f'{x} is something at sea.') for x in key]
+    write(tmp_path / 'entity2text.txt', tabs((key[x], x) for x in key))
+    write(tmp_path / 'entity2textlong.txt', tabs(texts))
+    dataset = read(tmp_path)
+    assert dataset.entity_names == ENTITIES
+    assert dataset.relation_names == RELATIONS
+    assert dataset.entity_keys == list(key.values())
+    assert all(len(each) == 1 for each in dataset.entity_texts)
+    assert dataset.entity_texts[0] == ['Ferry Auk is something at sea.']
+    assert not dataset.findings.counts
+    # Without the long texts, the short ones are both.
+    (tmp_path / 'entity2textlong.txt').unlink()
+    dataset = read(tmp_path)
+    assert dataset.entity_names == ENTITIES
+    assert dataset.entity_texts[0] == ['Ferry Auk']
+
+
+PLAIN = ''.join(f'{line}\n' for line in tabs(ROWS)).encode()
+
+
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('triples.tsv.gz', gzip.compress(PLAIN)),
+        ('Triples.TSV.GZ', gzip.compress(PLAIN)),
+        ('triples.txt.bz2', bz2.compress(PLAIN)),
+        ('triples.tsv.xz', lzma.compress(PLAIN)),
+        ('triples.txt', PLAIN.decode().encode('utf-16')),
+        ('triples.tsv', b'# exported 2024\tby fleet\n#\n' + PLAIN),
+        ('triples.tsv', b'# exported\n#head\trelation\ttail\n' + PLAIN),
+        ('triples.csv', PLAIN.replace(b'\t', b',')),
+        ('triples.csv', b'# by "fleet\n' + PLAIN.replace(b'\t', b';')),
+        ('triples.jsonl.gz', None),
+        ('triples.ndjson', None),
+        ('triples.json', None),
+    ],
+)
+def test_ways_to_keep_a_file(
+    name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    objects = [dict(zip('hrt', row, strict=True)) for row in ROWS]
+    if content is None and name.endswith('.json'):
+        content = json.dumps(objects).encode()
+    elif content is None:
+        content = '\n'.join(map(json.dumps, objects)).encode()
+        content = gzip.compress(content) if name.endswith('gz') else content
+    (tmp_path / name).write_bytes(content)
+    dataset = read(tmp_path)
+    assert sorted(everything(dataset)) == sorted(ROWS)
+    comments = content.count(b'# ') if content.startswith(b'# ') else 0
+    assert dataset.findings.counts['comment'] >= comments
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('triples.tsv.gz', PLAIN, 'cannot be unpacked: Not a gzipped file'),
+        ('triples.tsv.gz', gzip.compress(PLAIN)[:-9], 'cannot be unpacked'),
+        ('triples.tsv.bz2', PLAIN, 'cannot be unpacked: Invalid data'),
+        ('triples.tsv.bz2', bz2.compress(PLAIN)[:-9], 'cannot be unpacked'),
+        ('triples.tsv.xz', PLAIN, 'cannot be unpacked'),
+        ('triples.tsv.zst', PLAIN, 'compressed as .zst is; unpack it first'),
+        ('triples.tsv', PLAIN.decode().encode('utf-16')[:-1], 'not UTF-16'),
+    ],
+)
+def test_files_that_cannot_be_opened(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('{"head": "a", "relation": "r"}', ':2: is no triple: .*keys head'),
+        ('["a", "r"]', ':2: is no triple'),
+        ('7', ':2: is no triple'),
+        (
+            '{"head": "a", "relation": "r", "tail": ""}',
+            ':2: the tail is empty',
+        ),
+        ('{"head": "a", "relation": "r", "tail": null}', 'must be a label'),
+        ('{"head": {}, "relation": "r", "tail": "b"}', 'the head must be'),
+        ('{"head": true, "relation": "r", "tail": "b"}', 'the head must be'),
+        ('{"head": "a"', ':2: is not JSON'),
+    ],
+)
+def test_json_that_is_no_triple(
+    line: str, message: str, tmp_path: Path
+) -> None:
+    write(tmp_path / 'triples.jsonl', ['["a", "r", "b"]', line])
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
+
+
+def test_a_list_in_a_cell(tmp_path: Path) -> None:
+    write(tmp_path / 'triples.jsonl', ['{"h": "a", "r": "r", "t": ["b", 7]}'])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert everything(dataset) == [('a', 'r', 'b'), ('a', 'r', '7')]
+    assert dataset.findings.counts == {'list in a cell': 1}
+
+
+def test_texts_in_a_json_file(tmp_path: Path) -> None:
+    write(tmp_path / 'triples.tsv', tabs(ROWS))
+    texts = {name: [name.lower(), 'more'] for name in ENTITIES}
+    (tmp_path / 'texts.json').write_text(json.dumps(texts))
+    dataset = read(tmp_path)
+    at = dataset.entity_keys.index('mail')
+    assert dataset.entity_texts[at] == ['mail', 'more']
+
+
+def test_yago(tmp_path: Path) -> None:
+    def bracketed(word: str) -> str:
+        return f'<{word.replace(" ", "_")}>'
+
+    rows = [[bracketed(word) for word in row] for row in ROWS]
+    for row in rows[::6]:
+        row += ['<occursSince>', '"1962-##-##"']
+    write(tmp_path / 'triples.txt', tabs(rows))
+    dataset = read(tmp_path)
+    assert set(dataset.relation_names) == set(RELATIONS)
+    assert set(dataset.entity_names) == set(ENTITIES)
+    assert len(everything(dataset)) == len(ROWS)
+    assert dataset.findings.counts['time or qualifier'] == len(rows[::6])
+
+
+@pytest.mark.parametrize(
+    'times',
+    [
+        [f'2014-01-{at % 28 + 1:02}' for at in range(len(ROWS))],
+        [str(24 * at) for at in range(len(ROWS))],
+        [f'{24 * at}\t0' for at in range(len(ROWS))],
+        ['2014-01-01\t2015-01-01'] * len(ROWS),
+    ],
+)
+def test_temporal_quadruples(times: list[str], tmp_path: Path) -> None:
+    rows = [(*row, time) for row, time in zip(ROWS, times, strict=True)]
+    write(tmp_path / 'triples.txt', tabs(rows))
+    dataset = read(tmp_path)
+    assert sorted(everything(dataset)) == sorted(ROWS)
+    assert dataset.findings.counts['time or qualifier'] == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    'rows',
+    [
+        [(*row, 1 if at % 2 else -1) for at, row in enumerate(ROWS)],
+        [(*row, at % 2) for at, row in enumerate(ROWS)],
+        [(at, *row) for at, row in enumerate(ROWS)],
+        [(at, h, r, 1990 + at) for at, (h, r, _) in enumerate(ROWS)],
+        [(*row, 'more') for row in ROWS],
+    ],
+    ids=['signs', 'labels', 'index', 'index and years', 'words'],
+)
+def test_a_fourth_column_that_is_no_time(
+    rows: list[Sequence[object]], tmp_path: Path
+) -> None:
+    write(tmp_path / 'triples.txt', tabs(rows))
+    with pytest.raises(DatasetError, match=':1: expected 3 columns'):
+        read(tmp_path)
+
+
+def test_ntriples_by_another_name(tmp_path: Path) -> None:
+    pytest.importorskip('rdflib')
+
+    def iri(word: str) -> str:
+        return f'<http://example.org/{word.replace(" ", "_")}>'
+
+    lines = [f'{" ".join(map(iri, row))} .' for row in ROWS]
+    write(tmp_path / 'triples.txt', lines)
+    dataset = read(tmp_path)
+    assert set(dataset.entity_names) == set(ENTITIES)
+    assert set(dataset.relation_names) == set(RELATIONS)
+    assert len(everything(dataset)) == len(ROWS)
+
+
+def test_columns_that_are_told(tmp_path: Path) -> None:
+    for split in SPLITS:
+        write(tmp_path / f'{split}.txt', tabs(by_id(split, 'htr')))
+    swapped = read(tmp_path)
+    (told,) = swapped.findings.examples['columns']
+    assert "columns='htr'" in told.message
+    dataset = read(tmp_path, columns='htr')
+    assert dataset.num_entities == len(ENTITIES)
+    assert dataset.num_relations == len(RELATIONS)
+    assert 'columns' not in dataset.findings.counts
+    names = {str(at): name for name, at in E_IDS.items()}
+    rels = {str(at): name for name, at in R_IDS.items()}
+    coded = triples(dataset, 'test')
+    assert [(names[h], rels[r], names[t]) for h, r, t in coded] == SPLITS[
+        'test'
+    ]
+    with pytest.raises(ValueError, match="got 'hrr'"):
+        read(tmp_path, columns='hrr')
+
+
+def test_a_header_goes_before_columns(tmp_path: Path) -> None:
+    with open(tmp_path / 'triples.csv', 'w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerows([('head', 'relation', 'tail'), *ROWS])
+    assert sorted(everything(read(tmp_path, columns='thr'))) == sorted(ROWS)
