@@ -70,7 +70,7 @@ setup(
         'index': ['faiss-cpu>=1.9'],
         'parquet': ['pyarrow>=17'],
         'plots': ['matplotlib>=3.8'],
-        'rdf': ['rdflib>=7'],
+        'rdf': ['pyoxigraph>=0.5'],
         # No wheel in the public index; needs an installed torch and
         # `pip install --no-build-isolation`. Results do not depend on it.
         'scatter': ['torch-scatter>=2.1.2'],
@@ -87,6 +87,7 @@ setup(
             'pandas>=2',
             'pyarrow>=17',
             'pykeen>=1.11',
+            'pyoxigraph>=0.5',
             'pytest>=8',
             'pytest-cov>=6',
             'pytest-xdist>=3',

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg.audit.report import audit_raw
-from dsom_pyg.datasets.errors import DatasetError, printable
+from dsom_pyg.datasets.errors import printable
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.folder import read_folder
+from dsom_pyg.datasets.own.reading import Reading
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,14 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--no-images', action='store_true', help='do not open the images'
     )
+    parser.add_argument(
+        '--columns', default='hrt', help='of triples without a header'
+    )
     args = parser.parse_args(arguments)
     try:
-        table = read_folder(args.folder)
+        table = read_folder(args.folder, Reading(args.columns))
         with warnings.catch_warnings():
             # The report says it all.
             warnings.simplefilter('ignore', UserWarning)
             raw = build_graph(table)
-    except (DatasetError, ImportError) as error:
+    except (ValueError, ImportError) as error:
         print(printable(f'error: {error}'), file=sys.stderr)
         return 2
     name = args.folder.resolve().name

@@ -45,6 +45,13 @@ Features = Annotated[
         help='A file of features, such as audio=audio.npy; may recur.'
     ),
 ]
+Order = Annotated[
+    str | None,
+    typer.Option(
+        help='Of a folder: the order of the columns of triples without a '
+        'header, such as htr. [default: hrt]'
+    ),
+]
 Images = Annotated[
     str | None,
     typer.Option(help='Of a benchmark: a folder or a file of features.'),
@@ -147,6 +154,7 @@ def train(
     image_encoder: ImageEncoder = None,
     features: Features = None,
     images: Images = None,
+    columns: Order = None,
     root: Root = Path('datasets'),
     as_json: Json = False,
 ) -> None:
@@ -168,6 +176,7 @@ def train(
             image_encoder=image_encoder,
             features=features or [],
             images=images,
+            columns=columns,
             root=root,
             as_json=as_json,
         )
@@ -336,6 +345,7 @@ def encode(
     image_encoder: ImageEncoder = None,
     features: Features = None,
     images: Images = None,
+    columns: Order = None,
     device: Device = 'auto',
     root: Root = Path('datasets'),
 ) -> None:
@@ -351,6 +361,7 @@ def encode(
             features_of(features or []),
             images,
             device_of(device),
+            columns,
         )
         for kind, store in zip(
             dataset[0].node_types, dataset[0].node_stores, strict=True
@@ -369,6 +380,7 @@ def audit(
         bool, typer.Option('--strict', help='Exit with 1 on any problem.')
     ] = False,
     images: Annotated[bool, typer.Option(help='Open the images.')] = True,
+    columns: Order = None,
     out: Annotated[
         Path | None, typer.Option('--json', help='Write the report there.')
     ] = None,
@@ -380,6 +392,7 @@ def audit(
         words = [str(folder)]
         words += ['--strict'] * strict + ['--no-images'] * (not images)
         words += ['--json', str(out)] if out else []
+        words += ['--columns', columns] if columns else []
         raise typer.Exit(main(words))
 
 

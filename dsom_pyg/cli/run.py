@@ -20,7 +20,7 @@ from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
 # Findings in the data that are said; an audit tells all.
 SHOWN = 5
 # What a file of settings says beside those of a recipe.
-WORDS = ('recipe', 'text_encoder', 'image_encoder', 'images')
+WORDS = ('recipe', 'text_encoder', 'image_encoder', 'images', 'columns')
 FEATURES = 'features.'
 
 
@@ -35,6 +35,7 @@ def train_run(
     image_encoder: str | None,
     features: Iterable[str],
     images: str | None,
+    columns: str | None,
     root: Path,
     as_json: bool,
 ) -> None:
@@ -50,6 +51,7 @@ def train_run(
         'text_encoder': text_encoder,
         'image_encoder': image_encoder,
         'images': images,
+        'columns': columns,
     }
     files = {
         name.removeprefix(FEATURES): settings.pop(name)
@@ -70,6 +72,7 @@ def train_run(
         files | features_of(features),
         given['images'],
         device,
+        given['columns'],
     )
     graph = KG(dataset[0])
     chosen = _recipe_of(given['recipe']) or recipes.of_size(graph)

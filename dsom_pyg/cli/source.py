@@ -111,6 +111,7 @@ def dataset_of(
     features: Mapping[str, str] | None = None,
     images: str | None = None,
     device: str = 'cpu',
+    columns: str | None = None,
 ) -> MultimodalDataset:
     r"""A folder of one's own, or a benchmark by its name.
 
@@ -125,6 +126,7 @@ def dataset_of(
         features: Files of features, by modality.
         images: Of a benchmark, a folder or a file of features.
         device: Where they are encoded.
+        columns: Of a folder, see :class:`~dsom_pyg.datasets.MKGFolder`.
 
     Raises:
         ValueError: There is no such folder and no such benchmark.
@@ -139,6 +141,8 @@ def dataset_of(
     if images is not None:
         options['images'] = images
     if source in BENCHMARKS and not Path(source).is_dir():
+        if columns is not None:
+            raise ValueError(f'columns are told of a folder, not of {source}')
         kind = getattr(datasets, source)
         if source == 'Countries':
             made: MultimodalDataset = kind(**options)
@@ -155,6 +159,8 @@ def dataset_of(
             f'{source!r} is neither a folder nor one of '
             f'{", ".join(BENCHMARKS)}{hint}'
         )
+    if columns is not None:
+        options['columns'] = columns
     has = MKGFolder(source, **options).coverage()
     for modality, encoder in (('text', TfidfText), ('image', ImageStatistics)):
         key = f'{modality}_encoder'

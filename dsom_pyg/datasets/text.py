@@ -62,22 +62,28 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
     return raw
 
 
-def read_lines(path: Path) -> list[str]:
-    r"""The lines of a text file without their ends, LF or CRLF. It is UTF-8,
-    or UTF-16 with a byte order mark; and may be compressed (``.gz``,
-    ``.bz2``, ``.xz``).
+def read_text(path: Path) -> str:
+    r"""The text of a file. It is UTF-8, or UTF-16 with a byte order mark; and
+    may be compressed (``.gz``, ``.bz2``, ``.xz``).
     """
     raw = read_bytes(path)
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = 'UTF-16' if wide else 'UTF-8'
     try:
-        text = raw.decode(encoding if wide else 'utf-8-sig')
+        return raw.decode(encoding if wide else 'utf-8-sig')
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b'\n') + 1
         why = f'is not {encoding} text; convert the file to UTF-8'
         raise error_at(path, line, why) from None
+
+
+def read_lines(path: Path) -> list[str]:
+    r"""The lines of a text file without their ends, LF or CRLF; see
+    :func:`read_text`.
+    """
     # str.splitlines would also split at characters within names.
-    lines = [line.removesuffix('\r') for line in text.split('\n')]
+    lines = read_text(path).split('\n')
+    lines = [line.removesuffix('\r') for line in lines]
     if lines[-1] == '':
         lines.pop()
     return lines

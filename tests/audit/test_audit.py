@@ -590,14 +590,14 @@ def test_every_error_of_the_command_is_shown_as_escapes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def lacks(root: Path) -> None:
-        raise ImportError(f'{root} needs rdflib')
+    def lacks(root: Path, reading: object) -> None:
+        raise ImportError(f'{root} needs pyoxigraph')
 
     monkeypatch.setattr('dsom_pyg.audit.__main__.read_folder', lacks)
     assert main([str(tmp_path / CODES)]) == 2
     error = capsys.readouterr().err.removesuffix('\n')
     assert error.isprintable()
-    assert error.endswith('needs rdflib')
+    assert error.endswith('needs pyoxigraph')
 
 
 def test_images_elsewhere_are_told_and_no_problem(tmp_path: Path) -> None:

@@ -47,3 +47,14 @@ def test_a_folder(folder: Path, tmp_path: Path) -> None:
         features_of(['sound'])
     with pytest.raises(ValueError, match=r"'DB15k' is neither .*'DB15K'\?"):
         dataset_of('DB15k', tmp_path)
+
+
+def test_columns_are_told(tmp_path: Path) -> None:
+    rows = [f'{at}\t{at * 7 % 30}\t{at % 3}\n' for at in range(30)]
+    (tmp_path / 'triples.tsv').write_text(''.join(rows))
+    dataset = dataset_of(str(tmp_path), Path('datasets'), columns='htr')
+    assert dataset.num_relations == 3
+    with pytest.raises(ValueError, match='told of a folder, not of Countries'):
+        dataset_of('Countries', Path('datasets'), columns='htr')
+    with pytest.raises(ValueError, match="got 'hh'"):
+        dataset_of(str(tmp_path), Path('datasets'), columns='hh')

@@ -25,7 +25,7 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.columns import TEXT
-from dsom_pyg.datasets.own.rdf import read_ntriples
+from dsom_pyg.datasets.own.rdf import read_rdf
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.files import load_tensors
 from dsom_pyg.graph import SPLITS, Triples, get_split, make_data
@@ -240,11 +240,11 @@ _:n1 <http://x/r>  <http://x/A> . # of a blank node
 
 
 def test_ntriples(tmp_path: Path) -> None:
-    pytest.importorskip('rdflib')
+    pytest.importorskip('pyoxigraph')
 
     def check(path: Path) -> None:
         findings = Findings()
-        triples, names, texts = read_ntriples(path, findings)
+        triples, names, texts = read_rdf(path, findings)
         said: list[Triple | Entry] = [*triples, *names, *texts]
         foreign = sum(
             int(re.match(r'\d+', f.message)[0])  # type: ignore[index]

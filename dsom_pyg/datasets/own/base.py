@@ -13,6 +13,7 @@ from dsom_pyg.datasets.errors import unknown_name
 from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
+from dsom_pyg.datasets.own.literals import CHOICES
 from dsom_pyg.datasets.own.table import Table
 
 # Raise it when a source is read in another way: no older file is used then.
@@ -27,10 +28,13 @@ class OwnGraph(MultimodalDataset):
         split: Shares of train, validation and test, for the splits that the
             source does not give. (default: :obj:`(0.8, 0.1, 0.1)`)
         seed: Of the draw.
+        literals: What happens to numbers and dates among the tails:
+            ``'leave'`` them out, or ``'keep'`` them as entities.
         options: As of :class:`~dsom_pyg.datasets.MultimodalDataset`.
 
     Raises:
-        ValueError: The shares do not make 1 together.
+        ValueError: The shares do not make 1 together, or :obj:`literals` is
+            another word.
     """
 
     def __init__(
@@ -39,20 +43,34 @@ class OwnGraph(MultimodalDataset):
         *,
         split: Shares = SHARES,
         seed: int = 0,
+        literals: str = 'leave',
         **options: Unpack[Options],
     ) -> None:
+        if literals not in CHOICES:
+            why = f'literals must be one of {CHOICES}, got {literals!r}'
+            raise ValueError(why)
         sound = len(split) == 3 and min(split) >= 0 and split[0] > 0
         if not sound or abs(sum(split) - 1) > 1e-6:
             raise ValueError(
                 f'split must hold the shares of train, val and test, which '
                 f'make 1 together, such as (0.8, 0.1, 0.1), got {split}'
             )
-        self._shares, self._seed = split, seed
+        self._shares, self._seed, self._literals = split, seed, literals
         super().__init__(root, **options)
 
     def identity(self) -> dict[str, Any]:
         shares = list(self._shares)
-        return {'reading': READING, 'shares': shares, 'seed': self._seed}
+        return {
+            'reading': READING,
+            'shares': shares,
+            'seed': self._seed,
+            'literals': self._literals,
+        }
+
+    def build(self, table: Table) -> RawGraph:
+        r"""The graph of a table, with the options of this dataset."""
+        options = self._shares, self._seed, self.folder, self._literals
+        return build_graph(table, *options)
 
     @property
     def entity_keys(self) -> list[str]:
@@ -112,7 +130,7 @@ class LabeledGraph(OwnGraph):
         return {**super().identity(), 'table': digest}
 
     def read(self) -> RawGraph:
-        return build_graph(self._table, self._shares, self._seed, self.folder)
+        return self.build(self._table)
 
 
 def _stamp(path: Path) -> list[int]:

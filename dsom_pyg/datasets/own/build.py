@@ -14,6 +14,7 @@ from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import readable, unique_names
+from dsom_pyg.datasets.own.literals import leave_out
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
 from dsom_pyg.datasets.text import to_triples
@@ -34,6 +35,7 @@ def build_graph(
     shares: Shares = SHARES,
     seed: int = 0,
     root: Path | None = None,
+    literals: str = 'leave',
 ) -> RawGraph:
     r"""Give ids to the labels of a table, and draw the splits it lacks.
 
@@ -47,11 +49,14 @@ def build_graph(
         shares: Of the splits. (default: :obj:`(0.8, 0.1, 0.1)`)
         seed: Of the draw.
         root: Paths of images below it are stored relative to it.
+        literals: Whether numbers and dates among the tails are left out
+            (``'leave'``) or entities (``'keep'``), see
+            :func:`~dsom_pyg.datasets.own.literals.literal_relations`.
 
     Raises:
         DatasetError: There is no training triple.
     """
-    build = _Build(table)
+    build = _Build(table, literals)
     entities, relations = build.entities, build.relations
     if not build.rows.get('train'):
         raise DatasetError('there is no training triple')
@@ -86,15 +91,18 @@ def build_graph(
 class _Build:
     # A graph in the making: its labels with their ids, and its given splits.
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, literals: str) -> None:
         self.table, self.findings = table, Findings()
         self.findings.extend(table.findings)
+        given = table.triples
+        if literals == 'leave':
+            given = leave_out(given, self.findings)
         self.entities = Vocabulary('entity', table.entities, self.findings)
         self.relations = Vocabulary('relation', table.relations, self.findings)
         self.rows = {
-            split: self.number(table.triples[split])
+            split: self.number(given[split])
             for split in SPLITS
-            if split in table.triples
+            if split in given
         }
 
     def number(self, triples: Sequence[Triple]) -> Rows:

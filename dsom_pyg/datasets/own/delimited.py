@@ -27,6 +27,7 @@ QUALIFIER = re.compile(
     r'|\.|-?\d{4}|\d+[-/:.#]\d*[-/:.#][\d#][-\d:.#TZ+ ]*'
     r'|<.*>|".*"(\^\^.*|@.*)?'
 )
+IDS = re.compile(r'\d+( +\d+)+')
 _read_csv = partial(csv.reader, skipinitialspace=True, strict=True)
 _csv_limit = threading.Lock()
 
@@ -52,7 +53,7 @@ def read_triples(
         DatasetError: A row has too few or too many cells or an empty one, or
             the file may be read in two ways.
     """
-    columns, rows = _read_table(path, order, triple_columns, findings)
+    columns, rows = read_columns(path, order, triple_columns, findings)
     head, relation, tail = (columns[each] for each in HRT)
     triples = []
     for line, row in rows:
@@ -76,20 +77,26 @@ def read_entries(
         The texts or names, and the readable names that stand beside them.
     """
     header = partial(entry_columns, words=words)
-    columns, cells = _read_table(path, ('entity', 'value'), header, findings)
+    columns, cells = read_columns(path, ('entity', 'value'), header, findings)
     rows = ((Place(path, line), columns, row) for line, row in cells)
     return read_entry_rows(rows, findings)
 
 
-def _read_table(
+def read_columns(
     path: Path,
     plain: Sequence[str],
     header: Callable[[Sequence[str]], Columns],
     findings: Findings,
 ) -> tuple[Columns, list[Row]]:
-    # The places of the columns, by a header or else as `plain` has them, and
-    # the rows that are not blank. All rows are as long as the first one, but
-    # for what may follow a triple.
+    r"""The places of the columns, and the rows that are not blank. All rows
+    are as long as the first one, but for what may follow a triple.
+
+    Args:
+        path: The file.
+        plain: The columns, where no header names them.
+        header: The places of columns in a header, fewer if it is none.
+        findings: Of what is left out.
+    """
     lines, width = read_lines(path), len(plain)
     marks = ',;' if suffix_of(path) == '.csv' else '\t'
     _skip_comments(path, lines, marks, width, header, findings)
@@ -102,8 +109,11 @@ def _read_table(
             )
             rows = _csv_rows(path, lines, mark)
     else:
+        # Of ids there may be spaces instead: they are in none.
         mark = '\t'
-        rows = [(n, line.split(mark)) for n, line in enumerate(lines, 1)]
+        ids = all(map(IDS.fullmatch, filter(None, map(str.strip, lines))))
+        between = None if ids else mark
+        rows = [(n, line.split(between)) for n, line in enumerate(lines, 1)]
     stripped = ((line, [x.strip() for x in cells]) for line, cells in rows)
     filled = [row for row in stripped if any(row[1])]
     columns = header(filled[0][1]) if filled else {}

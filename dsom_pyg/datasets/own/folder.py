@@ -10,8 +10,9 @@ from dsom_pyg.datasets.base import Options, RawGraph
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.own.base import OwnGraph
-from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
+from dsom_pyg.datasets.own.build import SHARES, Shares
 from dsom_pyg.datasets.own.layouts import find_layout
+from dsom_pyg.datasets.own.rdf import SYNTAXES
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Table
 from dsom_pyg.datasets.text import suffix_of
@@ -20,8 +21,8 @@ from dsom_pyg.files import hash_file
 # Files with rows, and folders with images: what plays no part is named.
 ROWS = (
     *('.tsv', '.csv', '.txt', '.json', '.jsonl', '.ndjson', '.parquet'),
-    *('.nt', '.nq', '.ttl', '.trig', '.rdf', '.owl', '.jsonld'),
     *('.dict', '.del', '.xlsx', '.xls'),
+    *SYNTAXES,
 )
 IMAGES = ('image', 'img')
 
@@ -40,25 +41,37 @@ class MKGFolder(OwnGraph):
 
     Only triples are needed. The columns of ``.tsv`` and ``.txt`` files are
     separated by tabs, and quotes in them are plain characters. ``.csv``
-    files have commas or semicolons and quote cells as RFC 4180 says. Triples
-    may also be N-Triples (``.nt``, with labels and descriptions inside), the
-    others JSON lines (``.jsonl``). A first row such as ``head``,
-    ``relation``, ``tail`` or ``entity``, ``text`` names the columns, in any
-    order, among others. Images are found by label or readable name, see
+    files have commas or semicolons and quote cells as RFC 4180 says. All
+    files may be JSON (``.jsonl``, or an array in ``.json``), and triples RDF
+    in any syntax (``.nt``, ``.ttl`` and so on), with labels and descriptions
+    inside. Files may be compressed (``.gz``, ``.bz2``, ``.xz``). A first row
+    such as ``head``, ``relation``, ``tail`` or ``entity``, ``text`` names
+    the columns, in any order, among others. Images are found by label or
+    readable name, see
     :func:`~dsom_pyg.datasets.features.images.find_images`. ``images`` may be
     a link; a finding says where it leads. Links within it are not followed.
+
+    Folders of OpenKE, RotatE, DGL-KE, LibKGE, PyKEEN, KG-BERT and Neo4j are
+    read as they are. Where they number entities, ids and their order are
+    kept, and a finding says so.
 
     Given splits are kept; only duplicate rows are dropped. A split without
     a file is drawn from train, which keeps each entity and relation; a share
     of 0 leaves it empty. What was noticed is in :attr:`findings`, and
     ``python -m dsom_pyg.audit FOLDER`` shows it. Processed files go into
-    ``<root>/processed``. For the shares of drawn splits and further options
-    see :class:`~dsom_pyg.datasets.own.base.OwnGraph`.
+    ``<root>/processed``.
+
+    Args:
+        root: The folder.
+        columns: The order of the columns of triples, where no header names
+            them: ``'hrt'`` for head, relation, tail, or ``'htr'``.
+        split, seed, literals, options: As of
+            :class:`~dsom_pyg.datasets.own.base.OwnGraph`.
 
     Raises:
         DatasetError: There are no triples, or a file is not as it should
             be. The message names file and line.
-        ImportError: A ``.nt`` file needs rdflib.
+        ImportError: A file of RDF needs pyoxigraph.
     """
 
     def __init__(
@@ -68,10 +81,12 @@ class MKGFolder(OwnGraph):
         columns: str = 'hrt',
         split: Shares = SHARES,
         seed: int = 0,
+        literals: str = 'leave',
         **options: Unpack[Options],
     ) -> None:
         self._reading = Reading(columns)
-        super().__init__(root, split=split, seed=seed, **options)
+        own: Any = {'split': split, 'seed': seed, 'literals': literals}
+        super().__init__(root, **own, **options)
 
     def identity(self) -> dict[str, Any]:
         root = Path(self.root)
@@ -86,9 +101,7 @@ class MKGFolder(OwnGraph):
         }
 
     def read(self) -> RawGraph:
-        root = Path(self.root)
-        table = read_folder(root, self._reading)
-        return build_graph(table, self._shares, self._seed, root)
+        return self.build(read_folder(Path(self.root), self._reading))
 
 
 def read_folder(root: Path, reading: Reading | None = None) -> Table:

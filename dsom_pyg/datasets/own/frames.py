@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.datasets.errors import DatasetError, shorten
+from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.base import LabeledGraph, OwnGraph
 from dsom_pyg.datasets.own.columns import (
+    HRT,
     IMAGE,
     NAME,
     TEXT,
@@ -35,6 +38,10 @@ def from_pandas(
     texts: Any = None,
     images: Any = None,
     names: Any = None,
+    *,
+    head: str | None = None,
+    relation: str | None = None,
+    tail: str | None = None,
     **options: Any,
 ) -> LabeledGraph:
     r"""A dataset from a pandas frame of triples.
@@ -44,30 +51,42 @@ def from_pandas(
             and tail, under the words of
             :data:`~dsom_pyg.datasets.own.columns.TRIPLE` or in this order. A
             further column ``split`` (train, val, test) gives the splits;
-            without one they are drawn.
+            without one they are drawn. A list in a cell stands for a triple
+            each, with a finding.
         texts: Of entities: a mapping or :class:`pandas.Series` from an entity
             to a text or a list of texts; or a frame with the columns entity
             and text, under such names or in this order.
         images: Image paths of entities, likewise.
         names: Readable names of entities, likewise.
+        head: The name of this column, if it is another word.
+        relation: Likewise.
+        tail: Likewise.
         options: Of :class:`LabeledGraph`: ``root``, encoders, and so on.
 
     Raises:
         DatasetError: A cell is missing or empty; the message names the row.
             Or the names of the columns do not tell which is which.
     """
-    columns = _frame_columns([str(column) for column in frame.columns])
+    told = {'head': head, 'relation': relation, 'tail': tail}
+    names_of = [str(column) for column in frame.columns]
+    columns = _frame_columns(names_of, told)
     picked = frame.iloc[:, list(columns.values())]
     rows = []
+    findings = Findings()
     for number, (index, *row) in enumerate(picked.itertuples(name=None)):
         where = f'row {number} of the frame (index {index!r})'
         labels = [
-            _label(cell, f'{where}, column {str(name)!r},')
+            _labels(cell, f'{where}, column {str(name)!r},')
             for cell, name in zip(row, picked.columns, strict=True)
         ]
-        rows.append((labels, where))
+        found = list(product(*labels))
+        if len(found) > 1:
+            message = f'{len(found)} triples from {where}'
+            findings.add('list in a cell', message)
+        rows += [(list(each), where) for each in found]
     table = Table(
         _triples(rows, given='split' in columns),
+        findings=findings,
         texts=_entries(texts, 'text'),
         images=_entries(images, 'image'),
         names=_entries(names, 'name'),
@@ -163,20 +182,32 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
     return graph
 
 
-def _frame_columns(names: Sequence[str]) -> Columns:
+def _frame_columns(
+    names: Sequence[str], told: Mapping[str, str | None]
+) -> Columns:
     # The places of head, relation, tail and, if there is one, split.
+    said = {word: name for word, name in told.items() if name is not None}
+    for name in said.values():
+        if names.count(name) != 1:
+            many = 'several' if name in names else 'no'
+            why = f'the frame of triples has {many} column {name!r}'
+            raise DatasetError(f'{why}; it has {list(names)}')
+    taken = {word: names.index(name) for word, name in said.items()}
     lower = [name.strip().lower() for name in names]
     split = {'split': lower.index('split')} if 'split' in lower else {}
-    free = [at for at in range(len(names)) if at not in split.values()]
+    used = {*split.values(), *taken.values()}
+    free = [at for at in range(len(names)) if at not in used]
     cells = [lower[at] for at in free]
     found = {key: free[at] for key, at in triple_columns(cells).items()}
     plain = dict(zip(('head', 'relation', 'tail'), free, strict=False))
     if len(free) == 3 and found.items() <= plain.items():
         found = plain
-    if len(found) < 3:
+    found = {word: taken.get(word, found.get(word, -1)) for word in HRT}
+    if -1 in found.values():
         raise DatasetError(
             'the frame of triples: cannot tell head, relation and tail among '
-            f'the columns {list(names)}; call them so'
+            f'the columns {list(names)}; call them so, or name them: '
+            "from_pandas(frame, head='...', relation='...', tail='...')"
         )
     return {**found, **split}
 
@@ -227,6 +258,15 @@ def _of_entity(labels: tuple[str, ...], value: Any, what: str) -> list[Entry]:
         return [Entry(labels, text) for text in texts_of(value)]
     except ValueError as error:
         raise DatasetError(f'{what} of {shorten(labels[0])} {error}') from None
+
+
+def _labels(value: Any, where: str) -> list[str]:
+    if hasattr(value, 'tolist'):  # an array, as of a column of lists
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        return [_label(value, where)]
+    # An empty list is a missing label.
+    return [_label(cell, where) for cell in value or [None]]
 
 
 def _label(value: Any, where: str) -> str:

@@ -1,31 +1,76 @@
-"""N-Triples: triples, and what their literals say of entities."""
+"""RDF: triples, and what is said of entities in words, numbers and links."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from dsom_pyg.datasets.errors import error_at, shorten
+from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
-from dsom_pyg.datasets.text import read_bytes, read_lines
+from dsom_pyg.datasets.text import read_bytes, read_text, suffix_of
 
+OWL = 'http://www.w3.org/2002/07/owl#'
+RDF = 'http://www.w3.org/1999/02/22-rdf-syntax-ns#'
 RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
-NAMES = (f'{RDFS}label', 'http://www.w3.org/2004/02/skos/core#prefLabel')
+FOAF = 'http://xmlns.com/foaf/0.1/'
+# Both forms are in use.
+SCHEMA = ('http://schema.org/', 'https://schema.org/')
+NAMES = (
+    f'{RDFS}label',
+    'http://www.w3.org/2004/02/skos/core#prefLabel',
+    *(f'{start}name' for start in SCHEMA),
+    f'{FOAF}name',
+)
 TEXTS = (
     f'{RDFS}comment',
-    'http://schema.org/description',
-    'https://schema.org/description',
+    *(f'{start}description' for start in SCHEMA),
     'http://dbpedia.org/ontology/abstract',
     'http://purl.org/dc/terms/description',
+    'http://purl.org/dc/elements/1.1/description',
 )
+IMAGES = (
+    *(f'{start}image' for start in SCHEMA),
+    *(f'{FOAF}depiction', f'{FOAF}img', f'{FOAF}thumbnail'),
+    'http://dbpedia.org/ontology/thumbnail',
+    'http://www.wikidata.org/prop/direct/P18',
+)
+# What is said of the vocabulary, not of the world.
+DECLARATIONS = (
+    *(f'{RDFS}isDefinedBy', f'{RDFS}seeAlso', f'{RDFS}domain'),
+    *(f'{RDFS}range', f'{RDFS}subPropertyOf'),
+)
+# Wikidata gives names to P31, and calls its relation by another IRI.
+PROPERTY = re.compile(r'http://www\.wikidata\.org/entity/(P\d+)')
+DIRECT = 'http://www.wikidata.org/prop/direct/'
 # A line of N-Triples, whatever the file is called.
 STATEMENT = re.compile(
     r'(<\w+:[^<>\s]*>|_:\S+)\s+<\w+:[^<>\s]*>\s+[<"_].*\.\s*(#.*)?'
 )
 # English goes before no language, and that before any other one.
 LANGUAGES = ('en', '')
+# The formats of pyoxigraph by suffix.
+SYNTAXES = {
+    '.nt': 'N_TRIPLES',
+    '.nq': 'N_QUADS',
+    '.ttl': 'TURTLE',
+    '.trig': 'TRIG',
+    '.n3': 'N3',
+    '.rdf': 'RDF_XML',
+    '.owl': 'RDF_XML',
+    '.xml': 'RDF_XML',
+    '.jsonld': 'JSON_LD',
+}
+BY_LINES = ('N_TRIPLES', 'N_QUADS')
+
+
+class Statement(NamedTuple):
+    r"""A triple, and the language of its literal, ``''`` for none; no
+    language at all (:obj:`None`) if it has no literal.
+    """
+
+    triple: Triple
+    language: str | None
 
 
 def is_ntriples(path: Path) -> bool:
@@ -36,30 +81,38 @@ def is_ntriples(path: Path) -> bool:
     return bool(STATEMENT.fullmatch(first))
 
 
-def read_ntriples(
+def read_rdf(
     path: Path, findings: Findings
 ) -> tuple[list[Triple], list[Entry], list[Entry]]:
-    r"""Triples between resources, names and texts, from N-Triples.
+    r"""Triples between resources, names and texts, from a file of RDF.
 
-    Labels become names; comments, descriptions and abstracts become texts.
-    Of several languages, only English is read, or else what has no language,
-    or else the first language by its code. Other literals, and all names of
-    an entity but the first one, are not read, but counted in
-    :obj:`findings`. No literal is evaluated: its text counts, not its number
-    or date. Blank nodes are entities.
+    Its suffix (:data:`SYNTAXES`) tells the syntax; without one of them it is
+    N-Triples. Labels become names; comments, descriptions and abstracts
+    become texts. Of several languages, only English is read, or else what
+    has no language, or else the first language by its code. Other literals,
+    all names of an entity but the first one, addresses of images and what
+    declares a vocabulary are not read, but counted in :obj:`findings`. No
+    literal is evaluated: its text counts, not its number or date. Blank
+    nodes are entities.
 
     Raises:
-        DatasetError: A line cannot be read.
-        ImportError: rdflib is not installed.
+        DatasetError: The file cannot be read.
+        ImportError: pyoxigraph is not installed.
     """
     triples = []
     literals: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
-    for triple, language in _statements(path):
+    for triple, language in _statements(path, findings):
         subject, predicate, value, place = triple
-        if language is None:
+        if predicate in IMAGES:
+            message = f'not used: {shorten(value)} of {shorten(subject)}'
+            findings.add('image address', message, *place)
+        elif language is None and _declares(predicate, value):
+            message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
+            findings.add('declaration', message, *place)
+        elif language is None:
             triples.append(triple)
         elif predicate in NAMES or predicate in TEXTS:
-            entry = Entry((subject,), value.strip(), place)
+            entry = Entry(_called(subject), value.strip(), place)
             said = literals.setdefault((subject, predicate), [])
             said.append((language, entry))
         else:
@@ -89,6 +142,17 @@ def read_ntriples(
     return triples, names, texts
 
 
+def _called(subject: str) -> tuple[str, ...]:
+    found = PROPERTY.fullmatch(subject)
+    return (subject, f'{DIRECT}{found[1]}') if found else (subject,)
+
+
+def _declares(predicate: str, value: str) -> bool:
+    if predicate == f'{RDF}type':
+        return value.startswith((OWL, RDFS, RDF))
+    return predicate.startswith(OWL) or predicate in DECLARATIONS
+
+
 def _in_one_language(said: list[tuple[str, Entry]]) -> list[Entry]:
     coded = [(code.lower().split('-')[0], entry) for code, entry in said]
     codes = [code for code, _ in coded]
@@ -96,52 +160,57 @@ def _in_one_language(said: list[tuple[str, Entry]]) -> list[Entry]:
     return [entry for code, entry in coded if code == best]
 
 
-class _SameIds(dict[str, str]):
-    # rdflib would give blank nodes new random ids at every reading.
-    def get(self, key: str, default: Any = None) -> Any:
-        return key
-
-
-def _statements(path: Path) -> Iterator[tuple[Triple, str | None]]:
-    # With the language of a literal, ``''`` if it has none.
+def _statements(path: Path, findings: Findings) -> Iterator[Statement]:
     try:
-        from rdflib import BNode, Literal
-        from rdflib.plugins.parsers import ntriples
+        import pyoxigraph as ox
     except ImportError as error:
-        why = f'reading \'{path}\' needs rdflib: pip install "dsom_pyg[rdf]"'
-        raise ImportError(why) from error
+        why = f"reading '{path}' needs pyoxigraph: pip install "
+        raise ImportError(f'{why}"dsom_pyg[rdf]"') from error
+    syntax = SYNTAXES.get(suffix_of(path), 'N_TRIPLES')
+    text = read_text(path)
+    places = _places(path, text if syntax in BY_LINES else None)
+    # Nodes without a label get random ones at every reading.
+    blank: dict[str, str] = {}
 
-    class Parser(ntriples.W3CNTriplesParser):
-        # rdflib would compute the value of each literal: 1E999999999 has as
-        # many digits. Without its type it is a text.
-        def literal(self) -> Any:
-            if not self.peek('"'):
-                return False
-            words = self.eat(ntriples.r_literal)
-            return Literal(ntriples.unquote(words[1]), words[2])
+    def word(term: Any) -> str:
+        if not isinstance(term, ox.BlankNode):
+            return str(term.value)
+        if syntax in BY_LINES:
+            return f'_:{term.value}'
+        return blank.setdefault(term.value, f'_:b{len(blank)}')
 
-    said: list[tuple[Any, Any, Any]] = []
-    sink: Any = SimpleNamespace(triple=lambda *terms: said.append(terms))
-    parser: Any = Parser(sink, _SameIds())  # type: ignore[arg-type, unused-ignore]
-    for number, text in enumerate(read_lines(path), 1):
-        parser.line = text
-        try:
-            parser.parseline()
-        except Exception as error:
-            why = f'is no line of N-Triples: {shorten(text)}'
-            raise error_at(path, number, why) from error
-        if not said:  # a comment, or nothing
-            continue
-        terms = said.pop()
-        words = []
-        for term in terms:
-            word = f'_:{term}' if isinstance(term, BNode) else str(term)
-            # rdflib lets a relative IRI swallow what follows it.
-            if not isinstance(term, Literal) and set(word) & set(' <>"'):
-                why = f'{shorten(word)} is no IRI; IRIs must be absolute'
-                raise error_at(path, number, why)
-            words.append(word)
-        literal = isinstance(terms[2], Literal)
-        language = terms[2].language or '' if literal else None
-        head, relation, tail = words
-        yield Triple(head, relation, tail, Place(path, number)), language
+    terms = (ox.NamedNode, ox.BlankNode)
+    base = None if syntax in BY_LINES else path.absolute().as_uri()
+    try:
+        form = getattr(ox.RdfFormat, syntax)
+        for quad in ox.parse(input=text, format=form, base_iri=base):
+            place = next(places)
+            head, relation, tail = quad.subject, quad.predicate, quad.object
+            literal = isinstance(tail, ox.Literal)
+            if not isinstance(head, terms) or not (
+                literal or isinstance(tail, terms)
+            ):
+                message = f'a triple within a triple: {shorten(str(quad))}'
+                findings.add('quoted triple', message, *place)
+                continue
+            language = (tail.language or '') if literal else None
+            triple = Triple(word(head), word(relation), word(tail), place)
+            yield Statement(triple, language)
+    except SyntaxError as error:
+        why = f'cannot be read as {syntax.replace("_", "-")}: {error.msg}'
+        line = error.lineno
+        if syntax in BY_LINES:  # it notices in the next line what lacks here
+            line = next(places, Place(path, line)).line
+        if line is None:
+            raise DatasetError(f"'{path}' {why}") from None
+        raise error_at(path, line, why) from None
+
+
+def _places(path: Path, text: str | None) -> Iterator[Place]:
+    # Where the statements stand, where each has a line.
+    for number, line in enumerate((text or '').split('\n'), 1):
+        bare = line.strip()
+        if bare and not bare.startswith('#'):
+            yield Place(path, number)
+    while text is None:
+        yield Place(path)

@@ -466,7 +466,7 @@ def test_files_that_play_no_part_are_named(tmp_path: Path) -> None:
 
 
 def test_ntriples_with_names_and_texts(tmp_path: Path) -> None:
-    pytest.importorskip('rdflib')
+    pytest.importorskip('pyoxigraph')
     label = '<http://www.w3.org/2000/01/rdf-schema#label>'
     comment = '<http://www.w3.org/2000/01/rdf-schema#comment>'
     root = write(

@@ -516,3 +516,39 @@ def test_questions_by_label_or_name() -> None:
         dataset.find('Norwa', 'has')
     with pytest.raises(ValueError, match="relation 'in'"):
         dataset.find('Norway', 'in')
+
+
+def test_columns_that_are_named() -> None:
+    rows = [('x', 'b', 'likes', 'a'), ('y', 'a', 'hates', 'b')]
+    triples = frame(rows, ['source', 'head', 'verb', 'who'])
+    told = {'head': 'who', 'relation': 'verb', 'tail': 'head'}
+    dataset = from_pandas(triples, **told)
+    assert named(dataset, 'train') == [
+        ('a', 'likes', 'b'),
+        ('b', 'hates', 'a'),
+    ]
+    with pytest.raises(DatasetError, match="no column 'what'; it has"):
+        from_pandas(triples, **{**told, 'relation': 'what'})
+    double = frame([('a', 'r', 'b', 'c')], ['who', 'verb', 'head', 'who'])
+    with pytest.raises(DatasetError, match="several column 'who'"):
+        from_pandas(double, **told)
+
+
+def test_lists_in_the_cells_of_triples() -> None:
+    rows: list[tuple[Any, ...]] = [
+        ('a', 'r', ['b', 'c']),
+        ('b', 'r', np.array(['a', 'c'], object)),
+        (('b', 'c'), 's', 'a'),
+        ('c', 'r', ['a']),
+    ]
+    dataset = from_pandas(frame(rows, ['head', 'relation', 'tail']))
+    found = [row for split in SPLITS for row in named(dataset, split)]
+    assert sorted(found) == [
+        *[('a', 'r', 'b'), ('a', 'r', 'c'), ('b', 'r', 'a'), ('b', 'r', 'c')],
+        *[('b', 's', 'a'), ('c', 'r', 'a'), ('c', 's', 'a')],
+    ]
+    assert dataset.findings.counts['list in a cell'] == 3
+    for cell in ([], [''], [None]):
+        empty = frame([('a', 'r', cell)], ['head', 'relation', 'tail'])
+        with pytest.raises(DatasetError, match=r"row 0 .* column 'tail'"):
+            from_pandas(empty)

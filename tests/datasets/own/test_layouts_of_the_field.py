@@ -346,7 +346,7 @@ def test_a_fourth_column_that_is_no_time(
 
 
 def test_ntriples_by_another_name(tmp_path: Path) -> None:
-    pytest.importorskip('rdflib')
+    pytest.importorskip('pyoxigraph')
 
     def iri(word: str) -> str:
         return f'<http://example.org/{word.replace(" ", "_")}>'
@@ -379,8 +379,124 @@ def test_columns_that_are_told(tmp_path: Path) -> None:
         read(tmp_path, columns='hrr')
 
 
+def test_ids_between_spaces(tmp_path: Path) -> None:
+    for split in SPLITS:
+        rows = by_id(split, 'htr')
+        write(tmp_path / f'{split}.txt', (' '.join(map(str, x)) for x in rows))
+    dataset = read(tmp_path, columns='htr')
+    assert dataset.num_entities == len(ENTITIES)
+    assert dataset.num_relations == len(RELATIONS)
+    assert 'columns' in read(tmp_path).findings.counts
+
+
 def test_a_header_goes_before_columns(tmp_path: Path) -> None:
     with open(tmp_path / 'triples.csv', 'w', newline='') as file:
         rows = csv.writer(file)
         rows.writerows([('head', 'relation', 'tail'), *ROWS])
     assert sorted(everything(read(tmp_path, columns='thr'))) == sorted(ROWS)
+
+
+KEYS = {name: str(at) for at, name in enumerate(ENTITIES)}
+
+
+def quoted(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+
+
+def neo4j_admin(root: Path) -> None:
+    rows = [(KEYS[h], 1990, KEYS[t], r.upper()) for h, r, t in ROWS]
+    header = ':START_ID(Thing)', 'since:int', ':END_ID(Thing)', ':TYPE'
+    quoted(root / 'edges.csv', [header, *rows])
+    header = 'key:ID(Thing)', 'name', 'description:string', ':LABEL'
+    things = [(key, name, f'A {name}.', 'Thing') for name, key in KEYS.items()]
+    quoted(root / 'things.csv', [header, *things])
+
+
+def apoc_csv(root: Path) -> None:
+    header = '_id', '_labels', 'description', 'name', '_start', '_end', '_type'
+    rows: list[Sequence[object]] = [header]
+    for name, key in KEYS.items():
+        rows.append((key, ':Thing', f'A {name}.', name, '', '', ''))
+    for h, r, t in ROWS:
+        rows.append(('', '', '', '', KEYS[h], KEYS[t], r.upper()))
+    quoted(root / 'all.csv', rows)
+
+
+def apoc_json(root: Path) -> None:
+    items: list[dict[str, Any]] = []
+    for name, key in KEYS.items():
+        properties = {'name': name, 'description': f'A {name}.', 'at': [1, 2]}
+        items.append({'type': 'node', 'id': key, 'properties': properties})
+    for at, (h, r, t) in enumerate(ROWS):
+        ends = {'start': {'id': KEYS[h]}, 'end': {'id': KEYS[t]}}
+        about = {'type': 'relationship', 'id': str(at), 'label': r.upper()}
+        items.append(about | ends)
+    write(root / 'all.json', map(json.dumps, items))
+
+
+@pytest.mark.parametrize('make', [neo4j_admin, apoc_csv, apoc_json])
+def test_neo4j(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path)
+    dataset = read(tmp_path)
+    assert dataset.entity_names == ENTITIES
+    assert dataset.entity_texts[0] == ['A Ferry Auk.']
+    names = dict(zip(dataset.entity_keys, dataset.entity_names, strict=True))
+    named = [
+        (names[h], r.lower(), names[t]) for h, r, t in everything(dataset)
+    ]
+    assert sorted(named) == sorted(ROWS)
+    (told,) = dataset.findings.examples['layout']
+    assert 'export of Neo4j' in told.message
+    assert 'unused file' not in dataset.findings.counts
+
+
+def test_groups_of_neo4j(tmp_path: Path) -> None:
+    header = ':START_ID(Ship)', ':END_ID(Port)', ':TYPE'
+    quoted(tmp_path / 'calls.csv', [header, (0, 0, 'CALLS'), (1, 0, 'CALLS')])
+    ships = [('id:ID(Ship)', 'name'), (0, 'Auk'), (1, 'Gull')]
+    quoted(tmp_path / 'ships.csv', ships)
+    quoted(tmp_path / 'ports.csv', [('id:ID(Port)', 'name'), (0, 'Arnel')])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    rows = everything(dataset)
+    assert rows == [(f'Ship/{at}', 'CALLS', 'Port/0') for at in (0, 1)]
+    assert sorted(dataset.entity_names) == ['Arnel', 'Auk', 'Gull']
+
+
+@pytest.mark.parametrize(
+    ('file', 'rows', 'message'),
+    [
+        ('e.csv', [(':START_ID', ':END_ID'), (0, 1)], 'has no column :TYPE'),
+        (
+            'e.csv',
+            [(':START_ID', ':END_ID', ':TYPE'), (0, '', 'R')],
+            ':2: the tail is empty',
+        ),
+        ('n.csv', [('k:ID', 'name'), ('', 'a')], ':2: the id of the node is'),
+    ],
+)
+def test_what_neo4j_would_not_write(
+    file: str, rows: list[Sequence[object]], message: str, tmp_path: Path
+) -> None:
+    neo4j_admin(tmp_path)
+    quoted(tmp_path / file, rows)
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('{"type": "path"}', ":1: is no node or .*its type is 'path'"),
+        ('{"type": "node"}', ":1: is no node or .*'id'"),
+        ('[]', ':1: is no node or relationship'),
+    ],
+)
+def test_what_apoc_would_not_write(
+    line: str, message: str, tmp_path: Path
+) -> None:
+    apoc_json(tmp_path)
+    path = tmp_path / 'all.json'
+    path.write_text(f'{line}\n{path.read_text()}')
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)

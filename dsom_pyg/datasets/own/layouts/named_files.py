@@ -7,7 +7,7 @@ from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
-from dsom_pyg.datasets.own.rdf import is_ntriples, read_ntriples
+from dsom_pyg.datasets.own.rdf import SYNTAXES, is_ntriples, read_rdf
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.datasets.text import plain_name, read_lines, suffix_of
@@ -34,7 +34,7 @@ PARTS = {
     stem + suffix: part
     for part, stems in STEMS.items()
     for stem in stems
-    for suffix in (*TABLES, *(['.nt'] if part in TRIPLES else []))
+    for suffix in (*TABLES, *(SYNTAXES if part in TRIPLES else ()))
 } | {f'{part}.txt': part for part in ('entities', 'relations')}
 
 
@@ -87,8 +87,8 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
 
 
 def _read_triples(path: Path, table: Table, reading: Reading) -> list[Triple]:
-    if suffix_of(path) == '.nt' or is_ntriples(path):
-        triples, names, texts = read_ntriples(path, table.findings)
+    if suffix_of(path) in SYNTAXES or is_ntriples(path):
+        triples, names, texts = read_rdf(path, table.findings)
         table.names += names
         table.texts += texts
         return triples

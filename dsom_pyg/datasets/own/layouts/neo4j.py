@@ -1,0 +1,198 @@
+"""Exports of Neo4j: the tables of ``neo4j-admin import``, and APOC's."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsom_pyg.datasets.errors import DatasetError, shorten
+from dsom_pyg.datasets.own.columns import (
+    NAME,
+    TEXT,
+    Columns,
+    at_place,
+    texts_of,
+)
+from dsom_pyg.datasets.own.delimited import read_columns
+from dsom_pyg.datasets.own.objects import SUFFIXES, read_items
+from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
+from dsom_pyg.datasets.text import read_bytes, suffix_of
+
+# A column of the import, such as name:string or :START_ID(Person).
+COLUMN = re.compile(r'([^:]*)(?::(\w+)(?:\(([^)]*)\))?)?(?:\{.*\})?')
+EDGE = {'START_ID': 'head', 'TYPE': 'relation', 'END_ID': 'tail'}
+APOC = ('_id', '_labels', '_start', '_end', '_type')
+EDGE_JSON = re.compile(r'"type"\s*:\s*"relationship"')
+
+
+def find_files(root: Path) -> dict[str, Path] | None:
+    r"""The files by part; :obj:`None` if it is no export."""
+    files = {}
+    for path in sorted(root.iterdir()):
+        if path.is_file() and (kind := _kind(path)):
+            files[f'{kind} {path.name}'] = path
+    kinds = {part.split()[0] for part in files}
+    return files if kinds & {'edges', 'apoc', 'json'} else None
+
+
+def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
+    r"""The graph in labels, from the files that :func:`find_files` found."""
+    table = Table({'train': []})
+    for part, path in files.items():
+        readers = {'apoc': _read_apoc, 'json': _read_json}
+        readers |= {'edges': _read_edges, 'nodes': _read_nodes}
+        readers[part.split()[0]](path, table)
+    message = 'read as an export of Neo4j: ids are labels, types not used'
+    table.findings.add('layout', message, root)
+    return table
+
+
+def _kind(path: Path) -> str | None:
+    # What a file holds, by its beginning.
+    suffix = suffix_of(path)
+    if suffix not in ('.csv', '.tsv', *SUFFIXES):
+        return None
+    start = read_bytes(path, 2**16).decode('utf-8-sig', 'replace')
+    if suffix in SUFFIXES:
+        first = '"type"' in start and '"start"' in start
+        return 'json' if first and EDGE_JSON.search(start) else None
+    header = start.split('\n')[0]
+    if ':START_ID' in header and ':END_ID' in header:
+        return 'edges'
+    if re.search(r':ID\b', header):
+        return 'nodes'
+    return 'apoc' if all(word in header for word in APOC) else None
+
+
+def _parsed(header: Sequence[str]) -> list[tuple[str, str, str]]:
+    # Name, kind and group of each column.
+    found = [COLUMN.fullmatch(cell.strip()) for cell in header]
+    return [
+        (x[1] or '', x[2] or '', x[3] or '') if x else ('', '', '')
+        for x in found
+    ]
+
+
+def _read_edges(path: Path, table: Table) -> None:
+    groups: dict[str, str] = {}
+
+    def places(header: Sequence[str]) -> Columns:
+        out = {}
+        for at, (_, kind, group) in enumerate(_parsed(header)):
+            if kind in EDGE:
+                out[EDGE[kind]] = at
+                groups[EDGE[kind]] = group
+        if out and 'relation' not in out:
+            why = f"'{path}' has no column :TYPE; add one, or name it so"
+            raise DatasetError(why)
+        return out
+
+    columns, rows = read_columns(
+        path, ('head', 'relation', 'tail'), places, table.findings
+    )
+    for line, row in rows:
+        place = Place(path, line)
+        said = {word: row[at] for word, at in columns.items()}
+        for word, cell in said.items():
+            if not cell:
+                raise at_place(place, f'the {word} is empty')
+        table.triples['train'].append(
+            Triple(
+                _key(said['head'], groups['head']),
+                said['relation'],
+                _key(said['tail'], groups['tail']),
+                place,
+            )
+        )
+
+
+def _read_nodes(path: Path, table: Table) -> None:
+    group = ''
+
+    def places(header: Sequence[str]) -> Columns:
+        nonlocal group
+        parsed = _parsed(header)
+        out = _values([name for name, _, _ in parsed])
+        for at, (_, kind, found) in enumerate(parsed):
+            if kind == 'ID':
+                out['entity'], group = at, found
+            elif kind == 'LABEL':
+                out['types'] = at
+        return out if 'entity' in out else {}
+
+    columns, rows = read_columns(
+        path, ('entity', 'name'), places, table.findings
+    )
+    for line, row in rows:
+        said = {word: row[at] for word, at in columns.items()}
+        _add(table, _key(said['entity'], group), said, Place(path, line))
+
+
+def _read_apoc(path: Path, table: Table) -> None:
+    def places(header: Sequence[str]) -> Columns:
+        cells = [cell.strip() for cell in header]
+        if not all(word in cells for word in APOC):
+            return {}
+        return {word: cells.index(word) for word in APOC} | _values(cells)
+
+    columns, rows = read_columns(path, APOC, places, table.findings)
+    for line, row in rows:
+        said = {word: row[at] for word, at in columns.items()}
+        place = Place(path, line)
+        if said['_start']:
+            edge = said['_start'], said['_type'], said['_end']
+            if not all(edge):
+                raise at_place(place, f'has no end or no type: {edge}')
+            table.triples['train'].append(Triple(*edge, place))
+        else:
+            _add(table, said['_id'], said, place)
+
+
+def _read_json(path: Path, table: Table) -> None:
+    for place, item in read_items(path):
+        try:
+            kind = item['type']
+            if kind == 'node':
+                said = dict(_named(item.get('properties') or {}))
+                _add(table, str(item['id']), said, place)
+            elif kind == 'relationship':
+                ends = str(item['start']['id']), str(item['end']['id'])
+                edge = ends[0], str(item['label']), ends[1]
+                table.triples['train'].append(Triple(*edge, place))
+            else:
+                raise ValueError(f'its type is {shorten(str(kind))}')
+        except (KeyError, TypeError, ValueError) as error:
+            why = f'is no node or relationship of an export ({error!r})'
+            raise at_place(place, why) from None
+
+
+def _values(names: Sequence[str]) -> Columns:
+    # The places of a name and of a text.
+    lower = [name.strip().lower() for name in names]
+    both = {'name': NAME, 'text': TEXT}
+    found = {k: [w for w in words if w in lower] for k, words in both.items()}
+    return {k: lower.index(words[0]) for k, words in found.items() if words}
+
+
+def _named(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    values = list(properties.values())
+    for word, at in _values(list(properties)).items():
+        yield word, values[at]
+
+
+def _key(cell: str, group: str) -> str:
+    # Ids of two groups may be the same.
+    return f'{group}/{cell}' if group else cell
+
+
+def _add(table: Table, key: str, said: dict[str, Any], place: Place) -> None:
+    if not key:
+        raise at_place(place, 'the id of the node is empty')
+    table.entities.append(key)
+    for word, out in (('name', table.names), ('text', table.texts)):
+        try:
+            values = texts_of(said.get(word))
+        except ValueError as error:
+            raise at_place(place, f'the {word} {error}') from None
+        out += [Entry((key,), value, place) for value in values if value]
