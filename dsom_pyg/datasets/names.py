@@ -6,15 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_plus
+
+# In the names of files, on some systems.
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 class NameIndex:
     r"""Looks up entities by what files call them.
 
-    Exact aliases go before their other :func:`spellings`, earlier aliases
-    before later ones, and smaller ids before larger ones. Words and aliases
-    are compared in Unicode form NFC.
+    Exact aliases go before their other :func:`spellings`, and these before
+    what a word with escapes such as ``%20`` or ``+`` stands for; earlier
+    aliases go before later ones, and smaller ids before larger ones. Words
+    and aliases are compared in Unicode form NFC.
     """
 
     def __init__(self, aliases: Sequence[Sequence[str]]) -> None:
@@ -26,7 +30,12 @@ class NameIndex:
 
     def owners(self, *words: str) -> list[int]:
         r"""As :meth:`exact`; if there are none, by other spellings."""
-        return self.exact(*words) or _owners(self._near, words)
+        return (
+            self.exact(*words)
+            or _owners(self._near, words)
+            or _owners(self._near, [unquote(word) for word in words])
+            or _owners(self._near, [unquote_plus(word) for word in words])
+        )
 
     @cached_property
     def _exact(self) -> dict[str, list[int]]:
@@ -62,8 +71,8 @@ def _composed(word: str) -> str:
 def spellings(name: str) -> list[str]:
     r"""What a file or folder may call an entity, the name itself first.
 
-    People write underscores for spaces, and ``/m/02mjmr`` is found as
-    ``m.02mjmr`` or ``m_02mjmr``.
+    People write underscores for spaces and for what some file systems
+    forbid, and ``/m/02mjmr`` is found as ``m.02mjmr`` or ``m_02mjmr``.
     """
     name = _composed(name)
     bare = name.strip('/')
@@ -71,6 +80,8 @@ def spellings(name: str) -> list[str]:
     for mark in ('.', '_'):
         out.append(bare.replace('/', mark))
         out.append(bare.replace('/', mark).replace(' ', '_'))
+    allowed = FORBIDDEN.sub('_', bare)
+    out += [allowed, allowed.replace(' ', '_')]
     out += [quote(each, safe='') for each in dict.fromkeys((name, bare))]
     return list(dict.fromkeys(out))
 

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 # A list of formats and caps: a file's name proves nothing, and rarely used
 # decoders have been attacked before.
-IMAGE_FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+IMAGE_FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF')
 MAX_PIXELS = 50_000_000
 # A line of pixels is no picture, and an encoder that scales its short side
 # to 224 pixels would blow it up beyond all memory.
@@ -65,7 +65,8 @@ def open_image(
     is scaled to 8 bits. Sizes are checked before any pixel is decoded.
 
     Args:
-        path: A PNG, JPEG, WEBP, GIF or BMP file, whatever its name.
+        path: A PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF file, whatever its
+            name.
         background: Red, green and blue behind transparent parts.
 
     Raises:
@@ -167,6 +168,9 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(
     image: Image.Image, background: tuple[int, int, int]
 ) -> Image.Image:
+    if image.mode == 'F':
+        why = 'its pixels are fractions of no known range; save 8 bits'
+        raise ValueError(why)
     if image.mode.startswith('I'):
         image = _to_8_bits(image)
     if not image.has_transparency_data:

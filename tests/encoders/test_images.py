@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from dsom_pyg.encoders import UnreadableImage, images, open_image
 
-FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF')
 
 
 def noise(width: int = 40, height: int = 30, seed: int = 0) -> Image.Image:
@@ -40,7 +40,14 @@ def test_formats_whatever_the_name(tmp_path: Path, kind: str) -> None:
     assert open_image(str(path)).size == (40, 30)
 
 
-@pytest.mark.parametrize('kind', ['TIFF', 'ICO', 'PPM', 'TGA'])
+def test_fractions_have_no_range(tmp_path: Path) -> None:
+    path = tmp_path / 'heights.tif'
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(path)
+    with pytest.raises(UnreadableImage, match='fractions of no known range'):
+        open_image(path)
+
+
+@pytest.mark.parametrize('kind', ['ICO', 'PPM', 'TGA'])
 def test_other_formats_are_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / 'picture.jpg'
     noise().save(path, kind)

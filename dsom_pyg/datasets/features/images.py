@@ -1,6 +1,7 @@
 """The image files of a folder, and the entities they belong to."""
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,31 @@ from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import NameIndex
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
+SUFFIXES = (
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.gif', '.bmp'),
+    *('.tif', '.tiff', '.avif'),
+)
+# How files without such a suffix begin, if they are images.
+MAGIC = re.compile(
+    rb'\xff\xd8\xff|\x89PNG\r\n|GIF8|RIFF....WEBP|BM....\0\0\0\0'
+    rb'|II\*\0|MM\0\*|....ftypavi[fs]',
+    re.DOTALL,
+)
+# What to do about what is not read.
+ADVICE = {
+    '.svg': 'is a drawing; save it as PNG, with rsvg-convert or cairosvg',
+    '.svgz': 'is a drawing; save it as PNG, with rsvg-convert or cairosvg',
+    '.heic': 'is an HEIC image; save it as JPEG',
+    '.heif': 'is an HEIF image; save it as JPEG',
+    '.jxl': 'is a JPEG XL image; save it as PNG',
+    '.jp2': 'is a JPEG 2000 image; save it as PNG',
+    '.psd': 'is a Photoshop file; save it as PNG',
+    '.pdf': 'is a document; save its pictures as PNG',
+    '.ico': 'is an icon; save it as PNG',
+    '.zip': 'is an archive; unpack it',
+    '.tar': 'is an archive; unpack it',
+    '.gz': 'is compressed; unpack it',
+}
 # What file managers and archivers leave behind.
 JUNK = ('thumbs.db', 'desktop.ini', '__macosx')
 
@@ -38,7 +63,9 @@ def find_images(
     index = NameIndex(aliases)
     images: list[list[Path]] = [[] for _ in aliases]
     for name, _, _ in list_images(root, findings):
-        words = [os.path.splitext(name)[0], os.path.dirname(name)]
+        stem, suffix = os.path.splitext(name)
+        whole = stem if suffix.lower() in SUFFIXES else name
+        words = [whole, os.path.dirname(name)]
         owners = index.owners(*filter(None, words))
         if not owners:
             why = 'neither its name nor its folder is that of an entity'
@@ -55,7 +82,8 @@ def find_images(
 def list_images(
     root: Path, findings: Findings | None = None
 ) -> list[ImageFile]:
-    r"""All image files below a folder, sorted by name; none without one.
+    r"""All image files below a folder, sorted by name; none without one. A
+    file with another suffix, or none, is one if it begins like one.
 
     The folder may be a link, as it is where the images lie on another disk:
     it is followed, and a finding says where it leads. Links below it are not
@@ -77,19 +105,28 @@ def list_images(
         for name in sorted(filter(_visible, [*folders, *files])):
             path = os.path.join(folder, name)
             about = os.lstat(path)
-            image = os.path.splitext(name)[1].lower() in SUFFIXES
+            suffix = os.path.splitext(name)[1].lower()
             if stat.S_ISDIR(about.st_mode):
                 continue
             if stat.S_ISLNK(about.st_mode):
                 why = 'is a link; put the file itself there'
                 findings.add('link not followed', why, path)
-            elif stat.S_ISREG(about.st_mode) and image:
+            elif stat.S_ISREG(about.st_mode) and (
+                suffix in SUFFIXES
+                or (suffix not in ADVICE and _begins_like_one(path))
+            ):
                 full = name if below == '.' else f'{below}/{name}'
                 found.append(ImageFile(full, about.st_size, about.st_mtime_ns))
             else:
-                why = 'its suffix is not that of an image'
+                plain = 'is no image by its suffix, nor by how it begins'
+                why = ADVICE.get(suffix, plain)
                 findings.add('not an image', why, path)
     return sorted(found)
+
+
+def _begins_like_one(path: str) -> bool:
+    with open(path, 'rb') as file:
+        return bool(MAGIC.match(file.read(16)))
 
 
 def _visible(name: str) -> bool:

@@ -1,5 +1,7 @@
 """Graphs of pandas and networkx as datasets, and back."""
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -24,6 +26,9 @@ from dsom_pyg.datasets.own.columns import (
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.graph import SPLITS, get_split
 
+NOT_IN_XML = re.compile(
+    '[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]'
+)
 SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 # What the column of the values of a frame may be called.
 WORDS = {'text': TEXT, 'image': IMAGE, 'name': NAME}
@@ -133,6 +138,8 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
         rows.append((row, where))
     table = Table(_triples(rows, given), entities=list(called.values()))
     relations = graph.graph.get('relations', {})
+    if isinstance(relations, str):
+        relations = _parsed(relations)
     if not isinstance(relations, Mapping):
         relations = dict.fromkeys(relations, '')
     table.relations = {
@@ -141,20 +148,23 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     parts = (TEXTS, table.texts), (IMAGES, table.images), (NAMES, table.names)
     for node, attributes in graph.nodes(data=True):
         for words, out in parts:
-            for word in words:
-                value = attributes.get(word)
-                out += _of_entity((called[node],), value, word)
+            for word, value in attributes.items():
+                if re.sub(r'_\d+$', '', str(word)) in words:
+                    out += _of_entity((called[node],), value, str(word))
     return LabeledGraph(table, **options)
 
 
 def to_networkx(dataset: MultimodalDataset) -> Any:
     r"""A :class:`networkx.MultiDiGraph` of all splits of a dataset.
 
-    Nodes are the labels of entities, with the attributes ``name`` and, where
-    there are any, lists of ``text`` and of ``image`` paths. Edges have a
-    ``relation`` and a ``split``; ``graph.graph['relations']`` maps the labels
-    of relations to their names. :func:`from_networkx` reads it back. Triples
-    for filtering only are left out.
+    Nodes are the labels of entities, with the attributes ``name`` and
+    ``label`` (the same, for Gephi) and, where there are any, ``text``,
+    ``text_2`` and so on, and paths as ``image``, ``image_2`` and so on. Edges
+    have a ``relation``, its name as ``label``, and a ``split``;
+    ``graph.graph['relations']`` is JSON that maps the labels of relations to
+    their names. So every attribute is a text that GraphML, GML and GEXF can
+    hold; signs that XML forbids are replaced. :func:`from_networkx` reads the
+    graph back. Triples for filtering only are left out.
 
     Raises:
         DatasetError: Two entities of a dataset without labels have one name.
@@ -168,18 +178,37 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
     relations = dataset.relation_keys if own else dataset.relation_names
     images = dataset.entity_images if own else [[] for _ in keys]
     names = dict(zip(relations, dataset.relation_names, strict=True))
-    graph = nx.MultiDiGraph(relations=names)
+    graph = nx.MultiDiGraph(relations=json.dumps(names))
     for key, name, texts, paths in zip(
         keys, dataset.entity_names, dataset.entity_texts, images, strict=True
     ):
-        items = {'text': list(texts), 'image': list(map(str, paths))}
-        graph.add_node(key, name=name, **{k: v for k, v in items.items() if v})
+        said = {'name': name, 'label': name}
+        for word, values in (('text', texts), ('image', map(str, paths))):
+            for number, value in enumerate(values, 1):
+                said[word if number == 1 else f'{word}_{number}'] = value
+        graph.add_node(key, **{k: _in_xml(v) for k, v in said.items()})
     for split in SPLITS:
         ends, rels = get_split(dataset[0], split)
         for h, t, r in zip(*ends.tolist(), rels.tolist(), strict=True):
-            said = {'relation': relations[r], 'split': split}
+            label = _in_xml(names[relations[r]])
+            said = {'relation': relations[r], 'label': label, 'split': split}
             graph.add_edge(keys[h], keys[t], **said)
     return graph
+
+
+def _in_xml(text: str) -> str:
+    return NOT_IN_XML.sub('\ufffd', text)
+
+
+def _parsed(relations: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(relations)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        why = "the attribute 'relations' of the graph must map labels to names"
+        raise DatasetError(f'{why}, in JSON or as a dict')
+    return found
 
 
 def _frame_columns(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dsom_pyg.datasets.features import images as image_files
 from dsom_pyg.datasets.features.images import (
@@ -254,3 +255,57 @@ def test_every_file_has_one_owner_or_is_reported(
             for respelled in [at > 0]
         ]
         assert owners.get(name) == (min(fits)[-1] if fits else None)
+
+
+@pytest.mark.parametrize(
+    ('alias', 'name'),
+    [
+        ('Paris (Texas)', 'Paris%20(Texas).jpg'),
+        ('AC/DC', 'AC%2fDC.jpg'),
+        ('AC/DC', 'AC_DC.jpg'),
+        ('C++', 'C%2B%2B.jpg'),
+        ('C++', 'C++.jpg'),
+        ('50% Grey', '50%25%20Grey.jpg'),
+        ('50% Grey', '50% Grey.jpg'),
+        ('Rock & Roll', 'Rock+%26+Roll.jpg'),
+        ('Café Nord', 'Caf%C3%A9_Nord.jpeg'),
+        ('What?', 'What%3F.jfif'),
+        ('What? Why?', 'What__Why_.tif'),
+        ('a:b', 'a_b.avif'),
+        ("L'Aquila", 'L%27Aquila.PNG'),
+    ],
+)
+def test_escapes_and_signs_that_are_forbidden(
+    tmp_path: Path, alias: str, name: str
+) -> None:
+    put(tmp_path, name)
+    assert found(tmp_path, ['x'], [alias]) == ([[], [name]], {})
+
+
+def test_a_name_goes_before_what_escapes_stand_for(tmp_path: Path) -> None:
+    put(tmp_path, 'a%20b.jpg', 'C++.jpg')
+    images, counts = found(tmp_path, ['a b'], ['a%20b'], ['C  '], ['C++'])
+    assert images == [[], ['a%20b.jpg'], [], ['C++.jpg']]
+    assert counts == {}
+
+
+@pytest.mark.parametrize(
+    'kind', ['PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF']
+)
+def test_files_without_a_suffix(tmp_path: Path, kind: str) -> None:
+    picture = Image.new('RGB', (4, 4))
+    picture.save(tmp_path / 'Q42', kind)
+    picture.save(tmp_path / 'St. John', kind)
+    images, counts = found(tmp_path, ['Q42'], ['St. John'])
+    assert images == [['Q42'], ['St. John']]
+    assert counts == {}
+
+
+def test_what_to_do_about_other_files(tmp_path: Path) -> None:
+    put(tmp_path, 'a.svg', 'a.HEIC', 'a.zip', 'a.txt')
+    _, findings = find_images(tmp_path, [['a']])
+    told = {Path(x.file or '').name: x.message for x in findings}
+    assert 'save it as PNG, with rsvg-convert' in told['a.svg']
+    assert told['a.HEIC'] == 'is an HEIC image; save it as JPEG'
+    assert told['a.zip'] == 'is an archive; unpack it'
+    assert told['a.txt'].startswith('is no image by its suffix')

@@ -384,7 +384,7 @@ def test_round_trip_of_the_fake_graph() -> None:
     assert told == {
         split: len(get_split(dataset[0], split).edge_type) for split in SPLITS
     }
-    assert graph.nodes['entity 0']['text'] == ['the text of entity 0']
+    assert graph.nodes['entity 0']['text'] == 'the text of entity 0'
     assert 'text' not in graph.nodes['entity 2']
     same(dataset, from_networkx(graph))
 
@@ -411,7 +411,7 @@ def test_round_trip_of_a_folder(tmp_path: Path) -> None:
         dataset = MKGFolder(tmp_path)
     graph = to_networkx(dataset)
     assert graph.nodes['b']['name'] == 'Bee'
-    assert graph.graph['relations'] == {'r': 'r', 's': 'See'}
+    assert graph.graph['relations'] == '{"r": "r", "s": "See"}'
     with pytest.warns(UserWarning, match='also in train'):
         again = from_networkx(graph)
     same(dataset, again)
@@ -419,6 +419,12 @@ def test_round_trip_of_a_folder(tmp_path: Path) -> None:
     assert again.entity_images == dataset.entity_images
     assert again.entity_images[1] == [tmp_path / 'images' / 'Bee.png']
     assert EDGE in again[0].edge_types
+
+
+# What XML can hold.
+TEXT = st.text(
+    st.characters(exclude_categories=['Cc', 'Cs', 'Cn']), max_size=3
+)
 
 
 @given(
@@ -432,7 +438,7 @@ def test_round_trip_of_a_folder(tmp_path: Path) -> None:
         min_size=1,
         max_size=20,
     ),
-    st.dictionaries(st.sampled_from('abc'), st.lists(st.text(max_size=3))),
+    st.dictionaries(st.sampled_from('abc'), st.lists(TEXT)),
 )
 def test_round_trip_of_anything(
     rows: list[tuple[str, str, str, str]], texts: dict[str, list[str]]
@@ -552,3 +558,36 @@ def test_lists_in_the_cells_of_triples() -> None:
         empty = frame([('a', 'r', cell)], ['head', 'relation', 'tail'])
         with pytest.raises(DatasetError, match=r"row 0 .* column 'tail'"):
             from_pandas(empty)
+
+
+@pytest.mark.parametrize('kind', ['graphml', 'gml', 'gexf'])
+def test_files_of_networkx(kind: str, tmp_path: Path) -> None:
+    dataset = Countries(tmp_path, image_encoder=None, text_encoder=None)
+    graph = to_networkx(dataset)
+    path = tmp_path / f'countries.{kind}'
+    getattr(nx, f'write_{kind}')(graph, path)
+    again = getattr(nx, f'read_{kind}')(path)
+    assert set(again) == set(graph)
+    assert again.nodes['Norway']['text'] == graph.nodes['Norway']['text']
+    rows, found = (
+        sorted((h, x['relation'], t) for h, t, x in each.edges(data=True))
+        for each in (graph, again)
+    )
+    assert rows == found
+    if kind != 'gexf':  # which keeps no attribute of a graph
+        read = from_networkx(again)
+        assert read.relation_names == dataset.relation_names
+        assert set(read.entity_names) == set(dataset.entity_names)
+
+
+def test_many_texts_of_a_node() -> None:
+    triples = frame([('a', 'r', 'b')], ['h', 'r', 't'])
+    texts = {'a': ['one', 'two\0', 'three']}
+    dataset = from_pandas(triples, texts)
+    graph = to_networkx(dataset)
+    assert graph.nodes['a']['text_2'] == 'two\ufffd'
+    again = from_networkx(graph)
+    assert again.entity_texts[0] == ['one', 'two\ufffd', 'three']
+    graph.graph['relations'] = '["r"'
+    with pytest.raises(DatasetError, match="'relations' of the graph must"):
+        from_networkx(graph)
