@@ -70,6 +70,8 @@ class RawGraph:
         findings: What was noticed while reading.
         origins: Where the triples of each split come from, if known.
         aliases: Further names of each entity in files, such as its id.
+        ordered: Others know the order of the ids, so rows of features may be
+            in it.
     """
 
     data: HeteroData
@@ -82,6 +84,7 @@ class RawGraph:
     findings: Findings = field(default_factory=Findings)
     origins: dict[str, Origin] = field(default_factory=dict)
     aliases: list[list[str]] | None = None
+    ordered: bool = True
 
     def check(self) -> None:
         r"""Raise :class:`DatasetError` unless all sizes fit the graph."""
@@ -262,7 +265,11 @@ class MultimodalDataset(InMemoryDataset):
         limit = limit_for(len(names))
         given = {
             name: align(
-                read_features(path, limit), names, str(path), raw.findings
+                read_features(path, limit),
+                names,
+                str(path),
+                raw.findings,
+                raw.ordered,
             )
             for name, path in self._feature_files.items()
         }

@@ -40,7 +40,9 @@ def test_a_folder(folder: Path, tmp_path: Path) -> None:
     assert kinds() == {'entity', 'text', 'image'}
     assert kinds('none') == {'entity', 'image'}
     path = tmp_path / 'sound.npy'
-    np.save(path, np.ones((11, 3), dtype=np.float32))
+    np.save(path, np.ones((5, 3), dtype=np.float32))
+    names = ['MV Auk', 'MV Brent', 'MV Dunlin', 'MV Eider', 'MV Gull']
+    (tmp_path / 'sound.names.txt').write_text('\n'.join(names))
     files = features_of([f'sound={path}'])
     assert kinds('none', 'none', files) == {'entity', 'sound'}
     with pytest.raises(ValueError, match="'sound' names no features"):

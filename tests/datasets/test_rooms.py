@@ -15,13 +15,13 @@ FLOORS = {
     'names': 0,
     'text': 1,
     'openke': 2,
-    'features': 2,
-    'base': 3,
-    'benchmarks': 4,
-    'countries': 4,
-    'fake': 4,
-    'own': 4,
-    '__init__': 5,
+    'features': 3,
+    'base': 4,
+    'benchmarks': 5,
+    'countries': 5,
+    'fake': 5,
+    'own': 5,
+    '__init__': 6,
 }
 PACKAGE = 'dsom_pyg.datasets'
 ROOT = Path(dsom_pyg.datasets.__file__).parent

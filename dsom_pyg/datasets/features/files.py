@@ -22,6 +22,7 @@ from dsom_pyg.datasets.features.formats import (
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import NameIndex
+from dsom_pyg.datasets.openke import read_ids
 from dsom_pyg.datasets.text import read_lines
 from dsom_pyg.files import save_tensors
 
@@ -45,6 +46,7 @@ class FeatureTable(NamedTuple):
     r"""Features as a file holds them.
 
     Several rows may have one name; :obj:`None` if the file names no rows.
+    Then each entity has as many of them as :obj:`each` says.
 
     Shapes:
         - **x:** :math:`(n, d)`, float32
@@ -52,16 +54,18 @@ class FeatureTable(NamedTuple):
 
     x: Tensor
     names: list[str] | None
+    each: int = 1
 
 
 def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
     r"""Read ``.safetensors``, ``.npy``, ``.npz``, ``.h5``, ``.pt``, ``.pth``.
 
     A file holds either one matrix ``[n, d]`` (for instance under ``'x'``),
-    with or without names (for instance under ``'names'``), or one vector
-    ``[d]`` or matrix ``[k, d]`` under the name of each entity. Names may
-    also stand in a text file beside it, one a line: ``features.names.txt``
-    for ``features.npy``.
+    or ``[n, k, d]`` for k rows an entity, with or without names (for instance
+    under ``'names'``), or one vector ``[d]`` or matrix ``[k, d]`` under the
+    name of each entity. Names may also stand in a text file beside it, one a
+    line: ``features.names.txt`` for ``features.npy``, or else
+    ``entities.txt``, or ``entity2id.txt`` as OpenKE has it.
 
     Nothing that can run code is loaded: ``.npy`` without objects, ``.pt``
     with ``weights_only``; ``.pkl`` is refused. Nothing outside the file is
@@ -94,7 +98,7 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
         # Features cannot be smaller than their file, unless they are packed.
         room.check('the file', path.stat().st_size)
         with read(path, room) as content:
-            x, names = _to_table(content, room)
+            x, names, each = _to_table(content, room)
     except (ImportError, MemoryError):
         raise
     except DatasetError as error:
@@ -110,18 +114,27 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
             f'({reason}); where you trust it, load it yourself and write it '
             f'with dsom_pyg.datasets.save_features'
         ) from error
-    beside = names_file(path)
-    if names is None and beside.is_file():
-        names = read_lines(beside)
-    if names is not None and len(names) != len(x):
-        raise DatasetError(f'{path}: {len(x)} rows, but {len(names)} names')
+    if names is None and (beside := _names_beside(path)) is not None:
+        named, names = beside
+        if len(names) * each != len(x):
+            why = f'{len(x) // each} rows, but {len(names)} names'
+            raise DatasetError(f"{path}: {why} in '{named.name}'")
+        names = [name for name in names for _ in range(each)]
     bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if bad:
         name = f' ({names[bad[0]]!r})' if names else ''
         raise DatasetError(
             f'{path}: row {bad[0]}{name} has a value that is not finite'
         )
-    return FeatureTable(x, names)
+    return FeatureTable(x, names, each)
+
+
+def _names_beside(path: Path) -> tuple[Path, list[str]] | None:
+    for file in (names_file(path), path.with_name('entities.txt')):
+        if file.is_file():
+            return file, read_lines(file)
+    file = path.with_name('entity2id.txt')
+    return (file, read_ids(file)) if file.is_file() else None
 
 
 def names_file(path: Path) -> Path:
@@ -159,6 +172,7 @@ def align(
     aliases: Sequence[Sequence[str]],
     what: str,
     findings: Findings,
+    ordered: bool = True,
 ) -> Features:
     r"""Give every row to its entity, by the :obj:`aliases` of entities, see
     :class:`~dsom_pyg.datasets.names.NameIndex`.
@@ -166,13 +180,24 @@ def align(
     A row of zeros stands for a missing feature, as is the custom in such
     files, and is left out. Rows of no entity, of several, and of zeros become
     findings about the file, :obj:`what`.
+
+    Rows without names are those of the entities by their ids, where others
+    know these ids (:obj:`ordered`); so are rows that are named by numbers.
     """
     x = table.x
-    if table.names is None:
-        if len(x) != len(aliases):
+    names = None if _are_numbers(table.names, aliases) else table.names
+    if names is None:
+        if len(x) != len(aliases) * table.each:
             raise DatasetError(
                 f'{what}: {len(x)} rows without names for {len(aliases)} '
                 f'entities; add the names (see read_features)'
+            )
+        if not ordered:
+            raise DatasetError(
+                f'{what} does not name its rows, and the ids of this graph '
+                f'are made up: put the label of each row, one a line, into '
+                f"'{names_file(Path(what)).name}' beside it, or the order of "
+                f"the entities as 'entities.txt' into the folder of the graph"
             )
         warnings.warn(
             f'{what} does not name its rows, so they are taken in the order '
@@ -180,14 +205,27 @@ def align(
             UserWarning,
             stacklevel=2,
         )
-        entity = torch.arange(len(x))
+        entity = torch.arange(len(aliases)).repeat_interleave(table.each)
+        if table.names is not None:
+            entity = torch.tensor([int(name) for name in table.names])
     else:
-        entity = _entities(table.names, aliases, what, findings)
+        entity = _entities(names, aliases, what, findings)
     empty = (x == 0).all(dim=1) & (entity >= 0)
     for row in empty.nonzero().flatten().tolist():
         findings.add('feature of zeros only', f'row {row}', what)
     keep = (entity >= 0) & ~empty
     return Features(x[keep], entity[keep])
+
+
+def _are_numbers(
+    names: Sequence[str] | None, aliases: Sequence[Sequence[str]]
+) -> bool:
+    # All ids, each once, and no entity is called by one.
+    if names is None or len(names) != len(aliases):
+        return names is None
+    numbers = {str(at) for at in range(len(names))}
+    known = {alias for each in aliases for alias in each}
+    return set(names) == numbers and not numbers & known
 
 
 def _entities(
@@ -213,17 +251,24 @@ def _entities(
     return torch.tensor([next(iter(owners[name]), -1) for name in names])
 
 
-def _to_table(content: Content, room: Room) -> tuple[Tensor, list[str] | None]:
+def _to_table(
+    content: Content, room: Room
+) -> tuple[Tensor, list[str] | None, int]:
+    # Rows, their names, and how many of them stand for each item.
     if isinstance(content, Stored):
-        return _matrix('the array', content, room), None
+        x, each = _matrix('the array', content, room)
+        return x, None, each
     matrix = next((key for key in MATRIX_KEYS if key in content), None)
     if matrix is None and len(content) == 1:
         (matrix,) = content
     if matrix is None:
-        return _stack(content, room)
-    x = _matrix(repr(matrix), content[matrix], room)
+        return *_stack(content, room), 1
+    x, each = _matrix(repr(matrix), content[matrix], room)
     key = next((key for key in NAME_KEYS if key in content), None)
-    return x, None if key is None else _words(key, content[key], room, len(x))
+    if key is None:
+        return x, None, each
+    words = _words(key, content[key], room, len(x) // each)
+    return x, [word for word in words for _ in range(each)], each
 
 
 def _stack(
@@ -247,12 +292,14 @@ def _stack(
     return torch.cat(parts), names
 
 
-def _matrix(what: str, stored: Stored, room: Room) -> Tensor:
-    if len(stored.shape) != 2:
+def _matrix(what: str, stored: Stored, room: Room) -> tuple[Tensor, int]:
+    # One row or several for each item.
+    if len(stored.shape) not in (2, 3):
         raise DatasetError(
-            f'expected a matrix [n, d], got {list(stored.shape)}'
+            f'expected a matrix [n, d], or [n, k, d], got {list(stored.shape)}'
         )
-    return _numbers(what, stored, room)
+    x = _numbers(what, stored, room)
+    return (x, 1) if x.dim() == 2 else (x.flatten(0, 1), x.size(1))
 
 
 def _numbers(what: str, stored: Stored, room: Room) -> Tensor:

@@ -5,6 +5,7 @@ are read later, within a limit of memory. None can run code, and none looks at
 another file.
 """
 
+import codecs
 import io
 import json
 import math
@@ -32,6 +33,20 @@ ZIP_MAGIC = b'PK\x03\x04'
 # packs better than gzip at its best.
 FILTERS = {1, 2, 3, 32000}
 RATIO = 1032
+CORE = ('core', '_core')
+
+
+# What makes an array of numbers in a pickle, under its old and new names.
+_reconstruct = np.ndarray.__reduce__(np.zeros(0))[0]
+NUMPY: list[Any] = [
+    *((_reconstruct, f'numpy.{x}.multiarray._reconstruct') for x in CORE),
+    *(np.ndarray, np.dtype, codecs.encode),
+    *(type(np.dtype(letter)) for letter in '?bhilqBHILQefd'),
+]
+NUMPY_NAMES = (
+    *(f'numpy.{x}.multiarray _reconstruct' for x in CORE),
+    *('numpy ndarray', 'numpy dtype', '_codecs encode'),
+)
 
 
 class Room:
@@ -77,6 +92,15 @@ def _in_memory(value: Any) -> Stored:
     shape: tuple[int, ...]
     if isinstance(value, Tensor):
         shape, itemsize = tuple(value.shape), value.element_size()
+    elif isinstance(value, np.ndarray):
+        shape, itemsize = value.shape, value.itemsize
+    elif isinstance(value, list | tuple) and _are_vectors(value):
+        # What they share is one matrix at most.
+        shape = len(value), *value[0].shape
+        stacked = [torch.as_tensor(each) for each in value]
+        return Stored(
+            shape, stacked[0].element_size(), lambda: torch.stack(stacked)
+        )
     elif isinstance(value, list | tuple):
         # The same list may be in it many times: each is looked at once.
         rows = {id(v): v for v in value if isinstance(v, list | tuple)}
@@ -89,6 +113,13 @@ def _in_memory(value: Any) -> Stored:
     else:
         shape, itemsize = (), 8
     return Stored(shape, itemsize, lambda: value)
+
+
+def _are_vectors(value: Sequence[Any]) -> bool:
+    return len(value) > 0 and all(
+        isinstance(each, Tensor | np.ndarray) and each.shape == value[0].shape
+        for each in value
+    )
 
 
 @contextmanager
@@ -147,7 +178,8 @@ def _open_torch(path: Path, room: Room) -> Iterator[Content]:
             # Three pickles of a head, the content, and the keys of its arrays.
             file.seek(0)
             _check_pickles(file, 5)
-    content = torch.load(path, map_location='cpu', weights_only=True)
+    with torch.serialization.safe_globals(NUMPY):
+        content = torch.load(path, map_location='cpu', weights_only=True)
     if not isinstance(content, Mapping):
         yield _in_memory(content)
         return
@@ -165,9 +197,8 @@ def _check_pickles(source: Any, count: int) -> None:
             if code.name == 'STACK_GLOBAL':
                 raise DatasetError('is pickled as torch.save never does')
             module = str(word).split('.')[0].split(' ')[0]
-            if code.name == 'GLOBAL' and module not in (
-                'torch',
-                'collections',
+            if code.name == 'GLOBAL' and not (
+                module in ('torch', 'collections') or word in NUMPY_NAMES
             ):
                 raise DatasetError(f'holds {word}, which is no array')
 

@@ -85,6 +85,7 @@ def build_graph(
         findings=build.findings,
         origins=build.origins(data),
         aliases=[[label] for label in entities.labels],
+        ordered=bool(table.entities),
     )
 
 

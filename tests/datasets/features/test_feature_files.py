@@ -119,7 +119,7 @@ def test_no_code_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ({'x': X[0]}, r'expected a matrix \[n, d\], got \[2\]'),
+        ({'x': X[0]}, r'matrix \[n, d\], or \[n, k, d\], got \[2\]'),
         ({'a': X[0], 'b': X[0, :1]}, r"'b' has shape \[1, 1\], expected \[2"),
         ({'a': X[0], 'b': np.array(['no'])}, 'where numbers are expected'),
         ({'x': X * np.nan, 'names': NAMES}, r"row 0 \('b'\) .* not finite"),
@@ -526,3 +526,104 @@ def test_the_limit_of_a_dataset(
     monkeypatch.setattr(f'{files}.VALUES', 1)
     with pytest.raises(DatasetError, match='the limit of 10'):
         MKGFolder(tmp_path, features={'audio': path}, force_reload=True)
+
+
+def test_several_rows_for_each_entity(tmp_path: Path) -> None:
+    x = np.arange(1, 13, dtype=np.float32).reshape(3, 2, 2)
+    np.save(tmp_path / 'x.npy', x)
+    table = read_features(tmp_path / 'x.npy')
+    assert (table.x.shape, table.names, table.each) == ((6, 2), None, 2)
+    aliases = [['a'], ['b'], ['ü x']]
+    with pytest.warns(UserWarning, match='order of the entity ids'):
+        features = align(table, aliases, 'f', Findings())
+    assert features.entity.tolist() == [0, 0, 1, 1, 2, 2]
+    write(tmp_path / 'x.npz', {'x': x, 'names': np.array(NAMES)})
+    table = read_features(tmp_path / 'x.npz')
+    features = align(table, aliases, 'f', Findings())
+    assert features.entity.tolist() == [1, 1, 0, 0, 2, 2]
+    assert features.x.tolist() == x.reshape(6, 2).tolist()
+    write(tmp_path / 'x.npz', {'x': x, 'names': np.array(NAMES[:2])})
+    with pytest.raises(DatasetError, match='3 rows, but 2 names'):
+        read_features(tmp_path / 'x.npz')
+
+
+@pytest.mark.parametrize('name', ['entities.txt', 'entity2id.txt'])
+def test_the_order_of_the_rows_lies_beside(tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / 'x.npy', X)
+    lines = '\n'.join(NAMES)
+    if name == 'entity2id.txt':
+        lines = '3\nü x\t2\nb\t0\na\t1'
+    (tmp_path / name).write_text(f'{lines}\n', encoding='utf-8')
+    assert read_features(tmp_path / 'x.npy').names == NAMES
+    np.save(tmp_path / 'x.npy', X[:2])
+    with pytest.raises(DatasetError, match=f"2 rows, but 3 names in '{name}'"):
+        read_features(tmp_path / 'x.npy')
+
+
+def test_rows_that_are_numbered() -> None:
+    x = torch.tensor([[1.0], [2.0], [3.0]])
+    table = FeatureTable(x, ['2', '0', '1'])
+    aliases = [['a'], ['b'], ['c']]
+    with pytest.warns(UserWarning, match='order of the entity ids'):
+        features = align(table, aliases, 'f', Findings())
+    assert features.entity.tolist() == [2, 0, 1]
+    # Entities may be called by numbers, too.
+    aliases = [['0'], ['2'], ['1']]
+    assert align(table, aliases, 'f', Findings()).entity.tolist() == [1, 0, 2]
+
+
+def test_ids_that_are_made_up_order_nothing(tmp_path: Path) -> None:
+    (tmp_path / 'triples.tsv').write_text('a\tr\tb\nb\tr\tc\n')
+    (tmp_path / 'x').mkdir()
+    np.save(tmp_path / 'x/image.npy', X)
+    features = {'image': tmp_path / 'x/image.npy'}
+    with pytest.raises(DatasetError, match=r"'image\.names\.txt' beside it"):
+        MKGFolder(tmp_path, features=features)
+    (tmp_path / 'entities.txt').write_text('c\nb\na\n')
+    with pytest.warns(UserWarning, match='order of the entity ids'):
+        dataset = MKGFolder(tmp_path, features=features)
+    assert dataset.entity_names == ['c', 'b', 'a']
+    assert dataset[0]['image'].x.tolist() == X.tolist()
+
+
+@pytest.mark.parametrize('dtype', ['f2', 'f4', 'f8', 'i4', '?'])
+@pytest.mark.parametrize('protocol', [2, 4])
+def test_numpy_within_a_pth(tmp_path: Path, dtype: str, protocol: int) -> None:
+    x = X.astype(dtype)
+    content = {'x': x, 'names': NAMES}
+    torch.save(content, tmp_path / 'x.pth', pickle_protocol=protocol)
+    if protocol == 4:  # which torch.save never takes by itself
+        with pytest.raises(DatasetError, match='is pickled as'):
+            read_features(tmp_path / 'x.pth')
+        return
+    table = read_features(tmp_path / 'x.pth')
+    assert table.names == NAMES
+    assert table.x.tolist() == x.astype('f4').tolist()
+    vectors = {name: row for name, row in zip(NAMES, x, strict=True)}
+    torch.save(vectors, tmp_path / 'x.pth')
+    assert read_features(tmp_path / 'x.pth').x.tolist() == table.x.tolist()
+    torch.save(list(torch.from_numpy(X)), tmp_path / 'x.pth')
+    assert read_features(tmp_path / 'x.pth').x.tolist() == X.tolist()
+
+
+@pytest.mark.parametrize(
+    'x', [np.array([print], dtype=object), np.array(['a']), np.random.rand]
+)
+def test_other_things_of_numpy_are_refused(tmp_path: Path, x: Any) -> None:
+    torch.save({'x': x}, tmp_path / 'x.pth')
+    with pytest.raises(DatasetError, match=r'holds|without running code'):
+        read_features(tmp_path / 'x.pth')
+
+
+class Huge:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.ndarray, ((1 << 38,), np.dtype('?'))
+
+
+def test_an_array_larger_than_its_file(tmp_path: Path) -> None:
+    torch.save({'x': Huge()}, tmp_path / 'x.pth')
+    with pytest.raises(DatasetError, match=r'limit|without running code'):
+        read_features(tmp_path / 'x.pth')
+    # Nothing of it was touched.
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert used < 1 << 24  # KiB
