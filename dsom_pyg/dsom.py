@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch_geometric.data import HeteroData
-
 from dsom_pyg import stages
 from dsom_pyg.kg import KG
 from dsom_pyg.models import Model
 from dsom_pyg.policies import HeldOut, PolicyChoice
+from dsom_pyg.pyg import HeteroData
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import Combiner, EnsembleScorer, TeacherEnsemble

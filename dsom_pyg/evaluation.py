@@ -21,7 +21,7 @@ ROWS = 256
 CELLS = 2**24
 
 if TYPE_CHECKING:
-    from torch_geometric.data import HeteroData
+    from dsom_pyg.pyg import HeteroData
 
 
 class Scorer(Protocol):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
+from dsom_pyg.pyg import HeteroData
 from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
 

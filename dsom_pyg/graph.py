@@ -19,7 +19,7 @@ from dsom_pyg.scatter import scatter
 
 if TYPE_CHECKING:
     # It takes seconds to import, and who only asks a model needs none.
-    from torch_geometric.data import HeteroData
+    from dsom_pyg.pyg import HeteroData
 
 EDGE = ('entity', 'relation', 'entity')
 SPLITS = ('train', 'val', 'test')
@@ -78,7 +78,7 @@ def make_data(
     Raises:
         ValueError: An id is out of range, or shapes do not fit.
     """
-    from torch_geometric.data import HeteroData
+    from dsom_pyg.pyg import HeteroData
 
     data = HeteroData()
     data['entity'].num_nodes = num_entities

@@ -13,7 +13,7 @@ from dsom_pyg.graph import TripleGraph, Triples
 from dsom_pyg.query_index import QueryIndex
 
 if TYPE_CHECKING:
-    from torch_geometric.data import HeteroData
+    from dsom_pyg.pyg import HeteroData
 
 
 class KG:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 def scatter(*words: Any, **options: Any) -> Tensor:
     r"""See :func:`torch_geometric.utils.scatter`."""
-    from torch_geometric.utils import scatter
+    from dsom_pyg.pyg import scatter
 
     return scatter(*words, **options)
 
 
 def segment(*words: Any, **options: Any) -> Tensor:
     r"""See :func:`torch_geometric.utils.segment`."""
-    from torch_geometric.utils import segment
+    from dsom_pyg.pyg import segment
 
     return segment(*words, **options)

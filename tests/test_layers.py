@@ -7,6 +7,7 @@ from pathlib import Path
 import dsom_pyg
 
 FLOORS = {
+    'pyg': 0,
     'files': 0,
     'graph': 0,
     'losses': 0,

@@ -5,6 +5,8 @@ After a change of the public names: ``python tests/test_public.py``
 
 import inspect
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +55,19 @@ def test_public_names_are_those_of_the_list() -> None:
     assert not gone, f'no longer public: {sorted(gone)}; {advice}'
     assert not new, f'newly public: {sorted(new)}; {advice}'
     assert listed == names  # sorted
+
+
+def test_imports_are_silent() -> None:
+    names = sorted(module.__name__ for module in PUBLIC)
+    code = '; '.join(f'import {name}' for name in names)
+    done = subprocess.run(
+        [sys.executable, '-W', 'error::FutureWarning', '-c', code],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    assert not done.stderr
 
 
 @pytest.mark.parametrize('module', PUBLIC, ids=lambda m: m.__name__)

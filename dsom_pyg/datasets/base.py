@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from torch import Tensor
-from torch_geometric.data import HeteroData, InMemoryDataset
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.errors import DatasetError
@@ -32,6 +31,7 @@ from dsom_pyg.datasets.features.graph import (
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.files import hash_file
+from dsom_pyg.pyg import HeteroData, InMemoryDataset
 
 # Raise it when the content of a processed file changes: no older one is read.
 FORMAT = 3

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.precision import resolve_precision
+from dsom_pyg.pyg import HeteroData
 from dsom_pyg.training.batches import QueryLoader
 from dsom_pyg.training.loop import FitResult, Loop
 from dsom_pyg.training.progress import Bars, Progress

@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from torch_geometric.data import HeteroData
 from typing_extensions import Unpack
 
 from dsom_pyg import graph
@@ -13,6 +12,7 @@ from dsom_pyg.datasets.base import RawGraph
 from dsom_pyg.datasets.benchmarks import base
 from dsom_pyg.datasets.names import local_name, unique_names
 from dsom_pyg.datasets.text import read_table, to_triples
+from dsom_pyg.pyg import HeteroData
 
 
 class DB15K(base.Benchmark):

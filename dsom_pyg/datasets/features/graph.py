@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.files import load_tensors, save_tensors
+from dsom_pyg.pyg import HeteroData
 
 # Where a processed file holds names and numbers.
 JSON_KEY = 'json'

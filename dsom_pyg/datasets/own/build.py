@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets.base import Origin, RawGraph
 from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
@@ -19,6 +18,7 @@ from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
 from dsom_pyg.datasets.text import to_triples
 from dsom_pyg.graph import SPLITS, get_split, hold_out, make_data, set_split
+from dsom_pyg.pyg import HeteroData
 
 # Of train, validation and test.
 SHARES = (0.8, 0.1, 0.1)
