@@ -66,6 +66,7 @@ setup(
         # sentence-transformers brings transformers along; this asks for a
         # version whose loading is known to work.
         'encoders': ['transformers>=5'],
+        'excel': ['openpyxl>=3.1'],
         'h5': ['h5py>=3.9'],
         'index': ['faiss-cpu>=1.9'],
         'parquet': ['pyarrow>=17'],
@@ -84,6 +85,7 @@ setup(
             'hypothesis>=6',
             'matplotlib>=3.8',
             'mypy>=1.15',
+            'openpyxl>=3.1',
             'pandas>=2',
             'pyarrow>=17',
             'pykeen>=1.11',

@@ -1,4 +1,4 @@
-"""Tables in text files: cells between tabs, commas or semicolons."""
+"""Tables: cells between tabs, commas or semicolons, or those of a sheet."""
 
 import csv
 import re
@@ -17,11 +17,10 @@ from dsom_pyg.datasets.own.columns import (
     read_entry_rows,
     triple_columns,
 )
+from dsom_pyg.datasets.own.sheets import SHEET, Row, read_sheet
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
 from dsom_pyg.datasets.text import read_lines, suffix_of
 
-# A line and its cells.
-Row = tuple[int, list[str]]
 # What may follow a triple: a date, or a qualifier in angle brackets or quotes.
 QUALIFIER = re.compile(
     r'|\.|-?\d{4}|\d+[-/:.#]\d*[-/:.#][\d#][-\d:.#TZ+ ]*'
@@ -41,8 +40,8 @@ def read_triples(
     :data:`~dsom_pyg.datasets.own.columns.TRIPLE`. Cells are stripped, blank
     lines and comments above the data (``#``) skipped. A time or qualifiers
     behind a triple are left out. A ``.csv`` file has commas or semicolons
-    and quotes as RFC 4180 says; any other has tabs, and its quotes are plain
-    characters.
+    and quotes as RFC 4180 says; ``.xlsx`` is the first sheet of a workbook;
+    any other file has tabs, and its quotes are plain characters.
 
     Args:
         path: The file.
@@ -97,23 +96,11 @@ def read_columns(
         header: The places of columns in a header, fewer if it is none.
         findings: Of what is left out.
     """
-    lines, width = read_lines(path), len(plain)
-    marks = ',;' if suffix_of(path) == '.csv' else '\t'
-    _skip_comments(path, lines, marks, width, header, findings)
-    if suffix_of(path) == '.csv':
-        with _long_cells(lines):
-            mark = _find_mark(
-                path,
-                lines,
-                lambda x: len(x) == width or len(header(x)) >= width,
-            )
-            rows = _csv_rows(path, lines, mark)
+    width = len(plain)
+    if suffix_of(path) == SHEET:
+        mark, rows = 'columns', read_sheet(path, findings)
     else:
-        # Of ids there may be spaces instead: they are in none.
-        mark = '\t'
-        ids = all(map(IDS.fullmatch, filter(None, map(str.strip, lines))))
-        between = None if ids else mark
-        rows = [(n, line.split(between)) for n, line in enumerate(lines, 1)]
+        mark, rows = _split(path, width, header, findings)
     stripped = ((line, [x.strip() for x in cells]) for line, cells in rows)
     filled = [row for row in stripped if any(row[1])]
     columns = header(filled[0][1]) if filled else {}
@@ -137,13 +124,38 @@ def read_columns(
         if len(cells) != width:
             why = (
                 f'expected {width} columns separated by {mark!r}, got '
-                f'{len(cells)}: {shorten(lines[line - 1])}; correct the line, '
-                f'quote cells of a .csv file, name further columns in a '
+                f'{len(cells)}: {shorten(mark.join(cells))}; correct the '
+                f'line, quote cells of a .csv file, name further columns in a '
                 f'header ({", ".join(plain)}), or read the file with pandas '
                 f'and use from_pandas'
             )
             raise error_at(path, line, why)
     return columns, filled
+
+
+def _split(
+    path: Path,
+    width: int,
+    header: Callable[[Sequence[str]], Columns],
+    findings: Findings,
+) -> tuple[str, list[Row]]:
+    # What separates the cells of a text, and its rows.
+    lines, comma = read_lines(path), suffix_of(path) == '.csv'
+    marks = ',;' if comma else '\t'
+    _skip_comments(path, lines, marks, width, header, findings)
+
+    def fits(cells: list[str]) -> bool:
+        return len(cells) == width or len(header(cells)) >= width
+
+    if comma:
+        with _long_cells(lines):
+            mark = _find_mark(path, lines, fits)
+            return mark, _csv_rows(path, lines, mark)
+    # Of ids there may be spaces instead: they are in none.
+    ids = all(map(IDS.fullmatch, filter(None, map(str.strip, lines))))
+    between = None if ids else '\t'
+    rows = [(n, line.split(between)) for n, line in enumerate(lines, 1)]
+    return '\t', rows
 
 
 def _skip_comments(

@@ -42,7 +42,8 @@ class MKGFolder(OwnGraph):
     Only triples are needed. The columns of ``.tsv`` and ``.txt`` files are
     separated by tabs, and quotes in them are plain characters. ``.csv``
     files have commas or semicolons and quote cells as RFC 4180 says. All
-    files may be JSON (``.jsonl``, or an array in ``.json``), and triples RDF
+    files may be JSON (``.jsonl``, or an array in ``.json``), Parquet or the
+    first sheet of an Excel workbook (``.xlsx``), and triples RDF
     in any syntax (``.nt``, ``.ttl`` and so on), with labels and descriptions
     inside. Files may be compressed (``.gz``, ``.bz2``, ``.xz``). A first row
     such as ``head``, ``relation``, ``tail`` or ``entity``, ``text`` names

@@ -1,4 +1,4 @@
-"""Tables in JSON: an object a line, or all in one array."""
+"""Tables of objects: JSON, one a line or all in one array, and Parquet."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,11 @@ from dsom_pyg.datasets.own.columns import (
     read_entry_rows,
     triple_columns,
 )
+from dsom_pyg.datasets.own.sheets import PARQUET, read_parquet
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
 from dsom_pyg.datasets.text import read_lines, suffix_of
 
-SUFFIXES = ('.jsonl', '.ndjson', '.json')
+SUFFIXES = ('.jsonl', '.ndjson', '.json', PARQUET)
 
 
 def read_triples(
@@ -48,7 +49,7 @@ def read_triples(
         else:
             row = {}
         if len(row) < len(HRT):
-            why = f'is no triple: {shorten(json.dumps(item))}; it needs the '
+            why = f'is no triple: {_said(item)}; it needs the '
             raise at_place(place, f'{why}keys {", ".join(HRT)}')
         try:
             labels = [labels_in(row[key], key) for key in HRT]
@@ -62,7 +63,7 @@ def read_triples(
             for tail in tails
         ]
         if len(found) != 1:
-            message = f'{len(found)} triples from {shorten(json.dumps(item))}'
+            message = f'{len(found)} triples from {_said(item)}'
             findings.add('list in a cell', message, *place)
         triples += found
     return triples
@@ -81,7 +82,7 @@ def read_entries(
     def rows() -> Iterator[tuple[Place, dict[str, int], list[Any]]]:
         for place, item in read_items(path, ('entity', words[0])):
             if not isinstance(item, dict):
-                why = f'must be a JSON object: {shorten(json.dumps(item))}'
+                why = f'must be a JSON object: {_said(item)}'
                 raise at_place(place, why)
             columns = entry_columns(list(item), words)
             if not columns:
@@ -99,9 +100,13 @@ def read_entries(
 def read_items(
     path: Path, keys: tuple[str, str] | None = None
 ) -> Iterator[tuple[Place, Any]]:
-    r"""What the lines of a file hold, or the array in a ``.json`` file. With
+    r"""What the lines of a file hold, the array in a ``.json`` file, or the
+    rows of a ``.parquet`` file. With
     :obj:`keys`, a ``.json`` file may map keys to values: an item each.
     """
+    if suffix_of(path) == PARQUET:
+        yield from ((Place(path), row) for row in read_parquet(path))
+        return
     lines = read_lines(path)
     if suffix_of(path) == '.json':
         whole = _whole(lines)
@@ -119,6 +124,10 @@ def read_items(
         except (ValueError, RecursionError) as error:
             raise error_at(path, line, f'is not JSON ({error})') from None
         yield Place(path, line), item
+
+
+def _said(item: Any) -> str:
+    return shorten(json.dumps(item, default=str))
 
 
 def _whole(lines: list[str]) -> Any:

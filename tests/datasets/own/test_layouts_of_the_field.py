@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import lzma
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -499,4 +500,68 @@ def test_what_apoc_would_not_write(
     path = tmp_path / 'all.json'
     path.write_text(f'{line}\n{path.read_text()}')
     with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
+
+
+def test_excel(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip('openpyxl')
+    book = openpyxl.Workbook()
+    for row in [('Head', 'Relation', 'Tail'), *ROWS]:
+        book.active.append(row)
+    book.active.cell(row=99, column=6).value = None  # cleared
+    book.create_sheet('notes').append(['n'])
+    book.save(tmp_path / 'triples.xlsx')
+    dataset = read(tmp_path)
+    assert sorted(everything(dataset)) == sorted(ROWS)
+    assert dataset.findings.counts == {'header': 1, 'further sheet': 1}
+    book.active.append(('a', 'r'))
+    book.save(tmp_path / 'triples.xlsx')
+    with pytest.raises(DatasetError, match=r'xlsx:\d+: the tail is empty'):
+        read(tmp_path)
+    (tmp_path / 'triples.xlsx').write_bytes(PLAIN)
+    with pytest.raises(DatasetError, match='is no workbook'):
+        read(tmp_path)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pd = pytest.importorskip('pandas')
+    frame = pd.DataFrame(ROWS, columns=['subject', 'predicate', 'object'])
+    frame['since'] = 1990
+    frame.to_parquet(tmp_path / 'triples.parquet')
+    texts = [(name, [name.lower(), 'more']) for name in ENTITIES]
+    texts = pd.DataFrame(texts, columns=['entity', 'text'])
+    texts.to_parquet(tmp_path / 'texts.parquet')
+    dataset = read(tmp_path)
+    assert sorted(everything(dataset)) == sorted(ROWS)
+    at = dataset.entity_keys.index('mail')
+    assert dataset.entity_texts[at] == ['mail', 'more']
+    frame.columns = ['a', 'b', 'c', 'd']
+    frame.to_parquet(tmp_path / 'triples.parquet')
+    with pytest.raises(DatasetError, match=r'is no triple: .*keys head'):
+        read(tmp_path)
+    (tmp_path / 'triples.parquet').write_bytes(PLAIN)
+    with pytest.raises(DatasetError, match='is no Parquet'):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('module', 'name', 'extra'),
+    [
+        ('openpyxl', 'triples.xlsx', 'excel'),
+        ('pyarrow.parquet', 'triples.parquet', 'parquet'),
+        ('pyoxigraph', 'triples.ttl', 'rdf'),
+    ],
+)
+def test_extras_that_are_missing(
+    module: str,
+    name: str,
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        ImportError, match=rf'pip install "dsom_pyg\[{extra}\]'
+    ):
         read(tmp_path)

@@ -37,6 +37,7 @@ def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
     raise DatasetError(
         f"'{root}' holds no triples: put head, relation and tail, one "
         f"triple a line, into 'triples.tsv', or given splits into "
-        f"'train.tsv', 'valid.tsv' and 'test.tsv' (.csv, .txt and .nt will "
-        f'do)' + (f'; found only {shorten(", ".join(there))}' if there else '')
+        f"'train.tsv', 'valid.tsv' and 'test.tsv' (.csv, .jsonl, .parquet, "
+        f'.xlsx and RDF will do)'
+        + (f'; found only {shorten(", ".join(there))}' if there else '')
     )

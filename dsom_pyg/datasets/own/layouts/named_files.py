@@ -9,11 +9,12 @@ from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.rdf import SYNTAXES, is_ntriples, read_rdf
 from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.sheets import SHEET
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.datasets.text import plain_name, read_lines, suffix_of
 from dsom_pyg.graph import SPLITS
 
-TABLES = ('.tsv', '.csv', '.txt', *objects.SUFFIXES)
+TABLES = ('.tsv', '.csv', '.txt', SHEET, *objects.SUFFIXES)
 # What the file of each part may be called, before its suffix. Those of
 # KG-BERT, SimKGC and MKGformer are among them.
 STEMS = {
@@ -87,7 +88,8 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
 
 
 def _read_triples(path: Path, table: Table, reading: Reading) -> list[Triple]:
-    if suffix_of(path) in SYNTAXES or is_ntriples(path):
+    words = suffix_of(path) in ('.txt', '.tsv', '')
+    if suffix_of(path) in SYNTAXES or (words and is_ntriples(path)):
         triples, names, texts = read_rdf(path, table.findings)
         table.names += names
         table.texts += texts
