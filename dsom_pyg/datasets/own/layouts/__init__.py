@@ -34,10 +34,10 @@ def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
         if files is not None:
             return layout, files
     there = sorted(path.name for path in root.iterdir() if path.is_file())
+    found = f'; found only {shorten(", ".join(there))}' if there else ''
     raise DatasetError(
         f"'{root}' holds no triples: put head, relation and tail, one "
         f"triple a line, into 'triples.tsv', or given splits into "
         f"'train.tsv', 'valid.tsv' and 'test.tsv' (.csv, .jsonl, .parquet, "
-        f'.xlsx and RDF will do)'
-        + (f'; found only {shorten(", ".join(there))}' if there else '')
+        f'.xlsx and RDF will do){found}'
     )
