@@ -251,9 +251,12 @@ def predict_tails(
 
     Raises:
         FloatingPointError: A score is NaN or infinite.
-        ValueError: An id is out of range, or :obj:`exclude` is for other
-            numbers of entities or relations than the scorer.
+        ValueError: An id is out of range, :obj:`k` is below 1, or
+            :obj:`exclude` is for other numbers of entities or relations than
+            the scorer.
     """
+    if k < 1:
+        raise ValueError(f'k must be positive, got {k}')
     if exclude is not None:
         if exclude.num_entities is None or exclude.num_relations is None:
             raise ValueError(

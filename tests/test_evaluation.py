@@ -340,6 +340,9 @@ def test_predictions_of_many_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes == [7] * 22 + [6]
     assert torch.equal(fewer[1], tails)
     torch.testing.assert_close(fewer[0], scores)
+    for k in (0, -1):
+        with pytest.raises(ValueError, match=f'k must be positive, got {k}'):
+            predict_tails(model, head, rel, k)
     scores, tails = predict_tails(model, head[:0], rel[:0], 3)
     assert scores.shape == tails.shape == (0, 3)
 

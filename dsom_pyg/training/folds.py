@@ -42,6 +42,7 @@ class OneFold:
 
     def parts(self, graph: KG, seed: int) -> Parts:
         r"""The graph without the part, and the part."""
+        _check_enough(graph, 2)
         # Any triple may be held out: a part without rare entities would not
         # tell which teachers to trust with those.
         rest, held = hold_out(graph.data, self.ratio, seed, keep='nothing')
@@ -64,10 +65,21 @@ class KFolds:
 
     def parts(self, graph: KG, seed: int) -> Parts:
         r"""For each part the graph without it, and the part."""
+        _check_enough(graph, self.k)
         return [
             (graph.with_train(get_split(rest, 'train')), held)
             for rest, held in k_folds(graph.data, self.k, seed)
         ]
+
+
+def _check_enough(graph: KG, least: int) -> None:
+    count = graph.triples('train').edge_type.numel()
+    if count < least:
+        triples = 'triple' if count == 1 else 'triples'
+        raise ValueError(
+            f'{count} training {triples}; a policy that learns from held-out '
+            f'triples needs {least}: take policy=MeanOfTeachers()'
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from dsom_pyg.graph import (
     get_split,
     hold_out,
     k_folds,
+    make_data,
     merge_val,
     set_split,
 )
@@ -310,3 +311,21 @@ def test_noise_is_excluded_on_held_out_triples(
     assert history[-1]['weight structure'] > least
     # With all teachers alike it was 86.
     assert history[-1]['reward'] > 95
+
+
+@pytest.mark.parametrize(
+    ('evidence', 'count', 'message'),
+    [
+        (OneFold(), 1, '1 training triple; a policy .* needs 2: take'),
+        (KFolds(3), 2, '2 training triples; a policy .* needs 3: take'),
+    ],
+)
+def test_too_few_triples_to_hold_out(
+    evidence: OneFold | KFolds, count: int, message: str
+) -> None:
+    ends = torch.tensor([[0, 1], [1, 2]])[:, :count]
+    none = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+    few = Triples(ends, torch.zeros(count, dtype=torch.long))
+    graph = KG(make_data(3, 1, few, none, none))
+    with pytest.raises(ValueError, match=message):
+        evidence.parts(graph, 0)
