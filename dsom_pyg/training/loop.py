@@ -75,7 +75,9 @@ class Loop:
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
         equal_pairs: Every training triple counts alike, however many tails
-            its queries have, see :class:`~dsom_pyg.training.QueryLoader`.
+            its queries have, see :class:`~dsom_pyg.training.QueryLoader`. On
+            validation of DB15K, MKG-W and MKG-Y it changed the MRR by less
+            than another seed does.
         optimizer: Of models, teachers and students. Combiners have an Adam of
             their own.
         cooldown: In which share of the steps, the last ones, the learning
