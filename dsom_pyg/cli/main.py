@@ -52,6 +52,13 @@ Order = Annotated[
         'header, such as htr. [default: hrt]'
     ),
 ]
+Literals = Annotated[
+    str | None,
+    typer.Option(
+        help='Of a folder: leave numbers and dates among the tails out, keep '
+        'them as entities, or make features of them. [default: leave]'
+    ),
+]
 Images = Annotated[
     str | None,
     typer.Option(help='Of a benchmark: a folder or a file of features.'),
@@ -155,6 +162,7 @@ def train(
     features: Features = None,
     images: Images = None,
     columns: Order = None,
+    literals: Literals = None,
     root: Root = Path('datasets'),
     as_json: Json = False,
 ) -> None:
@@ -177,6 +185,7 @@ def train(
             features=features or [],
             images=images,
             columns=columns,
+            literals=literals,
             root=root,
             as_json=as_json,
         )
@@ -346,6 +355,7 @@ def encode(
     features: Features = None,
     images: Images = None,
     columns: Order = None,
+    literals: Literals = None,
     device: Device = 'auto',
     root: Root = Path('datasets'),
 ) -> None:
@@ -362,6 +372,7 @@ def encode(
             images,
             device_of(device),
             columns,
+            literals,
         )
         for kind, store in zip(
             dataset[0].node_types, dataset[0].node_stores, strict=True

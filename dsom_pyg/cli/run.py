@@ -20,7 +20,14 @@ from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
 # Findings in the data that are said; an audit tells all.
 SHOWN = 5
 # What a file of settings says beside those of a recipe.
-WORDS = ('recipe', 'text_encoder', 'image_encoder', 'images', 'columns')
+WORDS = (
+    'recipe',
+    'text_encoder',
+    'image_encoder',
+    'images',
+    'columns',
+    'literals',
+)
 FEATURES = 'features.'
 
 
@@ -36,6 +43,7 @@ def train_run(
     features: Iterable[str],
     images: str | None,
     columns: str | None,
+    literals: str | None,
     root: Path,
     as_json: bool,
 ) -> None:
@@ -52,6 +60,7 @@ def train_run(
         'image_encoder': image_encoder,
         'images': images,
         'columns': columns,
+        'literals': literals,
     }
     files = {
         name.removeprefix(FEATURES): settings.pop(name)
@@ -73,6 +82,7 @@ def train_run(
         given['images'],
         device,
         given['columns'],
+        given['literals'],
     )
     graph = KG(dataset[0])
     chosen = _recipe_of(given['recipe']) or recipes.of_size(graph)

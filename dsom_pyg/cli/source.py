@@ -112,6 +112,7 @@ def dataset_of(
     images: str | None = None,
     device: str = 'cpu',
     columns: str | None = None,
+    literals: str | None = None,
 ) -> MultimodalDataset:
     r"""A folder of one's own, or a benchmark by its name.
 
@@ -127,6 +128,7 @@ def dataset_of(
         images: Of a benchmark, a folder or a file of features.
         device: Where they are encoded.
         columns: Of a folder, see :class:`~dsom_pyg.datasets.MKGFolder`.
+        literals: Likewise.
 
     Raises:
         ValueError: There is no such folder and no such benchmark.
@@ -140,9 +142,11 @@ def dataset_of(
     options: dict[str, Any] = {**given, 'features': dict(features or {})}
     if images is not None:
         options['images'] = images
+    both = {'columns': columns, 'literals': literals}
+    own = {word: value for word, value in both.items() if value is not None}
     if source in BENCHMARKS and not Path(source).is_dir():
-        if columns is not None:
-            raise ValueError(f'columns are told of a folder, not of {source}')
+        for word in own:
+            raise ValueError(f'{word} are told of a folder, not of {source}')
         kind = getattr(datasets, source)
         if source == 'Countries':
             made: MultimodalDataset = kind(**options)
@@ -159,8 +163,7 @@ def dataset_of(
             f'{source!r} is neither a folder nor one of '
             f'{", ".join(BENCHMARKS)}{hint}'
         )
-    if columns is not None:
-        options['columns'] = columns
+    options |= own
     has = MKGFolder(source, **options).coverage()
     for modality, encoder in (('text', TfidfText), ('image', ImageStatistics)):
         key = f'{modality}_encoder'

@@ -22,6 +22,7 @@ from dsom_pyg.datasets.features.files import (
     read_features,
 )
 from dsom_pyg.datasets.features.graph import (
+    Features,
     check_modality,
     check_new,
     load_graph,
@@ -70,6 +71,7 @@ class RawGraph:
         findings: What was noticed while reading.
         origins: Where the triples of each split come from, if known.
         aliases: Further names of each entity in files, such as its id.
+        features: Features that the raw files hold, by modality.
         ordered: Others know the order of the ids, so rows of features may be
             in it.
     """
@@ -84,6 +86,7 @@ class RawGraph:
     findings: Findings = field(default_factory=Findings)
     origins: dict[str, Origin] = field(default_factory=dict)
     aliases: list[list[str]] | None = None
+    features: dict[str, Features] = field(default_factory=dict)
     ordered: bool = True
 
     def check(self) -> None:
@@ -257,7 +260,7 @@ class MultimodalDataset(InMemoryDataset):
         raw = self.read()
         raw.check()
         used = [name for name, one in self._encoders.items() if one]
-        check_new(raw.data, [*used, *self._feature_files])
+        check_new(raw.data, [*used, *raw.features, *self._feature_files])
         items = raw.items()
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
@@ -280,7 +283,8 @@ class MultimodalDataset(InMemoryDataset):
             if one is not None
         }
         data = raw.data
-        for modality, features in {**encoded, **given}.items():
+        every = {**encoded, **raw.features, **given}
+        for modality, features in every.items():
             set_features(data, modality, features)
             covered = features.entity.unique().numel()
             coverage[modality] = covered / max(len(raw.entity_names), 1)
@@ -290,7 +294,7 @@ class MultimodalDataset(InMemoryDataset):
             coverage['description'] = _share(raw.described)
         if self.pre_transform is not None:
             data = self.pre_transform(data)
-            for modality in [*encoded, *given]:
+            for modality in every:
                 if modality not in graph.modalities(data):
                     why = 'pre_transform took them away'
                     _warn_unseen(modality, why, raw.findings)

@@ -29,7 +29,9 @@ class OwnGraph(MultimodalDataset):
             source does not give. (default: :obj:`(0.8, 0.1, 0.1)`)
         seed: Of the draw.
         literals: What happens to numbers and dates among the tails:
-            ``'leave'`` them out, or ``'keep'`` them as entities.
+            ``'leave'`` them out, ``'keep'`` them as entities, or make
+            ``'features'`` of them, a modality ``number``: z-scores by
+            relation, and which ones there are.
         options: As of :class:`~dsom_pyg.datasets.MultimodalDataset`.
 
     Raises:

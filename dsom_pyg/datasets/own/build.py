@@ -10,10 +10,15 @@ import torch
 
 from dsom_pyg.datasets.base import Origin, RawGraph
 from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
+from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import readable, unique_names
-from dsom_pyg.datasets.own.literals import leave_out
+from dsom_pyg.datasets.own.literals import (
+    MODALITY,
+    number_features,
+    take_out,
+)
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
 from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
 from dsom_pyg.datasets.text import to_triples
@@ -50,8 +55,8 @@ def build_graph(
         seed: Of the draw.
         root: Paths of images below it are stored relative to it.
         literals: Whether numbers and dates among the tails are left out
-            (``'leave'``) or entities (``'keep'``), see
-            :func:`~dsom_pyg.datasets.own.literals.literal_relations`.
+            (``'leave'``), entities (``'keep'``) or a modality ``number``
+            (``'features'``), see :mod:`dsom_pyg.datasets.own.literals`.
 
     Raises:
         DatasetError: There is no training triple.
@@ -86,6 +91,7 @@ def build_graph(
         origins=build.origins(data),
         aliases=[[label] for label in entities.labels],
         ordered=bool(table.entities),
+        features=build.number_features(),
     )
 
 
@@ -95,9 +101,7 @@ class _Build:
     def __init__(self, table: Table, literals: str) -> None:
         self.table, self.findings = table, Findings()
         self.findings.extend(table.findings)
-        given = table.triples
-        if literals == 'leave':
-            given = leave_out(given, self.findings)
+        given, self.numbers = take_out(table.triples, literals, self.findings)
         self.entities = Vocabulary('entity', table.entities, self.findings)
         self.relations = Vocabulary('relation', table.relations, self.findings)
         self.rows = {
@@ -238,6 +242,12 @@ class _Build:
             names = [called.get((each.what, at), name) for at, name in plain]
             out.append(unique_names(names, each.labels))
         return out
+
+    def number_features(self) -> dict[str, Features]:
+        found = number_features(
+            self.numbers, lambda label: self.entities.find([label])
+        )
+        return {} if found is None else {MODALITY: found}
 
     def gather(self, what: str, entries: Sequence[Entry]) -> list[list[str]]:
         # The texts or image paths of each entity, equal ones once.

@@ -2,19 +2,31 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import torch
 
 from dsom_pyg.datasets.errors import shorten
+from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.table import Triple
 
 # What is to happen to them.
-CHOICES = ('leave', 'keep')
+CHOICES = ('leave', 'keep', 'features')
+MODALITY = 'number'
 NUMBER = re.compile(
     r'[-+]?(\d+([.,]\d+)*|\.\d+)([eE][-+]?\d+)?'
-    r'|[-+]?\d{1,4}([-/.][\d#]{1,2}){1,2}([T ][\d:.]+(Z|[-+]\d\d:?\d\d)?)?'
-    r'|\d{1,2}([-/.]\d{1,2}){1,2}[-/.]\d{2,4}'
+    r'|[-+]?\d{4}([-/.][\d#]{1,2}){1,2}([T ][\d:.]+(Z|[-+]\d\d:?\d\d)?)?'
+    r'|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}'
 )
+DATE = re.compile(
+    r'([-+]?\d{4})'
+    r'(?:[-/](\d{1,2})(?:[-/.](\d{1,2}))?|\.(\d{1,2})[-/.](\d{1,2}))'
+    r'(?![\d.,])'
+)
+DAY_FIRST = re.compile(r'\d{1,2}[-/.]\d{1,2}[-/.](\d{2,4})')
+# Years of two digits are of the last century from here on.
+CENTURY = 30
 STARTS = frozenset('+-.0123456789')
 # Of the triples of a relation, and of the heads of a graph.
 SHARE, IDS = 0.9, 0.5
@@ -52,24 +64,101 @@ def is_number(label: str) -> bool:
     return label[:1] in STARTS and bool(NUMBER.fullmatch(label))
 
 
-def leave_out(triples: Triples, findings: Findings) -> Triples:
-    r"""All splits without what :func:`literal_relations` finds there."""
+def value_of(label: str) -> float:
+    r"""What a number or a date counts: a date its year, with its month and
+    day as a fraction.
+    """
+    text = label.replace('#', '0')
+    if found := DATE.match(text):
+        year, *rest = (int(x) for x in found.groups() if x is not None)
+        month, day = (*rest, 1, 1)[:2]
+        return year + (max(month, 1) - 1) / 12 + (max(day, 1) - 1) / 365
+    if found := DAY_FIRST.fullmatch(text):
+        year = int(found[1])
+        if len(found[1]) == 2:
+            year += 1900 if year >= CENTURY else 2000
+        return float(year)
+    # Of two marks the last one is that of the fraction.
+    if ',' in text and '.' in text:
+        thousands = ',' if text.rfind(',') < text.rfind('.') else '.'
+        text = text.replace(thousands, '')
+    if text.count(',') == 1 and len(text.split(',')[1]) != 3:
+        text = text.replace(',', '.')
+    text = text.replace(',', '')
+    if text.count('.') > 1:
+        text = text.replace('.', '')
+    return float(text)
+
+
+def take_out(
+    triples: Triples, literals: str, findings: Findings
+) -> tuple[Triples, list[Triple]]:
+    r"""All splits without what :func:`literal_relations` finds there, and
+    what train has of it.
+
+    Args:
+        triples: All splits.
+        literals: One of :data:`CHOICES`.
+        findings: Of what is taken out and not used.
+    """
     every = [row for split in triples.values() for row in split]
-    found = literal_relations(every)
-    if not found:
-        return triples
+    found = {} if literals == 'keep' else literal_relations(every)
+    if found:
+        named = ', '.join(map(shorten, found))
+        what = 'left out' if literals == 'leave' else 'made features'
+        message = (
+            f'{sum(found.values())} tails of {len(found)} relations ({named}) '
+            f"are numbers or dates, and {what}; literals='keep' makes them "
+            f"entities, 'features' a modality"
+        )
+        findings.add('numbers among the tails', message)
     out: Triples = {}
+    numbers = []
     for split, rows in triples.items():
         out[split] = [row for row in rows if row.relation not in found]
         for row in rows:
-            if row.relation in found:
-                message = f'not used: {shorten(row.tail)} of '
-                message += shorten(row.relation)
-                findings.add('literal', message, *row.place)
-    named = ', '.join(map(shorten, found))
-    message = (
-        f'{sum(found.values())} tails of {len(found)} relations ({named}) are '
-        "numbers or dates, and left out; literals='keep' makes them entities"
-    )
-    findings.add('numbers among the tails', message)
-    return out
+            if row.relation not in found:
+                continue
+            # What val and test say is not known while training.
+            known = split == 'train' and is_number(row.tail)
+            if literals == 'features' and known:
+                numbers.append(row)
+                continue
+            message = f'not used: {shorten(row.tail)} of '
+            message += shorten(row.relation)
+            findings.add('literal', message, *row.place)
+    return out, numbers
+
+
+def number_features(
+    rows: Iterable[Triple], find: Callable[[str], int | None]
+) -> Features | None:
+    r"""Features of entities from the numbers that are said of them.
+
+    Of L relations, column l holds the z-score of the mean value that relation
+    l gives the entity, 0 without one, and column L + l whether there is one.
+
+    Args:
+        rows: Triples with numbers as tails.
+        find: The id of a label; :obj:`None` for what is no entity.
+    """
+    said: dict[str, defaultdict[int, list[float]]] = {}
+    for row in rows:
+        entity = find(row.head)
+        values = said.setdefault(row.relation, defaultdict(list))
+        if entity is not None:
+            values[entity].append(value_of(row.tail))
+    owners = sorted({entity for values in said.values() for entity in values})
+    if not owners:
+        return None
+    at = {entity: index for index, entity in enumerate(owners)}
+    x = torch.zeros(len(owners), 2 * len(said), dtype=torch.double)
+    for column, values in enumerate(said.values()):
+        rows_of = torch.tensor([at[entity] for entity in values]).long()
+        means = [sum(each) / len(each) for each in values.values()]
+        mean = torch.tensor(means, dtype=torch.double)
+        spread = mean.std(correction=0) if len(means) else mean
+        score = (mean - mean.mean()) / spread.clamp(min=1e-12)
+        x[rows_of, column] = score
+        x[rows_of, len(said) + column] = 1
+    return Features(x.float(), torch.tensor(owners))

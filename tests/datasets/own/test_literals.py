@@ -2,13 +2,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from fleet import ROWS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsom_pyg import Recipe, train_dsom
 from dsom_pyg.datasets import MKGFolder, from_pandas
-from dsom_pyg.datasets.own.literals import is_number, literal_relations
+from dsom_pyg.datasets.own.literals import (
+    NUMBER,
+    is_number,
+    literal_relations,
+    value_of,
+)
 from dsom_pyg.datasets.own.table import Triple
+from dsom_pyg.graph import pool_features
+from dsom_pyg.policies import MeanOfTeachers
+from dsom_pyg.stages import FreshTable, Student, Teachers
+from dsom_pyg.training import Loop
 
 BUILT = [(row[0], 'built', str(1950 + at)) for at, row in enumerate(ROWS)]
 COLUMNS = ['head', 'relation', 'tail']
@@ -27,7 +38,19 @@ def test_numbers(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'text', ['', '-', 'Q7', '7 m', 'B-52', '747-400 Jumbo', '/m/07', '1-a']
+    'text',
+    [
+        '',
+        '-',
+        'Q7',
+        '7 m',
+        '1/2',
+        '1-2-3-4',
+        'B-52',
+        '747-400 Jumbo',
+        '/m/07',
+        '1-a',
+    ],
 )
 def test_no_numbers(text: str) -> None:
     assert not is_number(text)
@@ -97,5 +120,68 @@ def test_in_a_frame() -> None:
     frame = pd.DataFrame(ROWS + BUILT, columns=COLUMNS)
     assert 'built' not in from_pandas(frame).relation_keys
     assert 'built' in from_pandas(frame, literals='keep').relation_keys
-    with pytest.raises(ValueError, match=r"'leave', 'keep'.* 'drop'"):
+    with pytest.raises(ValueError, match=r"'leave', 'keep', .* 'drop'"):
         from_pandas(frame, literals='drop')
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        *[('7', 7), ('-7', -7), ('7.5', 7.5), ('.5', 0.5), ('1e3', 1000)],
+        *[('7,5', 7.5), ('1,234', 1234), ('1,234,567', 1234567)],
+        *[('1.234,5', 1234.5), ('1,234.5', 1234.5), ('1.234.567', 1234567)],
+        *[('1962-01-01', 1962), ('1962-07', 1962.5), ('1962-##-##', 1962)],
+        *[('1962-07-01T10:00:00Z', 1962.5), ('-0044-01-01', -44)],
+        *[('24.12.1962', 1962), ('1962', 1962), ('1/2/62', 1962)],
+        *[('1.2.07', 2007), ('1962.07.01', 1962.5), ('1962/07', 1962.5)],
+    ],
+)
+def test_values(text: str, value: float) -> None:
+    assert value_of(text) == pytest.approx(value, abs=1e-9)
+
+
+@given(
+    st.from_regex(NUMBER, fullmatch=True, alphabet='0123456789-+.,:#TZeE/ ')
+)
+def test_every_number_has_a_value(text: str) -> None:
+    assert isinstance(value_of(text), float)
+
+
+def test_numbers_as_a_modality(tmp_path: Path) -> None:
+    size = [('a', 1), ('b', 2), ('c', 3), ('d', 4), ('e', 5), ('a', 3)]
+    links = [
+        ('a', 'r', 'b'),
+        ('b', 'r', 'c'),
+        ('c', 'r', 'd'),
+        ('d', 'r', 'e'),
+    ]
+    rows = [*links, *[(h, 'size', str(x)) for h, x in size]]
+    rows += [(h, 'built', f'{1900 + x}') for h, x in size[:5]]
+    rows += [('stranger', 'built', '1990')]
+    (tmp_path / 'train.tsv').write_text(
+        ''.join('\t'.join(row) + '\n' for row in rows)
+    )
+    (tmp_path / 'test.tsv').write_text('e\tbuilt\t1800\na\tr\te\n')
+    dataset = MKGFolder(tmp_path, split=(1, 0, 0), literals='features')
+    x, present = pool_features(dataset[0], 'number')
+    assert present.all()
+    # By hand: a has (1 + 3) / 2, and the others are 2, 3, 4, 5.
+    sizes = torch.tensor([2.0, 2, 3, 4, 5])
+    years = torch.tensor([1901.0, 1902, 1903, 1904, 1905])
+    for column, values in enumerate((sizes, years)):
+        wanted = (values - values.mean()) / values.std(correction=0)
+        torch.testing.assert_close(x[:, column], wanted)
+    assert x[:, 2:].tolist() == [[1, 1]] * 5
+    assert dataset.relation_keys == ['r']
+    # What test says of e is no feature.
+    (told,) = dataset.findings.examples['literal']
+    assert told.message == "not used: '1800' of 'built'"
+    assert dataset.coverage()['number'] == 1
+    loop = Loop(epochs=1, eval_every=0)
+    recipe = Recipe(
+        teachers=Teachers(channels=4, loop=loop),
+        policy=MeanOfTeachers(),
+        student=Student(channels=4, loop=loop, start=FreshTable()),
+    )
+    trained = train_dsom(dataset[0], recipe)
+    assert trained.ensemble.modalities == ['structure', 'number', 'joint']

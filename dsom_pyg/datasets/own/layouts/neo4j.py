@@ -39,12 +39,12 @@ def find_files(root: Path) -> dict[str, Path] | None:
 def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     r"""The graph in labels, from the files that :func:`find_files` found."""
     table = Table({'train': []})
+    message = 'read as an export of Neo4j: ids are labels, types not used'
+    table.findings.add('layout', message, root)
     for part, path in files.items():
         readers = {'apoc': _read_apoc, 'json': _read_json}
         readers |= {'edges': _read_edges, 'nodes': _read_nodes}
         readers[part.split()[0]](path, table)
-    message = 'read as an export of Neo4j: ids are labels, types not used'
-    table.findings.add('layout', message, root)
     return table
 
 
