@@ -25,6 +25,7 @@ UNPACK: dict[str, Callable[..., Any]] = {
     '.bz2': bz2.open,
     '.xz': lzma.open,
 }
+POINTER = b'version https://git-lfs.github.com/spec/'
 PACKED = (*UNPACK, '.zst', '.zip', '.7z')
 
 
@@ -69,6 +70,12 @@ def read_text(path: Path) -> str:
     raw = read_bytes(path)
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = 'UTF-16' if wide else 'UTF-8'
+    if raw.startswith(POINTER):
+        why = 'is no data but a pointer of Git LFS; run `git lfs pull` there'
+        raise DatasetError(f"'{path}' {why}")
+    if not wide and (at := raw.find(b'\0')) >= 0:
+        why = 'holds a NUL, as UTF-16 without a mark does; convert it to UTF-8'
+        raise error_at(path, raw[:at].count(b'\n') + 1, why)
     try:
         return raw.decode(encoding if wide else 'utf-8-sig')
     except UnicodeDecodeError as error:
@@ -78,11 +85,12 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    r"""The lines of a text file without their ends, LF or CRLF; see
-    :func:`read_text`.
+    r"""The lines of a text file without their ends, LF or CRLF, or CR where
+    there is no LF; see :func:`read_text`.
     """
+    text = read_text(path)
     # str.splitlines would also split at characters within names.
-    lines = read_text(path).split('\n')
+    lines = text.split('\n' if '\n' in text else '\r')
     lines = [line.removesuffix('\r') for line in lines]
     if lines[-1] == '':
         lines.pop()

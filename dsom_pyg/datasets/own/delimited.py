@@ -26,6 +26,8 @@ QUALIFIER = re.compile(
     r'|\.|-?\d{4}|\d+[-/:.#]\d*[-/:.#][\d#][-\d:.#TZ+ ]*'
     r'|<.*>|".*"(\^\^.*|@.*)?'
 )
+# What Excel writes above a table, for itself.
+SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 IDS = re.compile(r'\d+( +\d+)+')
 _read_csv = partial(csv.reader, skipinitialspace=True, strict=True)
 _csv_limit = threading.Lock()
@@ -118,6 +120,7 @@ def read_columns(
         if unused:
             message = f'not used: {shorten(", ".join(unused))}'
             findings.add('unused column', message, path, line)
+        filled = _without(path, cells, filled, findings)
     if not columns_named and width == len(HRT) and not _counts(filled):
         _cut_qualifiers(path, filled, findings)
     for line, cells in filled:
@@ -131,6 +134,20 @@ def read_columns(
             )
             raise error_at(path, line, why)
     return columns, filled
+
+
+def _without(
+    path: Path, header: list[str], rows: list[Row], findings: Findings
+) -> list[Row]:
+    # Files that were joined repeat their header.
+    out = []
+    for line, cells in rows:
+        if cells == header:
+            message = f'skipped the header {shorten(str(cells))} once more'
+            findings.add('header', message, path, line)
+        else:
+            out.append((line, cells))
+    return out
 
 
 def _split(
@@ -169,6 +186,10 @@ def _skip_comments(
     # Blank the lines above the data that begin with '#', and take the mark
     # from a header. A line with as many cells as a row is a row.
     for at, line in enumerate(lines):
+        if at == 0 and SEPARATOR.fullmatch(line):
+            findings.add('comment', f'skipped {shorten(line)}', path, 1)
+            lines[at] = ''
+            continue
         if line.strip() and not line.lstrip().startswith('#'):
             return
         bare = line.lstrip().lstrip('#').lstrip()

@@ -24,7 +24,7 @@ ROWS = (
     *('.dict', '.del', '.xlsx', '.xls'),
     *SYNTAXES,
 )
-IMAGES = ('image', 'img')
+IMAGES = ('image', 'images', 'img', 'imgs', 'pictures', 'photos')
 
 
 class MKGFolder(OwnGraph):
@@ -64,8 +64,8 @@ class MKGFolder(OwnGraph):
 
     Args:
         root: The folder.
-        columns: The order of the columns of triples, where no header names
-            them: ``'hrt'`` for head, relation, tail, or ``'htr'``.
+        columns, language, types: As of
+            :class:`~dsom_pyg.datasets.own.reading.Reading`.
         split, seed, literals, options: As of
             :class:`~dsom_pyg.datasets.own.base.OwnGraph`.
 
@@ -80,12 +80,14 @@ class MKGFolder(OwnGraph):
         root: str | Path,
         *,
         columns: str = 'hrt',
+        language: str = 'en',
+        types: str = 'relation',
         split: Shares = SHARES,
         seed: int = 0,
         literals: str = 'leave',
         **options: Unpack[Options],
     ) -> None:
-        self._reading = Reading(columns)
+        self._reading = Reading(columns, language, types)
         own: Any = {'split': split, 'seed': seed, 'literals': literals}
         super().__init__(root, **own, **options)
 
@@ -116,7 +118,9 @@ def read_folder(root: Path, reading: Reading | None = None) -> Table:
     for path in sorted(root.iterdir()):
         rows = path.is_file() and suffix_of(path) in ROWS
         images = path.is_dir() and path.name.lower() in IMAGES
+        images = images and path != table.image_folder
         if (rows or images) and path not in files.values():
-            message = f"'{path.name}' plays no part"
+            hint = "; call it 'images'" if images else ''
+            message = f"'{path.name}' plays no part{hint}"
             table.findings.add('unused file', message, path)
     return table

@@ -4,14 +4,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
 from dsom_pyg.datasets.text import read_bytes, read_text, suffix_of
 
 OWL = 'http://www.w3.org/2002/07/owl#'
 RDF = 'http://www.w3.org/1999/02/22-rdf-syntax-ns#'
+TYPE = f'{RDF}type'
 RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
 FOAF = 'http://xmlns.com/foaf/0.1/'
 # Both forms are in use.
@@ -47,8 +50,6 @@ DIRECT = 'http://www.wikidata.org/prop/direct/'
 STATEMENT = re.compile(
     r'(<\w+:[^<>\s]*>|_:\S+)\s+<\w+:[^<>\s]*>\s+[<"_].*\.\s*(#.*)?'
 )
-# English goes before no language, and that before any other one.
-LANGUAGES = ('en', '')
 # The formats of pyoxigraph by suffix.
 SYNTAXES = {
     '.nt': 'N_TRIPLES',
@@ -82,23 +83,29 @@ def is_ntriples(path: Path) -> bool:
 
 
 def read_rdf(
-    path: Path, findings: Findings
+    path: Path, findings: Findings, reading: Reading | None = None
 ) -> tuple[list[Triple], list[Entry], list[Entry]]:
     r"""Triples between resources, names and texts, from a file of RDF.
 
     Its suffix (:data:`SYNTAXES`) tells the syntax; without one of them it is
     N-Triples. Labels become names; comments, descriptions and abstracts
-    become texts. Of several languages, only English is read, or else what
-    has no language, or else the first language by its code. Other literals,
-    all names of an entity but the first one, addresses of images and what
-    declares a vocabulary are not read, but counted in :obj:`findings`. No
-    literal is evaluated: its text counts, not its number or date. Blank
-    nodes are entities.
+    become texts. Of several languages, only the preferred one is read. Other
+    literals, all names of an entity but the first one, addresses of images
+    and what declares a vocabulary are not read, but counted in
+    :obj:`findings`. No literal is evaluated: its text counts, not its number
+    or date. Blank nodes are entities.
+
+    Args:
+        path: The file.
+        findings: Of what is left out.
+        reading: The language, and what types are. (default: English, and
+            relations)
 
     Raises:
         DatasetError: The file cannot be read.
         ImportError: pyoxigraph is not installed.
     """
+    reading = reading or Reading()
     triples = []
     literals: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
     for triple, language in _statements(path, findings):
@@ -109,6 +116,10 @@ def read_rdf(
         elif language is None and _declares(predicate, value):
             message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
             findings.add('declaration', message, *place)
+        elif predicate == TYPE and reading.types == 'leave':
+            message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
+            message += "; types='relation' keeps it"
+            findings.add('type', message, *place)
         elif language is None:
             triples.append(triple)
         elif predicate in NAMES or predicate in TEXTS:
@@ -121,7 +132,7 @@ def read_rdf(
     names: list[Entry] = []
     texts: list[Entry] = []
     for (subject, predicate), said in literals.items():
-        kept = _in_one_language(said)
+        kept = _in_one_language(said, reading.language)
         filled = [entry for entry in kept if entry.value]
         if predicate in TEXTS:
             texts += filled
@@ -137,7 +148,7 @@ def read_rdf(
                 findings.add('empty value', message, *entry.place)
         if more := len(said) - len(kept):
             message = f'{more} more values of {shorten(subject)} in other '
-            message += 'languages are not used'
+            message += 'languages are not used; language= tells which one is'
             findings.add('other language', message, *said[0][1].place)
     return triples, names, texts
 
@@ -148,15 +159,18 @@ def _called(subject: str) -> tuple[str, ...]:
 
 
 def _declares(predicate: str, value: str) -> bool:
-    if predicate == f'{RDF}type':
+    if predicate == TYPE:
         return value.startswith((OWL, RDFS, RDF))
     return predicate.startswith(OWL) or predicate in DECLARATIONS
 
 
-def _in_one_language(said: list[tuple[str, Entry]]) -> list[Entry]:
+def _in_one_language(
+    said: list[tuple[str, Entry]], language: str
+) -> list[Entry]:
     coded = [(code.lower().split('-')[0], entry) for code, entry in said]
     codes = [code for code, _ in coded]
-    best = next((code for code in LANGUAGES if code in codes), min(codes))
+    wanted = language.lower().split('-')[0], ''
+    best = next((code for code in wanted if code in codes), min(codes))
     return [entry for code, entry in coded if code == best]
 
 
@@ -180,7 +194,8 @@ def _statements(path: Path, findings: Findings) -> Iterator[Statement]:
         return blank.setdefault(term.value, f'_:b{len(blank)}')
 
     terms = (ox.NamedNode, ox.BlankNode)
-    base = None if syntax in BY_LINES else path.absolute().as_uri()
+    # Wherever the folder lies, the same graph.
+    base = None if syntax in BY_LINES else f'file:///{quote(path.name)}'
     try:
         form = getattr(ox.RdfFormat, syntax)
         for quad in ox.parse(input=text, format=form, base_iri=base):

@@ -461,7 +461,7 @@ def test_files_that_play_no_part_are_named(tmp_path: Path) -> None:
     told = dataset.findings.examples['unused file']
     assert [each.message for each in told] == [
         "'extra.tsv' plays no part",
-        "'image' plays no part",
+        "'image' plays no part; call it 'images'",
     ]
 
 

@@ -134,6 +134,8 @@ def test_layouts_with_ids(
             assert triples(dataset, ours) == SPLITS[theirs]
     (told,) = dataset.findings.examples['layout']
     assert told.message == f'read as {name}: ids and their order kept'
+    headers = dataset.findings.counts['header']
+    assert headers == (3 if make is pykeen else 0)
     if make is libkge:
         assert dataset.entity_names == [x.upper() for x in E_IDS]
     assert 'unused file' not in dataset.findings.counts
@@ -565,3 +567,12 @@ def test_extras_that_are_missing(
         ImportError, match=rf'pip install "dsom_pyg\[{extra}\]'
     ):
         read(tmp_path)
+
+
+def test_lists_of_labels_are_no_lists_of_ids(tmp_path: Path) -> None:
+    write(tmp_path / 'train.tsv', tabs(ROWS))
+    write(tmp_path / 'entities.tsv', tabs((x, x.upper()) for x in ENTITIES))
+    write(tmp_path / 'relations.tsv', tabs((x, x.upper()) for x in RELATIONS))
+    dataset = read(tmp_path)
+    assert sorted(everything(dataset)) == sorted(ROWS)
+    assert dataset.findings.counts == {'unused file': 2}

@@ -2,6 +2,7 @@ import gzip
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rdflib
@@ -207,3 +208,18 @@ def test_rdf_that_cannot_be_read(
     (tmp_path / name).write_text(text)
     with pytest.raises(DatasetError, match=message):
         read_rdf(tmp_path / name, Findings())
+
+
+def test_language_and_types_are_told(tmp_path: Path) -> None:
+    (tmp_path / 'triples.ttl').write_text(SHARED, encoding='utf-8')
+    options: dict[str, Any] = {'split': (1.0, 0.0, 0.0)}
+    dataset = MKGFolder(tmp_path, **options)
+    assert 'type' in dataset.relation_names
+    assert 'Ferry Auk' in dataset.entity_names
+    dataset = MKGFolder(tmp_path, language='de-AT', types='leave', **options)
+    assert 'type' not in dataset.relation_names
+    assert 'Fähre Auk' in dataset.entity_names
+    assert 'Ferry' not in dataset.entity_names
+    assert dataset.findings.counts == {**LEFT_OUT, 'type': 1}
+    with pytest.raises(ValueError, match=r"'relation', 'leave'\), got 'keep'"):
+        MKGFolder(tmp_path, types='keep')

@@ -34,6 +34,11 @@ def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
         if files is not None:
             return layout, files
     there = sorted(path.name for path in root.iterdir() if path.is_file())
+    for below in sorted(path for path in root.iterdir() if path.is_dir()):
+        if any(layout.find_files(below) for layout in LAYOUTS):
+            raise DatasetError(
+                f"'{root}' holds no triples; did you mean '{below}'?"
+            )
     found = f'; found only {shorten(", ".join(there))}' if there else ''
     raise DatasetError(
         f"'{root}' holds no triples: put head, relation and tail, one "

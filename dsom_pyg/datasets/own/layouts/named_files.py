@@ -90,7 +90,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
 def _read_triples(path: Path, table: Table, reading: Reading) -> list[Triple]:
     words = suffix_of(path) in ('.txt', '.tsv', '')
     if suffix_of(path) in SYNTAXES or (words and is_ntriples(path)):
-        triples, names, texts = read_rdf(path, table.findings)
+        triples, names, texts = read_rdf(path, table.findings, reading)
         table.names += names
         table.texts += texts
         return triples

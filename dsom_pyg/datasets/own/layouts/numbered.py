@@ -10,12 +10,15 @@ from dsom_pyg.datasets.errors import (
     shorten,
     unknown_name,
 )
+from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import HRT, triple_columns
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
-from dsom_pyg.datasets.text import plain_name, read_lines
+from dsom_pyg.datasets.text import plain_name, read_bytes, read_lines
 from dsom_pyg.graph import SPLITS
 
+# A line and its cells.
+Row = tuple[int, list[str]]
 WORDS = {'val': ('valid', 'val', 'dev', 'validation')}
 
 
@@ -58,6 +61,9 @@ class Numbered:
             wanted['train'] = self.all_triples
         if 'train' not in wanted or not set(wanted.values()) <= set(there):
             return None
+        # Lists of labels alone, or of labels and names, are something else.
+        if not _is_numbered(there[self.entities]):
+            return None
         for part, name in zip(
             ('names', 'relation names'), self.names or (), strict=False
         ):
@@ -89,6 +95,14 @@ KINDS = (
 )
 
 
+def _is_numbered(path: Path) -> bool:
+    # Whether one of the first two lines, of which one may be a header, has a
+    # number.
+    start = read_bytes(path, 2**12).decode('utf-8-sig', 'replace')
+    cells = [x for line in start.split('\n')[:2] for x in line.split('\t')]
+    return any(cell.strip().isdecimal() for cell in cells)
+
+
 def find_files(root: Path) -> dict[str, Path] | None:
     r"""The files by part, of the first layout that fits."""
     return _find(root)[1]
@@ -98,17 +112,14 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     r"""The graph in labels, from the files that :func:`find_files` found."""
     kind, _ = _find(root)
     assert kind is not None
-    entities = _labels(files['entities'])
-    relations = _labels(files['relations'])
-    table = Table(
-        {}, entities=entities, relations=dict.fromkeys(relations, '')
-    )
+    table = Table({})
     note_layout(table, root, kind.name)
+    table.entities = entities = _labels(files['entities'], table.findings)
+    relations = _labels(files['relations'], table.findings)
+    table.relations = dict.fromkeys(relations, '')
     for split in SPLITS:
         if path := files.get(split):
-            table.triples[split] = _triples(
-                path, entities, relations, reading.order, kind.ids
-            )
+            table.triples[split] = _triples(path, table, reading, kind.ids)
     for part, labels in (('names', entities), ('relation names', relations)):
         if path := files.get(part):
             table.names += _names(path, labels)
@@ -126,7 +137,7 @@ def _find(root: Path) -> tuple[Numbered | None, dict[str, Path] | None]:
     return next((each for each in found if each[1]), (None, None))
 
 
-def _rows(path: Path, width: int) -> list[tuple[int, list[str]]]:
+def _rows(path: Path, width: int) -> list[Row]:
     rows = []
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
@@ -140,11 +151,16 @@ def _rows(path: Path, width: int) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _labels(path: Path) -> list[str]:
+def _note_header(path: Path, row: Row, findings: Findings) -> None:
+    message = f'skipped the header {shorten(str(row[1]))}'
+    findings.add('header', message, path, row[0])
+
+
+def _labels(path: Path, findings: Findings) -> list[str]:
     # In the order of their ids. A header would have no number.
     rows = _rows(path, 2)
     if rows and not any(cell.isdecimal() for cell in rows[0][1]):
-        rows = rows[1:]
+        _note_header(path, rows.pop(0), findings)
     count = len(rows)
     numbers = {str(index) for index in range(count)}
     for at in (0, 1):
@@ -171,22 +187,19 @@ def _names(path: Path, labels: Sequence[str]) -> Iterator[Entry]:
 
 
 def _triples(
-    path: Path,
-    entities: Sequence[str],
-    relations: Sequence[str],
-    order: Sequence[str],
-    ids: bool,
+    path: Path, table: Table, reading: Reading, ids: bool
 ) -> list[Triple]:
-    rows = _rows(path, 3)
+    rows = _rows(path, len(HRT))
     columns = triple_columns(rows[0][1]) if rows else {}
     if len(columns) == len(HRT):
-        rows = rows[1:]
+        _note_header(path, rows.pop(0), table.findings)
     else:
-        columns = {word: order.index(word) for word in HRT}
+        columns = {word: reading.order.index(word) for word in HRT}
+    relations = list(table.relations)
     vocabularies = {
-        'head': entities,
+        'head': table.entities,
         'relation': relations,
-        'tail': entities,
+        'tail': table.entities,
     }
     out: list[list[str]] = []
     for word, labels in vocabularies.items():
