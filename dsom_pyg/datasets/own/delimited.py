@@ -100,7 +100,7 @@ def read_columns(
     """
     width = len(plain)
     if suffix_of(path) == SHEET:
-        mark, rows = 'columns', read_sheet(path, findings)
+        mark, rows = '', read_sheet(path, findings)
     else:
         mark, rows = _split(path, width, header, findings)
     stripped = ((line, [x.strip() for x in cells]) for line, cells in rows)
@@ -125,10 +125,11 @@ def read_columns(
         _cut_qualifiers(path, filled, findings)
     for line, cells in filled:
         if len(cells) != width:
+            between = f' separated by {mark!r}' if mark else ''
             why = (
-                f'expected {width} columns separated by {mark!r}, got '
-                f'{len(cells)}: {shorten(mark.join(cells))}; correct the '
-                f'line, quote cells of a .csv file, name further columns in a '
+                f'expected {width} columns{between}, got {len(cells)}: '
+                f'{shorten((mark or " | ").join(cells))}; correct the line, '
+                f'quote cells of a .csv file, name further columns in a '
                 f'header ({", ".join(plain)}), or read the file with pandas '
                 f'and use from_pandas'
             )
@@ -197,6 +198,8 @@ def _skip_comments(
             lines[at] = bare
             return
         if any(len(line.split(mark)) == width for mark in marks):
+            message = f'kept as a row: {shorten(line)}'
+            findings.add('row like a comment', message, path, at + 1)
             return
         if line.strip():
             message = f'skipped {shorten(line)}'

@@ -19,6 +19,7 @@ NUMBER = re.compile(
     r'|[-+]?\d{4}([-/.][\d#]{1,2}){1,2}([T ][\d:.]+(Z|[-+]\d\d:?\d\d)?)?'
     r'|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}'
 )
+TIME = re.compile(r'[T ].*')
 DATE = re.compile(
     r'([-+]?\d{4})'
     r'(?:[-/](\d{1,2})(?:[-/.](\d{1,2}))?|\.(\d{1,2})[-/.](\d{1,2}))'
@@ -68,7 +69,7 @@ def value_of(label: str) -> float:
     r"""What a number or a date counts: a date its year, with its month and
     day as a fraction.
     """
-    text = label.replace('#', '0')
+    text = TIME.sub('', label).replace('#', '0')
     if found := DATE.match(text):
         year, *rest = (int(x) for x in found.groups() if x is not None)
         month, day = (*rest, 1, 1)[:2]

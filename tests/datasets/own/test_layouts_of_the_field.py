@@ -297,6 +297,13 @@ def test_texts_in_a_json_file(tmp_path: Path) -> None:
     assert dataset.entity_texts[at] == ['mail', 'more']
 
 
+def test_a_row_like_a_comment(tmp_path: Path) -> None:
+    write(tmp_path / 'triples.tsv', ['#1\tr\tb', *tabs(ROWS)])
+    dataset = read(tmp_path)
+    assert ('#1', 'r', 'b') in everything(dataset)
+    assert dataset.findings.counts['row like a comment'] == 1
+
+
 def test_yago(tmp_path: Path) -> None:
     def bracketed(word: str) -> str:
         return f'<{word.replace(" ", "_")}>'
@@ -519,6 +526,12 @@ def test_excel(tmp_path: Path) -> None:
     book.active.append(('a', 'r'))
     book.save(tmp_path / 'triples.xlsx')
     with pytest.raises(DatasetError, match=r'xlsx:\d+: the tail is empty'):
+        read(tmp_path)
+    book.active.insert_cols(1)
+    book.active['A1'] = 'number'
+    book.active['B1'] = 'what'
+    book.save(tmp_path / 'triples.xlsx')
+    with pytest.raises(DatasetError, match=r'xlsx:1: expected 3 columns, got'):
         read(tmp_path)
     (tmp_path / 'triples.xlsx').write_bytes(PLAIN)
     with pytest.raises(DatasetError, match='is no workbook'):
