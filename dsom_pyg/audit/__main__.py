@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg.audit.report import audit_raw
-from dsom_pyg.datasets.errors import printable
+from dsom_pyg.datasets.errors import DatasetError, printable
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.folder import read_folder
+from dsom_pyg.datasets.own.literals import CHOICES
 from dsom_pyg.datasets.own.reading import Reading
 
 
@@ -31,14 +32,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--columns', default='hrt', help='of triples without a header'
     )
+    parser.add_argument(
+        '--literals',
+        default='leave',
+        choices=CHOICES,
+        help='what happens to numbers and dates among the tails',
+    )
     args = parser.parse_args(arguments)
     try:
-        table = read_folder(args.folder, Reading(args.columns))
+        reading = Reading(args.columns)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        table = read_folder(args.folder, reading)
         with warnings.catch_warnings():
             # The report says it all.
             warnings.simplefilter('ignore', UserWarning)
-            raw = build_graph(table)
-    except (ValueError, ImportError) as error:
+            raw = build_graph(table, literals=args.literals)
+    except (DatasetError, ImportError) as error:
         print(printable(f'error: {error}'), file=sys.stderr)
         return 2
     name = args.folder.resolve().name

@@ -392,6 +392,7 @@ def audit(
     ] = False,
     images: Annotated[bool, typer.Option(help='Open the images.')] = True,
     columns: Order = None,
+    literals: Literals = None,
     out: Annotated[
         Path | None, typer.Option('--json', help='Write the report there.')
     ] = None,
@@ -404,6 +405,7 @@ def audit(
         words += ['--strict'] * strict + ['--no-images'] * (not images)
         words += ['--json', str(out)] if out else []
         words += ['--columns', columns] if columns else []
+        words += ['--literals', literals] if literals else []
         raise typer.Exit(main(words))
 
 

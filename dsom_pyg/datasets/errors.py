@@ -31,6 +31,12 @@ def error_at(path: Path, line: int, message: str) -> DatasetError:
     return DatasetError(f'{path}:{line}: {message}')
 
 
+def needs_extra(path: Path, library: str, extra: str) -> ImportError:
+    r"""An error that says what to install."""
+    how = f'pip install "dsom_pyg[{extra}]"'
+    return ImportError(f"reading '{path}' needs {library}: {how}")
+
+
 def unknown_name(name: str, known: Iterable[str], what: str) -> str:
     r"""A message that suggests the nearest known name."""
     near = difflib.get_close_matches(name, list(known), n=1)

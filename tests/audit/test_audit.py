@@ -720,3 +720,25 @@ def test_golden_benchmarks(
     assert report.problems == [
         '1,186 of 1,319 test pairs are reversed in train'
     ]
+
+
+def test_the_command_reads_as_training_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f'a{at % 7}\tb{at % 5}\tr\n' for at in range(40)]
+    rows += [f'a{at % 7}\t{at}\tsize\n' for at in range(9)]
+    (tmp_path / 'triples.tsv').write_text(''.join(rows))
+    words = [str(tmp_path), '--columns', 'htr']
+    assert main(words) == 0
+    assert 'relations                                              1' in (
+        capsys.readouterr().out
+    )
+    assert main([*words, '--literals', 'keep']) == 0
+    assert 'relations                                              2' in (
+        capsys.readouterr().out
+    )
+    for wrong in (['--columns', 'hh'], ['--literals', 'drop']):
+        with pytest.raises(SystemExit) as error:
+            main([str(tmp_path), *wrong])
+        assert error.value.code == 2
+        assert wrong[1] in capsys.readouterr().err

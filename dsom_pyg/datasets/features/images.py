@@ -125,8 +125,11 @@ def list_images(
 
 
 def _begins_like_one(path: str) -> bool:
-    with open(path, 'rb') as file:
-        return bool(MAGIC.match(file.read(16)))
+    try:
+        with open(path, 'rb') as file:
+            return bool(MAGIC.match(file.read(16)))
+    except OSError:  # such as no permission
+        return False
 
 
 def _visible(name: str) -> bool:

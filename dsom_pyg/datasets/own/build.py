@@ -153,8 +153,8 @@ class _Build:
         if len(rows) >= MANY and len(tails) < len(relations):
             message = (
                 f'train has {len(relations)} relations and only {len(tails)} '
-                'tails: if its columns are head, tail, relation, read it with '
-                "columns='htr'"
+                'tails: if its columns are head, tail, relation, say so, of a '
+                "folder with columns='htr', of a frame with relation='...'"
             )
             self.findings.add('columns', message)
 

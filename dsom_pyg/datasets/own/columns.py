@@ -99,7 +99,7 @@ def read_entry_rows(
 def at_place(place: Place, message: str) -> DatasetError:
     r"""An error that points at a place."""
     if place.file is None or place.line is None:
-        return DatasetError(f'{place.file or ""}: {message}'.lstrip(': '))
+        return DatasetError(f'{place.file}: {message}')
     return error_at(place.file, place.line, message)
 
 
@@ -107,7 +107,7 @@ def labels_in(value: Any, what: str) -> list[str]:
     r"""The labels of a cell of a triple, which may be a list of them;
     :class:`ValueError` if there is none, or what is no label.
     """
-    cells = _cells(value)
+    cells = cells_of(value)
     if not all(map(_is_text, cells)):
         raise ValueError(f'the {what} must be a label: {shorten(str(value))}')
     labels = [text_of(cell) for cell in cells]
@@ -118,7 +118,7 @@ def labels_in(value: Any, what: str) -> list[str]:
 
 def texts_of(value: Any) -> list[str]:
     r"""The texts of a cell; :class:`ValueError` if it holds others."""
-    cells = [cell for cell in _cells(value) if not is_missing(cell)]
+    cells = [cell for cell in cells_of(value) if not is_missing(cell)]
     if not all(map(_is_text, cells)):
         got = shorten(str(value))
         raise ValueError(f'must be a string or a list of strings, got {got}')
@@ -146,7 +146,8 @@ def is_missing(cell: Any) -> bool:
         return False
 
 
-def _cells(value: Any) -> list[Any]:
+def cells_of(value: Any) -> list[Any]:
+    r"""What a cell holds: itself, or the items of a list."""
     if hasattr(value, 'tolist'):  # an array, as of a column of lists
         value = value.tolist()
     return list(value) if isinstance(value, list | tuple) else [value]

@@ -17,6 +17,7 @@ from dsom_pyg.datasets.own.columns import (
     NAME,
     TEXT,
     Columns,
+    cells_of,
     entry_columns,
     labels_of,
     text_of,
@@ -290,12 +291,8 @@ def _of_entity(labels: tuple[str, ...], value: Any, what: str) -> list[Entry]:
 
 
 def _labels(value: Any, where: str) -> list[str]:
-    if hasattr(value, 'tolist'):  # an array, as of a column of lists
-        value = value.tolist()
-    if not isinstance(value, list | tuple):
-        return [_label(value, where)]
     # An empty list is a missing label.
-    return [_label(cell, where) for cell in value or [None]]
+    return [_label(cell, where) for cell in cells_of(value) or [None]]
 
 
 def _label(value: Any, where: str) -> str:

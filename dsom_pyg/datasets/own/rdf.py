@@ -2,11 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
+from dsom_pyg.datasets.errors import (
+    DatasetError,
+    error_at,
+    needs_extra,
+    shorten,
+)
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
@@ -178,8 +184,7 @@ def _statements(path: Path, findings: Findings) -> Iterator[Statement]:
     try:
         import pyoxigraph as ox
     except ImportError as error:
-        why = f"reading '{path}' needs pyoxigraph: pip install "
-        raise ImportError(f'{why}"dsom_pyg[rdf]"') from error
+        raise needs_extra(path, 'pyoxigraph', 'rdf') from error
     syntax = SYNTAXES.get(suffix_of(path), 'N_TRIPLES')
     text = read_text(path)
     places = _places(path, text if syntax in BY_LINES else None)
@@ -223,9 +228,9 @@ def _statements(path: Path, findings: Findings) -> Iterator[Statement]:
 
 def _places(path: Path, text: str | None) -> Iterator[Place]:
     # Where the statements stand, where each has a line.
-    for number, line in enumerate((text or '').split('\n'), 1):
+    if text is None:
+        yield from repeat(Place(path))
+    for number, line in enumerate(re.split(r'\r\n?|\n', text or ''), 1):
         bare = line.strip()
         if bare and not bare.startswith('#'):
             yield Place(path, number)
-    while text is None:
-        yield Place(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dsom_pyg.datasets.errors import DatasetError, shorten
+from dsom_pyg.datasets.errors import DatasetError, needs_extra, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import text_of
 
@@ -24,8 +24,7 @@ def read_sheet(path: Path, findings: Findings) -> list[Row]:
     try:
         from openpyxl import load_workbook
     except ImportError as error:
-        why = f"reading '{path}' needs openpyxl: pip install "
-        raise ImportError(f'{why}"dsom_pyg[excel]"') from error
+        raise needs_extra(path, 'openpyxl', 'excel') from error
     # What a library raises on damaged bytes depends on how far it reads them.
     try:
         book = load_workbook(path, read_only=True, data_only=True)
@@ -37,8 +36,6 @@ def read_sheet(path: Path, findings: Findings) -> list[Row]:
             )
         ]
         book.close()
-    except FileNotFoundError:
-        raise DatasetError(f"the file '{path}' is missing") from None
     except Exception as error:
         raise DatasetError(f"'{path}' is no workbook ({error})") from error
     for sheet in more:
@@ -63,13 +60,10 @@ def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        why = f"reading '{path}' needs pyarrow: pip install "
-        raise ImportError(f'{why}"dsom_pyg[parquet]"') from error
+        raise needs_extra(path, 'pyarrow', 'parquet') from error
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
-    except FileNotFoundError:
-        raise DatasetError(f"the file '{path}' is missing") from None
     except Exception as error:
         raise DatasetError(f"'{path}' is no Parquet ({error})") from error

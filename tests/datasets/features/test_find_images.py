@@ -309,3 +309,15 @@ def test_what_to_do_about_other_files(tmp_path: Path) -> None:
     assert told['a.HEIC'] == 'is an HEIC image; save it as JPEG'
     assert told['a.zip'] == 'is an archive; unpack it'
     assert told['a.txt'].startswith('is no image by its suffix')
+
+
+def test_a_file_that_may_not_be_opened_is_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, 'a')
+
+    def refuses(path: str, mode: str) -> object:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(image_files, 'open', refuses, raising=False)
+    assert found(tmp_path, ['a']) == ([[]], {'not an image': 1})

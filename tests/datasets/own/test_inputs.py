@@ -123,6 +123,21 @@ SOUND: dict[str, tuple[Files, tuple[int, int, int], dict[str, int]]] = {
         (3, 1, 2),
         {},
     ),
+    'N-Triples with CR': (
+        {'triples.nt': '<x:a> <x:r> <x:b> .\r<x:b> <x:r> <x:c> .\r'},
+        (3, 1, 2),
+        {},
+    ),
+    'a list of entities with names': (
+        {'triples.tsv': T, 'entities.txt': '0\ta\n1\tb\n2\tc\n'},
+        READ,
+        {'unused file': 1},
+    ),
+    'archives of something else': (
+        {'triples.tsv': T, 'old.csv.zip': b'PK', 'old.csv.gz': b'no'},
+        READ,
+        {'unused file': 2},
+    ),
     'a triple in two graphs': (
         {
             'triples.nq': '<x:a> <x:r> <x:b> <x:g1> .\n'

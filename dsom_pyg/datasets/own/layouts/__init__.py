@@ -22,7 +22,12 @@ class Layout(Protocol):
 
 
 # The first one that finds its files reads the folder; the general one is last.
-LAYOUTS: tuple[Layout, ...] = (openke, numbered, neo4j, named_files)
+LAYOUTS: tuple[Layout, ...] = (
+    openke,
+    *numbered.KINDS,
+    neo4j,
+    named_files,
+)
 
 
 def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:

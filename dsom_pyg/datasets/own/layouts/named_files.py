@@ -1,9 +1,8 @@
 """The general layout: files whose names tell what they hold."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
@@ -11,7 +10,12 @@ from dsom_pyg.datasets.own.rdf import SYNTAXES, is_ntriples, read_rdf
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.sheets import SHEET
 from dsom_pyg.datasets.own.table import Entry, Table, Triple
-from dsom_pyg.datasets.text import plain_name, read_lines, suffix_of
+from dsom_pyg.datasets.text import (
+    plain_name,
+    read_bytes,
+    read_lines,
+    suffix_of,
+)
 from dsom_pyg.graph import SPLITS
 
 TABLES = ('.tsv', '.csv', '.txt', SHEET, *objects.SUFFIXES)
@@ -30,13 +34,15 @@ STEMS = {
     'relation names': ('relation2text',),
 }
 TRIPLES = ('all', *SPLITS)
+# Labels in the order of their ids.
+LISTS = ('entities', 'relations')
 # The part that a file plays, by its name.
 PARTS = {
     stem + suffix: part
     for part, stems in STEMS.items()
     for stem in stems
     for suffix in (*TABLES, *(SYNTAXES if part in TRIPLES else ()))
-} | {f'{part}.txt': part for part in ('entities', 'relations')}
+} | {f'{part}.txt': part for part in LISTS}
 
 
 def find_files(root: Path) -> dict[str, Path] | None:
@@ -45,6 +51,8 @@ def find_files(root: Path) -> dict[str, Path] | None:
     for path in sorted(root.iterdir()):
         part = PARTS.get(plain_name(path))
         if part is None or not path.is_file():
+            continue
+        if part in LISTS and not _is_list(path):
             continue
         # All triples are in one file, or each split has a file.
         others = {'all': SPLITS, **dict.fromkeys(SPLITS, ('all',))}
@@ -81,7 +89,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     if 'texts' not in files and names_file.startswith('entity2text'):
         table.texts += table.names
     if path := files.get('entities'):
-        table.entities = list(_listed(path))
+        table.entities = _listed(path)
     if path := files.get('relations'):
         table.relations = dict.fromkeys(_listed(path), '')
     return table
@@ -105,11 +113,11 @@ def _read_entries(
     return kind.read_entries(path, words, findings)
 
 
-def _listed(path: Path) -> Iterator[str]:
-    # A label a line, in the order of the ids.
-    for number, line in enumerate(read_lines(path), 1):
-        if '\t' in line:
-            why = f'must be one label, got {shorten(line)}; rename the file if'
-            raise error_at(path, number, f'{why} it is something else')
-        if label := line.strip():
-            yield label
+def _is_list(path: Path) -> bool:
+    # A label a line; with more columns it is something else.
+    return b'\t' not in read_bytes(path, 2**12)
+
+
+def _listed(path: Path) -> list[str]:
+    # In the order of the ids.
+    return [label for line in read_lines(path) if (label := line.strip())]

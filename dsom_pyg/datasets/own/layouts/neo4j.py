@@ -1,7 +1,7 @@
 """Exports of Neo4j: the tables of ``neo4j-admin import``, and APOC's."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     message = 'read as an export of Neo4j: ids are labels, types not used'
     table.findings.add('layout', message, root)
     for part, path in files.items():
-        readers = {'apoc': _read_apoc, 'json': _read_json}
-        readers |= {'edges': _read_edges, 'nodes': _read_nodes}
-        readers[part.split()[0]](path, table)
+        READERS[part.split()[0]](path, table)
     return table
 
 
@@ -53,7 +51,10 @@ def _kind(path: Path) -> str | None:
     suffix = suffix_of(path)
     if suffix not in ('.csv', '.tsv', *SUFFIXES):
         return None
-    start = read_bytes(path, 2**16).decode('utf-8-sig', 'replace')
+    try:
+        start = read_bytes(path, 2**16).decode('utf-8-sig', 'replace')
+    except (DatasetError, OSError):  # perhaps no part of the graph
+        return None
     if suffix in SUFFIXES:
         first = '"type"' in start and '"start"' in start
         return 'json' if first and EDGE_JSON.search(start) else None
@@ -196,3 +197,12 @@ def _add(table: Table, key: str, said: dict[str, Any], place: Place) -> None:
         except ValueError as error:
             raise at_place(place, f'the {word} {error}') from None
         out += [Entry((key,), value, place) for value in values if value]
+
+
+# What reads a file of each kind.
+READERS: dict[str, Callable[[Path, Table], None]] = {
+    'apoc': _read_apoc,
+    'edges': _read_edges,
+    'json': _read_json,
+    'nodes': _read_nodes,
+}

@@ -45,7 +45,7 @@ class Numbered:
     all_triples: str | None = None
     ids: bool = False
 
-    def files(self, root: Path) -> dict[str, Path] | None:
+    def find_files(self, root: Path) -> dict[str, Path] | None:
         r"""The files by part; :obj:`None` if it is another layout."""
         there = {
             plain_name(path): path
@@ -71,28 +71,26 @@ class Numbered:
                 wanted[part] = name
         return {part: there[name] for part, name in wanted.items()}
 
-
-KINDS = (
-    Numbered('a RotatE folder', 'entities.dict', 'relations.dict', '.txt'),
-    Numbered('a DGL-KE folder', 'entities.dict', 'relations.dict', '.tsv'),
-    Numbered('a DGL-KE folder', 'entities.tsv', 'relations.tsv', '.tsv'),
-    Numbered(
-        'a LibKGE folder',
-        'entity_ids.del',
-        'relation_ids.del',
-        '.del',
-        ('entity_strings.del', 'relation_strings.del'),
-        ids=True,
-    ),
-    Numbered(
-        'a PyKEEN export',
-        'entity_to_id.tsv',
-        'relation_to_id.tsv',
-        '.tsv',
-        all_triples='numeric_triples.tsv',
-        ids=True,
-    ),
-)
+    def read(
+        self, root: Path, files: dict[str, Path], reading: Reading
+    ) -> Table:
+        r"""The graph in labels, from the files that were found."""
+        table = Table({})
+        note_layout(table, root, self.name)
+        table.entities = entities = _labels(files['entities'], table.findings)
+        relations = _labels(files['relations'], table.findings)
+        table.relations = dict.fromkeys(relations, '')
+        for split in SPLITS:
+            if path := files.get(split):
+                rows = _triples(path, table, reading, self.ids)
+                table.triples[split] = rows
+        for part, labels in (
+            ('names', entities),
+            ('relation names', relations),
+        ):
+            if path := files.get(part):
+                table.names += _names(path, labels)
+        return table
 
 
 def _is_numbered(path: Path) -> bool:
@@ -103,38 +101,10 @@ def _is_numbered(path: Path) -> bool:
     return any(cell.strip().isdecimal() for cell in cells)
 
 
-def find_files(root: Path) -> dict[str, Path] | None:
-    r"""The files by part, of the first layout that fits."""
-    return _find(root)[1]
-
-
-def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
-    r"""The graph in labels, from the files that :func:`find_files` found."""
-    kind, _ = _find(root)
-    assert kind is not None
-    table = Table({})
-    note_layout(table, root, kind.name)
-    table.entities = entities = _labels(files['entities'], table.findings)
-    relations = _labels(files['relations'], table.findings)
-    table.relations = dict.fromkeys(relations, '')
-    for split in SPLITS:
-        if path := files.get(split):
-            table.triples[split] = _triples(path, table, reading, kind.ids)
-    for part, labels in (('names', entities), ('relation names', relations)):
-        if path := files.get(part):
-            table.names += _names(path, labels)
-    return table
-
-
 def note_layout(table: Table, root: Path, name: str) -> None:
     r"""Say how a folder is read."""
     message = f'read as {name}: ids and their order kept'
     table.findings.add('layout', message, root)
-
-
-def _find(root: Path) -> tuple[Numbered | None, dict[str, Path] | None]:
-    found = ((kind, kind.files(root)) for kind in KINDS)
-    return next((each for each in found if each[1]), (None, None))
 
 
 def _rows(path: Path, width: int) -> list[Row]:
@@ -221,3 +191,26 @@ def _triples(
         Triple(head, relation, tail, Place(path, number))
         for head, relation, tail, (number, _) in zip(*out, rows, strict=True)
     ]
+
+
+KINDS = (
+    Numbered('a RotatE folder', 'entities.dict', 'relations.dict', '.txt'),
+    Numbered('a DGL-KE folder', 'entities.dict', 'relations.dict', '.tsv'),
+    Numbered('a DGL-KE folder', 'entities.tsv', 'relations.tsv', '.tsv'),
+    Numbered(
+        'a LibKGE folder',
+        'entity_ids.del',
+        'relation_ids.del',
+        '.del',
+        ('entity_strings.del', 'relation_strings.del'),
+        ids=True,
+    ),
+    Numbered(
+        'a PyKEEN export',
+        'entity_to_id.tsv',
+        'relation_to_id.tsv',
+        '.tsv',
+        all_triples='numeric_triples.tsv',
+        ids=True,
+    ),
+)
