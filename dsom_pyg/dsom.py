@@ -56,6 +56,7 @@ class DSoM:
         policy: The combiner that weighs them.
         seen: N(h, r) of what they were trained on.
         results: What happened, stage by stage.
+        recipe: How they were trained.
     """
 
     student: Model
@@ -63,6 +64,7 @@ class DSoM:
     policy: Combiner
     seen: QueryIndex
     results: dict[str, FitResult]
+    recipe: Recipe
 
     @property
     def teachers(self) -> EnsembleScorer:
@@ -121,4 +123,4 @@ def _follow(recipe: Recipe, run: Run) -> DSoM:
     begun = stages.start_student(run, student, teachers, ensemble)
     trained = stages.distil(run, student, begun, ensemble, policy)
     seen = run.graph.index('train')
-    return DSoM(trained, ensemble, policy, seen, run.results)
+    return DSoM(trained, ensemble, policy, seen, run.results, recipe)

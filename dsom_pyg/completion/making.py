@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dsom_pyg import recipes
 from dsom_pyg.completion.calibration import Calibration
@@ -38,9 +39,8 @@ def train(
     kinds = _kinds(recipe, teachers)
     identity = identity_of(recipe, graph)
     if folder is None:
-        made = parts_of(dataset, graph, train_dsom(graph, recipe), teachers)
-        made.about['run'] = identity
-        return made
+        trained = train_dsom(graph, recipe)
+        return parts_of(dataset, graph, trained, teachers, identity)
     run = RunFolder(folder, identity)
     if run.has_ended():
         kept = load_parts(run.folder, kinds)
@@ -50,14 +50,17 @@ def train(
     run.begin()
     told = replace(recipe, progress=run.metrics(recipe.progress))
     trained = train_dsom(graph, told, run.stages)
-    made = parts_of(dataset, graph, trained, teachers)
-    made.about['run'] = identity
+    made = parts_of(dataset, graph, trained, teachers, identity)
     save_parts(run.folder, made)
     return made
 
 
 def parts_of(
-    dataset: MultimodalDataset, graph: KG, trained: DSoM, teachers: bool
+    dataset: MultimodalDataset,
+    graph: KG,
+    trained: DSoM,
+    teachers: bool,
+    identity: dict[str, Any] | None = None,
 ) -> Parts:
     r"""See :meth:`Completer.of <dsom_pyg.completion.Completer.of>`."""
     student = _product(trained.student).as_table().cpu().eval()
@@ -82,6 +85,7 @@ def parts_of(
         images=[[str(p) for p in each] for each in images or []],
         about={
             'dataset': _name(dataset),
+            'run': identity or identity_of(trained.recipe, graph),
             'metrics': _metrics(student, graph),
             'seconds': {k: r.seconds for k, r in trained.results.items()},
         },

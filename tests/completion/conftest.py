@@ -47,14 +47,18 @@ def dataset(triples: pd.DataFrame) -> OwnGraph:
 
 
 @pytest.fixture(scope='session')
-def model(dataset: OwnGraph) -> Completer:
+def recipe() -> Recipe:
     loop = Loop(epochs=8, batch_size=20)
-    recipe = Recipe(
+    return Recipe(
         teachers=Teachers(channels=4, loop=loop),
         policy=MeanOfTeachers(),
         student=Student(
             channels=4, loop=loop, model=partial(ComplEx), unlabeled=None
         ),
     )
+
+
+@pytest.fixture(scope='session')
+def model(dataset: OwnGraph, recipe: Recipe) -> Completer:
     torch.manual_seed(0)
     return Completer.train(dataset, recipe=recipe)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transe import TransE
 
-from dsom_pyg import Recipe
+from dsom_pyg import KG, Recipe, train_dsom
 from dsom_pyg.completion import Completer, ModelFolderError
 from dsom_pyg.completion.store import Parts, load_parts, save_parts
 from dsom_pyg.datasets.own.base import OwnGraph
@@ -39,6 +39,21 @@ def test_what_is_loaded_answers_alike(model: Completer, folder: Path) -> None:
         assert mine == its
     assert other.parts.texts == model.parts.texts
     assert not any(p.requires_grad for p in other.parts.student.parameters())
+
+
+def test_what_was_trained_already(
+    dataset: OwnGraph, recipe: Recipe, model: Completer, tmp_path: Path
+) -> None:
+    graph = KG(dataset[0])
+    made = Completer.of(dataset, graph, train_dsom(graph, recipe))
+    made.save(tmp_path)
+    kept = Completer.load(tmp_path).parts
+    assert torch.equal(kept.student.entities(), model.parts.student.entities())
+    # Whoever finds the folder knows how it was made.
+    assert kept.about['run'] == model.parts.about['run']
+    assert kept.about['run']['teachers.channels'] == 4
+    assert kept.about['run']['graph'] == graph.fingerprint
+    assert kept.about['metrics'] == model.parts.about['metrics']
 
 
 LOADS = """
