@@ -500,6 +500,8 @@ def test_what_neo4j_would_not_write(
         ('{"type": "path"}', ":1: is no node or .*its type is 'path'"),
         ('{"type": "node"}', ":1: is no node or .*'id'"),
         ('[]', ':1: is no node or relationship'),
+        ('{"type": "node", "id": {}}', ':1: is no node .*id must be a label'),
+        ('{"type": "node", "id": 1, "properties": "x"}', ':1: is no node or'),
     ],
 )
 def test_what_apoc_would_not_write(

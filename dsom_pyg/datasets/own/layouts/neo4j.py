@@ -11,6 +11,7 @@ from dsom_pyg.datasets.own.columns import (
     TEXT,
     Columns,
     at_place,
+    labels_in,
     texts_of,
 )
 from dsom_pyg.datasets.own.delimited import read_columns
@@ -155,15 +156,20 @@ def _read_json(path: Path, table: Table) -> None:
         try:
             kind = item['type']
             if kind == 'node':
-                said = dict(_named(item.get('properties') or {}))
-                _add(table, str(item['id']), said, place)
+                [key] = labels_in(item['id'], 'id')
+                said = dict(_named(dict(item.get('properties') or {})))
+                _add(table, key, said, place)
             elif kind == 'relationship':
-                ends = str(item['start']['id']), str(item['end']['id'])
-                edge = ends[0], str(item['label']), ends[1]
-                table.triples['train'].append(Triple(*edge, place))
+                ends = item['start']['id'], item['end']['id']
+                [head], [tail] = (labels_in(end, 'id') for end in ends)
+                [relation] = labels_in(item['label'], 'label')
+                row = Triple(head, relation, tail, place)
+                table.triples['train'].append(row)
             else:
                 raise ValueError(f'its type is {shorten(str(kind))}')
-        except (KeyError, TypeError, ValueError) as error:
+        except DatasetError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             why = f'is no node or relationship of an export ({error!r})'
             raise at_place(place, why) from None
 
