@@ -17,7 +17,7 @@ from dsom_pyg.datasets.own.literals import CHOICES
 from dsom_pyg.datasets.own.table import Table
 
 # Raise it when a source is read in another way: no older file is used then.
-READING = 4
+READING = 5
 
 
 class OwnGraph(MultimodalDataset):
@@ -103,6 +103,18 @@ class OwnGraph(MultimodalDataset):
         root = self.folder or Path()
         images = self._meta['extra']['entity_images']
         return [[root / image for image in each] for each in images]
+
+    @property
+    def image_addresses(self) -> list[list[str]]:
+        r"""Where RDF says that images of each entity are. Nothing is fetched
+        from there; a file in ``images`` may be called as its address ends.
+        """
+        return self._meta['extra']['image_addresses']
+
+    @property
+    def entity_types(self) -> list[list[str]]:
+        r"""What the source says that each entity is; none, one or many."""
+        return self._meta['extra']['entity_types']
 
 
 class LabeledGraph(OwnGraph):

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import torch
 
@@ -13,7 +14,7 @@ from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.names import readable, unique_names
+from dsom_pyg.datasets.names import local_name, readable, unique_names
 from dsom_pyg.datasets.own.literals import (
     MODALITY,
     number_features,
@@ -72,7 +73,9 @@ def build_graph(
     data = build.draw(shares, seed)
     build.note_unseen(data)
     names, relation_names = build.names()
-    images = build.images(names)
+    aliases = build.aliases()
+    addresses = build.gather('address', table.addresses)
+    images = build.images(names, aliases, addresses)
     texts = build.gather('text', table.texts)
     return RawGraph(
         data,
@@ -86,10 +89,12 @@ def build_graph(
             'entity_images': [
                 [_below(path, root) for path in paths] for paths in images
             ],
+            'entity_types': build.types(),
+            'image_addresses': addresses,
         },
         findings=build.findings,
         origins=build.origins(data),
-        aliases=[[label] for label in entities.labels],
+        aliases=aliases,
         ordered=bool(table.entities),
         features=build.number_features(),
     )
@@ -100,8 +105,12 @@ class _Build:
 
     def __init__(self, table: Table, literals: str) -> None:
         self.table, self.findings = table, Findings()
+        # What types are called; some have labels of their own.
+        self.type_names: dict[str, str] = {}
         self.findings.extend(table.findings)
-        given, self.numbers = take_out(table.triples, literals, self.findings)
+        given, self.numbers = take_out(
+            table.triples, table.literals, literals, self.findings
+        )
         self.entities = Vocabulary('entity', table.entities, self.findings)
         self.relations = Vocabulary('relation', table.relations, self.findings)
         self.rows = {
@@ -218,6 +227,7 @@ class _Build:
         # Unique names of the entities and of the relations: the first one
         # given, else the label as people read it.
         both = (self.entities, self.relations)
+        types = {entry.value for entry in self.table.types}
         called: dict[tuple[str, int | None], str] = {
             ('relation', self.relations.add(label)): composed(name)
             for label, name in self.table.relations.items()
@@ -227,7 +237,11 @@ class _Build:
             found = ((each.what, each.find(entry.entity)) for each in both)
             owner = next((each for each in found if each[1] is not None), None)
             if owner is None:
-                self.note_unknown('name', entry)
+                label = next((x for x in entry.entity if x in types), None)
+                if label is None:
+                    self.note_unknown('name', entry)
+                else:
+                    self.type_names.setdefault(label, composed(entry.value))
                 continue
             name = composed(entry.value)
             kept = called.setdefault(owner, name)
@@ -264,12 +278,34 @@ class _Build:
                 out[owner][entry.value] = None
         return [list(out.get(at, ())) for at in range(len(self.entities))]
 
+    def types(self) -> list[list[str]]:
+        # In words; the names of all labels are known by now.
+        found = self.gather('type', self.table.types)
+        names = self.type_names
+        return [[names.get(x) or readable(x) for x in each] for each in found]
+
+    def aliases(self) -> list[list[str]]:
+        # What files may call each entity, its label first.
+        out = [dict.fromkeys([label]) for label in self.entities.labels]
+        for entry in self.table.aliases:
+            owner = self.entities.find(entry.entity)
+            if owner is None:
+                self.note_unknown('alias', entry)
+            else:
+                out[owner].update(dict.fromkeys(entry.entity))
+        return list(map(list, out))
+
     def note_unknown(self, what: str, entry: Entry) -> None:
         message = f'no triple has {shorten(entry.entity[0])}'
         kind = f'{what} of an unknown entity'
         self.findings.add(kind, message, *entry.place)
 
-    def images(self, names: Sequence[str]) -> list[list[Path]]:
+    def images(
+        self,
+        names: Sequence[str],
+        aliases: Sequence[Sequence[str]],
+        addresses: Sequence[Sequence[str]],
+    ) -> list[list[Path]]:
         # Those of the table, then those of its folder.
         images: list[list[Any]] = self.gather('image', self.table.images)
         for paths in filter(None, images):
@@ -277,10 +313,18 @@ class _Build:
         folder = self.table.image_folder
         # All other names of millions of entities are for its files alone.
         if folder is not None and os.path.lexists(folder):
-            labels = self.entities.labels
-            both = zip(labels, names, map(readable, labels), strict=True)
-            aliases = [list(dict.fromkeys(each)) for each in both]
-            found, noticed = find_images(folder, aliases)
+            # A file that was fetched from an address may be called as there.
+            every = [
+                list(
+                    dict.fromkeys(
+                        [*said, name, readable(said[0]), *map(_stem, there)]
+                    )
+                )
+                for said, name, there in zip(
+                    aliases, names, addresses, strict=True
+                )
+            ]
+            found, noticed = find_images(folder, every)
             self.findings.extend(noticed)
             for paths, more in zip(images, found, strict=True):
                 paths += more
@@ -289,6 +333,11 @@ class _Build:
 
 def _said(row: Triple) -> str:
     return ' | '.join(map(shorten, row[:3]))
+
+
+def _stem(address: str) -> str:
+    name = unquote(local_name(address.split('?')[0]))
+    return os.path.splitext(name)[0]
 
 
 def _below(path: Path, root: Path | None) -> str:

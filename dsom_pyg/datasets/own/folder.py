@@ -64,7 +64,7 @@ class MKGFolder(OwnGraph):
 
     Args:
         root: The folder.
-        columns, language, types: As of
+        columns, language, types, declarations: As of
             :class:`~dsom_pyg.datasets.own.reading.Reading`.
         split, seed, literals, options: As of
             :class:`~dsom_pyg.datasets.own.base.OwnGraph`.
@@ -82,12 +82,13 @@ class MKGFolder(OwnGraph):
         columns: str = 'hrt',
         language: str = 'en',
         types: str = 'relation',
+        declarations: str = 'leave',
         split: Shares = SHARES,
         seed: int = 0,
         literals: str = 'leave',
         **options: Unpack[Options],
     ) -> None:
-        self._reading = Reading(columns, language, types)
+        self._reading = Reading(columns, language, types, declarations)
         own: Any = {'split': split, 'seed': seed, 'literals': literals}
         super().__init__(root, **own, **options)
 

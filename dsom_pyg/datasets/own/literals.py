@@ -92,18 +92,23 @@ def value_of(label: str) -> float:
 
 
 def take_out(
-    triples: Triples, literals: str, findings: Findings
+    triples: Triples, values: Triples, literals: str, findings: Findings
 ) -> tuple[Triples, list[Triple]]:
     r"""All splits without what :func:`literal_relations` finds there, and
-    what train has of it.
+    the numbers that train has.
 
     Args:
         triples: All splits.
+        values: By split, triples whose tails are values for sure.
         literals: One of :data:`CHOICES`.
         findings: Of what is taken out and not used.
     """
+    if literals == 'keep':
+        splits = dict.fromkeys([*triples, *values])
+        both = (triples, values)
+        return {x: [r for y in both for r in y.get(x, ())] for x in splits}, []
     every = [row for split in triples.values() for row in split]
-    found = {} if literals == 'keep' else literal_relations(every)
+    found = literal_relations(every)
     if found:
         named = ', '.join(map(shorten, found))
         what = 'left out' if literals == 'leave' else 'made features'
@@ -115,11 +120,12 @@ def take_out(
         findings.add('numbers among the tails', message)
     out: Triples = {}
     numbers = []
-    for split, rows in triples.items():
-        out[split] = [row for row in rows if row.relation not in found]
-        for row in rows:
-            if row.relation not in found:
-                continue
+    for split in dict.fromkeys([*triples, *values]):
+        rows = triples.get(split, [])
+        if split in triples:
+            out[split] = [row for row in rows if row.relation not in found]
+        taken = [row for row in rows if row.relation in found]
+        for row in (*taken, *values.get(split, ())):
             # What val and test say is not known while training.
             known = split == 'train' and is_number(row.tail)
             if literals == 'features' and known:

@@ -15,7 +15,7 @@ from dsom_pyg.datasets.errors import (
 )
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.reading import Reading
-from dsom_pyg.datasets.own.table import Entry, Place, Triple
+from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.datasets.text import read_bytes, read_text, suffix_of
 
 OWL = 'http://www.w3.org/2002/07/owl#'
@@ -44,6 +44,8 @@ IMAGES = (
     'http://dbpedia.org/ontology/thumbnail',
     'http://www.wikidata.org/prop/direct/P18',
 )
+# What says of an entity what it is.
+TYPES = (TYPE, 'http://www.wikidata.org/prop/direct/P31')
 # What is said of the vocabulary, not of the world.
 DECLARATIONS = (
     *(f'{RDFS}isDefinedBy', f'{RDFS}seeAlso', f'{RDFS}domain'),
@@ -89,61 +91,61 @@ def is_ntriples(path: Path) -> bool:
 
 
 def read_rdf(
-    path: Path, findings: Findings, reading: Reading | None = None
-) -> tuple[list[Triple], list[Entry], list[Entry]]:
-    r"""Triples between resources, names and texts, from a file of RDF.
+    path: Path, table: Table, split: str, reading: Reading | None = None
+) -> None:
+    r"""Add to a table what a file of RDF says.
 
     Its suffix (:data:`SYNTAXES`) tells the syntax; without one of them it is
     N-Triples. Labels become names; comments, descriptions and abstracts
     become texts. Of several languages, only the preferred one is read. Other
-    literals, all names of an entity but the first one, addresses of images
-    and what declares a vocabulary are not read, but counted in
-    :obj:`findings`. No literal is evaluated: its text counts, not its number
-    or date. Blank nodes are entities.
+    literals are values, and no literal is evaluated: its text counts, not
+    its number or date. Addresses of images are kept apart, and so are types,
+    if they are no relation. All names of an entity but the first one and what
+    declares a vocabulary are not read, but counted in the findings. Blank
+    nodes are entities.
 
     Args:
         path: The file.
-        findings: Of what is left out.
-        reading: The language, and what types are. (default: English, and
-            relations)
+        table: What is added to.
+        split: Of the triples.
+        reading: The language, and what types and declarations are. (default:
+            English, relations, left out)
 
     Raises:
         DatasetError: The file cannot be read.
         ImportError: pyoxigraph is not installed.
     """
-    reading = reading or Reading()
-    triples = []
-    literals: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
+    reading, findings = reading or Reading(), table.findings
+    triples = table.triples.setdefault(split, [])
+    values = table.literals.setdefault(split, [])
+    words: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
     for triple, language in _statements(path, findings):
         subject, predicate, value, place = triple
         if predicate in IMAGES:
-            message = f'not used: {shorten(value)} of {shorten(subject)}'
+            table.addresses.append(Entry((subject,), value, place))
+            message = f'not fetched: {shorten(value)} of {shorten(subject)}'
             findings.add('image address', message, *place)
-        elif language is None and _declares(predicate, value):
-            message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
-            findings.add('declaration', message, *place)
-        elif predicate == TYPE and reading.types == 'leave':
-            message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
-            message += "; types='relation' keeps it"
-            findings.add('type', message, *place)
-        elif language is None:
-            triples.append(triple)
-        elif predicate in NAMES or predicate in TEXTS:
+        elif language is not None and predicate in (*NAMES, *TEXTS):
             entry = Entry(_called(subject), value.strip(), place)
-            said = literals.setdefault((subject, predicate), [])
+            said = words.setdefault((subject, predicate), [])
             said.append((language, entry))
+        elif language is not None:
+            values.append(triple)
+        elif reading.declarations == 'leave' and _declares(predicate, value):
+            message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
+            message += "; declarations='keep' keeps it"
+            findings.add('declaration', message, *place)
+        elif predicate in TYPES and reading.types == 'type':
+            table.types.append(Entry((subject,), value, place))
         else:
-            message = f'not used: {shorten(value)} of {shorten(predicate)}'
-            findings.add('literal', message, *place)
-    names: list[Entry] = []
-    texts: list[Entry] = []
-    for (subject, predicate), said in literals.items():
+            triples.append(triple)
+    for (subject, predicate), said in words.items():
         kept = _in_one_language(said, reading.language)
         filled = [entry for entry in kept if entry.value]
         if predicate in TEXTS:
-            texts += filled
+            table.texts += filled
         else:
-            names += filled[:1]
+            table.names += filled[:1]
             for entry in filled[1:]:
                 message = f'not used: {shorten(entry.value)} of '
                 message += shorten(subject)
@@ -156,7 +158,6 @@ def read_rdf(
             message = f'{more} more values of {shorten(subject)} in other '
             message += 'languages are not used; language= tells which one is'
             findings.add('other language', message, *said[0][1].place)
-    return triples, names, texts
 
 
 def _called(subject: str) -> tuple[str, ...]:

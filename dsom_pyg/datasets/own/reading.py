@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from dsom_pyg.datasets.own.columns import HRT
 
-TYPES = ('relation', 'leave')
+TYPES = ('relation', 'type')
+DECLARATIONS = ('leave', 'keep')
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,12 @@ class Reading:
             ``'hrt'`` for head, relation, tail, or ``'htr'``.
         language: Of names and texts in RDF that have several; what has no
             language comes next, and then the first one by its code.
-        types: What ``rdf:type`` is: ``'relation'`` like any other, or left
-            out (``'leave'``).
+        types: What ``rdf:type`` and Wikidata's ``P31`` are: a
+            ``'relation'`` like any other, or the ``'type'`` of an entity,
+            which is in no triple, but in the ``entity_types`` of the
+            dataset.
+        declarations: Whether triples that declare a vocabulary, such as
+            those of owl, are left out (``'leave'``) or kept (``'keep'``).
 
     Raises:
         ValueError: A word is another one.
@@ -27,6 +32,7 @@ class Reading:
     columns: str = 'hrt'
     language: str = 'en'
     types: str = 'relation'
+    declarations: str = 'leave'
 
     def __post_init__(self) -> None:
         if sorted(self.columns) != sorted('hrt'):
@@ -34,10 +40,12 @@ class Reading:
                 "columns must tell where head, relation and tail are, as 'hrt'"
                 f" or 'htr' do, got {self.columns!r}"
             )
-
-        if self.types not in TYPES:
-            why = f'types must be one of {TYPES}, got {self.types!r}'
-            raise ValueError(why)
+        for word, choices in (
+            ('types', TYPES),
+            ('declarations', DECLARATIONS),
+        ):
+            if (got := getattr(self, word)) not in choices:
+                raise ValueError(f'{word} must be one of {choices}, got {got!r}')
 
     @property
     def order(self) -> Sequence[str]:

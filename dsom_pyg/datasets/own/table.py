@@ -42,7 +42,13 @@ class Table:
 
     Args:
         triples: By split. A split without a key is drawn from ``'train'``.
+        literals: By split, triples whose tails are values for sure: numbers,
+            dates, words.
         texts, images: Texts and image paths of entities.
+        addresses: Of images of entities elsewhere. They are not fetched.
+        types: What entities are.
+        aliases: Further words that files may use for an entity: all labels
+            of an entry mean the same one, and its value is not read.
         names: Readable names of entities; also of relations, where the label
             is that of a relation only.
         image_folder: Where further images lie.
@@ -52,9 +58,13 @@ class Table:
     """
 
     triples: dict[str, list[Triple]]
+    literals: dict[str, list[Triple]] = field(default_factory=dict)
     texts: list[Entry] = field(default_factory=list)
     names: list[Entry] = field(default_factory=list)
     images: list[Entry] = field(default_factory=list)
+    addresses: list[Entry] = field(default_factory=list)
+    types: list[Entry] = field(default_factory=list)
+    aliases: list[Entry] = field(default_factory=list)
     image_folder: Path | None = None
     entities: list[str] = field(default_factory=list)
     relations: dict[str, str] = field(default_factory=dict)

@@ -8,9 +8,9 @@ import pytest
 import rdflib
 
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.folder import MKGFolder
 from dsom_pyg.datasets.own.rdf import RDF, read_rdf
+from dsom_pyg.datasets.own.table import Table
 
 NT = """\
 # A comment
@@ -27,21 +27,27 @@ _:n1\t<http://x/r>  <http://x/A> . # of a blank node
 """
 
 
+def read(path: Path) -> Table:
+    table = Table({})
+    read_rdf(path, table, 'train')
+    return table
+
+
 def test_rdf_is_an_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'pyoxigraph', None)
     with pytest.raises(ImportError, match=r'pip install "dsom_pyg\[rdf\]"'):
-        read_rdf(tmp_path / 'a.nt', Findings())
+        read(tmp_path / 'a.nt')
 
 
 def test_ntriples(tmp_path: Path) -> None:
     pytest.importorskip('pyoxigraph')
     path = tmp_path / 'triples.nt'
     path.write_text(NT, encoding='utf-8')
-    findings = Findings()
-    triples, names, texts = read_rdf(path, findings)
-    assert triples == [
+    table = read(path)
+    names, texts, findings = table.names, table.texts, table.findings
+    assert table.triples['train'] == [
         ('http://x/A', 'http://x/r', 'http://x/B_b', (path, 2)),
         ('_:n1', 'http://x/r', 'http://x/A', (path, 4)),
         ('http://x/A', 'http://x/r', '_:n1', (path, 5)),
@@ -55,7 +61,10 @@ def test_ntriples(tmp_path: Path) -> None:
         ('http://x/A', 'München', 8),
         ('http://x/B_b', 'b b', 10),
     ]
-    assert findings.counts == {'literal': 1, 'other language': 2}
+    assert table.literals['train'] == [
+        ('http://x/A', 'http://x/size', '5', (path, 11))
+    ]
+    assert findings.counts == {'other language': 2}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,7 @@ def test_no_ntriples(tmp_path: Path, line: str) -> None:
     path = tmp_path / 'triples.nt'
     path.write_text(f'# fine\n{line}\n', encoding='utf-8')
     with pytest.raises(DatasetError, match=re.escape(f'{path}:2: ')):
-        read_rdf(path, Findings())
+        read(path)
 
 
 def test_literals_are_not_evaluated(tmp_path: Path) -> None:
@@ -87,12 +96,12 @@ def test_literals_are_not_evaluated(tmp_path: Path) -> None:
         f'<http://x/A> <http://x/r> "<a>"^^{kinds}XMLLiteral> .\n'
         f'<http://x/A> {label} "007"^^{kinds}integer> .\n'
     )
-    findings = Findings()
-    triples, names, texts = read_rdf(path, findings)
-    assert (triples, texts) == ([], [])
-    assert [name.value for name in names] == ['007']
-    assert "'1E999999999' of 'http://x/r'" in str(findings)
-    assert findings.counts == {'literal': 2}
+    table = read(path)
+    assert (table.triples['train'], table.texts) == ([], [])
+    assert [name.value for name in table.names] == ['007']
+    tails = [row.tail for row in table.literals['train']]
+    assert tails == ['1E999999999', '<a>']
+    assert not table.findings.counts
 
 
 def test_every_value_is_used_or_reported(tmp_path: Path) -> None:
@@ -103,9 +112,9 @@ def test_every_value_is_used_or_reported(tmp_path: Path) -> None:
     path.write_text(
         ''.join(f'<http://x/A> {label} {value} .\n' for value in values)
     )
-    findings = Findings()
-    _, names, _ = read_rdf(path, findings)
-    assert [name.value for name in names] == ['A']
+    table = read(path)
+    findings = table.findings
+    assert [name.value for name in table.names] == ['A']
     assert findings.counts == {
         'further name': 1,
         'empty value': 1,
@@ -126,7 +135,6 @@ SHARED = """
 :calls_at a owl:ObjectProperty ; rdfs:label "calls at" .
 """
 LEFT_OUT = {
-    'literal': 1,
     'image address': 1,
     'declaration': 1,
     'other language': 1,
@@ -153,8 +161,8 @@ def test_every_syntax(syntax: str, suffix: str, tmp_path: Path) -> None:
     graph.parse(data=SHARED, format='turtle')
     path = tmp_path / f'triples{suffix}.gz'
     path.write_bytes(gzip.compress(graph.serialize(format=syntax).encode()))
-    findings = Findings()
-    triples, names, texts = read_rdf(path, findings)
+    table = read(path)
+    triples = table.triples['train']
     assert len(triples) == 6
     at = 'http://example.org/'
     plain = [row[:3] for row in triples if '_:' not in ''.join(row[:3])]
@@ -167,14 +175,18 @@ def test_every_syntax(syntax: str, suffix: str, tmp_path: Path) -> None:
     (middle,) = {row.tail for row in triples if row.tail[0] == '_'}
     ends = {(x.head, x.tail) for x in triples if x.relation == f'{at}near'}
     assert ends == {(f'{at}Bude', middle), (middle, f'{at}Arnel')}
-    assert {(each.entity[0], each.value) for each in names} == {
+    assert {(each.entity[0], each.value) for each in table.names} == {
         (f'{at}Auk', 'Ferry Auk'),
         (f'{at}calls_at', 'calls at'),
     }
-    assert [each.value for each in texts] == ['A ferry.']
-    assert findings.counts == LEFT_OUT
+    assert [each.value for each in table.texts] == ['A ferry.']
+    [value] = table.literals['train']
+    assert value[:3] == (f'{at}Auk', f'{at}length', '12.5')
+    [address] = table.addresses
+    assert address[:2] == ((f'{at}Auk',), f'{at}auk.jpg')
+    assert table.findings.counts == LEFT_OUT
     # A node without a label is the same one at the next reading.
-    assert read_rdf(path, Findings())[0] == triples
+    assert read(path).triples['train'] == triples
 
 
 def test_relations_of_wikidata_have_names(tmp_path: Path) -> None:
@@ -207,19 +219,83 @@ def test_rdf_that_cannot_be_read(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DatasetError, match=message):
-        read_rdf(tmp_path / name, Findings())
+        read(tmp_path / name)
 
 
 def test_language_and_types_are_told(tmp_path: Path) -> None:
-    (tmp_path / 'triples.ttl').write_text(SHARED, encoding='utf-8')
+    text = SHARED + ':Ferry rdfs:label "a ferry"@en .'
+    (tmp_path / 'triples.ttl').write_text(text, encoding='utf-8')
     options: dict[str, Any] = {'split': (1.0, 0.0, 0.0)}
     dataset = MKGFolder(tmp_path, **options)
     assert 'type' in dataset.relation_names
-    assert 'Ferry Auk' in dataset.entity_names
-    dataset = MKGFolder(tmp_path, language='de-AT', types='leave', **options)
+    assert {'Ferry Auk', 'a ferry'} < set(dataset.entity_names)
+    assert not any(dataset.entity_types)
+    dataset = MKGFolder(tmp_path, language='de-AT', types='type', **options)
     assert 'type' not in dataset.relation_names
     assert 'Fähre Auk' in dataset.entity_names
-    assert 'Ferry' not in dataset.entity_names
-    assert dataset.findings.counts == {**LEFT_OUT, 'type': 1}
-    with pytest.raises(ValueError, match=r"'relation', 'leave'\), got 'keep'"):
+    assert 'a ferry' not in dataset.entity_names
+    types = dict(zip(dataset.entity_names, dataset.entity_types, strict=True))
+    assert {name: each for name, each in types.items() if each} == {
+        'Gull': ['a ferry']
+    }
+    assert dataset.findings.counts == {**LEFT_OUT, 'literal': 1}
+    with pytest.raises(ValueError, match=r"'relation', 'type'\), got 'keep'"):
         MKGFolder(tmp_path, types='keep')
+
+
+def test_declarations_are_kept_on_request(tmp_path: Path) -> None:
+    (tmp_path / 'triples.ttl').write_text(SHARED, encoding='utf-8')
+    told = str(MKGFolder(tmp_path, split=(1.0, 0.0, 0.0)).findings)
+    assert "declarations='keep' keeps it" in told
+    dataset = MKGFolder(
+        tmp_path, declarations='keep', split=(1.0, 0.0, 0.0)
+    )
+    assert 'declaration' not in dataset.findings.counts
+    assert {'calls at', 'ObjectProperty'} <= set(dataset.entity_names)
+    with pytest.raises(ValueError, match='declarations must be one of'):
+        MKGFolder(tmp_path, declarations='no')
+
+
+def test_values_of_rdf_are_features_or_entities(tmp_path: Path) -> None:
+    xsd = 'http://www.w3.org/2001/XMLSchema#'
+    values = f"""
+    :Auk :built "1962"^^<{xsd}gYear> ; :motto "Ever on" .
+    :Gull :length 10.5 ; :built "1972"^^<{xsd}gYear> .
+    """
+    (tmp_path / 'triples.ttl').write_text(SHARED + values, encoding='utf-8')
+    options: dict[str, Any] = {'split': (1.0, 0.0, 0.0)}
+    left = MKGFolder(tmp_path, **options)
+    assert left.findings.counts['literal'] == 5
+    made = MKGFolder(tmp_path, literals='features', **options)
+    # The motto is no number.
+    assert made.findings.counts['literal'] == 1
+    assert made.entity_names == left.entity_names
+    x = made[0]['number'].x
+    owners = made[0]['number', 'entity'].edge_index[1].tolist()
+    names = [made.entity_names[each] for each in owners]
+    rows = dict(zip(names, x.tolist(), strict=True))
+    # z-scores of length and year, and that they are there.
+    assert sorted(rows['Ferry Auk']) == [-1, 1, 1, 1]
+    assert sorted(rows['Gull']) == [-1, 1, 1, 1]
+    assert rows['Ferry Auk'] != rows['Gull']
+    kept = MKGFolder(tmp_path, literals='keep', **options)
+    added = {'12.5', '10.5', '1962', '1972', 'Ever on'}
+    assert set(kept.entity_names) - set(left.entity_names) == added
+
+
+def test_pictures_are_found_by_their_addresses(tmp_path: Path) -> None:
+    (tmp_path / 'triples.nt').write_text(
+        '<http://x/Q1> <http://x/r> <http://x/Q2> .\n'
+        '<http://x/Q1> <http://www.wikidata.org/prop/direct/P18> '
+        '<http://c.org/Special:FilePath/An%20Auk.jpg?width=9> .\n'
+    )
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'An_Auk.jpg').write_bytes(b'')
+    dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
+    addresses = dataset.image_addresses
+    assert addresses[0] == [
+        'http://c.org/Special:FilePath/An%20Auk.jpg?width=9'
+    ]
+    names = [[path.name for path in each] for each in dataset.entity_images]
+    assert names == [['An_Auk.jpg'], []]
+    assert 'not fetched' in str(dataset.findings)

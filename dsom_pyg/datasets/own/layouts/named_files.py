@@ -72,7 +72,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     for part in TRIPLES:
         if path := files.get(part):
             split = 'train' if part == 'all' else part
-            table.triples[split] = _read_triples(path, table, reading)
+            _read_triples(path, table, split, reading)
     for part, words in (
         ('names', NAME),
         ('relation names', NAME),
@@ -95,15 +95,16 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     return table
 
 
-def _read_triples(path: Path, table: Table, reading: Reading) -> list[Triple]:
+def _read_triples(
+    path: Path, table: Table, split: str, reading: Reading
+) -> None:
     words = suffix_of(path) in ('.txt', '.tsv', '')
     if suffix_of(path) in SYNTAXES or (words and is_ntriples(path)):
-        triples, names, texts = read_rdf(path, table.findings, reading)
-        table.names += names
-        table.texts += texts
-        return triples
+        read_rdf(path, table, split, reading)
+        return
     kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
-    return kind.read_triples(path, table.findings, reading.order)
+    rows = kind.read_triples(path, table.findings, reading.order)
+    table.triples[split] = rows
 
 
 def _read_entries(
