@@ -27,6 +27,9 @@ UNPACK: dict[str, Callable[..., Any]] = {
 }
 POINTER = b'version https://git-lfs.github.com/spec/'
 PACKED = (*UNPACK, '.zst', '.zip', '.7z')
+# A file of lines unpacks to 3 to 30 times its size. A file that fills memory
+# unpacks to a thousand times.
+RATIO, ALWAYS = 100, 2**30
 
 
 def plain_name(path: Path) -> str:
@@ -50,8 +53,11 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
         why = f"'{path}' is compressed as {suffix} is; unpack it first"
         raise DatasetError(why)
     try:
-        with UNPACK.get(suffix, open)(path, 'rb') as file:
-            raw: bytes = file.read(limit)
+        unpack = UNPACK.get(suffix, open)
+        most = max(ALWAYS, RATIO * path.stat().st_size)
+        with unpack(path, 'rb') as file:
+            some = limit if unpack is open or limit >= 0 else most + 1
+            raw: bytes = file.read(some)
     except FileNotFoundError:
         raise DatasetError(f"the file '{path}' is missing") from None
     except (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as why:
@@ -60,6 +66,9 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
         if suffix != '.bz2' or why.errno is not None:
             raise
         raise DatasetError(f"'{path}' cannot be unpacked: {why}") from None
+    if len(raw) > most:
+        told = f'unpacks to more than {RATIO} times its size; if that is meant'
+        raise DatasetError(f"'{path}' {told}, unpack it first")
     return raw
 
 

@@ -261,8 +261,7 @@ def test_ntriples(tmp_path: Path) -> None:
         lines = [line.strip(' \t\r') for _, line in lines_of(path)]
         want = [line for line in lines if line and line[0] != '#']
         other = sum(
-            findings.counts[kind]
-            for kind in ('further name', 'empty value')
+            findings.counts[kind] for kind in ('further name', 'empty value')
         )
         assert len(said) + other + foreign == len(want)
         check_graph(triples)

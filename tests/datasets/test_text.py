@@ -1,8 +1,13 @@
+import bz2
+import gzip
+import lzma
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dsom_pyg.datasets import text
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.text import (
     index_names,
@@ -62,3 +67,29 @@ def test_repeated_name(tmp_path: Path) -> None:
     assert index_names(path, ['a', 'b']) == {'a': 0, 'b': 1}
     with pytest.raises(DatasetError, match=r"e\.tsv:3: 'a' .* in line 1"):
         index_names(path, ['a', 'b', 'a'])
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'pack'),
+    [
+        ('gz', gzip.compress),
+        ('bz2', bz2.compress),
+        ('xz', lzma.compress),
+    ],
+)
+def test_a_packed_file_may_not_fill_memory(
+    suffix: str,
+    pack: Callable[[bytes], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / f'rows.txt.{suffix}'
+    path.write_bytes(pack(b'a\n' * 100_000))
+    assert len(read_lines(path)) == 100_000
+    monkeypatch.setattr(text, 'ALWAYS', 1000)
+    with pytest.raises(DatasetError, match='unpacks to more than 100 times'):
+        read_lines(path)
+    # The first bytes are read all the same, and plain files have no limit.
+    assert text.read_bytes(path, 4) == b'a\na\n'
+    plain = write(tmp_path, 'a\n' * 2000)
+    assert len(read_lines(plain)) == 2000

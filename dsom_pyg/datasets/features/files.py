@@ -3,7 +3,8 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +84,39 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
         ImportError: ``h5py`` is needed and missing.
     """
     path = Path(path).expanduser()
+    room = Room(limit)
+    with _opened(path, room) as content:
+        x, names, each = _to_table(content, room)
+    if names is None and (beside := _names_beside(path)) is not None:
+        named, names = beside
+        if len(names) * each != len(x):
+            why = f'{len(x) // each} rows, but {len(names)} names'
+            raise DatasetError(f"{path}: {why} in '{named.name}'")
+        names = [name for name in names for _ in range(each)]
+    bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if bad:
+        name = f' ({names[bad[0]]!r})' if names else ''
+        raise DatasetError(
+            f'{path}: row {bad[0]}{name} has a value that is not finite'
+        )
+    return FeatureTable(x, names, each)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    r"""The arrays or lists of a ``.pt`` file by name, with the care and the
+    errors of :func:`read_features`.
+    """
+    # Such a file is not packed.
+    size = path.stat().st_size if path.is_file() else 0
+    with _opened(path, Room(size)) as content:
+        if isinstance(content, Stored):
+            raise DatasetError('holds one array, where several have names')
+        return {key: stored.read() for key, stored in content.items()}
+
+
+@contextmanager
+def _opened(path: Path, room: Room) -> Iterator[Content]:
+    # What a file holds; every error of a block names the file.
     read = READERS.get(path.suffix.lower())
     if read is None:
         raise DatasetError(
@@ -94,11 +128,10 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
     if not os.access(path, os.R_OK):
         raise DatasetError(f'{path} may not be read: no permission')
     try:
-        room = Room(limit)
         # Features cannot be smaller than their file, unless they are packed.
         room.check('the file', path.stat().st_size)
         with read(path, room) as content:
-            x, names, each = _to_table(content, room)
+            yield content
     except (ImportError, MemoryError):
         raise
     except DatasetError as error:
@@ -114,19 +147,6 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
             f'({reason}); where you trust it, load it yourself and write it '
             f'with dsom_pyg.datasets.save_features'
         ) from error
-    if names is None and (beside := _names_beside(path)) is not None:
-        named, names = beside
-        if len(names) * each != len(x):
-            why = f'{len(x) // each} rows, but {len(names)} names'
-            raise DatasetError(f"{path}: {why} in '{named.name}'")
-        names = [name for name in names for _ in range(each)]
-    bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
-    if bad:
-        name = f' ({names[bad[0]]!r})' if names else ''
-        raise DatasetError(
-            f'{path}: row {bad[0]}{name} has a value that is not finite'
-        )
-    return FeatureTable(x, names, each)
 
 
 def _names_beside(path: Path) -> tuple[Path, list[str]] | None:

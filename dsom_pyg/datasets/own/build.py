@@ -258,9 +258,15 @@ class _Build:
         return out
 
     def number_features(self) -> dict[str, Features]:
-        found = number_features(
-            self.numbers, lambda label: self.entities.find([label])
-        )
+        said = []
+        for row in self.numbers:
+            owner = self.entities.find([row.head])
+            if owner is None:
+                entry = Entry((row.head,), row.tail, row.place)
+                self.note_unknown('number', entry)
+            else:
+                said.append((owner, row.relation, row.tail))
+        found = number_features(said)
         return {} if found is None else {MODALITY: found}
 
     def gather(self, what: str, entries: Sequence[Entry]) -> list[list[str]]:
@@ -317,7 +323,7 @@ class _Build:
             every = [
                 list(
                     dict.fromkeys(
-                        [*said, name, readable(said[0]), *map(_stem, there)]
+                        [*said, name, *map(readable, said), *map(_stem, there)]
                     )
                 )
                 for said, name, there in zip(

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 
@@ -138,7 +138,7 @@ def take_out(
 
 
 def number_features(
-    rows: Iterable[Triple], find: Callable[[str], int | None]
+    rows: Iterable[tuple[int, str, str]],
 ) -> Features | None:
     r"""Features of entities from the numbers that are said of them.
 
@@ -146,15 +146,12 @@ def number_features(
     l gives the entity, 0 without one, and column L + l whether there is one.
 
     Args:
-        rows: Triples with numbers as tails.
-        find: The id of a label; :obj:`None` for what is no entity.
+        rows: Entity, relation and number.
     """
     said: dict[str, defaultdict[int, list[float]]] = {}
-    for row in rows:
-        entity = find(row.head)
-        values = said.setdefault(row.relation, defaultdict(list))
-        if entity is not None:
-            values[entity].append(value_of(row.tail))
+    for entity, relation, number in rows:
+        values = said.setdefault(relation, defaultdict(list))
+        values[entity].append(value_of(number))
     owners = sorted({entity for values in said.values() for entity in values})
     if not owners:
         return None

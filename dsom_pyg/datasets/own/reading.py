@@ -45,7 +45,9 @@ class Reading:
             ('declarations', DECLARATIONS),
         ):
             if (got := getattr(self, word)) not in choices:
-                raise ValueError(f'{word} must be one of {choices}, got {got!r}')
+                raise ValueError(
+                    f'{word} must be one of {choices}, got {got!r}'
+                )
 
     @property
     def order(self) -> Sequence[str]:

@@ -12,7 +12,7 @@ Row = tuple[str, str, str]
 
 
 def rows() -> list[Row]:
-    """56 triples in a shuffled order; the first 40 have everything in them."""
+    """59 triples in a shuffled order; the first 40 have everything in them."""
     calls = [(f, 'calls at', p) for f, p in itertools.product(FERRIES, PORTS)]
     out = [row for at, row in enumerate(calls) if at % 4]
     goods = itertools.product(FERRIES, GOODS)

@@ -21,7 +21,9 @@ from test_layouts_of_the_field import (
     LAYOUTS,
     apoc_csv,
     apoc_json,
+    mmkb,
     neo4j_admin,
+    ogb,
     tabs,
     write,
 )
@@ -62,7 +64,7 @@ BY_LINES: list[Callable[[Path], None]] = [
     *(make for make, _ in LAYOUTS),
     *(plain, times, json_lines, ntriples, apoc_json),
 ]
-TABLES = [neo4j_admin, apoc_csv]
+TABLES = [neo4j_admin, apoc_csv, mmkb, ogb]
 # The files that hold triples, a line each.
 TRIPLES = ('train', 'valid', 'test', 'triples', 'numeric', 'all')
 
@@ -107,7 +109,8 @@ def check(root: Path, by_lines: bool) -> None:
     except DatasetError:
         return
     table = read_folder(root)
-    rows = [row for split in table.triples.values() for row in split]
+    both = (*table.triples.values(), *table.literals.values())
+    rows = [row for split in both for row in split]
     kept = sum(get_split(raw.data, each)[1].numel() for each in SPLITS)
     assert kept + sum(raw.findings.counts[x] for x in LEFT_OUT) == len(rows)
     if not by_lines or len(table.findings) > 20:  # more than are listed
@@ -145,7 +148,7 @@ def test_a_damaged_folder(
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / 'g'
         shutil.copytree(sound, root)
-        names = sorted(path.name for path in root.iterdir())
-        path = root / data.draw(st.sampled_from(names))
+        files = sorted(x for x in root.rglob('*') if x.is_file())
+        path = data.draw(st.sampled_from(files))
         path.write_bytes(data.draw(damaged(path.read_bytes())))
         check(root, make in BY_LINES)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from fleet import ENTITIES, RELATIONS, ROWS, SPLITS, Row
 
 from dsom_pyg.datasets import MKGFolder
@@ -77,8 +79,6 @@ def libkge(root: Path) -> None:
 
 def pykeen(root: Path) -> None:
     triples = pytest.importorskip('pykeen.triples')
-    import numpy as np
-
     kept = triples.TriplesFactory.from_labeled_triples(
         np.array(ROWS), entity_to_id=E_IDS, relation_to_id=R_IDS
     )
@@ -437,7 +437,8 @@ def apoc_json(root: Path) -> None:
     items: list[dict[str, Any]] = []
     for name, key in KEYS.items():
         properties = {'name': name, 'description': f'A {name}.', 'at': [1, 2]}
-        items.append({'type': 'node', 'id': key, 'properties': properties})
+        node = {'type': 'node', 'id': key, 'labels': ['Thing']}
+        items.append({**node, 'properties': properties})
     for at, (h, r, t) in enumerate(ROWS):
         ends = {'start': {'id': KEYS[h]}, 'end': {'id': KEYS[t]}}
         about = {'type': 'relationship', 'id': str(at), 'label': r.upper()}
@@ -451,6 +452,7 @@ def test_neo4j(make: Callable[[Path], None], tmp_path: Path) -> None:
     dataset = read(tmp_path)
     assert dataset.entity_names == ENTITIES
     assert dataset.entity_texts[0] == ['A Ferry Auk.']
+    assert dataset.entity_types == [['Thing']] * len(ENTITIES)
     names = dict(zip(dataset.entity_keys, dataset.entity_names, strict=True))
     named = [
         (names[h], r.lower(), names[t]) for h, r, t in everything(dataset)
@@ -459,6 +461,212 @@ def test_neo4j(make: Callable[[Path], None], tmp_path: Path) -> None:
     (told,) = dataset.findings.examples['layout']
     assert 'export of Neo4j' in told.message
     assert 'unused file' not in dataset.findings.counts
+
+
+def test_types_of_neo4j(tmp_path: Path) -> None:
+    neo4j_admin(tmp_path)
+    rows = [('id:ID(Thing)', ':LABEL'), ('x', 'Ship;Wreck'), ('y', '')]
+    quoted(tmp_path / 'more.csv', rows)
+    dataset = read(tmp_path)
+    types = dict(zip(dataset.entity_keys, dataset.entity_types, strict=True))
+    assert types['Thing/x'] == ['Ship', 'Wreck']
+    assert types['Thing/y'] == []
+
+
+def mmkb(root: Path) -> None:
+    # Freebase keys; the other files call entities by names of pictures, and
+    # by IRIs.
+    keys = {name: f'/m/{at:x}' for at, name in enumerate(ENTITIES)}
+    relations = {name: f'/x/{name.replace(" ", "_")}' for name in RELATIONS}
+    lines = [f'{keys[h]} {relations[r]} {keys[t]} .' for h, r, t in ROWS]
+    write(root / 'F15K_EntityTriples.txt', lines)
+    numbers = tabs((keys[x], '</x/size>', i / 2) for i, x in enumerate(keys))
+    write(root / 'F15K_NumericalTriples.txt', numbers)
+    iri = 'http://example.org/{}'.format
+    same = [
+        f'{key} <SameAs> <{iri(name.replace(" ", "_"))}> .'
+        for name, key in keys.items()
+    ]
+    write(root / 'F15K_SameAsLink.txt', same)
+    index = tabs((key, f'FIMG{key[3:]:0>5}') for key in keys.values())
+    write(root / 'F15K_ImageIndex.txt', index)
+
+
+def test_mmkb(tmp_path: Path) -> None:
+    mmkb(tmp_path)
+    (tmp_path / 'images' / 'FIMG00001').mkdir(parents=True)
+    (tmp_path / 'images' / 'FIMG00001' / '7.jpg').write_bytes(b'')
+    (tmp_path / 'images' / 'Ferry_Gull.jpg').write_bytes(b'')
+    dataset = read(tmp_path)
+    keys = {f'/m/{at:x}': name for at, name in enumerate(ENTITIES)}
+    rows = [
+        (keys[h], r[3:].replace('_', ' '), keys[t])
+        for h, r, t in everything(dataset)
+    ]
+    assert sorted(rows) == sorted(ROWS)
+    assert dataset.findings.counts['literal'] == len(ENTITIES)
+    assert 'unused file' not in dataset.findings.counts
+    found = {
+        keys[key]: [path.name for path in each]
+        for key, each in zip(
+            dataset.entity_keys, dataset.entity_images, strict=True
+        )
+        if each
+    }
+    assert found == {ENTITIES[1]: ['7.jpg'], 'Ferry Gull': ['Ferry_Gull.jpg']}
+    # A file of features may call entities by any of these words.
+    made = read(tmp_path, literals='features')
+    x = made[0]['number'].x
+    assert x.size() == (len(ENTITIES), 2)
+    assert made.findings.counts['literal'] == 0
+
+
+@pytest.mark.parametrize(
+    ('file', 'line', 'message'),
+    [
+        ('F15K_EntityTriples.txt', '/m/1 /x/a', ':60: expected 3 words'),
+        ('F15K_SameAsLink.txt', '/m/1 <SameAs> .', ':16: expected 3 words'),
+        ('F15K_ImageIndex.txt', '/m/1 a b', ':16: expected 2 words'),
+    ],
+)
+def test_what_mmkb_would_not_write(
+    file: str, line: str, message: str, tmp_path: Path
+) -> None:
+    mmkb(tmp_path)
+    with open(tmp_path / file, 'a') as out:
+        out.write(line + '\n')
+    with pytest.raises(DatasetError, match=file + message):
+        read(tmp_path)
+
+
+def test_words_of_unknown_entities_are_told(tmp_path: Path) -> None:
+    mmkb(tmp_path)
+    for name, line in (
+        ('SameAsLink', '/m/zz <SameAs> <http://example.org/z> .'),
+        ('NumericalTriples', '/m/zz\t/x/size\t7'),
+    ):
+        with open(tmp_path / f'F15K_{name}.txt', 'a') as out:
+            out.write(line + '\n')
+    counts = read(tmp_path, literals='features').findings.counts
+    assert counts['alias of an unknown entity'] == 1
+    assert counts['number of an unknown entity'] == 1
+
+
+def packed(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = ''.join(f'{line}\n' for line in lines)
+    path.write_bytes(gzip.compress(text.encode()))
+
+
+def ogb(root: Path, splits: bool = True) -> None:
+    # As ogbl-wikikg2: edges are those of train.
+    kept = SPLITS['train'] if splits else ROWS
+    ids = [(E_IDS[h], R_IDS[r], E_IDS[t]) for h, r, t in kept]
+    packed(root / 'raw' / 'edge.csv.gz', (f'{h},{t}' for h, _, t in ids))
+    packed(root / 'raw' / 'edge_reltype.csv.gz', (str(r) for _, r, _ in ids))
+    packed(root / 'raw' / 'num-node-list.csv.gz', [str(len(ENTITIES))])
+    for name, header, labels in (
+        ('nodeidx2entityid', 'node idx,entity id', E_IDS),
+        ('reltype2relid', 'reltype,rel id', R_IDS),
+    ):
+        lines = [f'{at},{label}' for label, at in labels.items()]
+        packed(root / 'mapping' / f'{name}.csv.gz', [header, *lines])
+    for split in SPLITS if splits else ():
+        columns = np.array(by_id(split)).T
+        said = dict(zip(('head', 'relation', 'tail'), columns, strict=True))
+        said['head_neg'] = columns[:2]
+        path = root / 'split' / 'time' / f'{split}.pt'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(said, path)
+
+
+@pytest.mark.parametrize('splits', [True, False])
+def test_ogb(splits: bool, tmp_path: Path) -> None:
+    ogb(tmp_path, splits)
+    dataset = read(tmp_path)
+    assert dataset.entity_keys == list(E_IDS)
+    assert dataset.relation_keys == RELATIONS
+    assert sorted(everything(dataset)) == sorted(ROWS)
+    if splits:
+        for name, split in NAMED.items():
+            assert triples(dataset, split) == SPLITS[name]
+    (told,) = dataset.findings.examples['layout']
+    assert 'Open Graph Benchmark' in told.message
+
+
+def test_types_of_ogb(tmp_path: Path) -> None:
+    # As ogbl-biokg: ids within each type.
+    raw = tmp_path / 'raw'
+    for name, edges, kind in (
+        ('ship___calls___port', ['0,0', '1,0'], 0),
+        ('port___near___port', ['0,1'], 1),
+    ):
+        folder = raw / 'relations' / name
+        packed(folder / 'edge.csv.gz', edges)
+        packed(folder / 'edge_reltype.csv.gz', [str(kind)] * len(edges))
+    mapping = tmp_path / 'mapping'
+    packed(mapping / 'ship_entidx2entid.csv.gz', ['idx,id', '0,Auk', '1,Gull'])
+    packed(mapping / 'port_entidx2entid.csv.gz', ['idx,id', '0,Auk', '1,"B"'])
+    packed(mapping / 'relidx2relname.csv.gz', ['i,n', '0,calls', '1,near'])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert sorted(everything(dataset)) == [
+        ('port/Auk', 'near', 'port/B'),
+        ('ship/Auk', 'calls', 'port/Auk'),
+        ('ship/Gull', 'calls', 'port/Auk'),
+    ]
+    types = dict(zip(dataset.entity_keys, dataset.entity_types, strict=True))
+    assert types['ship/Auk'] == ['ship']
+    assert types['port/Auk'] == ['port']
+    said = {
+        **{'head_type': ['ship'], 'tail_type': ['port']},
+        **{x: torch.tensor([1]) for x in ('head', 'tail')},
+        'relation': torch.tensor([0]),
+    }
+    for split in SPLITS:
+        path = tmp_path / 'split' / 'random' / f'{split}.pt'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(said, path)
+    with pytest.warns(UserWarning, match='triple also in'):
+        dataset = MKGFolder(tmp_path)
+    assert triples(dataset, 'test') == [('ship/Gull', 'calls', 'port/B')]
+
+
+@pytest.mark.parametrize(
+    ('file', 'lines', 'message'),
+    [
+        ('raw/edge.csv.gz', ['0,1', '0'], ':2: expected 2 numbers a line'),
+        ('raw/edge.csv.gz', ['0,1'], 'has 1 edges, but 59 types of edges'),
+        ('raw/edge_reltype.csv.gz', ['4'] * 59, 'there is no relation 4'),
+        ('raw/edge.csv.gz', ['0,99'] * 59, ':1: there is no entity 99'),
+        ('mapping/reltype2relid.csv.gz', ['0,a', '2,b'], ':2: expected 1 and'),
+    ],
+)
+def test_what_ogb_would_not_write(
+    file: str, lines: list[str], message: str, tmp_path: Path
+) -> None:
+    ogb(tmp_path, splits=False)
+    packed(tmp_path / file, lines)
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('said', 'message'),
+    [
+        ({'head': [0]}, 'must hold head, relation, tail'),
+        ({'head': [0.5], 'relation': [0], 'tail': [0]}, 'be whole numbers'),
+        ({'head': [0], 'relation': [0, 0], 'tail': [0]}, 'have sizes'),
+        ({'head': [-1], 'relation': [0], 'tail': [0]}, 'no entity -1'),
+    ],
+)
+def test_splits_that_ogb_would_not_write(
+    said: dict[str, list[float]], message: str, tmp_path: Path
+) -> None:
+    ogb(tmp_path)
+    arrays = {key: torch.tensor(each) for key, each in said.items()}
+    torch.save(arrays, tmp_path / 'split' / 'time' / 'valid.pt')
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path)
 
 
 def test_groups_of_neo4j(tmp_path: Path) -> None:

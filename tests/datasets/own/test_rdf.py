@@ -247,9 +247,7 @@ def test_declarations_are_kept_on_request(tmp_path: Path) -> None:
     (tmp_path / 'triples.ttl').write_text(SHARED, encoding='utf-8')
     told = str(MKGFolder(tmp_path, split=(1.0, 0.0, 0.0)).findings)
     assert "declarations='keep' keeps it" in told
-    dataset = MKGFolder(
-        tmp_path, declarations='keep', split=(1.0, 0.0, 0.0)
-    )
+    dataset = MKGFolder(tmp_path, declarations='keep', split=(1.0, 0.0, 0.0))
     assert 'declaration' not in dataset.findings.counts
     assert {'calls at', 'ObjectProperty'} <= set(dataset.entity_names)
     with pytest.raises(ValueError, match='declarations must be one of'):

@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Protocol
 
 from dsom_pyg.datasets.errors import DatasetError, shorten
-from dsom_pyg.datasets.own.layouts import named_files, neo4j, numbered, openke
+from dsom_pyg.datasets.own.layouts import (
+    named_files,
+    neo4j,
+    numbered,
+    ogb,
+    openke,
+)
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Table
 
@@ -24,6 +30,7 @@ class Layout(Protocol):
 # The first one that finds its files reads the folder; the general one is last.
 LAYOUTS: tuple[Layout, ...] = (
     openke,
+    ogb,
     *numbered.KINDS,
     neo4j,
     named_files,

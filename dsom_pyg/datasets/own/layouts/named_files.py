@@ -4,12 +4,12 @@ from pathlib import Path
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own import delimited, objects
+from dsom_pyg.datasets.own import delimited, mmkb, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.rdf import SYNTAXES, is_ntriples, read_rdf
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.sheets import SHEET
-from dsom_pyg.datasets.own.table import Entry, Table, Triple
+from dsom_pyg.datasets.own.table import Entry, Table
 from dsom_pyg.datasets.text import (
     plain_name,
     read_bytes,
@@ -49,7 +49,7 @@ def find_files(root: Path) -> dict[str, Path] | None:
     r"""The files by part; :obj:`None` if there are no training triples."""
     files: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        part = PARTS.get(plain_name(path))
+        part = PARTS.get(plain_name(path)) or mmkb.part_of(path)
         if part is None or not path.is_file():
             continue
         if part in LISTS and not _is_list(path):
@@ -88,6 +88,14 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     names_file = plain_name(files['names']) if 'names' in files else ''
     if 'texts' not in files and names_file.startswith('entity2text'):
         table.texts += table.names
+    if path := files.get('numbers'):
+        said = Table({}, findings=table.findings)
+        _read_triples(path, said, 'train', reading)
+        numbers = table.literals.setdefault('train', [])
+        numbers += said.triples['train'] + said.literals.get('train', [])
+    for part, path in files.items():
+        if part.startswith(('other ids', 'image ids')):
+            table.aliases += mmkb.read_ids(path)
     if path := files.get('entities'):
         table.entities = _listed(path)
     if path := files.get('relations'):
@@ -101,6 +109,9 @@ def _read_triples(
     words = suffix_of(path) in ('.txt', '.tsv', '')
     if suffix_of(path) in SYNTAXES or (words and is_ntriples(path)):
         read_rdf(path, table, split, reading)
+        return
+    if mmkb.part_of(path):
+        table.triples[split] = mmkb.read_triples(path)
         return
     kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
     rows = kind.read_triples(path, table.findings, reading.order)

@@ -40,7 +40,7 @@ def find_files(root: Path) -> dict[str, Path] | None:
 def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     r"""The graph in labels, from the files that :func:`find_files` found."""
     table = Table({'train': []})
-    message = 'read as an export of Neo4j: ids are labels, types not used'
+    message = 'read as an export of Neo4j: ids are labels'
     table.findings.add('layout', message, root)
     for part, path in files.items():
         READERS[part.split()[0]](path, table)
@@ -128,7 +128,8 @@ def _read_nodes(path: Path, table: Table) -> None:
     )
     for line, row in rows:
         said = {word: row[at] for word, at in columns.items()}
-        _add(table, _key(said['entity'], group), said, Place(path, line))
+        key, place = _key(said['entity'], group), Place(path, line)
+        _add(table, key, said, said.get('types', '').split(';'), place)
 
 
 def _read_apoc(path: Path, table: Table) -> None:
@@ -148,7 +149,8 @@ def _read_apoc(path: Path, table: Table) -> None:
                 raise at_place(place, f'has no end or no type: {edge}')
             table.triples['train'].append(Triple(*edge, place))
         else:
-            _add(table, said['_id'], said, place)
+            types = said['_labels'].split(':')
+            _add(table, said['_id'], said, types, place)
 
 
 def _read_json(path: Path, table: Table) -> None:
@@ -158,7 +160,9 @@ def _read_json(path: Path, table: Table) -> None:
             if kind == 'node':
                 [key] = labels_in(item['id'], 'id')
                 said = dict(_named(dict(item.get('properties') or {})))
-                _add(table, key, said, place)
+                labels = item.get('labels')
+                types = labels_in(labels, 'type') if labels else []
+                _add(table, key, said, types, place)
             elif kind == 'relationship':
                 ends = item['start']['id'], item['end']['id']
                 [head], [tail] = (labels_in(end, 'id') for end in ends)
@@ -193,10 +197,19 @@ def _key(cell: str, group: str) -> str:
     return f'{group}/{cell}' if group else cell
 
 
-def _add(table: Table, key: str, said: dict[str, Any], place: Place) -> None:
+def _add(
+    table: Table,
+    key: str,
+    said: dict[str, Any],
+    types: Sequence[str],
+    place: Place,
+) -> None:
     if not key:
         raise at_place(place, 'the id of the node is empty')
     table.entities.append(key)
+    table.types += [
+        Entry((key,), x.strip(), place) for x in types if x.strip()
+    ]
     for word, out in (('name', table.names), ('text', table.texts)):
         try:
             values = texts_of(said.get(word))
