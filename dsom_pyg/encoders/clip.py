@@ -63,6 +63,7 @@ class CLIP:
         open_clip = hub.load_library('open_clip', 'open-clip-torch')
         place = 'a model of open_clip with a tag or a checkpoint file'
         given = ', '.join(filter(None, (source, weights)))
+        self._look_up(open_clip, source, weights, place)
         with hub.loading('CLIP', given, place):
             config = open_clip.get_model_config(source)
         _refuse_foreign(source, config)
@@ -82,6 +83,19 @@ class CLIP:
         self.model.to(self.device)
         with torch.no_grad():
             self.out_channels = self._probe().size(1)
+
+    @staticmethod
+    def _look_up(
+        open_clip: Any, source: str, weights: str | None, place: str
+    ) -> None:
+        # Before open_clip waits for a hub that does not answer.
+        name = source.removeprefix('hf-hub:')
+        if name == source and weights and not Path(weights).exists():
+            tag = open_clip.get_pretrained_cfg(source, weights)
+            # A file of the repository may follow its name.
+            name = '/'.join(str(tag.get('hf_hub') or '').split('/')[:2])
+        if name and name != source:
+            hub.find(name, 'CLIP', place)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
         size, batch, bar = self.out_channels, self.batch_size, self.progress

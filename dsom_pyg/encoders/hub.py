@@ -4,6 +4,7 @@ No network here has random weights, and no checkpoint brings code that is run.
 """
 
 import importlib
+import importlib.util
 import io
 import json
 import sys
@@ -35,6 +36,9 @@ _CONFIGS = (
     *('open_clip_config.json', 'sentence_bert_config.json'),
 )
 _standard_input = threading.RLock()
+# Seconds until a hub that does not answer is given up. The libraries
+# themselves try each file of a model six times.
+PATIENCE = 3
 
 
 def load_library(name: str, install: str) -> Any:
@@ -46,6 +50,16 @@ def load_library(name: str, install: str) -> Any:
             f"this encoder needs the package '{name}': "
             f'pip install "{install}" ({error})'
         ) from error
+
+
+def need_library(name: str, install: str) -> None:
+    r"""As :func:`load_library`, without the seconds of an import."""
+    try:
+        there = importlib.util.find_spec(name) is not None
+    except ValueError:  # in sys.modules, but not a module
+        there = False
+    if not there:
+        load_library(name, install)
 
 
 @contextmanager
@@ -82,6 +96,42 @@ def _unasked() -> Iterator[None]:
             yield
         finally:
             sys.stdin = before
+
+
+def find(model: str | Path, what: str, source: str) -> str | Path:
+    r"""Where a model is: a folder, or its name on a hub that answers.
+
+    If the hub does not answer, it is the folder in its cache.
+
+    Args:
+        model: A folder, or a name on the hub.
+        what: As of :func:`loading`.
+        source: Likewise.
+
+    Raises:
+        OSError: The hub does not answer, and nothing is in its cache.
+    """
+    if Path(model).exists():
+        return model
+    library = load_library('huggingface_hub', 'dsom_pyg[encoders]')
+    errors = importlib.import_module('huggingface_hub.errors')
+    with loading(what, model, source):
+        try:
+            library.HfApi().model_info(str(model), timeout=PATIENCE)
+        # Whoever loads the model says what is wrong with it.
+        except (errors.HfHubHTTPError, errors.HFValidationError):
+            return model
+        # The error of a connection depends on the version of the library.
+        except Exception as error:
+            try:
+                folder = library.snapshot_download(
+                    str(model), local_files_only=True
+                )
+            except errors.LocalEntryNotFoundError:
+                why = 'it is not cached, and the hub does not answer: '
+                raise OSError(f'{why}{error}') from error
+            return Path(folder)
+    return model
 
 
 def refuse_foreign(model: str | Path, *more: str) -> None:
@@ -134,11 +184,12 @@ def _find_configs(model: str | Path) -> list[Path]:
     if Path(model).is_dir():
         return [p for p in Path(model).rglob('*.json') if p.name in _CONFIGS]
     library = load_library('huggingface_hub', 'dsom_pyg[encoders]')
+    errors = importlib.import_module('huggingface_hub.errors')
     found = []
     for name in _CONFIGS:
         try:
             found.append(Path(library.hf_hub_download(str(model), name)))
-        except library.errors.EntryNotFoundError:
+        except errors.EntryNotFoundError:
             continue
         except Exception:  # the library that loads it will say what is wrong
             break
@@ -151,14 +202,17 @@ def load_pretrained(
     r"""The tokenizer or image processor of a checkpoint of transformers, and
     its network: frozen, in float32, and without a head.
     """
+    source = f'the folder of a model of {what}s'
+    need_library('transformers', 'dsom_pyg[encoders]')
+    place = find(model, what, source)
     transformers = load_library('transformers', 'dsom_pyg[encoders]')
-    refuse_foreign(model)
+    refuse_foreign(place)
     auto = 'AutoTokenizer' if what == 'text' else 'AutoImageProcessor'
-    with loading(what, model, f'a folder of a {what} model'):
+    with loading(what, model, source):
         processor = getattr(transformers, auto).from_pretrained(
-            str(model), trust_remote_code=False
+            str(place), trust_remote_code=False
         )
-        return processor, _load_network(transformers, model)
+        return processor, _load_network(transformers, place)
 
 
 def _load_network(transformers: Any, model: str | Path) -> nn.Module:

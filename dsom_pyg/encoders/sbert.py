@@ -36,11 +36,14 @@ class SBERT:
         self.batch_size = check_batch_size(batch_size)
         self.progress = progress
         package = 'sentence-transformers'
+        source = f'the folder of a {package} model'
+        hub.need_library('sentence_transformers', package)
+        place = hub.find(model, 'sentence', source)
         library = hub.load_library('sentence_transformers', package)
-        hub.refuse_foreign(model)
-        with hub.loading('sentence', model, f'a folder of a {package} model'):
+        hub.refuse_foreign(place)
+        with hub.loading('sentence', model, source):
             self.model: Any = library.SentenceTransformer(
-                str(model), device=device, trust_remote_code=False
+                str(place), device=device, trust_remote_code=False
             )
         self.model.float().eval().requires_grad_(False)
         self.out_channels = int(self.model.get_embedding_dimension())
