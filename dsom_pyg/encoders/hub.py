@@ -215,6 +215,19 @@ def load_pretrained(
         return processor, _load_network(transformers, place)
 
 
+def load_tokenizer(model: str | Path) -> Any:
+    r"""The tokenizer of a checkpoint of transformers, and no weights."""
+    source = 'the folder of a tokenizer'
+    need_library('transformers', 'dsom_pyg[encoders]')
+    place = find(model, 'text', source)
+    transformers = load_library('transformers', 'dsom_pyg[encoders]')
+    refuse_foreign(place)
+    with loading('text', model, source):
+        return transformers.AutoTokenizer.from_pretrained(
+            str(place), trust_remote_code=False
+        )
+
+
 def _load_network(transformers: Any, model: str | Path) -> nn.Module:
     options = {
         'trust_remote_code': False,

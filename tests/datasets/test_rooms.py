@@ -17,11 +17,11 @@ FLOORS = {
     'openke': 2,
     'features': 3,
     'base': 4,
-    'benchmarks': 5,
     'countries': 5,
     'fake': 5,
     'own': 5,
-    '__init__': 6,
+    'benchmarks': 6,
+    '__init__': 7,
 }
 PACKAGE = 'dsom_pyg.datasets'
 ROOT = Path(dsom_pyg.datasets.__file__).parent

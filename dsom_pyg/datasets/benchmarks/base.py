@@ -15,12 +15,14 @@ from dsom_pyg.datasets.base import (
     RawGraph,
 )
 from dsom_pyg.datasets.benchmarks.download import Source, fetch
+from dsom_pyg.datasets.benchmarks.texts import replace_texts
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.formats import READERS
 from dsom_pyg.datasets.features.images import find_images, list_images
 from dsom_pyg.datasets.names import unique_names
 from dsom_pyg.datasets.openke import read_id_triples, read_ids
 from dsom_pyg.datasets.text import read_table
+from dsom_pyg.files import hash_file
 from dsom_pyg.graph import SPLITS, Triples, make_data
 
 # Rows of benchmark, file, size in bytes, SHA-256 and address.
@@ -41,6 +43,8 @@ class BenchmarkOptions(Options, total=False):
     r"""The options of every benchmark, see :class:`Benchmark`."""
 
     images: str | Path | None
+    texts: str | Path | None
+    tokenizer: str | Path | None
 
 
 class Benchmark(MultimodalDataset):
@@ -58,6 +62,12 @@ class Benchmark(MultimodalDataset):
     Args:
         images: A folder of images, by default ``<root>/images``, or a file
             of image features for :func:`~dsom_pyg.datasets.read_features`.
+        texts: A file of texts for entities, see
+            :func:`~dsom_pyg.datasets.benchmarks.texts.replace_texts`; an
+            entity without one keeps the text that the benchmark has.
+        tokenizer: Of a file of tokens: a folder or a name on the hub; or
+            :obj:`None`, which makes a word of each token.
+            (default: :obj:`'bert-base-uncased'`)
         options: See :class:`MultimodalDataset`.
     """
 
@@ -71,9 +81,13 @@ class Benchmark(MultimodalDataset):
         root: str | Path,
         *,
         images: str | Path | None = None,
+        texts: str | Path | None = None,
+        tokenizer: str | Path | None = 'bert-base-uncased',
         **options: Unpack[Options],
     ) -> None:
         self._images = None if images is None else Path(images).expanduser()
+        self._texts = None if texts is None else Path(texts).expanduser()
+        self._tokenizer = tokenizer
         if self._images and self._images.suffix.lower() in READERS:
             features = options.get('features') or {}
             options['features'] = {**features, 'image': self._images}
@@ -116,6 +130,9 @@ class Benchmark(MultimodalDataset):
     def identity(self) -> dict[str, Any]:
         hashes = {name: each.sha256 for name, each in self.sources.items()}
         identity: dict[str, Any] = {'sources': hashes}
+        if self._texts:
+            content = self._texts.is_file() and hash_file(self._texts)
+            identity['texts'] = [content, str(self._tokenizer)]
         if self._needs_images or self._image_root.is_dir():
             identity['images'] = list_images(self._image_root)
         return identity
@@ -144,6 +161,8 @@ class Benchmark(MultimodalDataset):
             aliases=self.aliases(entities),
         )
         self._add_images(raw)
+        if self._texts:
+            replace_texts(raw, self._texts, self._tokenizer)
         return raw
 
     @property
