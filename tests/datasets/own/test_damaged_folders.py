@@ -60,11 +60,44 @@ def ntriples(root: Path) -> None:
     write(root / 'triples.nt', [*lines, '# a comment'])
 
 
+def rdf(suffix: str, syntax: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        pytest.importorskip('pyoxigraph')
+        rdflib = pytest.importorskip('rdflib')
+        ntriples(root)
+        path = root / 'triples.nt'
+        graph = rdflib.Graph().parse(path)
+        path.unlink()
+        graph.serialize(root / f'triples{suffix}', format=syntax)
+
+    make.__name__ = syntax
+    return make
+
+
+def sheet(suffix: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        pytest.importorskip('openpyxl' if suffix == '.xlsx' else 'pyarrow')
+        pandas = pytest.importorskip('pandas')
+        frame = pandas.DataFrame(ROWS, columns=['head', 'relation', 'tail'])
+        path = root / f'triples{suffix}'
+        if suffix == '.xlsx':
+            frame.to_excel(path, index=False)
+        else:
+            frame.to_parquet(path)
+
+    make.__name__ = suffix[1:]
+    return make
+
+
 BY_LINES: list[Callable[[Path], None]] = [
     *(make for make, _ in LAYOUTS),
     *(plain, times, json_lines, ntriples, apoc_json),
 ]
-TABLES = [neo4j_admin, apoc_csv, mmkb, ogb]
+TABLES = [
+    *(neo4j_admin, apoc_csv, mmkb, ogb),
+    *(rdf('.ttl', 'turtle'), rdf('.rdf', 'xml'), rdf('.jsonld', 'json-ld')),
+    *(sheet('.xlsx'), sheet('.parquet')),
+]
 # The files that hold triples, a line each.
 TRIPLES = ('train', 'valid', 'test', 'triples', 'numeric', 'all')
 

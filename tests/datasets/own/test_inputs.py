@@ -43,6 +43,11 @@ SOUND: dict[str, tuple[Files, tuple[int, int, int], dict[str, int]]] = {
         READ,
         {'comment': 1},
     ),
+    'an index of pandas': (
+        {'triples.csv': ',source,relation,target\n0,a,r,b\n1,b,r,c\n'},
+        (3, 1, 2),
+        {'header': 1, 'unused column': 1},
+    ),
     'a header twice': (
         {'triples.tsv': f'head\trelation\ttail\n{T}head\trelation\ttail\n'},
         READ,

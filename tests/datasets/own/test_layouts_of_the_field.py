@@ -369,6 +369,81 @@ def test_ntriples_by_another_name(tmp_path: Path) -> None:
     assert len(everything(dataset)) == len(ROWS)
 
 
+def test_ntriples_of_mmkb(tmp_path: Path) -> None:
+    pytest.importorskip('pyoxigraph')
+    test_ntriples_by_another_name(tmp_path)
+    iri = {x: f'http://example.org/{x.replace(" ", "_")}' for x in ENTITIES}
+    kind = '<http://www.w3.org/2001/XMLSchema#double>'
+    write(
+        tmp_path / 'NumericLiterals.txt',
+        (
+            f'<{each}> <http://example.org/l> "3.5"^^{kind} .'
+            for each in iri.values()
+        ),
+    )
+    write(
+        tmp_path / 'SameAsLink.txt',
+        (f'/m/{at:04} <SameAs> <{x}> .' for at, x in enumerate(iri.values())),
+    )
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'm.0002.jpg').write_bytes(b'')
+    dataset = read(tmp_path)
+    assert set(dataset.entity_names) == set(ENTITIES)
+    assert set(dataset.relation_names) == set(RELATIONS)
+    assert dataset.findings.counts['literal'] == len(ENTITIES)
+    owners = [
+        name
+        for name, paths in zip(
+            dataset.entity_names, dataset.entity_images, strict=True
+        )
+        if paths
+    ]
+    assert owners == [ENTITIES[2]]
+
+
+def test_wikidata_truthy(tmp_path: Path) -> None:
+    pytest.importorskip('pyoxigraph')
+    base, xsd = 'http://www.wikidata.org', 'http://www.w3.org/2001/XMLSchema#'
+    label = '<http://www.w3.org/2000/01/rdf-schema#label>'
+    about = '<http://schema.org/description>'
+    items = {x: f'<{base}/entity/Q{at}>' for at, x in enumerate(ENTITIES)}
+    direct = {
+        x: f'<{base}/prop/direct/P{at}>' for at, x in enumerate(RELATIONS, 900)
+    }
+    lines = [f'{items[h]} {direct[r]} {items[t]} .' for h, r, t in ROWS]
+    # Properties have their names at another IRI.
+    lines += [
+        f'<{base}/entity/P{at}> {label} "{x}"@en .'
+        for at, x in enumerate(RELATIONS, 900)
+    ]
+    for at, (name, item) in enumerate(items.items()):
+        lines += [
+            f'{item} {label} "{name} (de)"@de .',
+            f'{item} {label} "{name}"@en-gb .',
+            f'{item} {about} "no. {at}"@en .',
+            f'{item} <{base}/prop/direct/P571> '
+            f'"19{at:02}-01-01T00:00:00Z"^^<{xsd}dateTime> .',
+            f'{item} <{base}/prop/direct/P2043> "+{at}.5"^^<{xsd}decimal> .',
+            f'{item} <{base}/prop/direct/P18> '
+            f'<http://commons.wikimedia.org/wiki/N%20{at}.jpg> .',
+        ]
+    write(tmp_path / 'triples.nt', lines)
+    dataset = read(tmp_path)
+    assert set(dataset.entity_names) == set(ENTITIES)
+    assert set(dataset.relation_names) == set(RELATIONS)
+    assert len(everything(dataset)) == len(ROWS)
+    texts = dict(zip(dataset.entity_names, dataset.entity_texts, strict=True))
+    assert texts == {x: [f'no. {at}'] for at, x in enumerate(ENTITIES)}
+    assert dataset.findings.counts == {
+        'image address': len(ENTITIES),
+        'other language': len(ENTITIES),
+        'literal': 2 * len(ENTITIES),
+    }
+    made = read(tmp_path, literals='features')
+    assert made[0]['number'].x.size() == (len(ENTITIES), 4)
+    assert 'literal' not in made.findings.counts
+
+
 def test_columns_that_are_told(tmp_path: Path) -> None:
     for split in SPLITS:
         write(tmp_path / f'{split}.txt', tabs(by_id(split, 'htr')))
