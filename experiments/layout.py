@@ -327,6 +327,16 @@ test, seed 0; [the recipe before Adam](notes/2026-11-25-before-adam.md).
                 'encoders',
                 ('rows', 'ViT', 'ratio'),
             ),
+            Figure(
+                'reading a million triples, TSV, now / at ef2a0b4',
+                'reading',
+                ('rows', 0, 'ratio'),
+            ),
+            Figure(
+                'the same as N-Triples',
+                'reading',
+                ('rows', 1, 'ratio'),
+            ),
         ),
     ),
 )

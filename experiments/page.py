@@ -99,7 +99,7 @@ class Figure:
 
     label: str
     benchmark: str
-    keys: tuple[str, ...]
+    keys: tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
