@@ -581,6 +581,10 @@ def test_mmkb(tmp_path: Path) -> None:
     assert sorted(rows) == sorted(ROWS)
     assert dataset.findings.counts['literal'] == len(ENTITIES)
     assert 'unused file' not in dataset.findings.counts
+    # A folder of MMKB may hold those of its neighbor, too.
+    write(tmp_path / 'D15K_ImageIndex.txt', ['/m/4\tDIMG7'])
+    (tmp_path / 'images' / 'DIMG7.jpg').write_bytes(b'')
+    dataset = read(tmp_path)
     found = {
         keys[key]: [path.name for path in each]
         for key, each in zip(
@@ -588,7 +592,11 @@ def test_mmkb(tmp_path: Path) -> None:
         )
         if each
     }
-    assert found == {ENTITIES[1]: ['7.jpg'], 'Ferry Gull': ['Ferry_Gull.jpg']}
+    assert found == {
+        ENTITIES[1]: ['7.jpg'],
+        'Ferry Gull': ['Ferry_Gull.jpg'],
+        ENTITIES[4]: ['DIMG7.jpg'],
+    }
     # A file of features may call entities by any of these words.
     made = read(tmp_path, literals='features')
     x = made[0]['number'].x
