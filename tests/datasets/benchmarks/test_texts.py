@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_benchmark import DBPEDIA, db15k_files, id_files, small
 
-from dsom_pyg.datasets import DB15K, MKG_W
+from dsom_pyg.datasets import DB15K, MKG_W, MKG_Y
 from dsom_pyg.datasets.benchmarks import texts as texts_of_files
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.encoders import TfidfText
@@ -85,6 +85,13 @@ def test_tokens_by_the_keys_of_the_benchmark(
     dataset = cls(tmp_path / 'g', texts=path, tokenizer=minilm)
     assert dataset.entity_texts == [['Town 7'], ['a port'], ['Town 9']]
     assert dataset.findings.counts['text of an unknown entity'] == 1
+
+
+def test_names_go_before_ids(publish: Make, tmp_path: Path) -> None:
+    cls = small(MKG_Y, publish, id_files(['1', '0', 'Oslo'], ['r', 's']))
+    path = write(tmp_path / 't.json', {'1': 'the first', '0': 'the second'})
+    dataset = cls(tmp_path / 'g', texts=path)
+    assert dataset.entity_texts == [['the first'], ['the second'], ['Oslo']]
 
 
 def test_a_published_file_is_known(

@@ -285,14 +285,14 @@ def test_pictures_are_found_by_their_addresses(tmp_path: Path) -> None:
     (tmp_path / 'triples.nt').write_text(
         '<http://x/Q1> <http://x/r> <http://x/Q2> .\n'
         '<http://x/Q1> <http://www.wikidata.org/prop/direct/P18> '
-        '<http://c.org/Special:FilePath/An%20Auk.jpg?width=9> .\n'
+        '<http://c.org/Special:FilePath/An%20Auk?width=9> .\n'
     )
     (tmp_path / 'images').mkdir()
     (tmp_path / 'images' / 'An_Auk.jpg').write_bytes(b'')
     dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
     addresses = dataset.image_addresses
     assert addresses[0] == [
-        'http://c.org/Special:FilePath/An%20Auk.jpg?width=9'
+        'http://c.org/Special:FilePath/An%20Auk?width=9'
     ]
     names = [[path.name for path in each] for each in dataset.entity_images]
     assert names == [['An_Auk.jpg'], []]
