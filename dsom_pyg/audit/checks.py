@@ -26,7 +26,8 @@ HARMLESS = (
     *('header', 'unused column', 'self loop', 'literal'),
     *('other language', 'second name', 'name of an unknown entity'),
     *('empty value', 'duplicate text', 'not an image', 'unused file'),
-    'images elsewhere',
+    *('images elsewhere', 'layout', 'comment', 'time or qualifier'),
+    *('image address', 'declaration', 'further name', 'list in a cell'),
 )
 # Kinds of findings that other sections report in full.
 ELSEWHERE = (' also in ', ' not in train')

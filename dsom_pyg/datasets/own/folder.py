@@ -1,5 +1,6 @@
 """A folder of your own as a dataset."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing_extensions import Unpack
 
 from dsom_pyg.datasets.base import Options, RawGraph
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features.files import names_file
+from dsom_pyg.datasets.features.formats import READERS
 from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.datasets.own.build import SHARES, Shares
@@ -24,6 +27,8 @@ ROWS = (
     *('.dict', '.del', '.xlsx', '.xls'),
     *SYNTAXES,
 )
+# What an export of PyKEEN says of itself.
+OF_PYKEEN = 'base.pth'
 IMAGES = ('image', 'images', 'img', 'imgs', 'pictures', 'photos')
 
 
@@ -105,23 +110,50 @@ class MKGFolder(OwnGraph):
         }
 
     def read(self) -> RawGraph:
-        return self.build(read_folder(Path(self.root), self._reading))
+        table = read_folder(
+            Path(self.root), self._reading, self._feature_files.values()
+        )
+        return self.build(table)
 
 
-def read_folder(root: Path, reading: Reading | None = None) -> Table:
-    r"""The graph of a folder in labels; errors as of :class:`MKGFolder`."""
+def read_folder(
+    root: Path, reading: Reading | None = None, used: Iterable[Path] = ()
+) -> Table:
+    r"""The graph of a folder in labels; errors as of :class:`MKGFolder`.
+
+    Args:
+        root: The folder.
+        reading: How to read it.
+        used: Files of features that others read.
+    """
     layout, files = find_layout(root)
     table = layout.read(root, files, reading or Reading())
     if not table.triples.get('train'):
         names = ', '.join(f"'{path.name}'" for path in files.values())
         raise DatasetError(f"'{root}': there is no training triple in {names}")
     table.image_folder = root / 'images'
+    also = [x.resolve() for path in used for x in (path, names_file(path))]
     for path in sorted(root.iterdir()):
-        rows = path.is_file() and suffix_of(path) in ROWS
-        images = path.is_dir() and path.name.lower() in IMAGES
-        images = images and path != table.image_folder
-        if (rows or images) and path not in files.values():
-            hint = "; call it 'images'" if images else ''
-            message = f"'{path.name}' plays no part{hint}"
+        known = path in files.values() or path == table.image_folder
+        if known or path.resolve() in also:
+            continue
+        if (what := _could_play(path)) is not None:
+            message = f"'{path.name}' plays no part{what}"
             table.findings.add('unused file', message, path)
     return table
+
+
+def _could_play(path: Path) -> str | None:
+    # What to do about a file or folder that is not read, '' for nothing;
+    # None for what nobody would expect to be read.
+    if path.is_dir():
+        called = path.name.lower() in IMAGES
+        return "; call it 'images'" if called else None
+    if suffix_of(path) in ROWS:
+        return ''
+    if path.suffix.lower() in ('.pkl', '.pickle'):
+        return ': a pickle can run code'
+    if path.suffix.lower() in READERS and path.name != OF_PYKEEN:
+        told = f"features={{'image': '{path.name}'}}"
+        return f'; features are given by name, such as {told}'
+    return None

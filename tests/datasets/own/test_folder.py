@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -487,3 +488,16 @@ def test_ntriples_with_names_and_texts(tmp_path: Path) -> None:
     assert dataset.entity_texts == [['the first'], []]
     assert dataset.entity_images[0] == [root / 'images' / 'A.png']
     assert named(dataset, 'test') == [('_:b', 'relates to', 'Ay')]
+
+
+def test_files_of_features_are_used_by_name(tmp_path: Path) -> None:
+    (tmp_path / 'triples.tsv').write_text('a\tr\tb\nb\tr\ta\n')
+    np.save(tmp_path / 'x.npy', np.ones((2, 3), 'f4'))
+    (tmp_path / 'x.names.txt').write_text('b\na\n')
+    options: dict[str, Any] = {'split': (1.0, 0.0, 0.0)}
+    told = MKGFolder(tmp_path, **options).findings
+    assert told.counts['unused file'] == 2
+    assert "such as features={'image': 'x.npy'}" in str(told)
+    given = {'image': tmp_path / 'x.npy'}
+    used = MKGFolder(tmp_path, features=given, **options)
+    assert 'unused file' not in used.findings.counts

@@ -5,6 +5,7 @@ entities, relations and triples is what a person would read; a text is what
 the refusal must say.
 """
 
+import gzip
 import warnings
 from pathlib import Path
 
@@ -151,6 +152,16 @@ SOUND: dict[str, tuple[Files, tuple[int, int, int], dict[str, int]]] = {
         (2, 1, 1),
         {'duplicate triple': 1},
     ),
+    'a dump of another name': (
+        {'ferries-2024.nt.gz': gzip.compress(b'<x:a> <x:r> <x:b> .\n')},
+        (2, 1, 1),
+        {},
+    ),
+    'features that nobody asked for': (
+        {'triples.tsv': T, 'x.npy': b'', 'old.pkl': b'', 'notes.md': b''},
+        READ,
+        {'unused file': 2},
+    ),
     'Turtle without a base': (
         {'triples.ttl': '<a> <r> <b> .\n<b> <r> <c> .'},
         (3, 1, 2),
@@ -213,6 +224,15 @@ REFUSED: dict[str, tuple[Files, str]] = {
     'weights behind triples': (
         {'triples.tsv': 'a\tr\tb\t0.5\nb\tr\tc\t0.7\n'},
         'expected 3 columns .* got 4',
+    ),
+    'two dumps': (
+        {'a.nt': '<x:a> <x:r> <x:b> .', 'b.ttl': ''},
+        "found only 'a.nt, b.ttl'",
+    ),
+    'a build file': ({'pom.xml': '<a/>'}, 'holds no triples'),
+    'a table of another name': (
+        {'facts.csv': 'a,r,b'},
+        "if 'facts.csv' has the triples, rename it",
     ),
     'edges of Gephi': (
         {'triples.csv': 'Source,Target,Type,Id,Label\n1,2,Directed,0,r\n'},

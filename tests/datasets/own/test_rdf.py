@@ -291,9 +291,7 @@ def test_pictures_are_found_by_their_addresses(tmp_path: Path) -> None:
     (tmp_path / 'images' / 'An_Auk.jpg').write_bytes(b'')
     dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
     addresses = dataset.image_addresses
-    assert addresses[0] == [
-        'http://c.org/Special:FilePath/An%20Auk?width=9'
-    ]
+    assert addresses[0] == ['http://c.org/Special:FilePath/An%20Auk?width=9']
     names = [[path.name for path in each] for each in dataset.entity_images]
     assert names == [['An_Auk.jpg'], []]
     assert 'not fetched' in str(dataset.findings)

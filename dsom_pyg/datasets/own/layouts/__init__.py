@@ -11,8 +11,10 @@ from dsom_pyg.datasets.own.layouts import (
     ogb,
     openke,
 )
+from dsom_pyg.datasets.own.layouts.named_files import TABLES
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Table
+from dsom_pyg.datasets.text import suffix_of
 
 
 class Layout(Protocol):
@@ -52,6 +54,9 @@ def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
                 f"'{root}' holds no triples; did you mean '{below}'?"
             )
     found = f'; found only {shorten(", ".join(there))}' if there else ''
+    tables = [name for name in there if suffix_of(root / name) in TABLES]
+    if tables:
+        found += f"; if '{tables[0]}' has the triples, rename it"
     raise DatasetError(
         f"'{root}' holds no triples: put head, relation and tail, one "
         f"triple a line, into 'triples.tsv', or given splits into "

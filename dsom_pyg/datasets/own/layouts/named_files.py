@@ -46,7 +46,9 @@ PARTS = {
 
 
 def find_files(root: Path) -> dict[str, Path] | None:
-    r"""The files by part; :obj:`None` if there are no training triples."""
+    r"""The files by part; :obj:`None` if there are no training triples. A
+    lone file of RDF holds them whatever its name.
+    """
     files: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
         part = PARTS.get(plain_name(path)) or mmkb.part_of(path)
@@ -63,6 +65,13 @@ def find_files(root: Path) -> dict[str, Path] | None:
                     f"'{path.name}'; keep one of them"
                 )
         files[part] = path
+    if not files.keys() & {'all', 'train'}:
+        # A file of RDF is a graph whatever its name, if it is the only one.
+        # Not so of .xml, which may be anything.
+        known = SYNTAXES.keys() - {'.xml'}
+        alone = [x for x in root.iterdir() if suffix_of(x) in known]
+        if len(alone) == 1 and alone[0].is_file():
+            files['all'] = alone[0]
     return files if 'all' in files or 'train' in files else None
 
 
