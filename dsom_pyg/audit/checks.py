@@ -28,6 +28,7 @@ HARMLESS = (
     *('empty value', 'duplicate text', 'not an image', 'unused file'),
     *('images elsewhere', 'layout', 'comment', 'time or qualifier'),
     *('image address', 'declaration', 'further name', 'list in a cell'),
+    *('page', 'further ids', 'shorter text'),
 )
 # Kinds of findings that other sections report in full.
 ELSEWHERE = (' also in ', ' not in train')

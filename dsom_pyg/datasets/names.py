@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import zip_longest
 from urllib.parse import quote, unquote, unquote_plus
 
+# What tells several files of an entity apart, such as _1 or (2).
+COUNT = re.compile(r'_\d{1,2}$| ?\(\d{1,2}\)$')
 # In the names of files, on some systems.
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
@@ -16,7 +18,8 @@ class NameIndex:
     r"""Looks up entities by what files call them.
 
     Exact aliases go before their other :func:`spellings`, and these before
-    what a word with escapes such as ``%20`` or ``+`` stands for; earlier
+    what a word with escapes such as ``%20`` or ``+`` stands for. Then case
+    does not matter, and last not a number at the end, such as ``_1``. Earlier
     aliases go before later ones, and smaller ids before larger ones. Words
     and aliases are compared in Unicode form NFC.
     """
@@ -35,11 +38,17 @@ class NameIndex:
             or _owners(self._near, words)
             or _owners(self._near, [unquote(word) for word in words])
             or _owners(self._near, [unquote_plus(word) for word in words])
+            or _owners(self._folded, [word.casefold() for word in words])
+            or _owners(self._near, [COUNT.sub('', word) for word in words])
         )
 
     @cached_property
     def _exact(self) -> dict[str, list[int]]:
         return self._table(lambda alias: [_composed(alias)])
+
+    @cached_property
+    def _folded(self) -> dict[str, list[int]]:
+        return self._table(lambda x: [y.casefold() for y in spellings(x)])
 
     @cached_property
     def _near(self) -> dict[str, list[int]]:

@@ -254,7 +254,7 @@ def test_ntriples(tmp_path: Path) -> None:
             *(*table.names, *table.texts),
         ]
         foreign = sum(
-            int(re.match(r'\d+', f.message)[0])  # type: ignore[index]
+            int(re.findall(r'not used: (\d+)', f.message)[0])
             for f in findings
             if f.kind == 'other language'
         )

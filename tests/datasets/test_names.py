@@ -47,3 +47,15 @@ def test_unicode_forms_are_one_name() -> None:
         ('C\u00f4te', 'Co\u0302te'),
     ):
         assert NameIndex([['x'], [alias]]).exact(word) == [1]
+
+
+def test_case_and_a_count_at_the_end_matter_last() -> None:
+    index = NameIndex([['Japan'], ['japan (country)'], ['Q2'], ['Q2_1']])
+    assert index.owners('japan') == [0]
+    assert index.owners('JAPAN_(COUNTRY)') == [1]
+    assert index.owners('Q2_0') == [2]
+    assert index.owners('Q2 (3)') == [2]
+    # A name goes before a count.
+    assert index.owners('Q2_1') == [3]
+    # A year is no count.
+    assert index.owners('Q2_1990') == []

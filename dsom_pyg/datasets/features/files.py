@@ -124,7 +124,8 @@ def _opened(path: Path, room: Room) -> Iterator[Content]:
             f'{", ".join(READERS)}; a pickle can run code and is not read'
         )
     if not path.is_file():
-        raise DatasetError(f"the feature file '{path}' is missing")
+        where = '' if path.is_absolute() else f' from {Path.cwd()}'
+        raise DatasetError(f"the feature file '{path}' is missing{where}")
     if not os.access(path, os.R_OK):
         raise DatasetError(f'{path} may not be read: no permission')
     try:

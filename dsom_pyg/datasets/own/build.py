@@ -162,10 +162,12 @@ class _Build:
         if len(rows) >= MANY and len(tails) < len(relations):
             message = (
                 f'train has {len(relations)} relations and only {len(tails)} '
-                'tails: if its columns are head, tail, relation, say so, of a '
-                "folder with columns='htr', of a frame with relation='...'"
+                f'different tails. Are its columns head, tail, relation? Then '
+                f"pass columns='htr' (--columns htr), or name the columns of "
+                f'a frame: relation=...'
             )
-            self.findings.add('columns', message)
+            self.findings.add('columns may be swapped', message)
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def draw(self, shares: Shares, seed: int) -> HeteroData:
         # The graph, with splits for those that the table lacks.
@@ -320,16 +322,17 @@ class _Build:
         # All other names of millions of entities are for its files alone.
         if folder is not None and os.path.lexists(folder):
             # A file that was fetched from an address may be called as there.
-            every = [
-                list(
-                    dict.fromkeys(
-                        [*said, name, *map(readable, said), *map(_stem, there)]
-                    )
-                )
-                for said, name, there in zip(
-                    aliases, names, addresses, strict=True
-                )
-            ]
+            # That goes before what others are called; who has no address
+            # is called by its label once more.
+            most = max(map(len, addresses), default=0)
+            every = []
+            for said, name, there in zip(
+                aliases, names, addresses, strict=True
+            ):
+                stems = [*map(_stem, there), *[said[0]] * most][:most]
+                others = [*said[1:], name, *map(readable, said)]
+                others = [x for x in dict.fromkeys(others) if x != said[0]]
+                every.append([said[0], *stems, *others])
             found, noticed = find_images(folder, every)
             self.findings.extend(noticed)
             for paths, more in zip(images, found, strict=True):

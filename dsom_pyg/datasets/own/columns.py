@@ -89,7 +89,7 @@ def read_entry_rows(
         entries += [Entry(entity, value, place) for value in values]
         name = next((labels[word] for word in NAME if word in labels), '')
         if not values:
-            message = f'nothing for {shorten(entity[0])}'
+            message = f'the value of {shorten(entity[0])} is empty'
             findings.add('empty value', message, *place)
         elif name and name != entity[0]:
             names.append(Entry(entity, name, place))
@@ -108,8 +108,13 @@ def labels_in(value: Any, what: str) -> list[str]:
     :class:`ValueError` if there is none, or what is no label.
     """
     cells = cells_of(value)
+    if any(map(is_missing, cells)):
+        raise ValueError(f'the {what} is missing')
     if not all(map(_is_text, cells)):
-        raise ValueError(f'the {what} must be a label: {shorten(str(value))}')
+        raise ValueError(
+            f'the {what} must be a string or a number, got '
+            f'{shorten(str(value))}'
+        )
     labels = [text_of(cell) for cell in cells]
     if not all(labels):
         raise ValueError(f'the {what} is empty')

@@ -115,7 +115,7 @@ def read_columns(
         message = f'skipped the header {shorten(str(cells))}'
         findings.add('header', message, path, line)
         used = columns.values()
-        named = [cell or 'without a name' for cell in cells]
+        named = [cell or 'a column without a name' for cell in cells]
         unused = [name for at, name in enumerate(named) if at not in used]
         if unused:
             message = f'not used: {shorten(", ".join(unused))}'
@@ -129,9 +129,14 @@ def read_columns(
             why = (
                 f'expected {width} columns{between}, got {len(cells)}: '
                 f'{shorten((mark or " | ").join(cells))}; correct the line, '
-                f'quote cells of a .csv file, name further columns in a '
-                f'header ({", ".join(plain)}), or read the file with pandas '
-                f'and use from_pandas'
+            )
+            if mark == '\t' and len(cells) == 1 and ' ' in cells[0]:
+                why += 'put tabs where spaces are, '
+            elif mark in ',;':
+                why += 'quote cells, '
+            why += (
+                f'name further columns in a header ({", ".join(plain)}), or '
+                f'read the file with pandas and use from_pandas'
             )
             raise error_at(path, line, why)
     return columns, filled

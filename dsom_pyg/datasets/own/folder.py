@@ -1,5 +1,6 @@
 """A folder of your own as a dataset."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,8 @@ ROWS = (
     *('.dict', '.del', '.xlsx', '.xls'),
     *SYNTAXES,
 )
+# Files without a suffix that nobody would take for data.
+PAPERS = ('readme', 'license', 'licence', 'makefile', 'dockerfile', 'version')
 # What an export of PyKEEN says of itself.
 OF_PYKEEN = 'base.pth'
 IMAGES = ('image', 'images', 'img', 'imgs', 'pictures', 'photos')
@@ -99,7 +102,7 @@ class MKGFolder(OwnGraph):
 
     def identity(self) -> dict[str, Any]:
         root = Path(self.root)
-        files = find_layout(root)[1].values()
+        files = find_layout(root).every()
         hashes = {x.relative_to(root).as_posix(): hash_file(x) for x in files}
         images = list_images(root / 'images')
         return {
@@ -126,15 +129,16 @@ def read_folder(
         reading: How to read it.
         used: Files of features that others read.
     """
-    layout, files = find_layout(root)
-    table = layout.read(root, files, reading or Reading())
+    found = find_layout(root)
+    table = found.read(root, reading or Reading())
     if not table.triples.get('train'):
-        names = ', '.join(f"'{path.name}'" for path in files.values())
+        files = found.files.values()
+        names = ', '.join(f"'{path.name}'" for path in files)
         raise DatasetError(f"'{root}': there is no training triple in {names}")
     table.image_folder = root / 'images'
     also = [x.resolve() for path in used for x in (path, names_file(path))]
     for path in sorted(root.iterdir()):
-        known = path in files.values() or path == table.image_folder
+        known = path in found.every() or path == table.image_folder
         if known or path.resolve() in also:
             continue
         if (what := _could_play(path)) is not None:
@@ -149,11 +153,11 @@ def _could_play(path: Path) -> str | None:
     if path.is_dir():
         called = path.name.lower() in IMAGES
         return "; call it 'images'" if called else None
-    if suffix_of(path) in ROWS:
+    if suffix_of(path) in (*ROWS, '') and path.stem.lower() not in PAPERS:
         return ''
     if path.suffix.lower() in ('.pkl', '.pickle'):
         return ': a pickle can run code'
     if path.suffix.lower() in READERS and path.name != OF_PYKEEN:
-        told = f"features={{'image': '{path.name}'}}"
-        return f'; features are given by name, such as {told}'
+        name = re.sub(r'\W+', '_', path.stem)
+        return f"; to use it, pass features={{'{name}': '{path}'}}"
     return None

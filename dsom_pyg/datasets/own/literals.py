@@ -28,7 +28,13 @@ DATE = re.compile(
 DAY_FIRST = re.compile(r'\d{1,2}[-/.]\d{1,2}[-/.](\d{2,4})')
 # Years of two digits are of the last century from here on.
 CENTURY = 30
+# A literal of RDF between tabs.
+QUOTED = re.compile(r'"(.*)"(?:@[\w-]+|\^\^.+)', re.DOTALL)
 STARTS = frozenset('+-.0123456789')
+ADVICE = (
+    "and are left out; literals='features' makes a modality of numbers, "
+    "literals='keep' makes entities"
+)
 # Of the triples of a relation, and of the heads of a graph.
 SHARE, IDS = 0.9, 0.5
 # Different numbers from which on it is no code, such as 0 and 1.
@@ -91,6 +97,24 @@ def value_of(label: str) -> float:
     return float(text)
 
 
+def _without_quoted(
+    triples: Triples, values: Triples
+) -> tuple[Triples, Triples]:
+    # Literals of RDF are values, in a table, too.
+    plain: Triples = {}
+    values = {split: list(rows) for split, rows in values.items()}
+    for split, rows in triples.items():
+        plain[split] = []
+        for row in rows:
+            quoted = row.tail[:1] == '"' and QUOTED.fullmatch(row.tail)
+            if quoted:
+                value = row._replace(tail=quoted[1])
+                values.setdefault(split, []).append(value)
+            else:
+                plain[split].append(row)
+    return plain, values
+
+
 def take_out(
     triples: Triples, values: Triples, literals: str, findings: Findings
 ) -> tuple[Triples, list[Triple]]:
@@ -103,6 +127,7 @@ def take_out(
         literals: One of :data:`CHOICES`.
         findings: Of what is taken out and not used.
     """
+    triples, values = _without_quoted(triples, values)
     if literals == 'keep':
         splits = dict.fromkeys([*triples, *values])
         both = (triples, values)
@@ -111,13 +136,18 @@ def take_out(
     found = literal_relations(every)
     if found:
         named = ', '.join(map(shorten, found))
-        what = 'left out' if literals == 'leave' else 'made features'
         message = (
             f'{sum(found.values())} tails of {len(found)} relations ({named}) '
-            f"are numbers or dates, and {what}; literals='keep' makes them "
-            f"entities, 'features' a modality"
+            f'are numbers or dates, '
         )
+        message += ADVICE if literals == 'leave' else 'and become features'
         findings.add('numbers among the tails', message)
+    told = [row for split in values.values() for row in split]
+    if told and literals == 'leave':
+        relations = list(dict.fromkeys(row.relation for row in told))
+        named = ', '.join(map(shorten, relations[:5]))
+        message = f'{len(told)} values of {len(relations)} relations '
+        findings.add('values', f'{message}({named}) are no entities, {ADVICE}')
     out: Triples = {}
     numbers = []
     for split in dict.fromkeys([*triples, *values]):

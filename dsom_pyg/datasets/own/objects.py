@@ -49,7 +49,7 @@ def read_triples(
         else:
             row = {}
         if len(row) < len(HRT):
-            why = f'is no triple: {_said(item)}; it needs the '
+            why = f'holds no triple: {_said(item)}; a triple has the '
             raise at_place(place, f'{why}keys {", ".join(HRT)}')
         try:
             labels = [labels_in(row[key], key) for key in HRT]
@@ -62,7 +62,10 @@ def read_triples(
             for relation in relations
             for tail in tails
         ]
-        if len(found) != 1:
+        if not found:
+            message = f'no triple from {_said(item)}'
+            findings.add('empty list', message, *place)
+        elif len(found) > 1:
             message = f'{len(found)} triples from {_said(item)}'
             findings.add('list in a cell', message, *place)
         triples += found

@@ -51,6 +51,13 @@ DECLARATIONS = (
     *(f'{RDFS}isDefinedBy', f'{RDFS}seeAlso', f'{RDFS}domain'),
     *(f'{RDFS}range', f'{RDFS}subPropertyOf'),
 )
+# What is said of pages about entities, such as those of Wikipedia.
+PAGES = (
+    *(f'{start}{word}' for start in SCHEMA for word in ('about', 'isPartOf')),
+    *(f'{FOAF}isPrimaryTopicOf', f'{FOAF}primaryTopic'),
+    'http://www.w3.org/ns/prov#wasDerivedFrom',
+    'http://wikiba.se/ontology#badge',
+)
 # Wikidata gives names to P31, and calls its relation by another IRI.
 PROPERTY = re.compile(r'http://www\.wikidata\.org/entity/(P\d+)')
 DIRECT = 'http://www.wikidata.org/prop/direct/'
@@ -123,7 +130,8 @@ def read_rdf(
         subject, predicate, value, place = triple
         if predicate in IMAGES:
             table.addresses.append(Entry((subject,), value, place))
-            message = f'not fetched: {shorten(value)} of {shorten(subject)}'
+            message = f'a picture of {shorten(subject)}, not fetched: '
+            message += shorten(value)
             findings.add('image address', message, *place)
         elif language is not None and predicate in (*NAMES, *TEXTS):
             entry = Entry(_called(subject), value.strip(), place)
@@ -131,10 +139,13 @@ def read_rdf(
             said.append((language, entry))
         elif language is not None:
             values.append(triple)
-        elif reading.declarations == 'leave' and _declares(predicate, value):
+        elif reading.declarations == 'leave' and (
+            predicate in PAGES or _declares(predicate, value)
+        ):
+            kind = 'page' if predicate in PAGES else 'declaration'
             message = f'left out: {" | ".join(map(shorten, triple[:3]))}'
             message += "; declarations='keep' keeps it"
-            findings.add('declaration', message, *place)
+            findings.add(kind, message, *place)
         elif predicate in TYPES and reading.types == 'type':
             table.types.append(Entry((subject,), value, place))
         else:
@@ -152,11 +163,11 @@ def read_rdf(
                 findings.add('further name', message, *entry.place)
         for entry in kept:
             if not entry.value:
-                message = f'nothing for {shorten(subject)}'
+                message = f'an empty one of {shorten(subject)}'
                 findings.add('empty value', message, *entry.place)
         if more := len(said) - len(kept):
-            message = f'{more} more values of {shorten(subject)} in other '
-            message += 'languages are not used; language= tells which one is'
+            message = f'not used: {more} of {shorten(subject)} in other '
+            message += 'languages than language= tells'
             findings.add('other language', message, *said[0][1].place)
 
 

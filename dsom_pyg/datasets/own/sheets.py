@@ -39,7 +39,8 @@ def read_sheet(path: Path, findings: Findings) -> list[Row]:
     except Exception as error:
         raise DatasetError(f"'{path}' is no workbook ({error})") from error
     for sheet in more:
-        message = f'not read: the sheet {shorten(sheet.title)}'
+        message = f'not read: the sheet {shorten(sheet.title)}; a workbook '
+        message += 'of its own, such as descriptions.xlsx, is'
         findings.add('further sheet', message, path)
     # Columns that were cleared are still there.
     width = max((_filled(cells) for _, cells in rows), default=0)

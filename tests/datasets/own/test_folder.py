@@ -497,7 +497,8 @@ def test_files_of_features_are_used_by_name(tmp_path: Path) -> None:
     options: dict[str, Any] = {'split': (1.0, 0.0, 0.0)}
     told = MKGFolder(tmp_path, **options).findings
     assert told.counts['unused file'] == 2
-    assert "such as features={'image': 'x.npy'}" in str(told)
+    # The advice works as it is.
+    assert f"features={{'x': '{tmp_path / 'x.npy'}'}}" in str(told)
     given = {'image': tmp_path / 'x.npy'}
     used = MKGFolder(tmp_path, features=given, **options)
     assert 'unused file' not in used.findings.counts

@@ -162,6 +162,25 @@ SOUND: dict[str, tuple[Files, tuple[int, int, int], dict[str, int]]] = {
         READ,
         {'unused file': 2},
     ),
+    'files of OpenEA beside': (
+        {'triples.tsv': T, 'attr_triples_1': 'a\tx\t7\n', 'LICENSE': ''},
+        READ,
+        {'unused file': 1},
+    ),
+    'an empty list of tails': (
+        {'triples.jsonl': '["a", "r", ["b"]]\n["a", "r", []]\n'},
+        (2, 1, 1),
+        {'empty list': 1},
+    ),
+    'texts that are missing in the long file': (
+        {
+            'train.tsv': T,
+            'entity2text.txt': 'a\tAuk\nb\tBude\nc\tCrail\n',
+            'entity2textlong.txt': 'a\tA ferry.\n',
+        },
+        READ,
+        {'shorter text': 2},
+    ),
     'Turtle without a base': (
         {'triples.ttl': '<a> <r> <b> .\n<b> <r> <c> .'},
         (3, 1, 2),
@@ -230,6 +249,18 @@ REFUSED: dict[str, tuple[Files, str]] = {
         "found only 'a.nt, b.ttl'",
     ),
     'a build file': ({'pom.xml': '<a/>'}, 'holds no triples'),
+    'two levels too deep': (
+        {'data/raw/triples.tsv': T},
+        "did you mean '.*data/raw'",
+    ),
+    'spaces for tabs': (
+        {'triples.txt': 'a b c\n'},
+        'put tabs where spaces are',
+    ),
+    'null in JSON': (
+        {'triples.jsonl': '["a", "r", null]\n'},
+        'the tail is missing',
+    ),
     'a table of another name': (
         {'facts.csv': 'a,r,b'},
         "if 'facts.csv' has the triples, rename it",
@@ -257,11 +288,11 @@ REFUSED: dict[str, tuple[Files, str]] = {
     ),
     'entities of Wikidata in JSON': (
         {'triples.jsonl': '{"id": "Q1", "labels": {"en": "a"}}'},
-        ':1: is no triple: .*keys head, relation, tail',
+        ':1: holds no triple: .*keys head, relation, tail',
     ),
     'labels that are objects': (
         {'triples.jsonl': '{"s": {"id": 1}, "p": "r", "o": "b"}'},
-        ':1: the head must be a label',
+        ':1: the head must be a string',
     ),
     'a cut JSON file': ({'triples.json': '[["a", "r"'}, ':1: is not JSON'),
     'a cut OpenKE file': (

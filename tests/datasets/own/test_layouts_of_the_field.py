@@ -260,14 +260,17 @@ def test_files_that_cannot_be_opened(
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ('{"head": "a", "relation": "r"}', ':2: is no triple: .*keys head'),
-        ('["a", "r"]', ':2: is no triple'),
-        ('7', ':2: is no triple'),
+        ('{"head": "a", "relation": "r"}', ':2: holds no triple: .*keys head'),
+        ('["a", "r"]', ':2: holds no triple'),
+        ('7', ':2: holds no triple'),
         (
             '{"head": "a", "relation": "r", "tail": ""}',
             ':2: the tail is empty',
         ),
-        ('{"head": "a", "relation": "r", "tail": null}', 'must be a label'),
+        (
+            '{"head": "a", "relation": "r", "tail": null}',
+            'the tail is missing',
+        ),
         ('{"head": {}, "relation": "r", "tail": "b"}', 'the head must be'),
         ('{"head": true, "relation": "r", "tail": "b"}', 'the head must be'),
         ('{"head": "a"', ':2: is not JSON'),
@@ -438,6 +441,7 @@ def test_wikidata_truthy(tmp_path: Path) -> None:
         'image address': len(ENTITIES),
         'other language': len(ENTITIES),
         'literal': 2 * len(ENTITIES),
+        'values': 1,
     }
     made = read(tmp_path, literals='features')
     assert made[0]['number'].x.size() == (len(ENTITIES), 4)
@@ -447,13 +451,14 @@ def test_wikidata_truthy(tmp_path: Path) -> None:
 def test_columns_that_are_told(tmp_path: Path) -> None:
     for split in SPLITS:
         write(tmp_path / f'{split}.txt', tabs(by_id(split, 'htr')))
-    swapped = read(tmp_path)
-    (told,) = swapped.findings.examples['columns']
+    with pytest.warns(UserWarning, match="pass columns='htr'"):
+        swapped = MKGFolder(tmp_path)
+    (told,) = swapped.findings.examples['columns may be swapped']
     assert "columns='htr'" in told.message
     dataset = read(tmp_path, columns='htr')
     assert dataset.num_entities == len(ENTITIES)
     assert dataset.num_relations == len(RELATIONS)
-    assert 'columns' not in dataset.findings.counts
+    assert 'columns may be swapped' not in dataset.findings.counts
     names = {str(at): name for name, at in E_IDS.items()}
     rels = {str(at): name for name, at in R_IDS.items()}
     coded = triples(dataset, 'test')
@@ -471,7 +476,7 @@ def test_ids_between_spaces(tmp_path: Path) -> None:
     dataset = read(tmp_path, columns='htr')
     assert dataset.num_entities == len(ENTITIES)
     assert dataset.num_relations == len(RELATIONS)
-    assert 'columns' in read(tmp_path).findings.counts
+    assert 'columns may be swapped' in read(tmp_path).findings.counts
 
 
 def test_a_header_goes_before_columns(tmp_path: Path) -> None:
@@ -538,6 +543,84 @@ def test_neo4j(make: Callable[[Path], None], tmp_path: Path) -> None:
     assert 'unused file' not in dataset.findings.counts
 
 
+def packed(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = ''.join(f'{line}\n' for line in lines)
+    path.write_bytes(gzip.compress(text.encode()))
+
+
+def ogb(root: Path, splits: bool = True) -> None:
+    # As ogbl-wikikg2: edges are those of train.
+    kept = SPLITS['train'] if splits else ROWS
+    ids = [(E_IDS[h], R_IDS[r], E_IDS[t]) for h, r, t in kept]
+    packed(root / 'raw' / 'edge.csv.gz', (f'{h},{t}' for h, _, t in ids))
+    packed(root / 'raw' / 'edge_reltype.csv.gz', (str(r) for _, r, _ in ids))
+    packed(root / 'raw' / 'num-node-list.csv.gz', [str(len(ENTITIES))])
+    for name, header, labels in (
+        ('nodeidx2entityid', 'node idx,entity id', E_IDS),
+        ('reltype2relid', 'reltype,rel id', R_IDS),
+    ):
+        lines = [f'{at},{label}' for label, at in labels.items()]
+        packed(root / 'mapping' / f'{name}.csv.gz', [header, *lines])
+    for split in SPLITS if splits else ():
+        columns = np.array(by_id(split)).T
+        said = dict(zip(('head', 'relation', 'tail'), columns, strict=True))
+        said['head_neg'] = columns[:2]
+        path = root / 'split' / 'time' / f'{split}.pt'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(said, path)
+
+
+def ogb_whole(root: Path) -> None:
+    ogb(root, splits=False)
+
+
+def test_headers_of_neo4j_apart(tmp_path: Path) -> None:
+    # As large imports have them, in parts.
+    header = ':START_ID(Thing)', 'since:int', ':END_ID(Thing)', ':TYPE'
+    quoted(tmp_path / 'edges-header.csv', [header])
+    rows = [(KEYS[h], 1990, KEYS[t], r.upper()) for h, r, t in ROWS]
+    quoted(tmp_path / 'edges-part1.csv', rows[:9])
+    quoted(tmp_path / 'edges-part2.csv', rows[9:])
+    quoted(tmp_path / 'things_header.csv', [('key:ID(Thing)', 'name')])
+    quoted(tmp_path / 'things.csv', [(k, name) for name, k in KEYS.items()])
+    quoted(tmp_path / 'wrecks-header.csv', [('key:ID(Thing)', 'name')])
+    dataset = read(tmp_path)
+    assert dataset.entity_names == ENTITIES
+    names = dict(zip(dataset.entity_keys, dataset.entity_names, strict=True))
+    named = [
+        (names[h], r.lower(), names[t]) for h, r, t in everything(dataset)
+    ]
+    assert sorted(named) == sorted(ROWS)
+    assert dataset.findings.counts['no rows'] == 1
+    assert 'unused file' not in dataset.findings.counts
+    quoted(tmp_path / 'edges-part2.csv', [(1, 2, 3, 4, 5)])
+    with pytest.raises(
+        DatasetError, match=r'part2\.csv:1: expected 4 columns'
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize('make', [openke, rotate, libkge, ogb_whole])
+def test_texts_beside_a_layout(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path)
+    write(tmp_path / 'descriptions.tsv', [f'{ENTITIES[0]}\tA text.'])
+    write(tmp_path / 'names.tsv', [f'{ENTITIES[1]}\tAnother name'])
+    dataset = read(tmp_path)
+    texts = dict(zip(dataset.entity_keys, dataset.entity_texts, strict=True))
+    assert {key: each for key, each in texts.items() if each} == {
+        ENTITIES[0]: ['A text.']
+    }
+    if make is not libkge:  # which has names of its own
+        assert 'Another name' in dataset.entity_names
+    assert 'unused file' not in dataset.findings.counts
+    # Another text is another graph.
+    write(tmp_path / 'descriptions.tsv', [f'{ENTITIES[0]}\tNew.'])
+    assert ['New.'] in read(tmp_path).entity_texts
+
+
 def test_types_of_neo4j(tmp_path: Path) -> None:
     neo4j_admin(tmp_path)
     rows = [('id:ID(Thing)', ':LABEL'), ('x', 'Ship;Wreck'), ('y', '')]
@@ -565,6 +648,26 @@ def mmkb(root: Path) -> None:
     write(root / 'F15K_SameAsLink.txt', same)
     index = tabs((key, f'FIMG{key[3:]:0>5}') for key in keys.values())
     write(root / 'F15K_ImageIndex.txt', index)
+
+
+def test_literals_between_tabs(tmp_path: Path) -> None:
+    # As YAGO has them.
+    rows = [(f'<{h}>', f'<{r}>', f'<{t}>', '.') for h, r, t in ROWS]
+    rows += [
+        ('<Doune>', 'rdfs:label', '"Doune"@en', '.'),
+        ('<Doune>', '<founded>', '"1850"^^xsd:gYear', '.'),
+    ]
+    write(tmp_path / 'triples.tsv', tabs(rows))
+    dataset = read(tmp_path)
+    assert set(dataset.entity_names) == set(ENTITIES)
+    assert set(dataset.relation_names) == set(RELATIONS)
+    assert dataset.findings.counts['literal'] == 2
+    [told] = dataset.findings.examples['values']
+    assert "literals='features'" in told.message
+    made = read(tmp_path, literals='features')
+    assert made[0]['number'].x.size(0) == 1
+    kept = read(tmp_path, literals='keep')
+    assert {'1850', 'Doune (Doune)'} & set(kept.entity_names)
 
 
 def test_mmkb(tmp_path: Path) -> None:
@@ -633,34 +736,6 @@ def test_words_of_unknown_entities_are_told(tmp_path: Path) -> None:
     counts = read(tmp_path, literals='features').findings.counts
     assert counts['alias of an unknown entity'] == 1
     assert counts['number of an unknown entity'] == 1
-
-
-def packed(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = ''.join(f'{line}\n' for line in lines)
-    path.write_bytes(gzip.compress(text.encode()))
-
-
-def ogb(root: Path, splits: bool = True) -> None:
-    # As ogbl-wikikg2: edges are those of train.
-    kept = SPLITS['train'] if splits else ROWS
-    ids = [(E_IDS[h], R_IDS[r], E_IDS[t]) for h, r, t in kept]
-    packed(root / 'raw' / 'edge.csv.gz', (f'{h},{t}' for h, _, t in ids))
-    packed(root / 'raw' / 'edge_reltype.csv.gz', (str(r) for _, r, _ in ids))
-    packed(root / 'raw' / 'num-node-list.csv.gz', [str(len(ENTITIES))])
-    for name, header, labels in (
-        ('nodeidx2entityid', 'node idx,entity id', E_IDS),
-        ('reltype2relid', 'reltype,rel id', R_IDS),
-    ):
-        lines = [f'{at},{label}' for label, at in labels.items()]
-        packed(root / 'mapping' / f'{name}.csv.gz', [header, *lines])
-    for split in SPLITS if splits else ():
-        columns = np.array(by_id(split)).T
-        said = dict(zip(('head', 'relation', 'tail'), columns, strict=True))
-        said['head_neg'] = columns[:2]
-        path = root / 'split' / 'time' / f'{split}.pt'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(said, path)
 
 
 @pytest.mark.parametrize('splits', [True, False])
@@ -791,7 +866,7 @@ def test_what_neo4j_would_not_write(
         ('{"type": "path"}', ":1: is no node or .*its type is 'path'"),
         ('{"type": "node"}', ":1: is no node or .*'id'"),
         ('[]', ':1: is no node or relationship'),
-        ('{"type": "node", "id": {}}', ':1: is no node .*id must be a label'),
+        ('{"type": "node", "id": {}}', ':1: is no node .*id must be a string'),
         ('{"type": "node", "id": 1, "properties": "x"}', ':1: is no node or'),
     ],
 )
@@ -845,7 +920,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert dataset.entity_texts[at] == ['mail', 'more']
     frame.columns = ['a', 'b', 'c', 'd']
     frame.to_parquet(tmp_path / 'triples.parquet')
-    with pytest.raises(DatasetError, match=r'is no triple: .*keys head'):
+    with pytest.raises(DatasetError, match=r'holds no triple: .*keys head'):
         read(tmp_path)
     (tmp_path / 'triples.parquet').write_bytes(PLAIN)
     with pytest.raises(DatasetError, match='is no Parquet'):

@@ -238,7 +238,7 @@ def test_language_and_types_are_told(tmp_path: Path) -> None:
     assert {name: each for name, each in types.items() if each} == {
         'Gull': ['a ferry']
     }
-    assert dataset.findings.counts == {**LEFT_OUT, 'literal': 1}
+    assert dataset.findings.counts == {**LEFT_OUT, 'literal': 1, 'values': 1}
     with pytest.raises(ValueError, match=r"'relation', 'type'\), got 'keep'"):
         MKGFolder(tmp_path, types='keep')
 
@@ -295,3 +295,32 @@ def test_pictures_are_found_by_their_addresses(tmp_path: Path) -> None:
     names = [[path.name for path in each] for each in dataset.entity_images]
     assert names == [['An_Auk.jpg'], []]
     assert 'not fetched' in str(dataset.findings)
+
+
+def test_pages_are_no_entities(tmp_path: Path) -> None:
+    pytest.importorskip('pyoxigraph')
+    wiki, item = 'https://en.wikipedia.org', 'http://www.wikidata.org/entity'
+    (tmp_path / 'triples.nt').write_text(
+        f'<{item}/Q1> <http://x/r> <{item}/Q2> .\n'
+        f'<{wiki}/wiki/Auk> <http://schema.org/about> <{item}/Q1> .\n'
+        f'<{wiki}/wiki/Auk> <http://schema.org/isPartOf> <{wiki}/> .\n'
+        f'<{wiki}/wiki/Auk> <http://schema.org/name> "Auk"@en .\n'
+    )
+    dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
+    assert dataset.entity_names == ['Q1', 'Q2']
+    assert dataset.findings.counts['page'] == 2
+    kept = MKGFolder(tmp_path, declarations='keep', split=(1.0, 0.0, 0.0))
+    assert kept.num_entities == 4
+
+
+def test_an_address_goes_before_a_name(tmp_path: Path) -> None:
+    pytest.importorskip('pyoxigraph')
+    # The first entity is called as the picture of the second one is.
+    (tmp_path / 'triples.nt').write_text(
+        '<http://x/Auk> <http://x/r> <http://x/Q2> .\n'
+        '<http://x/Q2> <http://schema.org/image> <http://c.org/Auk.jpg> .\n'
+    )
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'Auk.jpg').write_bytes(b'')
+    dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
+    assert [len(each) for each in dataset.entity_images] == [0, 1]

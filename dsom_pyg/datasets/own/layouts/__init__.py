@@ -1,7 +1,7 @@
 """The layouts of folders that can be read: modules listed in `LAYOUTS`."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dsom_pyg.datasets.errors import DatasetError, shorten
 from dsom_pyg.datasets.own.layouts import (
@@ -39,22 +39,56 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
-def find_layout(root: Path) -> tuple[Layout, dict[str, Path]]:
-    r"""The layout of a folder and the files that it reads."""
+class Found(NamedTuple):
+    r"""What a folder holds: its layout, the files of this layout by the part
+    they play, and others beside them, such as descriptions.
+    """
+
+    layout: Layout
+    files: dict[str, Path]
+    beside: dict[str, Path]
+
+    def every(self) -> list[Path]:
+        r"""All files that are read."""
+        return [*self.files.values(), *self.beside.values()]
+
+    def read(self, root: Path, reading: Reading) -> Table:
+        r"""The graph in labels, without the images in ``<root>/images``."""
+        table = self.layout.read(root, self.files, reading)
+        named_files.read_beside(table, self.beside, reading)
+        return table
+
+
+def find_layout(root: Path) -> Found:
+    r"""The layout of a folder and the files that are read."""
     if not root.is_dir():
         raise DatasetError(f"there is no folder '{root}'")
     for layout in LAYOUTS:
         files = layout.find_files(root)
         if files is not None:
-            return layout, files
-    there = sorted(path.name for path in root.iterdir() if path.is_file())
-    for below in sorted(path for path in root.iterdir() if path.is_dir()):
+            known = [*files.values()]
+            beside = (
+                {}
+                if layout is named_files
+                else {
+                    part: path
+                    for part, path in named_files.find_beside(root).items()
+                    if path not in known
+                }
+            )
+            return Found(layout, files, beside)
+    paths = sorted(root.iterdir())
+    folders = [path for path in paths if path.is_dir()]
+    inner = (x for path in folders for x in sorted(path.iterdir()))
+    for below in (*folders, *(x for x in inner if x.is_dir())):
         if any(layout.find_files(below) for layout in LAYOUTS):
             raise DatasetError(
                 f"'{root}' holds no triples; did you mean '{below}'?"
             )
+    there = [x.name + '/' * x.is_dir() for x in paths]
     found = f'; found only {shorten(", ".join(there))}' if there else ''
-    tables = [name for name in there if suffix_of(root / name) in TABLES]
+    kinds = (*TABLES, '')
+    tables = [x.name for x in paths if x.is_file() and suffix_of(x) in kinds]
     if tables:
         found += f"; if '{tables[0]}' has the triples, rename it"
     raise DatasetError(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.errors import DatasetError, shorten
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own import delimited, mmkb, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
@@ -60,10 +60,7 @@ def find_files(root: Path) -> dict[str, Path] | None:
         others = {'all': SPLITS, **dict.fromkeys(SPLITS, ('all',))}
         for rival in (part, *others.get(part, ())):
             if rival in files:
-                raise DatasetError(
-                    f"'{root}' holds both '{files[rival].name}' and "
-                    f"'{path.name}'; keep one of them"
-                )
+                raise _both(root, files[rival], path)
         files[part] = path
     if not files.keys() & {'all', 'train'}:
         # A file of RDF is a graph whatever its name, if it is the only one.
@@ -75,6 +72,11 @@ def find_files(root: Path) -> dict[str, Path] | None:
     return files if 'all' in files or 'train' in files else None
 
 
+def _both(root: Path, one: Path, other: Path) -> DatasetError:
+    why = f"holds both '{one.name}' and '{other.name}'; keep one of them"
+    return DatasetError(f"'{root}' {why}")
+
+
 def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     r"""The graph in labels, from the files that :func:`find_files` found."""
     table = Table({})
@@ -82,6 +84,32 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
         if path := files.get(part):
             split = 'train' if part == 'all' else part
             _read_triples(path, table, split, reading)
+    if path := files.get('entities'):
+        table.entities = _listed(path)
+    if path := files.get('relations'):
+        table.relations = dict.fromkeys(_listed(path), '')
+    read_beside(table, files, reading)
+    return table
+
+
+def find_beside(root: Path) -> dict[str, Path]:
+    r"""Files of names, texts and values, which may lie beside triples of any
+    layout.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(root.iterdir()):
+        part = PARTS.get(plain_name(path)) or mmkb.part_of(path)
+        if part and part not in (*TRIPLES, *LISTS) and path.is_file():
+            if part in files:
+                raise _both(root, files[part], path)
+            files[part] = path
+    return files
+
+
+def read_beside(
+    table: Table, files: dict[str, Path], reading: Reading
+) -> None:
+    r"""Add what :func:`find_beside` found."""
     for part, words in (
         ('names', NAME),
         ('relation names', NAME),
@@ -95,8 +123,16 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
             table.names += values
     # KG-BERT has one file where name and text are the same.
     names_file = plain_name(files['names']) if 'names' in files else ''
-    if 'texts' not in files and names_file.startswith('entity2text'):
-        table.texts += table.names
+    if names_file.startswith('entity2text'):
+        described = {entry.entity[0] for entry in table.texts}
+        short = [x for x in table.names if x.entity[0] not in described]
+        short = [x for x in short if x.place.file == files['names']]
+        table.texts += short
+        if 'texts' in files:
+            for entry in short:
+                message = f'the text of {shorten(entry.entity[0])} is its '
+                message += f"name: '{files['texts'].name}' has none"
+                table.findings.add('shorter text', message, *entry.place)
     if path := files.get('numbers'):
         said = Table({}, findings=table.findings)
         _read_triples(path, said, 'train', reading)
@@ -104,12 +140,10 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
         numbers += said.triples['train'] + said.literals.get('train', [])
     for part, path in files.items():
         if part.startswith(('other ids', 'image ids')):
-            table.aliases += mmkb.read_ids(path)
-    if path := files.get('entities'):
-        table.entities = _listed(path)
-    if path := files.get('relations'):
-        table.relations = dict.fromkeys(_listed(path), '')
-    return table
+            more = mmkb.read_ids(path)
+            table.aliases += more
+            message = f'{len(more)} further ids, for files that use them'
+            table.findings.add('further ids', message, path)
 
 
 def _read_triples(

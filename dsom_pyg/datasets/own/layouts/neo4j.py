@@ -18,12 +18,19 @@ from dsom_pyg.datasets.own.delimited import read_columns
 from dsom_pyg.datasets.own.objects import SUFFIXES, read_items
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
-from dsom_pyg.datasets.text import read_bytes, suffix_of
+from dsom_pyg.datasets.text import (
+    plain_name,
+    read_bytes,
+    read_lines,
+    suffix_of,
+)
 
 # A column of the import, such as name:string or :START_ID(Person).
 COLUMN = re.compile(r'([^:]*)(?::(\w+)(?:\(([^)]*)\))?)?(?:\{.*\})?')
 EDGE = {'START_ID': 'head', 'TYPE': 'relation', 'END_ID': 'tail'}
 APOC = ('_id', '_labels', '_start', '_end', '_type')
+# What the name of a header says beside that of its rows.
+HEADER = re.compile(r'[-_.]?headers?')
 EDGE_JSON = re.compile(r'"type"\s*:\s*"relationship"')
 
 
@@ -33,6 +40,8 @@ def find_files(root: Path) -> dict[str, Path] | None:
     for path in sorted(root.iterdir()):
         if path.is_file() and (kind := _kind(path)):
             files[f'{kind} {path.name}'] = path
+    for path in _without_header(root, files):
+        files[f'rows {path.name}'] = path
     kinds = {part.split()[0] for part in files}
     return files if kinds & {'edges', 'apoc', 'json'} else None
 
@@ -42,9 +51,47 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     table = Table({'train': []})
     message = 'read as an export of Neo4j: ids are labels'
     table.findings.add('layout', message, root)
+    apart = [path for part, path in files.items() if part[:5] == 'rows ']
     for part, path in files.items():
-        READERS[part.split()[0]](path, table)
+        kind = part.split()[0]
+        if kind == 'rows':
+            continue
+        rows = [x for x in apart if _is_header(path) and _belongs(x, path)]
+        READERS[kind](path, table, rows)
+        if _is_header(path) and not rows:
+            message = 'a header without rows; a file of rows is called as it '
+            message += "is, without 'header'"
+            table.findings.add('no rows', message, path)
     return table
+
+
+def _without_header(root: Path, files: dict[str, Path]) -> list[Path]:
+    # Large exports have each header in a file of its own.
+    headers = [path for path in files.values() if _is_header(path)]
+    known = {*files.values()}
+    return [
+        path
+        for path in sorted(root.iterdir())
+        if path not in known
+        and path.is_file()
+        and any(_belongs(path, header) for header in headers)
+    ]
+
+
+def _is_header(path: Path) -> bool:
+    # Whether there is one line alone.
+    if suffix_of(path) not in ('.csv', '.tsv'):
+        return False
+    lines = read_bytes(path, 2**16).strip().splitlines()
+    return len(lines) == 1
+
+
+def _belongs(path: Path, header: Path) -> bool:
+    stem = plain_name(header).rsplit('.', 1)[0]
+    stem = HEADER.sub('', stem)
+    name = re.escape(stem)
+    rows = rf'{name}([-_.]?(part|rows|data)?[-_.]?\d*)?\.(csv|tsv)'
+    return bool(re.fullmatch(rows, plain_name(path)))
 
 
 def _kind(path: Path) -> str | None:
@@ -76,7 +123,27 @@ def _parsed(header: Sequence[str]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _read_edges(path: Path, table: Table) -> None:
+def _rows(
+    path: Path,
+    words: Sequence[str],
+    places: Callable[[Sequence[str]], Columns],
+    table: Table,
+    apart: Sequence[Path],
+) -> Iterator[tuple[Place, Columns, list[str]]]:
+    # The rows of a file, or of others whose header it is.
+    columns, rows = read_columns(path, words, places, table.findings)
+    yield from ((Place(path, line), columns, row) for line, row in rows)
+    if not apart:
+        return
+    line = read_lines(path)[0]
+    mark = max('\t,;', key=line.count)
+    width = [str(at) for at in range(line.count(mark) + 1)]
+    for other in apart:
+        _, rows = read_columns(other, width, lambda _: {}, table.findings)
+        yield from ((Place(other, line), columns, row) for line, row in rows)
+
+
+def _read_edges(path: Path, table: Table, apart: Sequence[Path]) -> None:
     groups: dict[str, str] = {}
 
     def places(header: Sequence[str]) -> Columns:
@@ -90,11 +157,8 @@ def _read_edges(path: Path, table: Table) -> None:
             raise DatasetError(why)
         return out
 
-    columns, rows = read_columns(
-        path, ('head', 'relation', 'tail'), places, table.findings
-    )
-    for line, row in rows:
-        place = Place(path, line)
+    words = ('head', 'relation', 'tail')
+    for place, columns, row in _rows(path, words, places, table, apart):
         said = {word: row[at] for word, at in columns.items()}
         for word, cell in said.items():
             if not cell:
@@ -109,7 +173,7 @@ def _read_edges(path: Path, table: Table) -> None:
         )
 
 
-def _read_nodes(path: Path, table: Table) -> None:
+def _read_nodes(path: Path, table: Table, apart: Sequence[Path]) -> None:
     group = ''
 
     def places(header: Sequence[str]) -> Columns:
@@ -123,16 +187,14 @@ def _read_nodes(path: Path, table: Table) -> None:
                 out['types'] = at
         return out if 'entity' in out else {}
 
-    columns, rows = read_columns(
-        path, ('entity', 'name'), places, table.findings
-    )
-    for line, row in rows:
+    words = ('entity', 'name')
+    for place, columns, row in _rows(path, words, places, table, apart):
         said = {word: row[at] for word, at in columns.items()}
-        key, place = _key(said['entity'], group), Place(path, line)
+        key = _key(said['entity'], group)
         _add(table, key, said, said.get('types', '').split(';'), place)
 
 
-def _read_apoc(path: Path, table: Table) -> None:
+def _read_apoc(path: Path, table: Table, apart: Sequence[Path]) -> None:
     def places(header: Sequence[str]) -> Columns:
         cells = [cell.strip() for cell in header]
         if not all(word in cells for word in APOC):
@@ -153,7 +215,7 @@ def _read_apoc(path: Path, table: Table) -> None:
             _add(table, said['_id'], said, types, place)
 
 
-def _read_json(path: Path, table: Table) -> None:
+def _read_json(path: Path, table: Table, apart: Sequence[Path]) -> None:
     for place, item in read_items(path):
         try:
             kind = item['type']
@@ -219,7 +281,7 @@ def _add(
 
 
 # What reads a file of each kind.
-READERS: dict[str, Callable[[Path, Table], None]] = {
+READERS: dict[str, Callable[[Path, Table, Sequence[Path]], None]] = {
     'apoc': _read_apoc,
     'edges': _read_edges,
     'json': _read_json,
