@@ -11,9 +11,18 @@ from dsom_pyg.datasets.own.table import Entry, Place
 
 # The words for each column; of several in a table, the first one counts.
 TRIPLE = {
-    'head': ('head', 'subject', 'source', 'from', 'h', 's'),
-    'relation': ('relation', 'predicate', 'property', 'rel', 'r', 'p'),
-    'tail': ('tail', 'object', 'target', 'to', 't', 'o'),
+    'head': (
+        *('head', 'subject', 'source', 'from', 'subj', 'src', 'h', 's'),
+        *('head_id', 'source_id', 'subject_id', 'head_entity'),
+    ),
+    'relation': (
+        *('relation', 'predicate', 'property', 'rel', 'pred', 'r', 'p'),
+        *('relation_id', 'predicate_id', 'relation_type', 'edge_type'),
+    ),
+    'tail': (
+        *('tail', 'object', 'target', 'to', 'obj', 'dst', 't', 'o'),
+        *('tail_id', 'target_id', 'object_id', 'tail_entity'),
+    ),
 }
 # The usual order.
 HRT = tuple(TRIPLE)

@@ -44,6 +44,16 @@ SOUND: dict[str, tuple[Files, tuple[int, int, int], dict[str, int]]] = {
         READ,
         {'comment': 1},
     ),
+    'short words in JSON': (
+        {'triples.jsonl': '{"subj": "a", "pred": "r", "obj": "b", "w": 1}\n'},
+        (2, 1, 1),
+        {},
+    ),
+    'ids of a database': (
+        {'triples.csv': 'source_id,target_id,edge_type,weight\n1,2,r,0.5\n'},
+        (2, 1, 1),
+        {'header': 1, 'unused column': 1},
+    ),
     'an index of pandas': (
         {'triples.csv': ',source,relation,target\n0,a,r,b\n1,b,r,c\n'},
         (3, 1, 2),
