@@ -1,4 +1,4 @@
-r"""Losses as pure functions of logits.
+r"""Losses as pure functions of scores over all entities.
 
 Letters: B queries, E entities, M teachers, A actions (subsets of teachers),
 K (query, tail) pairs, D complex dimension. Everything is computed from
@@ -6,7 +6,7 @@ log-softmax values in the floating type of the inputs, never from
 probabilities that can underflow.
 """
 
-from dsom_pyg.losses.blocks import logsumexp, row_blocks
+from dsom_pyg.losses.blocks import row_blocks
 from dsom_pyg.losses.distillation import (
     Decoupled,
     decoupled_kd,
@@ -22,6 +22,7 @@ from dsom_pyg.losses.reinforce import (
     reinforce,
     reward,
 )
+from dsom_pyg.losses.scores import Scores, as_scores
 from dsom_pyg.losses.supervised import (
     n3,
     query_cross_entropy,
@@ -30,12 +31,13 @@ from dsom_pyg.losses.supervised import (
 
 __all__ = [
     'Decoupled',
+    'Scores',
+    'as_scores',
     'decoupled_kd',
     'decoupled_parts',
     'expected_reinforce',
     'gain_advantage',
     'kd',
-    'logsumexp',
     'mean_advantage',
     'n3',
     'neighbor_decoupled_kd',

@@ -1,6 +1,5 @@
 """Walking through wide matrices in blocks of rows."""
 
-import torch
 from torch import Tensor
 
 # Elements of a block of rows that stays in a CPU's cache.
@@ -19,9 +18,3 @@ def row_blocks(matrix: Tensor) -> list[slice]:
     if matrix.device.type == 'cpu':
         step = max(1, BLOCK // max(1, width))
     return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
-
-
-def logsumexp(logits: Tensor) -> Tensor:
-    r"""Log-sum-exp ``[B]`` of the rows of a wide matrix, block by block."""
-    parts = [logits[block].logsumexp(dim=1) for block in row_blocks(logits)]
-    return torch.cat(parts) if parts else logits.new_empty(0)

@@ -1,26 +1,32 @@
 """Distillation: plain, decoupled, neighbor-decoupled."""
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from dsom_pyg.losses.blocks import row_blocks
+from dsom_pyg.losses.scores import (
+    NEG_INF,
+    InChunks,
+    Scores,
+    Source,
+    Sums,
+    as_scores,
+)
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import scatter
 
-NEG_INF = -math.inf
 
-
-def kd(logits_tea: Tensor, logits_stu: Tensor, tau: float = 1.0) -> Tensor:
+def kd(
+    teacher: Scores | Tensor, student: Scores | Tensor, tau: float = 1.0
+) -> Tensor:
     r"""Vanilla distillation, Eq. 2: KL(teacher || student) at temperature
     :obj:`tau`, mean over rows ``[B, E]``. The teacher gets no gradient.
     """
-    log_t = (logits_tea.detach() / tau).log_softmax(dim=-1)
-    log_s = (logits_stu / tau).log_softmax(dim=-1)
-    return (log_t.exp() * (log_t - log_s)).sum(dim=-1).mean()
+    nothing = torch.empty(0, dtype=torch.long, device=student.device)
+    outside = _outside(teacher, student, Pairs(nothing, nothing), tau)[0]
+    return outside.mean()
 
 
 class Decoupled(NamedTuple):
@@ -34,68 +40,68 @@ class Decoupled(NamedTuple):
 
 class _OutsideKL(torch.autograd.Function):
     # KL of two distributions renormalised outside the neighbors, and both
-    # log-sum-exps outside, so that the walk through the matrices is shared
-    # with the binary part. Nothing of their size is kept for the backward
-    # pass: recomputing a block in cache is cheaper than fetching it again.
+    # log-sum-exps outside, so that the walk through the scores is shared with
+    # the binary part.
     @staticmethod
     def forward(
         ctx: Any,
-        tea: Tensor,
-        stu: Tensor,
-        row: Tensor,
-        tail: Tensor,
+        token: Tensor,
+        stu: Source,
+        tea: Source,
+        pairs: InChunks,
         tau: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        blocks, parts = row_blocks(stu), []
-        edges = [0, row.numel()]
-        if len(blocks) > 1:
-            starts = torch.tensor([b.start for b in blocks] + [stu.size(0)])
-            edges = torch.searchsorted(row, starts).tolist()
-        for block, low, high in zip(blocks, edges, edges[1:], strict=False):
-            at = (row[low:high] - block.start, tail[low:high])
-            parts.append(_outside_kl(tea[block], stu[block], at, tau))
-        kl, lse_t, lse_s = map(torch.cat, zip(*parts, strict=True))
-        ctx.save_for_backward(tea, stu, row, tail, lse_t, lse_s)
-        ctx.tau = tau
+        sums_t, sums_s = Sums(tea), Sums(stu)
+        minus_inf = torch.tensor(NEG_INF, dtype=stu.dtype, device=stu.device)
+        for (some, s), (_, t) in zip(stu.walk(), tea.walk(), strict=True):
+            t, s = t / tau, s / tau
+            diff = t - s
+            row, column, _ = pairs.inside(some)
+            sums_s.add(s.index_put_((row, column), minus_inf))
+            sums_t.add(t.index_put_((row, column), minus_inf), diff)
+        lse_t, lse_s = sums_t.log(), sums_s.log()
+        # Where nobody is outside, both sides are empty and the KL is 0.
+        kl = sums_t.mean() - (_finite(lse_t) - _finite(lse_s))
+        ctx.saved = stu, tea, pairs, tau, token, lse_t, lse_s
         ctx.mark_non_differentiable(lse_t)
-        return kl, lse_t, lse_s
+        return kl, lse_t, lse_s.clone()
 
     @staticmethod
     def backward(
         ctx: Any, grad_kl: Tensor, _: Tensor, grad_lse: Tensor
-    ) -> tuple[None, Tensor, None, None, None]:
-        tea, stu, row, tail, lse_t, lse_s = ctx.saved_tensors
-        tau = ctx.tau
+    ) -> tuple[Any, ...]:
+        stu, tea, pairs, tau, token, lse_t, lse_s = ctx.saved
         weight_t = (-grad_kl / tau)[:, None]
         weight_s = ((grad_kl + grad_lse) / tau)[:, None]
         lse_t, lse_s = _finite(lse_t)[:, None], _finite(lse_s)[:, None]
-        out = torch.empty_like(stu)
-        # Neighbors may score far above lse of the rest: exp would overflow.
-        for block in row_blocks(stu):
-            part = torch.div(stu[block], tau, out=out[block])
-            part.sub_(lse_s[block]).clamp_(max=0.0).exp_()
-            p_t = (tea[block] / tau).sub_(lse_t[block]).clamp_(max=0.0).exp_()
-            part.mul_(weight_s[block]).addcmul_(p_t, weight_t[block])
-        zero = torch.zeros((), dtype=out.dtype, device=out.device)
-        out.index_put_((row, tail), zero)
-        return None, out, None, None, None
+        zero = torch.zeros((), dtype=stu.dtype, device=stu.device)
+        at = {some.start: number for number, some in enumerate(stu.slices())}
+
+        def part(some: slice, chunk: Tensor, out: Tensor) -> None:
+            # Neighbors may score far above the rest: exp would overflow.
+            p_s = (chunk / tau).sub_(lse_s).clamp_(max=0.0).exp_()
+            t = tea.chunk(at[some.start])
+            p_t = (t / tau).sub_(lse_t).clamp_(max=0.0).exp_()
+            grad = p_s.mul_(weight_s).addcmul_(p_t, weight_t)
+            row, column, _ = pairs.inside(some)
+            out.add_(grad.index_put_((row, column), zero))
+
+        stu.parts.append(part)
+        return torch.zeros_like(token), None, None, None, None
 
 
-def _outside_kl(
-    tea: Tensor, stu: Tensor, at: tuple[Tensor, Tensor], tau: float
+def _outside(
+    teacher: Scores | Tensor,
+    student: Scores | Tensor,
+    neighbors: Pairs,
+    tau: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    minus_inf = torch.tensor(NEG_INF, dtype=tea.dtype, device=tea.device)
-    t, s = tea / tau, stu / tau
-    diff = t - s
-    lse_s = s.index_put_(at, minus_inf).logsumexp(dim=1)
-    # Where nobody is outside, both sides are empty and the KL is 0.
-    top = _finite(t.index_put_(at, minus_inf).amax(dim=1))
-    weight = t.sub_(top[:, None]).exp_()
-    total = weight.sum(dim=1)
-    lse_t = total.log() + top
-    kl = diff.mul_(weight).sum(dim=1) / total.clamp(min=1e-30)
-    kl = kl - (_finite(lse_t) - _finite(lse_s))
-    return kl, lse_t, lse_s
+    tea, stu = as_scores(teacher).detach(), as_scores(student)
+    pairs = InChunks(neighbors.row, neighbors.tail, stu.source)
+    parts: tuple[Tensor, Tensor, Tensor] = _OutsideKL.apply(
+        stu.token, stu.source, tea.source, pairs, tau
+    )
+    return parts
 
 
 def _finite(x: Tensor) -> Tensor:
@@ -138,8 +144,8 @@ def _binary_kl(
 
 
 def decoupled_parts(
-    logits_tea: Tensor,
-    logits_stu: Tensor,
+    teacher: Scores | Tensor,
+    student: Scores | Tensor,
     neighbors: Pairs,
     tau: float = 4.0,
     form: str = 'mean',
@@ -159,8 +165,8 @@ def decoupled_parts(
     is plain distillation.
 
     Args:
-        logits_tea: Of the teacher, ``[B, E]``; it gets no gradient.
-        logits_stu: Of the student, ``[B, E]``.
+        teacher: Scores ``[B, E]``; no gradient flows into them.
+        student: Scores ``[B, E]``.
         neighbors: N of each query, distinct tails.
         tau: Temperature.
         form: ``'mean'`` as the paper writes it, or ``'sum'``, with which
@@ -168,13 +174,12 @@ def decoupled_parts(
     """
     if form not in ('mean', 'sum'):
         raise ValueError(f"form must be 'mean' or 'sum', got '{form}'")
-    tea, rows = logits_tea.detach(), logits_stu.size(0)
-    row, tail = neighbors.row, neighbors.tail
-    parts = _OutsideKL.apply(tea, logits_stu, row, tail, tau)
-    outside, out_tea, out_stu = parts
+    tea, stu = as_scores(teacher).detach(), as_scores(student)
+    row, rows = neighbors.row, stu.shape[0]
+    outside, out_tea, out_stu = _outside(tea, stu, neighbors, tau)
     log_count = neighbors.count(rows).to(tea.dtype).log()
-    tea_in = _segment_logsumexp(tea[row, tail] / tau, row, rows)
-    stu_in = _segment_logsumexp(logits_stu[row, tail] / tau, row, rows)
+    tea_in = _segment_logsumexp(tea.at(neighbors) / tau, row, rows)
+    stu_in = _segment_logsumexp(stu.at(neighbors) / tau, row, rows)
     some = log_count > NEG_INF
     log_count = log_count.masked_fill(~some, 0.0)
     # Rows without neighbors leave before any 0 * inf can arise.
@@ -187,8 +192,8 @@ def decoupled_parts(
 
 
 def neighbor_decoupled_kd(
-    logits_tea: Tensor,
-    logits_stu: Tensor,
+    teacher: Scores | Tensor,
+    student: Scores | Tensor,
     neighbors: Pairs,
     tau: float = 4.0,
     alpha: float = 1.0,
@@ -198,13 +203,13 @@ def neighbor_decoupled_kd(
     r"""Eq. 12: :math:`\alpha \mathcal{L}_{NEKD} + \beta \mathcal{L}_{NNKD}`,
     ``[B]``. See :func:`decoupled_parts`.
     """
-    parts = decoupled_parts(logits_tea, logits_stu, neighbors, tau, form)
+    parts = decoupled_parts(teacher, student, neighbors, tau, form)
     return alpha * parts.neighbor + beta * parts.outside
 
 
 def decoupled_kd(
-    logits_tea: Tensor,
-    logits_stu: Tensor,
+    teacher: Scores | Tensor,
+    student: Scores | Tensor,
     target: Tensor,
     tau: float = 4.0,
     alpha: float = 1.0,
@@ -215,5 +220,5 @@ def decoupled_kd(
     of each query alone.
     """
     row = torch.arange(target.numel(), device=target.device)
-    logits, alone = (logits_tea, logits_stu), Pairs(row, target)
-    return neighbor_decoupled_kd(*logits, alone, tau, alpha, beta)
+    both, alone = (teacher, student), Pairs(row, target)
+    return neighbor_decoupled_kd(*both, alone, tau, alpha, beta)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from dsom_pyg.graph import check_ids
+from dsom_pyg.losses import Scores
 from dsom_pyg.query_index import QueryBatch
 
 
@@ -87,15 +88,15 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
-    def logits_and_loss(
+    def scores_and_loss(
         self, batch: QueryBatch, precision: str
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Scores, dict[str, Tensor]]:
         r"""Scores ``[B, E]`` of the queries, with gradient, and :meth:`loss`:
         what distillation asks of a student. Override it where one pass gives
         both.
         """
         logits = self.score_tails(batch.head, batch.rel, precision=precision)
-        return logits, self.loss(batch, precision)
+        return Scores.of(logits), self.loss(batch, precision)
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:

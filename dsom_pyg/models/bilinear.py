@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import n3, query_cross_entropy
+from dsom_pyg.losses import Scores, n3, query_cross_entropy
 from dsom_pyg.models.base import Model
 from dsom_pyg.models.entity import EntityModule, draw_normal
 from dsom_pyg.precision import matmul
@@ -19,7 +19,7 @@ Kind = TypeVar('Kind', bound='Bilinear')
 class Bilinear(Model):
     r"""Base class: a query vector times the matrix of all entities.
 
-    A subclass gives :meth:`query`, and :meth:`logits_and_loss` if it learns by
+    A subclass gives :meth:`query`, and :meth:`scores_and_loss` if it learns by
     another loss. Nothing else that makes scores can be overridden: what is no
     dot product is a :class:`Model`.
 
@@ -117,29 +117,29 @@ class Bilinear(Model):
         return _scores(self.entities, query, entities, precision)
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        return self.logits_and_loss(batch, precision)[1]
+        return self.scores_and_loss(batch, precision)[1]
 
-    def logits_and_loss(
+    def scores_and_loss(
         self, batch: QueryBatch, precision: str
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Scores, dict[str, Tensor]]:
         targets, entities = batch.targets, self.entities.once()
-        # One gather for heads and tails: its gradient is a dense [E, 2D].
+        # One gather for heads and tails.
         rows = entities.rows(torch.cat([batch.head, targets.tail]))
         head, tail = rows.split([batch.head.numel(), targets.tail.numel()])
         rel = self.relations[batch.rel]
         query = self.query(head, rel)
-        logits = _scores(entities, query, slice(None), precision)
+        scores = Scores(entities.terms(query), precision)
         # N3 counts head and relation rows once for each tail of their query,
         # so that a batch of queries equals the batch of its triples.
-        count = targets.count(len(batch)).to(logits.dtype)
+        count = targets.count(len(batch)).to(scores.dtype)
         cubes = (
             n3(head, count, self.complex_rows)
             + n3(rel, count, self.complex_rows)
             + n3(tail, None, self.complex_rows)
         )
         penalty = self.n3 * cubes / targets.row.numel()
-        ce = query_cross_entropy(logits, targets)
-        return logits, {'ce': ce, 'n3': penalty}
+        ce = query_cross_entropy(scores, targets)
+        return scores, {'ce': ce, 'n3': penalty}
 
     def as_table(self: Kind) -> Kind:
         r"""A copy that scores alike from a free table of entity rows, so that
@@ -187,11 +187,14 @@ def _scores(
     entities: EntityModule, query: Tensor, part: slice, precision: str
 ) -> Tensor:
     # Dot products of query vectors [B, 2D] with a part of the entity rows.
-    (coordinates, basis), *others = entities.terms(query)
-    scores = matmul(coordinates, basis[part].t(), precision)
-    for coordinates, basis in others:
+    products = []
+    for coordinates, basis in entities.terms(query):
+        assert isinstance(basis, Tensor)  # as of every module but in a step
+        products.append(matmul(coordinates, basis[part].t(), precision))
+    scores, *others = products
+    for product in others:
         # In place: no gradient looks back at a product.
-        scores.add_(matmul(coordinates, basis[part].t(), precision))
+        scores.add_(product)
     return scores
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dsom_pyg.losses.scores import Basis, Table
+
 # Feature values below this, and this much smaller than the largest, are 0.
 DEAD, DEAD_SHARE = 1e-20, 1e-12
 
@@ -86,7 +88,7 @@ class EntityModule(nn.Module):
         r"""The matrix that coordinates are multiplied with, ``[E, k]``."""
         return self()
 
-    def terms(self, query: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         r"""Coordinates and bases whose products sum to the scores.
 
         More than one where parts of the basis are frozen: a product with
@@ -129,6 +131,19 @@ class Computed(EntityModule):
         return self
 
 
+class _StepTable(Computed):
+    # The rows of a free table in one step; see Table.
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight)
+        self._table = Table(weight)
+
+    def rows(self, index: Tensor) -> Tensor:
+        return self._table.rows(index)
+
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
+        return [(query, self._table)]
+
+
 class EntityEmbedding(EntityModule):
     r"""A free table, one trainable row an entity (structure modality), drawn
     with standard deviation :obj:`scale`.
@@ -153,7 +168,8 @@ class EntityEmbedding(EntityModule):
 
     def once(self) -> EntityModule:
         # A subclass may do more than read the table.
-        return self if type(self) is EntityEmbedding else super().once()
+        known = type(self) is EntityEmbedding
+        return _StepTable(self.weight) if known else super().once()
 
 
 class FeatureProjection(EntityModule):
@@ -271,13 +287,13 @@ class JointEmbedding(EntityModule):
     def once(self) -> EntityModule:
         known = (EntityEmbedding, FeatureProjection)
         alone = all(type(part) in known for part in self.parts)
-        return self if alone else super().once()
+        return _StepSum(self) if alone else super().once()
 
     def rows(self, index: Tensor) -> Tensor:
         rows = [part.rows(index) for part in self._each()]
         return torch.stack(rows).sum(dim=0)
 
-    def terms(self, query: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return [term for part in self._each() for term in part.terms(query)]
 
     def coordinates(self, query: Tensor) -> Tensor:
@@ -286,3 +302,27 @@ class JointEmbedding(EntityModule):
 
     def basis(self) -> Tensor:
         return torch.cat([part.basis() for part in self._each()], dim=-1)
+
+
+class _StepSum(EntityModule):
+    # The parts of a joint embedding in one step.
+    def __init__(self, joint: JointEmbedding) -> None:
+        super().__init__(joint.num_entities, joint.hidden_channels)
+        self._joint = [joint]  # no child: it is there already
+        self._parts = [part.once() for part in joint._each()]
+
+    def forward(self) -> Tensor:
+        return self._joint[0]()
+
+    def rows(self, index: Tensor) -> Tensor:
+        rows = [part.rows(index) for part in self._parts]
+        return torch.stack(rows).sum(dim=0)
+
+    def coordinates(self, query: Tensor) -> Tensor:
+        return self._joint[0].coordinates(query)
+
+    def basis(self) -> Tensor:
+        return self._joint[0].basis()
+
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
+        return [term for part in self._parts for term in part.terms(query)]

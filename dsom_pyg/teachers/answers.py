@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dsom_pyg.losses import Scores
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
 
@@ -90,7 +91,7 @@ class Answers:
     rel: Tensor
     precision: str = 'fp32'
     context: Context = Context()
-    bases: Tensor | None = None
+    bases: Sequence[Tensor] | None = None
     kept: Kept = field(default_factory=Kept)
 
     def __len__(self) -> int:
@@ -130,14 +131,12 @@ class Answers:
         return self.ensemble.each(*query, precision=precision)
 
     @torch.no_grad()
-    def combined(self, weights: Tensor) -> Tensor:
-        r"""Logits ``[B, E]`` under weights ``[B, M]`` (Eq. 7)."""
+    def combined(self, weights: Tensor) -> Scores:
+        r"""Scores ``[B, E]`` under weights ``[B, M]`` (Eq. 7)."""
         if 'each' in vars(self):
-            return weighted_sum(weights, self.each)
+            return Scores.of(weighted_sum(weights, self.each))
         query, precision = (self.head, self.rel), self.precision
-        return self.ensemble.combined(
-            *query, weights, precision=precision, bases=self.bases
-        )
+        return self.ensemble.scores(*query, weights, precision, self.bases)
 
     @cached_property
     def available(self) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dsom_pyg.losses import Scores
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
 
@@ -45,10 +46,10 @@ class Combiner(nn.Module):
         self,
         answers: Answers,
         targets: Pairs | None = None,
-        student_logits: Tensor | None = None,
+        student: Scores | None = None,
     ) -> Decision:
         r"""Weigh the teachers. In training, learn from the targets and the
-        logits of the student, ``[B, E]``, where they are given.
+        scores of the student, ``[B, E]``, where they are given.
         """
         return Decision(self.weights(answers).detach())
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.graph import check_queries, check_sizes
+from dsom_pyg.losses import Scores
 from dsom_pyg.models import (
     Bilinear,
     ComplEx,
@@ -198,6 +199,32 @@ class TeacherEnsemble(nn.Module):
             for teacher in self
         ]
 
+    def scores(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        weights: Tensor,
+        precision: str = 'fp32',
+        bases: Sequence[Tensor] | None = None,
+    ) -> Scores:
+        r"""Weighted sum of the teachers' logits (Eq. 7), in chunks.
+
+        If all teachers are dot products no teacher's logits are written:
+        weights multiply the coordinates of the query.
+
+        Args:
+            head_index: Heads, ``[B]``.
+            rel_type: Relations, ``[B]``.
+            weights: Of the teachers, ``[B, M]``.
+            precision: Of the products.
+            bases: What :meth:`bases` gave.
+        """
+        terms = self._terms(head_index, rel_type, weights, bases)
+        if terms is None:
+            each = self.each(head_index, rel_type, precision=precision)
+            return Scores.of(weighted_sum(weights, each))
+        return Scores(terms, precision)
+
     def combined(
         self,
         head_index: Tensor,
@@ -205,45 +232,58 @@ class TeacherEnsemble(nn.Module):
         weights: Tensor,
         entities: slice = slice(None),
         precision: str = 'fp32',
-        bases: Tensor | None = None,
     ) -> Tensor:
-        r"""Weighted sum of the teachers' logits (Eq. 7).
-
-        If all teachers are dot products this is one, too: of the weighted
-        coordinates of the query with the bases side by side, which
-        :meth:`bases` gives if they are not passed. It costs one matrix
-        product, and no teacher's logits are written.
+        r"""A part of :meth:`scores` as a matrix.
 
         Shapes:
             - **head_index, rel_type:** :math:`(B)`
             - **weights:** :math:`(B, M)`
             - **output:** :math:`(B, E)`
         """
-        teachers = self.bilinear
-        if teachers is None:
+        terms = self._terms(head_index, rel_type, weights)
+        if terms is None:
             each = self.each(head_index, rel_type, entities, precision)
             return weighted_sum(weights, each)
-        _check_width(weights, len(teachers))
-        parts = [
-            teacher.coordinates(head_index, rel_type) * weights[:, m, None]
-            for m, teacher in enumerate(teachers)
+        products = (
+            matmul(coordinates, basis[entities].t(), precision)
+            for coordinates, basis in terms
+        )
+        out = next(products)
+        for product in products:
+            out.add_(product)
+        return out
+
+    def _terms(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        weights: Tensor,
+        bases: Sequence[Tensor] | None = None,
+    ) -> list[tuple[Tensor, Tensor]] | None:
+        _check_width(weights, len(self))
+        teachers = self.bilinear
+        if teachers is None:
+            return None
+        if bases is None:
+            bases = [teacher.entities.basis() for teacher in teachers]
+        parts = (t.coordinates(head_index, rel_type) for t in teachers)
+        return [
+            (part * weights[:, m, None], basis)
+            for m, (part, basis) in enumerate(zip(parts, bases, strict=True))
         ]
-        basis = self.bases(precision) if bases is None else bases
-        assert basis is not None
-        together = torch.cat(parts, dim=1)
-        return matmul(together, basis[entities].t(), precision)
 
     @torch.no_grad()
-    def bases(self, precision: str = 'fp32') -> Tensor | None:
-        r"""The bases of all teachers side by side, ``[E, sum k]``, in the
-        type that products of this precision take; :obj:`None` if they are no
-        dot products. Worth keeping as long as the teachers do not change.
+    def bases(self, precision: str = 'fp32') -> list[Tensor] | None:
+        r"""The basis ``[E, k]`` of each teacher, in the type that products of
+        this precision take; :obj:`None` if they are no dot products. Worth
+        keeping as long as the teachers do not change.
         """
         teachers = self.bilinear
         if teachers is None:
             return None
-        bases = torch.cat([t.entities.basis() for t in teachers], dim=1)
-        return bases.bfloat16() if precision == 'bf16' else bases
+        bases = [teacher.entities.basis() for teacher in teachers]
+        bf16 = precision == 'bf16'
+        return [basis.bfloat16() for basis in bases] if bf16 else bases
 
     def available(self, head_index: Tensor) -> Tensor:
         r"""Which teachers know heads ``[B]``, bool ``[B, M]``."""

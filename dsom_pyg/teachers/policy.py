@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.graph import check_sizes
-from dsom_pyg.losses import expected_reinforce, paper_advantage, reinforce
+from dsom_pyg.losses import (
+    Scores,
+    expected_reinforce,
+    paper_advantage,
+    reinforce,
+)
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import Combiner, Decision, based, mean_weights
@@ -196,7 +201,7 @@ class Policy(Combiner):
         self,
         answers: Answers,
         targets: Pairs | None = None,
-        student_logits: Tensor | None = None,
+        student: Scores | None = None,
     ) -> Decision:
         log_policy = self.log_policy(answers)
         learning = self.training and log_policy.requires_grad
@@ -226,7 +231,7 @@ class Policy(Combiner):
                 torch.ones_like(weights[:1]),
                 answers,
                 targets,
-                student_logits,
+                student,
                 weights,
                 everyone,
             ).squeeze(1)
@@ -234,7 +239,7 @@ class Policy(Combiner):
             loss = reinforce(log_prob[targets.row], delta)
             metrics['advantage'] = delta.mean()
         else:
-            every = self._rewards(answers, targets, student_logits)
+            every = self._rewards(answers, targets, student)
             policy = of_pairs.detach().exp()
             metrics['reward'] = (policy * every).sum(dim=1).mean()
             loss = self._loss(of_pairs, policy, every)
@@ -247,12 +252,12 @@ class Policy(Combiner):
         self,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None = None,
+        student: Scores | None = None,
     ) -> Tensor:
         # Of all actions, [K, A].
         base = self._base_of(answers)
         everyone = mean_weights(answers, self.mask_missing)
-        rest = targets, student_logits, base, everyone
+        rest = targets, student, base, everyone
         return answers.once(
             self, lambda: self.reward(self.actions, answers, *rest), True
         )

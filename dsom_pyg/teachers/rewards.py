@@ -6,7 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import paper_advantage, row_blocks, target_cross_entropy
+from dsom_pyg.losses import (
+    Scores,
+    paper_advantage,
+    row_blocks,
+    target_cross_entropy,
+)
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import segment
 from dsom_pyg.teachers.answers import Answers
@@ -29,7 +34,7 @@ class Reward(Protocol):
         actions: Tensor,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None,
+        student: Scores | None,
         base: Tensor | None,
         everyone: Tensor,
     ) -> Tensor:
@@ -39,7 +44,7 @@ class Reward(Protocol):
             actions: Weightings of the teachers, ``[A, M]``.
             answers: What the teachers say.
             targets: Tails of the queries, K pairs.
-            student_logits: What the student says, ``[B, E]``.
+            student: What the student says, ``[B, E]``.
             base: Weights that the actions multiply, ``[B, M]``.
             everyone: Those of all teachers together, ``[B, M]``.
         """
@@ -61,7 +66,7 @@ class CrossEntropyReward:
         actions: Tensor,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None,
+        student: Scores | None,
         base: Tensor | None,
         everyone: Tensor,
     ) -> Tensor:
@@ -69,8 +74,8 @@ class CrossEntropyReward:
         # delta must be exactly 0.
         said = answers.each, targets, answers.context.known
         ce_all, ce_student = combined_cross_entropy(everyone, *said), None
-        if student_logits is not None:
-            ce_student = target_cross_entropy(student_logits, targets)
+        if student is not None:
+            ce_student = target_cross_entropy(student, targets)
         columns = []
         for action in actions:
             weights = action.expand(len(answers), -1)
@@ -99,7 +104,7 @@ class RankReward:
         actions: Tensor,
         answers: Answers,
         targets: Pairs,
-        student_logits: Tensor | None,
+        student: Scores | None,
         base: Tensor | None,
         everyone: Tensor,
     ) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dsom_pyg.losses import Scores
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import Combiner, Decision
@@ -78,7 +79,7 @@ class Weighted(Combiner):
         self,
         answers: Answers,
         targets: Pairs | None = None,
-        student_logits: Tensor | None = None,
+        student: Scores | None = None,
     ) -> Decision:
         weights = self.weights(answers)
         if not self.training or not weights.requires_grad or targets is None:

@@ -140,7 +140,7 @@ class DistillTask(Task):
         self.falling = () if combiner.learns else ('loss',)
         self.distill = distill or Distill()
         self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
-        self._bases: Tensor | None = None
+        self._bases: list[Tensor] | None = None
 
     def scorer(self) -> Scorer:
         return self.student
@@ -166,7 +166,7 @@ class DistillTask(Task):
         d, labeled = self.distill, len(batch)
         batch = self._with_unlabeled(batch)
         # Algorithm 1. The student answers and counts its own loss (Eq. 1).
-        logits, terms = self.student.logits_and_loss(batch, precision)
+        scores, terms = self.student.scores_and_loss(batch, precision)
         # The combiner weighs the teachers. The paper's policy draws an action
         # for each query here, and learns from its reward against the student;
         # one that has learned before says what it decided.
@@ -176,12 +176,12 @@ class DistillTask(Task):
         answers = Answers(
             self.ensemble, batch.head, batch.rel, precision, seen, self._bases
         )
-        decision = self.combiner(answers, batch.targets, logits.detach())
+        decision = self.combiner(answers, batch.targets, scores.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
         # training triple alike.
         combined = answers.combined(decision.weights)
         ndkd = neighbor_decoupled_kd(
-            combined, logits, batch.neighbors, d.tau, d.alpha, d.beta, d.form
+            combined, scores, batch.neighbors, d.tau, d.alpha, d.beta, d.form
         )
         count = batch.targets.count(len(batch))
         soft = (ndkd * count).sum() / count.sum()

@@ -50,7 +50,8 @@ def test_loss_by_hand(kind, entities) -> None:  # type: ignore[no-untyped-def]
             if kind is ComplEx:
                 row = torch.complex(row[:D], row[D:])
             cubes += (row.abs() ** 3).sum().item() / 4
-    logits, terms = model.logits_and_loss(batch, 'fp32')
+    said, terms = model.scores_and_loss(batch, 'fp32')
+    logits = said.dense()
     torch.testing.assert_close(logits, scores)
     assert list(terms) == ['ce', 'n3']
     assert terms['ce'].item() == pytest.approx(ce, rel=1e-5)
@@ -261,7 +262,7 @@ def test_what_is_no_dot_product_is_no_bilinear_model() -> None:
         with pytest.raises(TypeError, match=f'Other overrides {name}'):
             type('Other', (ComplEx,), {name: lambda self, *words: None})
     # Another loss comes with the scores that it is a loss of.
-    type('Other', (ComplEx,), {'logits_and_loss': lambda self, *words: None})
+    type('Other', (ComplEx,), {'scores_and_loss': lambda self, *words: None})
 
 
 class Network(EntityModule):
@@ -312,7 +313,8 @@ def test_a_network_is_evaluated_once_a_step(
     head, rel = queries()
     targets = Pairs(torch.tensor([0, 1]), torch.tensor([7, 3]))
     batch = QueryBatch(head, rel, targets, targets)
-    logits, terms = model.logits_and_loss(batch, 'fp32')
+    said, terms = model.scores_and_loss(batch, 'fp32')
+    logits = said.dense()
     assert len(network.made) == 1
     # Heads and tails have the same rows, those that were made.
     rows = rest + network.made[0]
@@ -323,7 +325,7 @@ def test_a_network_is_evaluated_once_a_step(
     cubes = torch.complex(factors[:, :D], factors[:, D:]).abs() ** 3
     torch.testing.assert_close(terms['n3'], cubes.sum() / 2)
     # Another step has another mask, and all parts learn.
-    again, _ = model.logits_and_loss(batch, 'fp32')
+    again = model.scores_and_loss(batch, 'fp32')[0].dense()
     assert len(network.made) == 2
     assert not torch.equal(again, logits)
     torch.stack(list(terms.values())).sum().backward()

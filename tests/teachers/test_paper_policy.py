@@ -69,9 +69,9 @@ def test_combining_is_a_weighted_sum() -> None:
     expected = torch.einsum('bm,bme->be', weights, by_teacher(said))
     torch.testing.assert_close(weighted_sum(weights, said.each), expected)
     # With the logits at hand, and without.
-    torch.testing.assert_close(said.combined(weights), expected)
+    torch.testing.assert_close(said.combined(weights).dense(), expected)
     anew = answers(said.ensemble)
-    torch.testing.assert_close(anew.combined(weights), expected)
+    torch.testing.assert_close(anew.combined(weights).dense(), expected)
     cross_entropy = torch.nn.functional.cross_entropy(
         expected[TARGETS.row], TARGETS.tail, reduction='none'
     )
@@ -84,7 +84,7 @@ def test_mean_combiner() -> None:
     said = answers(ensemble())
     out = Mean()(said)
     mean = by_teacher(said).mean(dim=1)
-    torch.testing.assert_close(said.combined(out.weights), mean)
+    torch.testing.assert_close(said.combined(out.weights).dense(), mean)
     assert out.loss is None
     weights = Mean(mask_missing=True)(said).weights
     assert weights[1].tolist() == [0.5, 0.0, 0.5]
@@ -303,7 +303,7 @@ def test_teachers_that_are_no_dot_products() -> None:
     found = teachers.combined(head, rel, weights, slice(3, 9))
     torch.testing.assert_close(found, expected[:, 3:9])
     asked = Answers(teachers, head, rel)
-    torch.testing.assert_close(asked.combined(weights), expected)
+    torch.testing.assert_close(asked.combined(weights).dense(), expected)
     assert asked.available.all()
     # Eq. 5 has no short form here: a clear error, never a wrong answer.
     with pytest.raises(ValueError, match=r'dot products.*LogitState'):

@@ -1,0 +1,181 @@
+"""A step of training at any number of entities: seconds, memory, products.
+
+    python -m benchmarks.scale
+
+Graphs are drawn (seed 0): entities and relations by Zipf's law, three tails a
+query. Each line is a process of its own, in all threads of the machine: a
+step of a structure teacher, and a step of a student with two teachers
+(structure, and frozen features of 128 numbers) whose mean it imitates.
+``seconds`` is the median of ``--steps`` steps after a first one.
+``products`` are the seconds of the matrix products that no exact step can do
+without (scores, gradient of queries, gradient of entities; scores of each
+teacher), measured in chunks as large as those of the step. ``peak_gb`` is
+what a step takes at most above parameters, features and the state of the
+optimiser. Nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.losses import Scores
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.precision import matmul, resolve_precision
+from dsom_pyg.query_index import Pairs, QueryBatch
+from dsom_pyg.teachers import Mean, TeacherEnsemble
+from dsom_pyg.training import Adam, DistillTask, ModelTask, Task
+from experiments import record
+
+RELATIONS, FEATURES, TAILS = 800, 128, 3
+# Entities, D, and whether a student is measured beside a teacher.
+LINES = (
+    (12_842, 256, True),
+    (200_000, 128, True),
+    (1_000_000, 128, True),
+    (5_000_000, 64, True),
+)
+STATUS = Path('/proc/self/status')
+
+
+def memory(key: str) -> float:
+    """Memory of this process in GB: VmRSS now, VmHWM at most."""
+    line = next(x for x in STATUS.read_text().splitlines() if key in x)
+    return int(line.split()[1]) * 1024 / 1e9
+
+
+def zipf(size: int, count: int) -> Tensor:
+    """Ids of which the n-th is drawn in proportion to 1 / n."""
+    share = torch.rand(count, dtype=torch.double)
+    return (size**share - 1).long().clamp(max=size - 1)
+
+
+def batch_of(entities: int, size: int) -> QueryBatch:
+    """Queries with three tails each."""
+    row = torch.arange(size).repeat_interleave(TAILS)
+    pairs = Pairs(row, zipf(entities, TAILS * size))
+    rel = zipf(2 * RELATIONS, size)
+    return QueryBatch(zipf(entities, size), rel, pairs, pairs)
+
+
+def task_of(kind: str, entities: int, channels: int) -> tuple[Task, Any]:
+    """What is trained, and the model whose parameters learn."""
+    model = ComplEx(EntityEmbedding(entities, channels), RELATIONS)
+    if kind == 'teacher':
+        return ModelTask(model), model
+    known = torch.ones(entities, dtype=torch.bool)
+    features = {'text': (torch.randn(entities, FEATURES), known)}
+    sizes = entities, RELATIONS, channels
+    teachers = TeacherEnsemble.from_features(features, *sizes)
+    return DistillTask(model, teachers.requires_grad_(False), Mean()), model
+
+
+def needed_products(
+    kind: str, entities: int, channels: int, size: int, precision: str
+) -> float:
+    """Seconds of the products that no exact step can do without."""
+    width = 2 * channels
+    query, basis = torch.randn(size, width), torch.randn(entities, width)
+    others = []
+    if kind == 'student':
+        text = torch.randn(size, FEATURES), torch.randn(entities, FEATURES)
+        others = [(torch.randn(size, width), basis), text]
+    slices = Scores([(query, basis)]).source.slices()
+    grad = torch.randn(size, slices[0].stop)
+    start = time.perf_counter()
+    for some in slices:
+        part, known = basis[some], grad[:, : some.stop - some.start]
+        matmul(query, part.t(), precision)
+        matmul(known, part, precision)
+        matmul(known.t(), query, precision)
+        for coordinates, rows in others:
+            matmul(coordinates, rows[some].t(), precision)
+    return time.perf_counter() - start
+
+
+def steps_of(
+    kind: str, entities: int, channels: int, size: int, steps: int
+) -> tuple[list[float], float, float]:
+    """Seconds of each step, memory before them, and what they take."""
+    task, model = task_of(kind, entities, channels)
+    optimizer, seconds = Adam()(model.parameters()), []
+    before = 0.0
+    for at in range(steps + 1):
+        batch = batch_of(entities, size)
+        start = time.perf_counter()
+        task.step(batch, resolve_precision(None, 'cpu'))['loss'].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - start)
+        if at == 0:  # the state of the optimiser is made
+            before = memory('VmRSS')
+            Path('/proc/self/clear_refs').write_text('5')
+    return seconds[1:], before, memory('VmHWM') - before
+
+
+def measure(
+    kind: str, entities: int, channels: int, size: int, steps: int
+) -> dict[str, Any]:
+    """One line, in this process."""
+    torch.manual_seed(0)
+    precision = resolve_precision(None, 'cpu')
+    sizes = kind, entities, channels, size
+    seconds, before, peak = steps_of(*sizes, steps)
+    needed = needed_products(*sizes, precision)
+    middle = statistics.median(seconds)
+    return {
+        'kind': kind,
+        'entities': entities,
+        'channels': channels,
+        'batch_size': size,
+        'precision': precision,
+        'seconds': middle,
+        'products': needed,
+        'share_of_products': needed / middle,
+        'peak_gb': peak,
+        'before_gb': before,
+    }
+
+
+def main() -> None:
+    """Measure every line in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--steps', type=int, default=5)
+    parser.add_argument('--batch-size', type=int, default=250)
+    parser.add_argument('--entities', type=int, nargs='+')
+    parser.add_argument('--one', nargs=3, help='kind, entities, channels')
+    args = parser.parse_args()
+    if args.one:
+        kind, entities, channels = args.one
+        sizes = int(entities), int(channels), args.batch_size, args.steps
+        print(json.dumps(measure(kind, *sizes)))
+        return
+    rows = []
+    for entities, channels, student in LINES:
+        if args.entities and entities not in args.entities:
+            continue
+        for kind in ('teacher', 'student')[: 1 + student]:
+            words = [kind, str(entities), str(channels)]
+            words += ['--steps', str(args.steps)]
+            words += ['--batch-size', str(args.batch_size)]
+            done = subprocess.run(
+                [sys.executable, '-m', 'benchmarks.scale', '--one', *words],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(rows[-1], flush=True)
+    settings = {'batch_size': args.batch_size, 'steps': args.steps, 'seed': 0}
+    record.benchmark('scale', settings, {'rows': rows})
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,494 @@
+r"""Scores of all entities that need not be held at once.
+
+A loss over all entities needs of a matrix ``[B, E]`` of scores only sums over
+its rows, and some of its values. Here the matrix is made in chunks of
+entities. Each is used while it is in a CPU's cache, or in a GPU's memory, and
+is forgotten then. Where all of it is small, the chunks are kept, so that
+nothing is computed twice.
+
+Letters: B queries, E entities, C entities of a chunk, K pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.precision import matmul, resolve_precision
+from dsom_pyg.query_index import Pairs
+
+NEG_INF = -math.inf
+# Scores of a chunk: on a CPU half a MiB, which stays in the cache of a core.
+# Products of fewer columns than these are slow.
+CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**17, 2**26, 512
+# Scores that are kept at most between two walks through all of them.
+KEEP = 2**26
+
+# Adds to the gradient [B, C] of a chunk, given its scores [B, C].
+Part = Callable[[slice, Tensor, Tensor], None]
+
+
+class Scores:
+    r"""Scores ``[B, E]``, made in chunks of entities.
+
+    They are sums of products of coordinates ``[B, k]`` with bases ``[E, k]``,
+    and gradients flow into both. A function of the scores does not walk back
+    through them itself: it leaves its part of their gradient here. One walk
+    adds the parts of all functions up. So the scores are made twice at most,
+    however many losses there are.
+
+    Args:
+        terms: Coordinates and basis of each sum.
+        precision: Of the products.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[tuple[Tensor, Basis]],
+        precision: str = 'fp32',
+    ) -> None:
+        plain, tensors = [], []
+        for coordinates, basis in terms:
+            table = basis if isinstance(basis, Table) else None
+            rows = table.matrix if table else basis
+            assert isinstance(rows, Tensor)
+            of_table = table.gradient if table else None
+            plain.append(_Term(coordinates.detach(), rows.detach(), of_table))
+            tensors += [coordinates, table.token if table else rows]
+        self.source: Source = _Products(plain, precision)
+        self.token: Tensor = _WalkBack.apply(self.source, *tensors)
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Scores:
+        r"""The scores of a matrix ``[B, E]`` that is there."""
+        out = cls.__new__(cls)
+        out.source = _Matrix(matrix.detach())
+        out.token = _WalkBack.apply(out.source, matrix)
+        return out
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        r"""B and E."""
+        return self.source.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        r"""Of the scores."""
+        return self.source.dtype
+
+    @property
+    def device(self) -> torch.device:
+        r"""Where the scores are made."""
+        return self.source.device
+
+    @property
+    def requires_grad(self) -> bool:
+        r"""Whether a gradient flows back from here."""
+        return self.token.requires_grad
+
+    def detach(self) -> Scores:
+        r"""The same scores without gradient."""
+        out = type(self).__new__(type(self))
+        out.source, out.token = self.source, self.token.detach()
+        return out
+
+    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        r"""The entities and the scores ``[B, C]`` of each chunk, without
+        gradient. They must not be changed.
+        """
+        return self.source.walk()
+
+    def dense(self) -> Tensor:
+        r"""All scores at once, ``[B, E]``."""
+        out: Tensor = _Dense.apply(self.token, self.source)
+        return out
+
+    def at(self, pairs: Pairs) -> Tensor:
+        r"""The scores ``[K]`` of pairs of query and entity."""
+        out: Tensor = _At.apply(self.token, self.source, pairs.row, pairs.tail)
+        return out
+
+    def logsumexp(self) -> Tensor:
+        r"""Log-sum-exp over all entities, ``[B]``."""
+        out: Tensor = _LogSumExp.apply(self.token, self.source)
+        return out
+
+
+def as_scores(scores: Scores | Tensor) -> Scores:
+    r"""Scores, also of a matrix ``[B, E]``."""
+    return scores if isinstance(scores, Scores) else Scores.of(scores)
+
+
+class Source:
+    r"""What the functions of some scores share: how to make a chunk, and the
+    parts of the gradient.
+    """
+
+    # It knows no tensor with a history: autograd would hold it, and it
+    # autograd.
+
+    def __init__(self, like: Tensor, shape: tuple[int, int]) -> None:
+        self.shape, self.dtype, self.device = shape, like.dtype, like.device
+        self.parts: list[Part] = []
+        self.kept: list[Tensor] | None = None
+
+    def make(self, some: slice) -> Tensor:
+        raise NotImplementedError
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        # The scores of pairs, without walking through all others.
+        raise NotImplementedError
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        # The gradients of the tensors that the scores are made of.
+        raise NotImplementedError
+
+    def chunk(self, at: int) -> Tensor:
+        if self.kept is not None:
+            return self.kept[at]
+        return self.make(self.slices()[at])
+
+    def slices(self) -> list[slice]:
+        rows, width = self.shape
+        most = CHUNK_CPU if self.device.type == 'cpu' else CHUNK_GPU
+        step = max(COLUMNS, most // max(rows, 1))
+        starts = range(0, width, step)
+        return [slice(at, min(at + step, width)) for at in starts]
+
+    def walk(self) -> Iterator[tuple[slice, Tensor]]:
+        if self.kept is not None:
+            yield from zip(self.slices(), self.kept, strict=True)
+            return
+        keep = math.prod(self.shape) <= KEEP
+        kept = []
+        for some in self.slices():
+            chunk = self.make(some)
+            if keep:
+                kept.append(chunk)
+            yield some, chunk
+        if keep:
+            self.kept = kept
+
+    def free(self) -> None:
+        self.parts.clear()
+        self.kept = None
+
+    def gradients(self) -> Iterator[tuple[slice, Tensor]]:
+        for some, chunk in self.walk():
+            grad = torch.zeros_like(chunk)
+            for part in self.parts:
+                part(some, chunk, grad)
+            yield some, grad
+        self.free()
+
+
+class Table:
+    r"""A matrix ``[E, k]``, some rows of which a step reads, while it scores
+    all of them: its gradient is one matrix, not one for each use.
+
+    Args:
+        matrix: The parameter.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix.detach()
+        self.gradient = _TableGradient(self.matrix)
+        self.token: Tensor = _FromTable.apply(self.gradient, matrix)
+
+    def rows(self, index: Tensor) -> Tensor:
+        r"""Some rows, ``[N, k]``."""
+        out: Tensor = _Rows.apply(self.token, self.gradient, index)
+        return out
+
+
+Basis = Tensor | Table
+
+
+class _TableGradient:
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        self.whole: Tensor | None = None
+        self.rows: list[tuple[Tensor, Tensor]] = []
+
+    def take(self) -> Tensor:
+        out = self.whole
+        if out is None:
+            out = torch.zeros_like(self.matrix)
+        for index, grad in self.rows:
+            out.index_add_(0, index, grad)
+        self.whole = None
+        self.rows.clear()
+        return out
+
+
+class _FromTable(torch.autograd.Function):
+    # As of _WalkBack: its output tells autograd when all uses are through.
+    @staticmethod
+    def forward(ctx: Any, gradient: _TableGradient, matrix: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return matrix.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.gradient.take()
+
+
+class _Rows(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, gradient: _TableGradient, index: Tensor
+    ) -> Tensor:
+        ctx.saved = token, gradient, index
+        return gradient.matrix[index]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        token, gradient, index = ctx.saved
+        gradient.rows.append((index, grad))
+        return torch.zeros_like(token), None, None
+
+
+class _Term(NamedTuple):
+    coordinates: Tensor
+    basis: Tensor
+    table: _TableGradient | None
+
+
+class _Products(Source):
+    def __init__(self, terms: list[_Term], precision: str) -> None:
+        first = terms[0]
+        shape = len(first.coordinates), len(first.basis)
+        super().__init__(first.coordinates, shape)
+        precision = resolve_precision(precision, self.device)
+        self.terms, self.precision = terms, precision
+
+    def make(self, some: slice) -> Tensor:
+        first, *others = self.terms
+        out = self._product(first, some)
+        for term in others:
+            out.add_(self._product(term, some))
+        return out
+
+    def _product(self, term: _Term, some: slice) -> Tensor:
+        rows = term.basis[some]
+        return matmul(term.coordinates, rows.t(), self.precision)
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        products = [
+            (term.coordinates[row] * term.basis[tail].to(self.dtype)).sum(1)
+            for term in self.terms
+        ]
+        return torch.stack(products).sum(dim=0)
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        out: list[Tensor | None] = []
+        targets = []
+        for at, term in enumerate(self.terms):
+            query = basis = None
+            if needed[2 * at]:
+                query = torch.zeros_like(term.coordinates)
+            fresh = True
+            if needed[2 * at + 1]:
+                if term.table is not None and term.table.whole is not None:
+                    basis, fresh = term.table.whole, False
+                else:
+                    basis = torch.empty_like(term.basis)
+            targets.append((query, basis, fresh))
+        for some, grad in self.gradients():
+            for term, (query, basis, fresh) in zip(
+                self.terms, targets, strict=True
+            ):
+                if query is not None:
+                    self._add(query, grad, term.basis[some], fresh=False)
+                if basis is not None:
+                    # Each chunk has rows of its own.
+                    rows = basis[some]
+                    self._add(rows, grad.t(), term.coordinates, fresh)
+        for term, (query, basis, _) in zip(self.terms, targets, strict=True):
+            if term.table is not None and basis is not None:
+                term.table.whole = basis
+                basis = basis.new_zeros(())
+            out += [query, basis]
+        return out
+
+    def _add(self, out: Tensor, a: Tensor, b: Tensor, fresh: bool) -> None:
+        if self.precision == 'bf16':
+            product = matmul(a, b, 'bf16')
+            if fresh:
+                out.copy_(product)
+            else:
+                out.add_(product)
+        else:
+            torch.addmm(out, a, b, beta=0.0 if fresh else 1.0, out=out)
+
+
+class _Matrix(Source):
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(matrix, (matrix.size(0), matrix.size(1)))
+        self.matrix = matrix
+
+    def make(self, some: slice) -> Tensor:
+        return self.matrix[:, some]
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        return self.matrix[row, tail]
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        out = torch.empty_like(self.matrix)
+        for some, grad in self.gradients():
+            out[:, some] = grad
+        return [out]
+
+
+class _WalkBack(torch.autograd.Function):
+    # Its output is a token that all functions of the scores take, so that
+    # autograd comes here when all of them have left their parts.
+    @staticmethod
+    def forward(ctx: Any, source: Source, *tensors: Tensor) -> Tensor:
+        ctx.source = source
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Any, ...]:
+        return None, *ctx.source.back(ctx.needs_input_grad[1:])
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, source: Source) -> Tensor:
+        ctx.source, ctx.like = source, token
+        return torch.cat([chunk for _, chunk in source.walk()], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        ctx.source.parts.append(lambda some, _, out: out.add_(grad[:, some]))
+        return torch.zeros_like(ctx.like), None
+
+
+class _At(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, source: Source, row: Tensor, tail: Tensor
+    ) -> Tensor:
+        pairs = InChunks(row, tail, source)
+        ctx.source, ctx.pairs, ctx.like = source, pairs, token
+        return pairs.read()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        pairs = ctx.pairs
+
+        def part(some: slice, _: Tensor, out: Tensor) -> None:
+            row, column, which = pairs.inside(some)
+            values = grad[which].to(out.dtype)
+            out.index_put_((row, column), values, accumulate=True)
+
+        ctx.source.parts.append(part)
+        return torch.zeros_like(ctx.like), None, None, None
+
+
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, source: Source) -> Tensor:
+        sums = Sums(source)
+        for _, chunk in source.walk():
+            sums.add(chunk)
+        ctx.source, ctx.like, ctx.log = source, token, sums.log()
+        return ctx.log.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        log, weight = ctx.log[:, None], grad[:, None]
+
+        def part(_: slice, chunk: Tensor, out: Tensor) -> None:
+            out.addcmul_((chunk - log).exp_(), weight)
+
+        ctx.source.parts.append(part)
+        return torch.zeros_like(ctx.like), None
+
+
+class Sums:
+    r"""Sums of exponentials over chunks, each relative to the largest score
+    so far: a running log-sum-exp ``[B]``, and weighted sums beside it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        rows = source.shape[0]
+        like = torch.empty(0, dtype=source.dtype, device=source.device)
+        self.top = like.new_full((rows,), NEG_INF)
+        self.total = like.new_zeros(rows)
+        self.weighted = like.new_zeros(rows)
+
+    def add(self, chunk: Tensor, values: Tensor | None = None) -> None:
+        r"""Add a chunk ``[B, C]``, and its exponentials times some values."""
+        top = torch.maximum(self.top, chunk.amax(dim=1))
+        # A row of -inf has no top; its sums stay 0.
+        finite = _finite(top)
+        shrink = (self.top - finite).exp()
+        weight = (chunk - finite[:, None]).exp_()
+        self.total = self.total * shrink + weight.sum(dim=1)
+        if values is not None:
+            more = weight.mul_(values).sum(dim=1)
+            self.weighted = self.weighted * shrink + more
+        self.top = top
+
+    def log(self) -> Tensor:
+        r"""The log-sum-exp; -inf where nothing was added."""
+        return self.total.log() + _finite(self.top)
+
+    def mean(self) -> Tensor:
+        r"""The values, weighted by the exponentials; 0 for an empty row."""
+        return self.weighted / self.total.clamp(min=1e-30)
+
+
+def _finite(x: Tensor) -> Tensor:
+    return x.masked_fill(x == NEG_INF, 0.0)
+
+
+class InChunks:
+    r"""Pairs of query and entity, by the chunks that the entities are in."""
+
+    def __init__(self, row: Tensor, tail: Tensor, source: Source) -> None:
+        self.source = source
+        slices = source.slices()
+        self.order: Tensor | None = None
+        edges = [0, row.numel()]
+        if len(slices) > 1:
+            tail, self.order = tail.sort()
+            row = row[self.order]
+            starts = [some.start for some in slices] + [source.shape[1]]
+            edges = torch.searchsorted(
+                tail, torch.tensor(starts, device=tail.device)
+            ).tolist()
+        self.row, self.tail = row, tail
+        self.edges = {
+            some.start: slice(low, high)
+            for some, low, high in zip(slices, edges, edges[1:], strict=False)
+        }
+
+    def inside(self, some: slice) -> tuple[Tensor, Tensor, Any]:
+        r"""Rows and columns of the pairs in a chunk, and which ones they
+        are.
+        """
+        part = self.edges[some.start]
+        which = part if self.order is None else self.order[part]
+        return self.row[part], self.tail[part] - some.start, which
+
+    def read(self) -> Tensor:
+        r"""The scores of the pairs, ``[K]``, as they were given."""
+        if self.source.kept is None:
+            values = self.source.pick(self.row, self.tail)
+            if self.order is None:
+                return values
+            return torch.empty_like(values).index_copy_(0, self.order, values)
+        out = torch.empty(
+            self.row.numel(), dtype=self.source.dtype, device=self.row.device
+        )
+        for some, chunk in self.source.walk():
+            row, column, which = self.inside(some)
+            out[which] = chunk[row, column]
+        return out

@@ -1,0 +1,369 @@
+"""Losses over scores that are made in chunks, against the plain ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dsom_pyg.losses import (
+    Scores,
+    decoupled_kd,
+    kd,
+    neighbor_decoupled_kd,
+    query_cross_entropy,
+    scores,
+    target_cross_entropy,
+)
+from dsom_pyg.losses.scores import InChunks, Sums, Table
+from dsom_pyg.query_index import Pairs
+
+B, E, K = 5, 23, 4
+Loss = Callable[[Any, Any], Tensor]
+
+
+def pairs(*rows: tuple[int, list[int]]) -> Pairs:
+    out = [(row, tail) for row, tails in rows for tail in tails]
+    row, tail = torch.tensor(out).reshape(-1, 2).unbind(1)
+    return Pairs(row, tail)
+
+
+# One query has no neighbors, one has all entities but one, and one all.
+NEIGHBORS = pairs(
+    (0, [0, 1, 22]),
+    (1, [7]),
+    (3, list(range(22))),
+    (4, list(range(23))),
+)
+
+
+@pytest.fixture(params=['one chunk', 'kept', 'made again'])
+def chunks(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    if request.param != 'one chunk':
+        # 4 entities at a time: 23 are no multiple of it.
+        monkeypatch.setattr(scores, 'CHUNK_CPU', 4 * B)
+        monkeypatch.setattr(scores, 'COLUMNS', 1)
+    if request.param == 'made again':
+        monkeypatch.setattr(scores, 'KEEP', 0)
+    return str(request.param)
+
+
+def terms(seed: int, scale: float = 1.0) -> list[tuple[Tensor, Tensor]]:
+    torch.manual_seed(seed)
+    return [
+        (
+            scale * torch.randn(B, width, dtype=torch.double),
+            torch.randn(E, width, dtype=torch.double),
+        )
+        for width in (K, 3)
+    ]
+
+
+def plain_cross_entropy(logits: Tensor, targets: Pairs) -> Tensor:
+    return torch.nn.functional.cross_entropy(logits[targets.row], targets.tail)
+
+
+def plain_decoupled(
+    tea: Tensor, stu: Tensor, neighbors: Pairs, tau: float, form: str
+) -> Tensor:
+    """Eq. 11 and 12 as they are written, query by query."""
+    out = []
+    for query in range(len(stu)):
+        inside = neighbors.tail[neighbors.row == query]
+        mask = torch.zeros(stu.size(1), dtype=torch.bool)
+        mask[inside] = True
+        sides = []
+        for logits in (tea[query], stu[query]):
+            p = (logits / tau).softmax(dim=0)
+            share = p[mask].mean() if form == 'mean' else p[mask].sum()
+            rest = logits[~mask]
+            sides.append((share, (rest / tau).log_softmax(dim=0)))
+        (share_t, log_t), (share_s, log_s) = sides
+        binary = stu.new_zeros(())
+        if len(inside):
+            both = torch.stack([share_t, 1 - share_t])
+            other = torch.stack([share_s, 1 - share_s])
+            some = both > 1e-14  # 0 log 0 = 0
+            binary = (both * (both.log() - other.log()))[some].sum()
+        outside = stu.new_zeros(())
+        if (~mask).any():
+            outside = (log_t.exp() * (log_t - log_s)).sum()
+        out.append(binary + outside)
+    return torch.stack(out)
+
+
+def gradients(
+    loss: Callable[[Any], Tensor], chunked: bool, scale: float = 1.0
+) -> tuple[Tensor, list[Tensor]]:
+    made = terms(0, scale)
+    leaves = [x.requires_grad_() for term in made for x in term]
+    if chunked:
+        said: Any = Scores(made)
+    else:
+        said = sum(c @ b.t() for c, b in made)
+    value = loss(said)
+    value.sum().backward()
+    return value.detach(), [x.grad for x in leaves if x.grad is not None]
+
+
+def compare(
+    loss: Callable[[Any], Tensor], plain: Callable[[Any], Tensor]
+) -> None:
+    value, grads = gradients(loss, chunked=True)
+    expected, others = gradients(plain, chunked=False)
+    torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-10)
+    assert len(grads) == len(others) == 4
+    for grad, other in zip(grads, others, strict=True):
+        torch.testing.assert_close(grad, other, rtol=1e-10, atol=1e-10)
+
+
+def test_cross_entropy(chunks: str) -> None:
+    targets = pairs((0, [22, 3]), (2, [4]), (4, [0, 0, 21]))
+    compare(
+        lambda x: query_cross_entropy(x, targets),
+        lambda x: plain_cross_entropy(x, targets),
+    )
+
+
+@pytest.mark.parametrize('form', ['mean', 'sum'])
+@pytest.mark.parametrize('tau', [1.0, 4.0])
+def test_decoupled(form: str, tau: float, chunks: str) -> None:
+    tea = sum(c @ b.t() for c, b in terms(1))
+    assert isinstance(tea, Tensor)
+    # The last query, whose neighbors are all entities, by hand: its mean
+    # share is 1 / 23 for everybody, its sum is 1.
+    some = Pairs(
+        *(x[NEIGHBORS.row < 4] for x in (NEIGHBORS.row, NEIGHBORS.tail))
+    )
+    compare(
+        lambda x: neighbor_decoupled_kd(
+            Scores(terms(1)), x, some, tau, form=form
+        ),
+        lambda x: plain_decoupled(tea, x, some, tau, form),
+    )
+    full = neighbor_decoupled_kd(tea, terms_sum(0), NEIGHBORS, tau, form=form)
+    assert full[4].abs() < 1e-12
+
+
+def terms_sum(seed: int) -> Tensor:
+    out = sum(c @ b.t() for c, b in terms(seed))
+    assert isinstance(out, Tensor)
+    return out
+
+
+def test_distillation(chunks: str) -> None:
+    tea = terms_sum(1)
+
+    def plain(stu: Tensor) -> Tensor:
+        log_t, log_s = ((x / 3).log_softmax(dim=1) for x in (tea, stu))
+        return (log_t.exp() * (log_t - log_s)).sum(dim=1).mean()
+
+    compare(lambda x: kd(Scores(terms(1)), x, 3.0), plain)
+    target = torch.tensor([0, 22, 5, 5, 9])
+    alone = Pairs(torch.arange(B), target)
+    compare(
+        lambda x: decoupled_kd(tea, x, target),
+        lambda x: plain_decoupled(tea, x, alone, 4.0, 'mean'),
+    )
+
+
+def test_several_losses_share_one_walk(
+    chunks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, made = pairs((1, [2]), (3, [3])), []
+    once = scores._Products.make
+
+    def count(self: Any, some: slice) -> Tensor:
+        made.append((id(self), some.start))
+        return once(self, some)
+
+    monkeypatch.setattr(scores._Products, 'make', count)
+
+    def both(x: Any) -> Tensor:
+        soft = neighbor_decoupled_kd(terms_sum(1), x, pairs((0, [1])))
+        return query_cross_entropy(x, targets) + soft.mean()
+
+    gradients(both, chunked=True)
+    chunk_count = 1 if chunks == 'one chunk' else 6
+    # Made once where it is kept; else once a loss, and once for all of their
+    # gradients.
+    walks = 3 if chunks == 'made again' else 1
+    assert len(made) == walks * chunk_count
+
+
+def test_values_of_pairs(chunks: str) -> None:
+    some = pairs((0, [22, 3]), (2, [4]), (4, [0, 21, 2]))
+    weight = torch.randn(6, dtype=torch.double)
+    compare(
+        lambda x: x.at(some) * weight,
+        lambda x: x[some.row, some.tail] * weight,
+    )
+    compare(lambda x: x.dense() ** 2, lambda x: x**2)
+    # After a walk they come from what is kept.
+    said = Scores(terms(0))
+    said.logsumexp()
+    torch.testing.assert_close(
+        said.at(some), terms_sum(0)[some.row, some.tail]
+    )
+
+
+def test_a_table_has_one_gradient(chunks: str) -> None:
+    # Rows of it make the query, and all of it is scored, twice.
+    torch.manual_seed(0)
+    weight = torch.randn(E, K, dtype=torch.double, requires_grad=True)
+    head, targets = torch.tensor([3, 0, 0, 22, 7]), pairs((1, [2]), (4, [7]))
+
+    def loss(rows: Tensor, said: Any, other: Any) -> Tensor:
+        soft = neighbor_decoupled_kd(terms_sum(1), other, pairs((0, [1])))
+        return (
+            query_cross_entropy(said, targets) + soft.mean() + rows.sum() ** 2
+        )
+
+    table = Table(weight)
+    rows = table.rows(head)
+    loss(rows, Scores([(rows, table)]), Scores([(2 * rows, table)])).backward()
+    found, weight.grad = weight.grad, None
+    rows = weight[head]
+    loss(rows, rows @ weight.t(), 2 * rows @ weight.t()).backward()
+    torch.testing.assert_close(found, weight.grad, rtol=1e-10, atol=1e-10)
+    # Rows alone.
+    weight.grad = None
+    Table(weight).rows(head).sum().backward()
+    expected = torch.bincount(head, minlength=E).double()[:, None].expand(E, K)
+    torch.testing.assert_close(weight.grad, expected)
+
+
+def test_a_matrix_is_scores(chunks: str) -> None:
+    logits = terms_sum(0).requires_grad_()
+    targets = pairs((1, [2]), (3, [3]))
+    query_cross_entropy(logits, targets).backward()
+    grad, logits.grad = logits.grad, None
+    plain_cross_entropy(logits, targets).backward()
+    torch.testing.assert_close(grad, logits.grad, rtol=1e-10, atol=1e-10)
+
+
+def test_one_query(chunks: str) -> None:
+    said = Scores([(c[:1], b) for c, b in terms(0)])
+    found = query_cross_entropy(said, pairs((0, [3])))
+    expected = plain_cross_entropy(terms_sum(0)[:1], pairs((0, [3])))
+    torch.testing.assert_close(found, expected)
+
+
+def test_scores_far_apart(chunks: str) -> None:
+    # exp of the plain values would overflow.
+    made = [(1e4 * c, b) for c, b in terms(0)]
+    logits = sum(c @ b.t() for c, b in made)
+    assert isinstance(logits, Tensor)
+    torch.testing.assert_close(
+        Scores(made).logsumexp(), logits.logsumexp(dim=1)
+    )
+    tea = Scores([(1e4 * c, b) for c, b in terms(1)])
+    loss = neighbor_decoupled_kd(tea, Scores(made), NEIGHBORS)
+    assert loss.isfinite().all()
+
+
+def test_targets_without_gradient(chunks: str) -> None:
+    made = [(c.requires_grad_(), b) for c, b in terms(0)]
+    targets = pairs((1, [2]), (3, [3]))
+    said = Scores(made)
+    assert said.requires_grad
+    assert not said.detach().requires_grad
+    found = target_cross_entropy(said, targets)
+    assert not found.requires_grad
+    torch.testing.assert_close(
+        found,
+        torch.nn.functional.cross_entropy(
+            terms_sum(0)[targets.row], targets.tail, reduction='none'
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ('precision', 'bound'), [('fp32', 1e-5), ('bf16', 0.05)]
+)
+def test_float32(precision: str, bound: float, chunks: str) -> None:
+    # Relative to the largest gradient.
+    targets = pairs((0, [22, 3]), (2, [4]))
+    made = [(c.float(), b.float()) for c, b in terms(0)]
+    leaves = [x.requires_grad_() for term in made for x in term]
+    tea = Scores([(c.float(), b.float()) for c, b in terms(1)], precision)
+    said = Scores(made, precision)
+    loss = query_cross_entropy(said, targets)
+    loss = loss + neighbor_decoupled_kd(tea, said, NEIGHBORS).mean()
+    loss.backward()
+
+    def plain(x: Tensor) -> Tensor:
+        soft = plain_decoupled(terms_sum(1), x, NEIGHBORS, 4.0, 'mean')[:4]
+        return plain_cross_entropy(x, targets) + soft.sum() / B
+
+    expected, others = gradients(plain, chunked=False)
+    assert abs(loss.item() - expected.item()) < bound * expected.item()
+    for leaf, other in zip(leaves, others, strict=True):
+        assert leaf.grad is not None
+        error = (leaf.grad - other).abs().max() / other.abs().max()
+        assert error < bound
+
+
+class Largest(TorchDispatchMode):
+    """The elements of the largest tensor that an operation makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(x, Tensor):
+                self.largest = max(self.largest, x.numel())
+        return out
+
+
+def test_nothing_is_as_large_as_all_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size, rows = 5000, 50
+    monkeypatch.setattr(scores, 'CHUNK_CPU', 2**12)
+    monkeypatch.setattr(scores, 'COLUMNS', 1)
+    monkeypatch.setattr(scores, 'KEEP', 0)
+    basis = torch.randn(size, 2, requires_grad=True)
+    query = torch.randn(rows, 2, requires_grad=True)
+    tea = Scores([(torch.randn(rows, 2), torch.randn(size, 2))])
+    targets = pairs((0, [1, 2]), (9, [4999]))
+    with Largest() as seen:
+        said = Scores([(query, basis)])
+        loss = query_cross_entropy(said, targets)
+        loss = loss + neighbor_decoupled_kd(tea, said, targets).mean()
+        loss.backward()
+    assert seen.largest <= max(2 * size, 2**12) < rows * size
+
+
+def test_sums_of_nothing() -> None:
+    said = Scores([(torch.zeros(2, 1), torch.zeros(3, 1))])
+    sums = Sums(said.source)
+    nothing = torch.full((2, 3), -torch.inf)
+    nothing[1, 1] = 2.0
+    sums.add(nothing, torch.tensor([1.0, 7.0, 3.0]).expand(2, 3).clone())
+    assert sums.log().tolist() == [-torch.inf, 2.0]
+    assert sums.mean().tolist() == [0.0, 7.0]
+
+
+def test_pairs_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, 'CHUNK_CPU', 4 * B)
+    monkeypatch.setattr(scores, 'COLUMNS', 1)
+    said = Scores(terms(0))
+    some = InChunks(NEIGHBORS.row, NEIGHBORS.tail, said.source)
+    found = []
+    for part in said.source.slices():
+        row, column, which = some.inside(part)
+        tail = column + part.start
+        assert ((column >= 0) & (tail < part.stop)).all()
+        assert NEIGHBORS.row[which].equal(row)
+        assert NEIGHBORS.tail[which].equal(tail)
+        found += zip(row.tolist(), tail.tolist(), strict=True)
+    given = zip(NEIGHBORS.row.tolist(), NEIGHBORS.tail.tolist(), strict=True)
+    assert sorted(found) == sorted(given)
