@@ -195,6 +195,14 @@ def test_several_losses_share_one_walk(
     assert len(made) == walks * chunk_count
 
 
+def test_logsumexp(chunks: str) -> None:
+    weight = torch.tensor([1.0, -2.0, 0.0, 0.5, 3.0], dtype=torch.double)
+    compare(
+        lambda x: x.logsumexp() * weight,
+        lambda x: x.logsumexp(dim=1) * weight,
+    )
+
+
 def test_values_of_pairs(chunks: str) -> None:
     some = pairs((0, [22, 3]), (2, [4]), (4, [0, 21, 2]))
     weight = torch.randn(6, dtype=torch.double)
