@@ -621,6 +621,14 @@ def test_texts_beside_a_layout(
     assert ['New.'] in read(tmp_path).entity_texts
 
 
+def test_files_of_neo4j_may_have_any_name(tmp_path: Path) -> None:
+    # Both names would be those of a file of names beside another layout.
+    neo4j_admin(tmp_path)
+    quoted(tmp_path / 'names.csv', [('id:ID(Port)', 'name'), (0, 'Arnel')])
+    quoted(tmp_path / 'name.csv', [('id:ID(Ship)', 'name'), (0, 'Auk')])
+    assert {'Arnel', 'Auk'} <= set(read(tmp_path).entity_names)
+
+
 def test_types_of_neo4j(tmp_path: Path) -> None:
     neo4j_admin(tmp_path)
     rows = [('id:ID(Thing)', ':LABEL'), ('x', 'Ship;Wreck'), ('y', '')]

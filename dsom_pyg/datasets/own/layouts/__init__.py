@@ -66,16 +66,9 @@ def find_layout(root: Path) -> Found:
     for layout in LAYOUTS:
         files = layout.find_files(root)
         if files is not None:
-            known = [*files.values()]
-            beside = (
-                {}
-                if layout is named_files
-                else {
-                    part: path
-                    for part, path in named_files.find_beside(root).items()
-                    if path not in known
-                }
-            )
+            beside = {}
+            if layout is not named_files:
+                beside = named_files.find_beside(root, files.values())
             return Found(layout, files, beside)
     paths = sorted(root.iterdir())
     folders = [path for path in paths if path.is_dir()]

@@ -1,5 +1,6 @@
 """The general layout: files whose names tell what they hold."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from dsom_pyg.datasets.errors import DatasetError, shorten
@@ -92,14 +93,16 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     return table
 
 
-def find_beside(root: Path) -> dict[str, Path]:
+def find_beside(root: Path, known: Collection[Path]) -> dict[str, Path]:
     r"""Files of names, texts and values, which may lie beside triples of any
-    layout.
+    layout, apart from those that this layout reads itself.
     """
     files: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
         part = PARTS.get(plain_name(path)) or mmkb.part_of(path)
-        if part and part not in (*TRIPLES, *LISTS) and path.is_file():
+        if path in known or not path.is_file():
+            continue
+        if part and part not in (*TRIPLES, *LISTS):
             if part in files:
                 raise _both(root, files[part], path)
             files[part] = path
