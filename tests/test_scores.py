@@ -238,6 +238,14 @@ def test_a_table_has_one_gradient(chunks: str) -> None:
     rows = weight[head]
     loss(rows, rows @ weight.t(), 2 * rows @ weight.t()).backward()
     torch.testing.assert_close(found, weight.grad, rtol=1e-10, atol=1e-10)
+    # The same table in two terms.
+    weight.grad = None
+    table = Table(weight)
+    query = torch.randn(2, B, K, dtype=torch.double)
+    Scores([(q, table) for q in query]).logsumexp().sum().backward()
+    found, weight.grad = weight.grad, None
+    (query.sum(dim=0) @ weight.t()).logsumexp(dim=1).sum().backward()
+    torch.testing.assert_close(found, weight.grad, rtol=1e-10, atol=1e-10)
     # Rows alone.
     weight.grad = None
     Table(weight).rows(head).sum().backward()

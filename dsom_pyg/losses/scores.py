@@ -310,7 +310,11 @@ class _Products(Source):
                     self._add(rows, grad.t(), term.coordinates, fresh)
         for term, (query, basis, _) in zip(self.terms, targets, strict=True):
             if term.table is not None and basis is not None:
-                term.table.whole = basis
+                before = term.table.whole
+                if before is None or before is basis:
+                    term.table.whole = basis
+                else:  # the same table in another term
+                    before.add_(basis)
                 basis = basis.new_zeros(())
             out += [query, basis]
         return out
