@@ -52,6 +52,7 @@ setup(
         'sentence-transformers>=6',
         'open-clip-torch>=3',
         'networkx>=3',
+        'pyarrow>=17',
         'safetensors>=0.5',
         'scikit-learn>=1.4',
         'scipy>=1.11',
@@ -69,7 +70,6 @@ setup(
         'excel': ['openpyxl>=3.1'],
         'h5': ['h5py>=3.9'],
         'index': ['faiss-cpu>=1.9'],
-        'parquet': ['pyarrow>=17'],
         'plots': ['matplotlib>=3.8'],
         'rdf': ['pyoxigraph>=0.5'],
         # No wheel in the public index; needs an installed torch and
@@ -87,7 +87,6 @@ setup(
             'mypy>=1.15',
             'openpyxl>=3.1',
             'pandas>=2',
-            'pyarrow>=17',
             'pykeen>=1.11',
             'pyoxigraph>=0.5',
             'pytest>=8',

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EDGE = ('entity', 'relation', 'entity')
 SPLITS = ('train', 'val', 'test')
+LARGEST = 2**63 - 1
 # The edge type that ties a feature node to its entity, by modality. Any other
 # modality is linked by ``(modality, *, 'entity')``.
 RELATION_OF_MODALITY = {'image': 'depicts', 'text': 'describes'}
@@ -55,6 +56,8 @@ class Triples(NamedTuple):
 
     def select(self, index: Tensor) -> Triples:
         r"""The triples at :obj:`index` (a mask or positions)."""
+        if index.dtype == torch.bool:  # torch is twice as fast by positions
+            index = index.nonzero()[:, 0]
         return Triples(self.edge_index[:, index], self.edge_type[index])
 
 
@@ -360,28 +363,48 @@ def hold_out(
             f"keep must be 'roles', 'entities' or 'nothing', got '{keep}'"
         )
     train = get_split(data, 'train')
-    order = _shuffled(train.edge_type.numel(), seed)
-    # Duplicates of a triple go where the first one goes.
-    first = first_twin(train)
-    order = order[first[order] == order]
-    # Walking through `order`, the first triple of every entity and of every
-    # relation is kept: what remains may be removed.
-    walk = train.select(order)
-    groups = {
-        'roles': [walk.head, walk.tail, walk.edge_type],
-        'entities': [walk.edge_index.flatten(), walk.edge_type],
-        'nothing': [],
-    }[keep]
-    kept = torch.zeros_like(first, dtype=torch.bool)
-    for ids in groups:
-        position = torch.arange(ids.numel()) % order.numel()
-        _, group = ids.unique(return_inverse=True)
-        kept[order[scatter(position, group, reduce='min')]] = True
-    free = order[~kept[order]]
-    taken = free[: max(1, round(ratio * order.numel()))]
-    mask = torch.isin(first, taken)
+    mask = draw(train, ratio, seed, keep)
     smaller = with_split(data, 'train', train.select(~mask))
     return smaller, train.select(mask)
+
+
+def draw(
+    train: Triples, ratio: float, seed: int, keep: str, distinct: bool = False
+) -> Tensor:
+    r"""Which triples :func:`hold_out` takes away, bool ``[T]``.
+
+    Args:
+        train: The triples.
+        ratio: Share of the distinct ones.
+        seed: Of the draw.
+        keep: What stays.
+        distinct: There are no duplicates.
+    """
+    order = _shuffled(train.edge_type.numel(), seed)
+    first = None if distinct else first_twin(train)
+    if first is not None:
+        # Duplicates of a triple go where the first one goes.
+        order = order[first[order] == order]
+    # Walking through `order`, the first triple of every entity and of every
+    # relation is kept: what remains may be removed.
+    count = order.numel()
+    step = torch.full_like(train.edge_type, count)
+    step[order] = torch.arange(count)
+    kept = torch.zeros_like(step, dtype=torch.bool)
+    for columns in {
+        'roles': [[train.head], [train.tail], [train.edge_type]],
+        'entities': [[train.head, train.tail], [train.edge_type]],
+        'nothing': [],
+    }[keep]:
+        size = max((int(ids.max()) + 1 for ids in columns if count), default=0)
+        earliest = torch.full((size,), count)
+        for ids in columns:
+            earliest.scatter_reduce_(0, ids, step, 'amin')
+        kept[order[earliest[earliest < count]]] = True
+    free = order[~kept[order]]
+    taken = torch.zeros_like(kept)
+    taken[free[: max(1, round(ratio * count))]] = True
+    return taken if first is None else taken[first]
 
 
 def _shuffled(size: int, seed: int) -> Tensor:
@@ -390,12 +413,30 @@ def _shuffled(size: int, seed: int) -> Tensor:
     return torch.randperm(size, generator=generator)
 
 
+def triple_keys(triples: Triples) -> Tensor:
+    r"""An integer for each triple, ``[T]``: equal ones for equal triples."""
+    head, tail, rel = triples.head.long(), triples.tail, triples.edge_type
+    sizes = [int(x.max()) + 1 if x.numel() else 0 for x in (head, tail, rel)]
+    pair = head * sizes[1] + tail
+    if sizes[0] * sizes[1] * sizes[2] > LARGEST:
+        # Numbers of distinct pairs take less room.
+        _, pair = pair.unique(return_inverse=True)
+    return pair * sizes[2] + rel
+
+
+def first_of(keys: Tensor) -> Tensor:
+    r"""The place of the first one that is equal, ``[T]``."""
+    key, order = keys.sort(stable=True)
+    begins = torch.ones_like(key, dtype=torch.bool)
+    begins[1:] = key[1:] != key[:-1]
+    first = torch.empty_like(order)
+    first[order] = order[begins][begins.cumsum(0) - 1]
+    return first
+
+
 def first_twin(triples: Triples) -> Tensor:
     r"""The place of the first triple that is equal, ``[T]``."""
-    rows = torch.stack([*triples.edge_index, triples.edge_type])
-    _, inverse = rows.unique(dim=1, return_inverse=True)
-    place = torch.arange(inverse.numel())
-    return scatter(place, inverse, reduce='min')[inverse]
+    return first_of(triple_keys(triples))
 
 
 def k_folds(

@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsom_pyg.graph import Triples, check_ids, check_triples
+from dsom_pyg.graph import LARGEST, Triples, check_ids, check_triples
 
 if TYPE_CHECKING:
     from scipy import sparse
-
-LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,6 @@ def write_proposals(
 
     Raises:
         ValueError: The ending is another, or a label cannot be written so.
-        ImportError: pyarrow is not installed (extra ``parquet``).
     """
     path = Path(path).expanduser()
     origin = Provenance.of(parts)
@@ -86,7 +85,7 @@ def write_proposals(
         case _:
             raise ValueError(
                 f"'{path}' must end in .tsv (a table), .nt (N-Triples) or "
-                '.parquet (a table, with extra parquet)'
+                '.parquet (a table)'
             )
 
 
@@ -152,12 +151,9 @@ def _metadata(name: str, origin: Provenance) -> dict[str, Any]:
 def _write_parquet(
     path: Path, lines: Iterator[Line], origin: Provenance
 ) -> None:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        message = f"writing '{path}' needs pyarrow: pip install \"dsom_pyg["
-        raise ImportError(message + 'parquet]"') from error
+    import pyarrow as pa
+    from pyarrow import parquet
+
     kinds = {str: pa.string(), float: pa.float32()}
     schema = pa.schema(
         [(name, kinds[kind]) for name, kind in Line.__annotations__.items()],

@@ -87,7 +87,7 @@ class RawGraph:
     extra: dict[str, Any] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     origins: dict[str, Origin] = field(default_factory=dict)
-    aliases: list[list[str]] | None = None
+    aliases: Sequence[Sequence[str]] | None = None
     features: dict[str, Features] = field(default_factory=dict)
     ordered: bool = True
 
@@ -196,18 +196,20 @@ class MultimodalDataset(InMemoryDataset):
             force_reload=force_reload,
         )
         if self.folder is None:
-            self._data, self._meta = self._build()
+            with _no_collection():
+                self._data, self._meta = self._build()
             return
         path = Path(self.processed_paths[0])
-        if force_reload or not path.is_file():
+        with _no_collection():
+            if path.is_file() and not force_reload:
+                self._data, self._meta = load_graph(path)
+                return
             self.download()
             self._data, self._meta = self._build()
             try:
                 save_graph(path, self._data, self._meta)
             except OSError as error:
                 warn_if_read_only(error, path.parent, 'the graph is')
-                return
-        self._data, self._meta = load_graph(path)
 
     def read(self) -> RawGraph:
         r"""Read the raw files; every dataset overrides it."""
@@ -259,16 +261,15 @@ class MultimodalDataset(InMemoryDataset):
     _process = _download
 
     def _build(self) -> tuple[HeteroData, dict[str, Any]]:
-        with _no_collection():
-            raw = self.read()
+        raw = self.read()
         raw.check()
         used = [name for name, one in self._encoders.items() if one]
         check_new(raw.data, [*used, *raw.features, *self._feature_files])
         items = raw.items()
         coverage = {name: _share(lists) for name, lists in items.items()}
         # Before hours of encoding.
-        names = raw.all_names()
-        limit = limit_for(len(names))
+        names = raw.all_names() if self._feature_files else []
+        limit = limit_for(len(raw.entity_names))
         given = {
             name: align(
                 read_features(path, limit),

@@ -1,7 +1,7 @@
 """What a reader notices in data: counted, kept, shown to people."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,23 @@ class Findings:
         if len(kept) < KEEP:
             where = None if file is None else str(file)
             kept.append(Finding(kind, message, where, line))
+
+    def add_many(
+        self,
+        kind: str,
+        count: int,
+        each: Callable[[int], tuple[str, Path | None, int | None]],
+    ) -> None:
+        r"""Count many findings at once; message and place of those that are
+        kept are made from their number.
+        """
+        if not count:
+            return
+        kept = min(count, KEEP - len(self.examples.get(kind, ())))
+        for at in range(kept):
+            self.add(kind, *each(at))
+        self.counts[kind] += count - kept
+        self.examples.setdefault(kind, [])
 
     def extend(self, other: 'Findings', without: Collection[str] = ()) -> None:
         r"""Add what another collection holds, apart from some kinds."""

@@ -97,8 +97,10 @@ def spellings(name: str) -> list[str]:
 
 def unique_names(names: Sequence[str], keys: Sequence[str]) -> list[str]:
     r"""Append the key, which is unique, to every name that keys share."""
-    assert len(set(keys)) == len(keys)
     out = list(names)
+    if out == list(keys):  # of millions that is faster
+        return out
+    assert len(set(keys)) == len(keys)
     counts = Counter(out)
     # Once is nearly always enough, but a name may look like the outcome.
     while len(counts) < len(out):
@@ -114,6 +116,8 @@ def readable(label: str) -> str:
     r"""A label as people read it: of an IRI, its last segment; of a name in
     angle brackets, as YAGO has them, what is in them.
     """
+    if '://' not in label and label[:1] != '<':
+        return label
     if inside := re.fullmatch(r'<([^<>]+)>', label):
         name = readable(inside[1])
         return unquote(name).replace('_', ' ').strip() or label

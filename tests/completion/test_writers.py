@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -318,13 +317,4 @@ def test_another_ending(model: Completer, tmp_path: Path) -> None:
     for name in ('missing.csv', 'missing'):
         with pytest.raises(ValueError, match=r'\.tsv .*\.nt .*\.parquet'):
             model.write_proposals(tmp_path / name, [])
-    assert not list(tmp_path.iterdir())
-
-
-def test_pyarrow_is_missing(
-    model: Completer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, 'pyarrow', None)
-    with pytest.raises(ImportError, match=r'"dsom_pyg\[parquet\]"'):
-        model.write_proposals(tmp_path / 'missing.parquet', [])
     assert not list(tmp_path.iterdir())

@@ -2,13 +2,16 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, overload
 from urllib.parse import unquote
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from dsom_pyg import graph
 from dsom_pyg.datasets.base import Origin, RawGraph
 from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
 from dsom_pyg.datasets.features.graph import Features
@@ -20,20 +23,45 @@ from dsom_pyg.datasets.own.literals import (
     number_features,
     take_out,
 )
-from dsom_pyg.datasets.own.table import Entry, Table, Triple
+from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
-from dsom_pyg.datasets.text import to_triples
-from dsom_pyg.graph import SPLITS, get_split, hold_out, make_data, set_split
+from dsom_pyg.graph import (
+    SPLITS,
+    Triples,
+    concat,
+    first_of,
+    make_data,
+    triple_keys,
+)
 from dsom_pyg.pyg import HeteroData
 
 # Of train, validation and test.
 SHARES = (0.8, 0.1, 0.1)
 Shares = tuple[float, float, float]
+# A message, and the file and line that it is about.
+Noticed = tuple[str, Path | None, int | None]
 # Triples from which on the shape of the columns tells something.
 MANY = 20
-# The distinct triples of a split by their ids (head, tail, relation), each
-# with its first row.
-Rows = dict[tuple[int, int, int], Triple]
+
+
+class Split(NamedTuple):
+    r"""The distinct triples of a split: their ids, a number for each, and the
+    rows that they come from.
+    """
+
+    triples: Triples
+    keys: Tensor
+    rows: Rows
+
+    def select(self, which: Tensor) -> 'Split':
+        r"""Some of them, by a mask."""
+        mask = which.numpy()  # which does that much faster than torch
+        ends = self.triples.edge_index.numpy().compress(mask, axis=1)
+        rels = self.triples.edge_type.numpy().compress(mask)
+        triples = Triples(torch.from_numpy(ends), torch.from_numpy(rels))
+        keys = torch.from_numpy(self.keys.numpy().compress(mask))
+        return Split(triples, keys, self.rows.select(mask))
 
 
 def build_graph(
@@ -64,14 +92,15 @@ def build_graph(
     """
     build = _Build(table, literals)
     entities, relations = build.entities, build.relations
-    if not build.rows.get('train'):
+    if 'train' not in build.rows or not len(build.rows['train'].keys):
         raise DatasetError('there is no training triple')
     entities.note_twins()
     relations.note_twins()
     build.note_overlaps()
     build.note_columns()
-    data = build.draw(shares, seed)
-    build.note_unseen(data)
+    build.note_unseen()
+    build.draw(shares, seed)
+    data = build.data()
     names, relation_names = build.names()
     aliases = build.aliases()
     addresses = build.gather('address', table.addresses)
@@ -81,19 +110,20 @@ def build_graph(
         data,
         names,
         relation_names,
-        [[well_formed(text) for text in each] for each in texts],
+        [list(map(well_formed, each)) if each else each for each in texts],
         images,
         extra={
             'entity_keys': entities.labels,
             'relation_keys': relations.labels,
             'entity_images': [
-                [_below(path, root) for path in paths] for paths in images
+                [_below(path, root) for path in paths] if paths else []
+                for paths in images
             ],
             'entity_types': build.types(),
             'image_addresses': addresses,
         },
         findings=build.findings,
-        origins=build.origins(data),
+        origins=build.origins(),
         aliases=aliases,
         ordered=bool(table.entities),
         features=build.number_features(),
@@ -108,44 +138,97 @@ class _Build:
         # What types are called; some have labels of their own.
         self.type_names: dict[str, str] = {}
         self.findings.extend(table.findings)
+        triples = {x: Rows.of(rows) for x, rows in table.triples.items()}
         given, self.numbers = take_out(
-            table.triples, table.literals, literals, self.findings
+            triples, table.literals, literals, self.findings
         )
+        given = {split: given[split] for split in SPLITS if split in given}
         self.entities = Vocabulary('entity', table.entities, self.findings)
         self.relations = Vocabulary('relation', table.relations, self.findings)
-        self.rows = {
-            split: self.number(given[split])
-            for split in SPLITS
-            if split in given
-        }
+        self.rows = self.number(given)
 
-    def number(self, triples: Sequence[Triple]) -> Rows:
-        rows: Rows = {}
-        for row in triples:
-            place = row.place
-            head = self.entities.add(row.head, place)
-            tail = self.entities.add(row.tail, place)
-            ids = head, tail, self.relations.add(row.relation, place)
-            if ids in rows:
-                first = rows[ids].place.line
-                where = f', which stands in line {first}' if first else ''
-                message = f'dropped {_said(row)}{where}'
-                self.findings.add('duplicate triple', message, *place)
-                continue
-            if head == tail:
-                self.findings.add('self loop', f'kept {_said(row)}', *place)
-            rows[ids] = row
-        return rows
+    def number(self, given: Mapping[str, Rows]) -> dict[str, Split]:
+        ids = [self.ids_of(rows) for rows in given.values()]
+        sizes = [len(rows) for rows in given.values()]
+        keys = triple_keys(concat(*ids)).split(sizes) if ids else ()
+        out = {}
+        for each, key, (split, rows) in zip(
+            ids, keys, given.items(), strict=True
+        ):
+            every = Split(each, key, rows)
+            new = self.note_rows(every)
+            out[split] = every if new.all() else every.select(new)
+        return out
+
+    def ids_of(self, rows: Rows) -> Triples:
+        # Ids follow the order in which labels first occur.
+        head, relation, tail = map(torch.from_numpy, rows.codes)
+        ids = []
+        for vocabulary, columns in (
+            (self.entities, (head, tail)),
+            (self.relations, (relation,)),
+        ):
+            order = _first_places(columns, len(rows.labels))
+            codes = torch.stack(columns)[
+                order % len(columns), order // len(columns)
+            ]
+            labels = [rows.labels[code] for code in codes.tolist()]
+            rows_of = order // len(columns)
+
+            def place(number: int, rows_of: Tensor = rows_of) -> Place:
+                return rows.place(int(rows_of[number]))
+
+            found = vocabulary.add_all(labels, place)
+            numbers = torch.zeros(len(rows.labels), dtype=torch.long)
+            numbers[codes.long()] = torch.tensor(found, dtype=torch.long)
+            ids.append(torch.stack([numbers[each] for each in columns]))
+        return Triples(ids[0], ids[1][0])
+
+    def note_rows(self, split: Split) -> Tensor:
+        # Which rows are no duplicates.
+        rows, (head, tail) = split.rows, split.triples.edge_index
+        first = first_of(split.keys)
+        new = first == torch.arange(first.numel())
+        again = (~new).nonzero()[:, 0]
+
+        def duplicate(number: int) -> Noticed:
+            at = int(again[number])
+            line = rows.place(int(first[at])).line
+            where = f', which stands in line {line}' if line else ''
+            return f'dropped {_said(rows[at])}{where}', *rows.place(at)
+
+        loops = ((head == tail) & new).nonzero()[:, 0]
+
+        def loop(number: int) -> Noticed:
+            at = int(loops[number])
+            return f'kept {_said(rows[at])}', *rows.place(at)
+
+        self.findings.add_many('duplicate triple', len(again), duplicate)
+        self.findings.add_many('self loop', len(loops), loop)
+        return new
 
     def note_overlaps(self) -> None:
         for a, b in (('val', 'train'), ('val', 'test'), ('test', 'train')):
-            kind, there = f'{a} triple also in {b}', self.rows.get(b, {})
-            shared = [ids for ids in self.rows.get(a, {}) if ids in there]
-            for ids in shared:
-                row, (file, line) = self.rows[a][ids], there[ids].place
+            if a not in self.rows or b not in self.rows:
+                continue
+            kind = f'{a} triple also in {b}'
+            here, there = self.rows[a], self.rows[b]
+            shared, twins = _matches(here.keys, there.keys)
+
+            def note(
+                number: int,
+                here: Rows = here.rows,
+                there: Rows = there.rows,
+                shared: Tensor = shared,
+                twins: Tensor = twins,
+            ) -> Noticed:
+                at = int(shared[number])
+                file, line = there.place(int(twins[number]))
                 where = f' stands in {file.name}:{line} too' if file else ''
-                self.findings.add(kind, _said(row) + where, *row.place)
-            if shared:
+                return _said(here[at]) + where, *here.place(at)
+
+            self.findings.add_many(kind, len(shared), note)
+            if len(shared):
                 told = (
                     f'{kind}: {len(shared)} times. Scores on such triples '
                     f'reward memorising; the findings and dsom_pyg.audit list '
@@ -156,12 +239,12 @@ class _Build:
     def note_columns(self) -> None:
         # Relations are few, as a rule. More of them than tails may mean that
         # the columns are in another order.
-        rows = self.rows['train']
-        tails = {tail for _, tail, _ in rows}
-        relations = {relation for *_, relation in rows}
-        if len(rows) >= MANY and len(tails) < len(relations):
+        train = self.rows['train'].triples
+        tails = torch.bincount(train.tail).count_nonzero().item()
+        relations = torch.bincount(train.edge_type).count_nonzero().item()
+        if train.edge_type.numel() >= MANY and tails < relations:
             message = (
-                f'train has {len(relations)} relations and only {len(tails)} '
+                f'train has {relations} relations and only {tails} '
                 f'different tails. Are its columns head, tail, relation? Then '
                 f"pass columns='htr' (--columns htr), or name the columns of "
                 f'a frame: relation=...'
@@ -169,10 +252,8 @@ class _Build:
             self.findings.add('columns may be swapped', message)
             warnings.warn(message, UserWarning, stacklevel=2)
 
-    def draw(self, shares: Shares, seed: int) -> HeteroData:
-        # The graph, with splits for those that the table lacks.
-        parts = [to_triples(list(self.rows.get(each, {}))) for each in SPLITS]
-        data = make_data(len(self.entities), len(self.relations), *parts)
+    def draw(self, shares: Shares, seed: int) -> None:
+        # Splits for those that the table lacks.
         share = dict(zip(SPLITS, shares, strict=True))
         drawn = [split for split in SPLITS if split not in self.rows]
         left = share['train'] + sum(share[split] for split in drawn)
@@ -182,10 +263,12 @@ class _Build:
                 continue
             ratio = share[split] / left
             left -= share[split]
-            wanted = round(ratio * get_split(data, 'train').edge_type.numel())
-            data, part = hold_out(data, ratio, seed, keep='entities')
-            set_split(data, split, part)
-            count = part.edge_type.numel()
+            train = self.rows['train']
+            wanted = round(ratio * len(train.keys))
+            mask = graph.draw(train.triples, ratio, seed, 'entities', True)
+            self.rows['train'] = train.select(~mask)
+            self.rows[split] = train.select(mask)
+            count = len(self.rows[split].keys)
             if count < wanted:
                 message = (
                     f'{count} instead of {wanted} triples drawn for {split}: '
@@ -193,36 +276,49 @@ class _Build:
                     f'relation'
                 )
                 self.findings.add('small split', message)
-        return data
 
-    def note_unseen(self, data: HeteroData) -> None:
-        labels = {x.what: x.labels for x in (self.entities, self.relations)}
-        ends, rels = get_split(data, 'train')
-        seen = {('entity', index) for index in ends.flatten().tolist()}
-        seen |= {('relation', index) for index in rels.tolist()}
-        for split in ('val', 'test'):
-            noted = set(seen)
-            for (head, tail, rel), row in self.rows.get(split, {}).items():
-                said = {('entity', head), ('entity', tail), ('relation', rel)}
-                for what, index in sorted(said - noted):
-                    kind = f'{what} of {split} not in train'
-                    label = shorten(labels[what][index])
-                    message = f'no training triple has {what} {label}'
-                    self.findings.add(kind, message, *row.place)
-                noted |= said
+    def data(self) -> HeteroData:
+        parts = {split: rows.triples for split, rows in self.rows.items()}
+        return make_data(len(self.entities), len(self.relations), **parts)
 
-    def origins(self, data: HeteroData) -> dict[str, Origin]:
+    def note_unseen(self) -> None:
+        # Who occurs in train: each with an id as in the vocabulary.
+        for vocabulary in (self.entities, self.relations):
+            ids = _ids(self.rows['train'].triples, vocabulary.what)
+            seen = torch.zeros(len(vocabulary), dtype=torch.bool)
+            seen[ids.flatten()] = True
+            for split in ('val', 'test'):
+                if split not in self.rows:
+                    continue
+                kind = f'{vocabulary.what} of {split} not in train'
+                ids = _ids(self.rows[split].triples, vocabulary.what)
+                width = len(ids)
+                order = _first_places(ids.unbind(), len(vocabulary))
+                order = order[~seen[ids[order % width, order // width]]]
+
+                def note(
+                    number: int,
+                    vocabulary: Vocabulary = vocabulary,
+                    rows: Rows = self.rows[split].rows,
+                    ids: Tensor = ids,
+                    width: int = width,
+                    order: Tensor = order,
+                ) -> Noticed:
+                    at = int(order[number])
+                    label = shorten(
+                        vocabulary.labels[int(ids[at % width, at // width])]
+                    )
+                    message = f'no training triple has {vocabulary.what} '
+                    return message + label, *rows.place(at // width)
+
+                self.findings.add_many(kind, len(order), note)
+
+    def origins(self) -> dict[str, Origin]:
         out = {}
-        for split in SPLITS:
-            # A split that was drawn comes from train.
-            source = self.rows.get(split, self.rows['train'])
-            ends, rels = get_split(data, split)
-            ids = zip(*ends.tolist(), rels.tolist(), strict=True)
-            places = [source[each].place for each in ids]
-            files = {place.file for place in places}
+        for split, (*_, rows) in self.rows.items():
+            files = {rows.files[at] for at in np.unique(rows.file).tolist()}
             if len(files) == 1 and (file := files.pop()):
-                lines = torch.tensor([place.line or 0 for place in places])
-                out[split] = Origin(file, lines)
+                out[split] = Origin(file, torch.from_numpy(rows.lines))
         return out
 
     def names(self) -> list[list[str]]:
@@ -230,15 +326,18 @@ class _Build:
         # given, else the label as people read it.
         both = (self.entities, self.relations)
         types = {entry.value for entry in self.table.types}
-        called: dict[tuple[str, int | None], str] = {
+        called: dict[tuple[str, int], str] = {
             ('relation', self.relations.add(label)): composed(name)
             for label, name in self.table.relations.items()
             if name
         }
         for entry in self.table.names:
-            found = ((each.what, each.find(entry.entity)) for each in both)
-            owner = next((each for each in found if each[1] is not None), None)
-            if owner is None:
+            owners = [
+                (each.what, at)
+                for each in both
+                if (at := each.find(entry.entity)) is not None
+            ]
+            if not owners:
                 label = next((x for x in entry.entity if x in types), None)
                 if label is None:
                     self.note_unknown('name', entry)
@@ -246,16 +345,18 @@ class _Build:
                     self.type_names.setdefault(label, composed(entry.value))
                 continue
             name = composed(entry.value)
-            kept = called.setdefault(owner, name)
+            kept = called.setdefault(owners[0], name)
             if kept != name:
-                named = f'{owner[0]} {shorten(entry.entity[0])}'
+                named = f'{owners[0][0]} {shorten(entry.entity[0])}'
                 message = f'{shorten(name)} is not used, {named} has the name '
                 message += shorten(kept)
                 self.findings.add('second name', message, *entry.place)
         out = []
         for each in both:
-            plain = enumerate(map(readable, each.labels))
-            names = [called.get((each.what, at), name) for at, name in plain]
+            names = list(map(readable, each.labels))
+            for (what, at), name in called.items():
+                if what == each.what:
+                    names[at] = name
             out.append(unique_names(names, each.labels))
         return out
 
@@ -284,24 +385,31 @@ class _Build:
                 self.findings.add(f'duplicate {what}', message, *entry.place)
             else:
                 out[owner][entry.value] = None
-        return [list(out.get(at, ())) for at in range(len(self.entities))]
+        # Of millions of entities most have none: one list is enough for all.
+        nothing: list[str] = []
+        every = range(len(self.entities))
+        return [list(out[at]) if at in out else nothing for at in every]
 
     def types(self) -> list[list[str]]:
         # In words; the names of all labels are known by now.
         found = self.gather('type', self.table.types)
         names = self.type_names
-        return [[names.get(x) or readable(x) for x in each] for each in found]
+        return [
+            [names.get(x) or readable(x) for x in each] if each else each
+            for each in found
+        ]
 
-    def aliases(self) -> list[list[str]]:
+    def aliases(self) -> Sequence[list[str]]:
         # What files may call each entity, its label first.
-        out = [dict.fromkeys([label]) for label in self.entities.labels]
+        more: dict[int, dict[str, None]] = {}
         for entry in self.table.aliases:
             owner = self.entities.find(entry.entity)
             if owner is None:
                 self.note_unknown('alias', entry)
             else:
-                out[owner].update(dict.fromkeys(entry.entity))
-        return list(map(list, out))
+                others = more.setdefault(owner, {})
+                others.update(dict.fromkeys(entry.entity))
+        return _Aliases(self.entities.labels, more)
 
     def note_unknown(self, what: str, entry: Entry) -> None:
         message = f'no triple has {shorten(entry.entity[0])}'
@@ -315,9 +423,11 @@ class _Build:
         addresses: Sequence[Sequence[str]],
     ) -> list[list[Path]]:
         # Those of the table, then those of its folder.
-        images: list[list[Any]] = self.gather('image', self.table.images)
-        for paths in filter(None, images):
-            paths[:] = map(Path, paths)
+        nothing: list[Path] = []
+        images = [
+            list(map(Path, paths)) if paths else nothing
+            for paths in self.gather('image', self.table.images)
+        ]
         folder = self.table.image_folder
         # All other names of millions of entities are for its files alone.
         if folder is not None and os.path.lexists(folder):
@@ -335,9 +445,61 @@ class _Build:
                 every.append([said[0], *stems, *others])
             found, noticed = find_images(folder, every)
             self.findings.extend(noticed)
-            for paths, more in zip(images, found, strict=True):
-                paths += more
+            images = [a + b for a, b in zip(images, found, strict=True)]
         return images
+
+
+# Where ids below `size` occur for the first time, read row by row: of C
+# columns the place is C times the row plus the column.
+def _first_places(columns: Sequence[Tensor], size: int) -> Tensor:
+    width, rows = len(columns), columns[0].numel()
+    first = torch.full((size,), width * rows)
+    for at, ids in enumerate(columns):
+        place = torch.arange(rows) * width + at
+        first.scatter_reduce_(0, ids.long(), place, 'amin')
+    return first[first < width * rows].sort()[0]
+
+
+# Entities or relations of triples, the smaller end first.
+def _ids(triples: Triples, what: str) -> Tensor:
+    if what == 'relation':
+        return triples.edge_type[None]
+    return triples.edge_index.sort(dim=0)[0]
+
+
+# Which of some distinct keys are among others, and where there.
+def _matches(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    sorted_keys, order = here.sort()
+    at = torch.searchsorted(sorted_keys, there)
+    known = at < len(here)
+    known[known.clone()] = sorted_keys[at[known]] == there[known]
+    place, twin = order[at[known]], known.nonzero()[:, 0]
+    place, by = place.sort()
+    return place, twin[by]
+
+
+class _Aliases(Sequence[list[str]]):
+    # The label of each entity and what else it is called; lists of millions
+    # are made when somebody reads them.
+    def __init__(
+        self, labels: list[str], more: Mapping[int, Iterable[str]]
+    ) -> None:
+        self.labels, self.more = labels, more
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, at: int) -> list[str]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[list[str]]: ...
+
+    def __getitem__(self, at: int | slice) -> list[str] | list[list[str]]:
+        if isinstance(at, slice):
+            return [self[each] for each in range(len(self))[at]]
+        words = [self.labels[at], *self.more.get(at, ())]
+        return list(dict.fromkeys(words))
 
 
 def _said(row: Triple) -> str:

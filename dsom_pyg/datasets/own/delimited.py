@@ -17,9 +17,11 @@ from dsom_pyg.datasets.own.columns import (
     read_entry_rows,
     triple_columns,
 )
+from dsom_pyg.datasets.own.plain import read_cells
+from dsom_pyg.datasets.own.rows import Rows
 from dsom_pyg.datasets.own.sheets import SHEET, Row, read_sheet
 from dsom_pyg.datasets.own.table import Entry, Place, Triple
-from dsom_pyg.datasets.text import read_lines, suffix_of
+from dsom_pyg.datasets.text import read_bytes, read_lines, suffix_of
 
 # What may follow a triple: a date, or a qualifier in angle brackets or quotes.
 QUALIFIER = re.compile(
@@ -29,13 +31,15 @@ QUALIFIER = re.compile(
 # What Excel writes above a table, for itself.
 SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 IDS = re.compile(r'\d+( +\d+)+')
+# Bytes of a file that tell what it holds.
+TOP = 2**20
 _read_csv = partial(csv.reader, skipinitialspace=True, strict=True)
 _csv_limit = threading.Lock()
 
 
 def read_triples(
     path: Path, findings: Findings, order: Sequence[str] = HRT
-) -> list[Triple]:
+) -> Sequence[Triple]:
     r"""Triples from a table with the columns head, relation and tail.
 
     A header may name them in another order, among others, with the words of
@@ -54,6 +58,9 @@ def read_triples(
         DatasetError: A row has too few or too many cells or an empty one, or
             the file may be read in two ways.
     """
+    plain = _plain_rows(path, findings, order)
+    if plain is not None:
+        return plain
     columns, rows = read_columns(path, order, triple_columns, findings)
     head, relation, tail = (columns[each] for each in HRT)
     triples = []
@@ -64,6 +71,75 @@ def read_triples(
             raise error_at(path, line, f'the {empty} is empty')
         triples.append(triple)
     return triples
+
+
+# Most files are plain: cells between tabs, as many in each row. They are read
+# by columns. None of another one, which is read row by row.
+def _plain_rows(
+    path: Path, findings: Findings, order: Sequence[str]
+) -> Rows | None:
+    if suffix_of(path) in ('.csv', SHEET):
+        return None
+    lines, noticed = _top(path), Findings()
+    _skip_comments(path, lines, '\t', len(HRT), triple_columns, noticed)
+    skip = next((at for at, line in enumerate(lines) if line.strip()), None)
+    if skip is None or IDS.fullmatch(lines[skip].strip()):
+        return None
+    cells = [cell.strip() for cell in lines[skip].split('\t')]
+    columns, width = triple_columns(cells), len(cells)
+    named = len(columns) == len(HRT)
+    if named:
+        skip += 1
+        _note_header(path, skip, cells, columns, noticed)
+    elif width == len(HRT):
+        columns = dict(zip(order, range(width), strict=True))
+    else:
+        return None
+    wanted = [columns[each] for each in HRT]
+    found = read_cells(path, '\t', width, wanted, skip)
+    if found is None:
+        return None
+    rows = Rows(found.labels, found.codes, [path], lines=found.lines)
+    rows = rows.with_labels([label.strip() for label in rows.labels])
+    if '' in rows.labels:
+        empty = rows.codes == rows.labels.index('')
+        blank = empty.all(axis=0)
+        if width > len(HRT) or empty[:, ~blank].any():
+            return None
+        rows = rows.select(~blank)
+    header = [cells[at] for at in wanted]
+    if named and set(header) <= set(rows.labels):
+        codes = [[rows.labels.index(word)] for word in header]
+        if (rows.codes == codes).all(axis=0).any():
+            return None  # files that were joined repeat their header
+    findings.extend(noticed)
+    return rows
+
+
+def _top(path: Path) -> list[str]:
+    # The first lines of a file.
+    raw = read_bytes(path, TOP)
+    if len(raw) == TOP:
+        raw = raw[: raw.rfind(b'\n') + 1]
+    lines = raw.decode('utf-8-sig', 'replace').split('\n')
+    return [line.removesuffix('\r') for line in lines]
+
+
+def _note_header(
+    path: Path,
+    line: int,
+    cells: Sequence[str],
+    columns: Columns,
+    findings: Findings,
+) -> None:
+    message = f'skipped the header {shorten(str(cells))}'
+    findings.add('header', message, path, line)
+    used = columns.values()
+    named = [cell or 'a column without a name' for cell in cells]
+    unused = [name for at, name in enumerate(named) if at not in used]
+    if unused:
+        message = f'not used: {shorten(", ".join(unused))}'
+        findings.add('unused column', message, path, line)
 
 
 def read_entries(
@@ -112,14 +188,7 @@ def read_columns(
     else:
         line, cells = filled.pop(0)
         width = len(cells)
-        message = f'skipped the header {shorten(str(cells))}'
-        findings.add('header', message, path, line)
-        used = columns.values()
-        named = [cell or 'a column without a name' for cell in cells]
-        unused = [name for at, name in enumerate(named) if at not in used]
-        if unused:
-            message = f'not used: {shorten(", ".join(unused))}'
-            findings.add('unused column', message, path, line)
+        _note_header(path, line, cells, columns, findings)
         filled = _without(path, cells, filled, findings)
     if not columns_named and width == len(HRT) and not _counts(filled):
         _cut_qualifiers(path, filled, findings)

@@ -244,7 +244,7 @@ def _frame_columns(
 
 def _triples(
     rows: Iterable[tuple[list[str], str]], given: bool
-) -> dict[str, list[Triple]]:
+) -> dict[str, Sequence[Triple]]:
     # From head, relation, tail (and split), and where that stands.
     if not given:
         return {'train': [Triple(h, r, t) for (h, r, t), _ in rows]}
@@ -255,7 +255,7 @@ def _triples(
             why = f'unknown split {shorten(word)}, use one of {SPLITS}'
             raise DatasetError(f'{where}: {why}')
         triples[split].append(Triple(head, relation, tail))
-    return triples
+    return dict(triples)
 
 
 def _entries(values: Any, what: str) -> list[Entry]:

@@ -2,13 +2,15 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.rows import Rows
 from dsom_pyg.datasets.own.table import Triple
 
 # What is to happen to them.
@@ -39,7 +41,6 @@ ADVICE = (
 SHARE, IDS = 0.9, 0.5
 # Different numbers from which on it is no code, such as 0 and 1.
 MANY = 5
-Triples = dict[str, list[Triple]]
 
 
 def literal_relations(triples: Iterable[Triple]) -> dict[str, int]:
@@ -49,25 +50,31 @@ def literal_relations(triples: Iterable[Triple]) -> dict[str, int]:
     A number that is the head of a triple is an entity; so are all numbers of
     a graph whose entities are called by numbers.
     """
-    triples = list(triples)
-    heads = {row.head for row in triples}
-    numbers = sum(map(is_number, heads))
-    if numbers > IDS * len(heads):
+    rows = Rows.of(triples)
+    head, relation, tail = rows.codes
+    size = len(rows.labels)
+    # Most labels begin with a letter.
+    like = [at for at, x in enumerate(rows.labels) if x[:1] in STARTS]
+    number = np.zeros(size, bool)
+    number[like] = [is_number(rows.labels[at]) for at in like]
+    heads = np.zeros(size, bool)
+    heads[head] = True
+    if np.count_nonzero(number & heads) > IDS * np.count_nonzero(heads):
         return {}
-    tails: defaultdict[str, list[str]] = defaultdict(list)
-    for row in triples:
-        tails[row.relation].append(row.tail)
-    out = {}
-    for relation, found in tails.items():
-        told = [x for x in found if is_number(x) and x not in heads]
-        if len(set(told)) >= MANY and len(told) >= SHARE * len(found):
-            out[relation] = len(found)
-    return out
+    told = (number & ~heads)[tail]
+    if not told.any():
+        return {}
+    count = np.bincount(relation, minlength=size)
+    numbers = np.bincount(relation[told], minlength=size)
+    pairs = np.unique(relation[told].astype(np.int64) * size + tail[told])
+    different = np.bincount(pairs // size, minlength=size)
+    found = (different >= MANY) & (numbers >= SHARE * count)
+    places = np.flatnonzero(found).tolist()
+    return {rows.labels[at]: int(count[at]) for at in places}
 
 
 def is_number(label: str) -> bool:
     r"""Whether a label is a number or a date."""
-    # Most labels begin with a letter.
     return label[:1] in STARTS and bool(NUMBER.fullmatch(label))
 
 
@@ -97,27 +104,29 @@ def value_of(label: str) -> float:
     return float(text)
 
 
-def _without_quoted(
-    triples: Triples, values: Triples
-) -> tuple[Triples, Triples]:
-    # Literals of RDF are values, in a table, too.
-    plain: Triples = {}
-    values = {split: list(rows) for split, rows in values.items()}
-    for split, rows in triples.items():
-        plain[split] = []
-        for row in rows:
-            quoted = row.tail[:1] == '"' and QUOTED.fullmatch(row.tail)
-            if quoted:
-                value = row._replace(tail=quoted[1])
-                values.setdefault(split, []).append(value)
-            else:
-                plain[split].append(row)
-    return plain, values
+# Literals of RDF are values, in a table, too. Those of a split, and the
+# other rows.
+def _without_quoted(rows: Rows) -> tuple[Rows, list[Triple]]:
+    quoted = {
+        at: found[1]
+        for at, label in enumerate(rows.labels)
+        if label[:1] == '"' and (found := QUOTED.fullmatch(label))
+    }
+    if not quoted:
+        return rows, []
+    mask = np.isin(rows.codes[2], list(quoted))
+    inside = (
+        x._replace(tail=QUOTED.sub(r'\1', x.tail)) for x in rows.select(mask)
+    )
+    return rows.select(~mask), list(inside)
 
 
 def take_out(
-    triples: Triples, values: Triples, literals: str, findings: Findings
-) -> tuple[Triples, list[Triple]]:
+    triples: Mapping[str, Rows],
+    values: Mapping[str, Sequence[Triple]],
+    literals: str,
+    findings: Findings,
+) -> tuple[dict[str, Rows], list[Triple]]:
     r"""All splits without what :func:`literal_relations` finds there, and
     the numbers that train has.
 
@@ -127,13 +136,20 @@ def take_out(
         literals: One of :data:`CHOICES`.
         findings: Of what is taken out and not used.
     """
-    triples, values = _without_quoted(triples, values)
+    out: dict[str, Rows] = {}
+    said = {split: list(rows) for split, rows in values.items()}
+    for split, rows in triples.items():
+        out[split], quoted = _without_quoted(rows)
+        if quoted:
+            said.setdefault(split, []).extend(quoted)
+    splits = dict.fromkeys([*out, *said])
+    nothing = Rows.of([])
     if literals == 'keep':
-        splits = dict.fromkeys([*triples, *values])
-        both = (triples, values)
-        return {x: [r for y in both for r in y.get(x, ())] for x in splits}, []
-    every = [row for split in triples.values() for row in split]
-    found = literal_relations(every)
+        both = {
+            x: [out.get(x, nothing), Rows.of(said.get(x, ()))] for x in splits
+        }
+        return {x: Rows.concat(parts) for x, parts in both.items()}, []
+    found = literal_relations(Rows.concat(list(out.values())))
     if found:
         named = ', '.join(map(shorten, found))
         message = (
@@ -142,20 +158,22 @@ def take_out(
         )
         message += ADVICE if literals == 'leave' else 'and become features'
         findings.add('numbers among the tails', message)
-    told = [row for split in values.values() for row in split]
+    told = [row for rows in said.values() for row in rows]
     if told and literals == 'leave':
         relations = list(dict.fromkeys(row.relation for row in told))
         named = ', '.join(map(shorten, relations[:5]))
         message = f'{len(told)} values of {len(relations)} relations '
         findings.add('values', f'{message}({named}) are no entities, {ADVICE}')
-    out: Triples = {}
     numbers = []
-    for split in dict.fromkeys([*triples, *values]):
-        rows = triples.get(split, [])
-        if split in triples:
-            out[split] = [row for row in rows if row.relation not in found]
-        taken = [row for row in rows if row.relation in found]
-        for row in (*taken, *values.get(split, ())):
+    for split in splits:
+        taken: list[Triple] = []
+        if found and split in out:
+            rows = out[split]
+            codes = [at for at, x in enumerate(rows.labels) if x in found]
+            mask = np.isin(rows.codes[1], codes)
+            out[split] = rows.select(~mask)
+            taken = list(rows.select(mask))
+        for row in (*taken, *said.get(split, ())):
             # What val and test say is not known while training.
             known = split == 'train' and is_number(row.tail)
             if literals == 'features' and known:

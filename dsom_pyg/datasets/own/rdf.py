@@ -123,7 +123,7 @@ def read_rdf(
         ImportError: pyoxigraph is not installed.
     """
     reading, findings = reading or Reading(), table.findings
-    triples = table.triples.setdefault(split, [])
+    triples = table.of_split(split)
     values = table.literals.setdefault(split, [])
     words: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
     for triple, language in _statements(path, findings):

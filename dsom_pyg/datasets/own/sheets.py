@@ -56,12 +56,9 @@ def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises:
         DatasetError: It is no Parquet.
-        ImportError: pyarrow is not installed.
     """
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise needs_extra(path, 'pyarrow', 'parquet') from error
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():

@@ -1,5 +1,6 @@
 """The one form of every own graph before its labels have ids."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +58,7 @@ class Table:
         findings: What the reader of the source noticed.
     """
 
-    triples: dict[str, list[Triple]]
+    triples: dict[str, Sequence[Triple]]
     literals: dict[str, list[Triple]] = field(default_factory=dict)
     texts: list[Entry] = field(default_factory=list)
     names: list[Entry] = field(default_factory=list)
@@ -69,3 +70,9 @@ class Table:
     entities: list[str] = field(default_factory=list)
     relations: dict[str, str] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
+
+    def of_split(self, split: str) -> list[Triple]:
+        r"""The list that triples of a split are added to."""
+        found = self.triples.setdefault(split, [])
+        assert isinstance(found, list)
+        return found

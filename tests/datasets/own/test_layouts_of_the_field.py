@@ -939,7 +939,6 @@ def test_parquet(tmp_path: Path) -> None:
     ('module', 'name', 'extra'),
     [
         ('openpyxl', 'triples.xlsx', 'excel'),
-        ('pyarrow.parquet', 'triples.parquet', 'parquet'),
         ('pyoxigraph', 'triples.ttl', 'rdf'),
     ],
 )

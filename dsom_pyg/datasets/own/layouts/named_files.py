@@ -140,7 +140,7 @@ def read_beside(
         said = Table({}, findings=table.findings)
         _read_triples(path, said, 'train', reading)
         numbers = table.literals.setdefault('train', [])
-        numbers += said.triples['train'] + said.literals.get('train', [])
+        numbers += [*said.triples['train'], *said.literals.get('train', ())]
     for part, path in files.items():
         if part.startswith(('other ids', 'image ids')):
             more = mmkb.read_ids(path)

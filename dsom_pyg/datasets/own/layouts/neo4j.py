@@ -163,7 +163,7 @@ def _read_edges(path: Path, table: Table, apart: Sequence[Path]) -> None:
         for word, cell in said.items():
             if not cell:
                 raise at_place(place, f'the {word} is empty')
-        table.triples['train'].append(
+        table.of_split('train').append(
             Triple(
                 _key(said['head'], groups['head']),
                 said['relation'],
@@ -209,7 +209,7 @@ def _read_apoc(path: Path, table: Table, apart: Sequence[Path]) -> None:
             edge = said['_start'], said['_type'], said['_end']
             if not all(edge):
                 raise at_place(place, f'has no end or no type: {edge}')
-            table.triples['train'].append(Triple(*edge, place))
+            table.of_split('train').append(Triple(*edge, place))
         else:
             types = said['_labels'].split(':')
             _add(table, said['_id'], said, types, place)
@@ -230,7 +230,7 @@ def _read_json(path: Path, table: Table, apart: Sequence[Path]) -> None:
                 [head], [tail] = (labels_in(end, 'id') for end in ends)
                 [relation] = labels_in(item['label'], 'label')
                 row = Triple(head, relation, tail, place)
-                table.triples['train'].append(row)
+                table.of_split('train').append(row)
             else:
                 raise ValueError(f'its type is {shorten(str(kind))}')
         except DatasetError:
