@@ -10,6 +10,8 @@ from urllib.parse import quote, unquote, unquote_plus
 
 # What tells several files of an entity apart, such as _1 or (2).
 COUNT = re.compile(r'_\d{1,2}$| ?\(\d{1,2}\)$')
+INSIDE = re.compile(r'<[^<>]+>')
+SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 # In the names of files, on some systems.
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
@@ -98,7 +100,7 @@ def spellings(name: str) -> list[str]:
 def unique_names(names: Sequence[str], keys: Sequence[str]) -> list[str]:
     r"""Append the key, which is unique, to every name that keys share."""
     out = list(names)
-    if out == list(keys):  # of millions that is faster
+    if out == list(keys) or len(set(out)) == len(out):
         return out
     assert len(set(keys)) == len(keys)
     counts = Counter(out)
@@ -116,15 +118,15 @@ def readable(label: str) -> str:
     r"""A label as people read it: of an IRI, its last segment; of a name in
     angle brackets, as YAGO has them, what is in them.
     """
-    if '://' not in label and label[:1] != '<':
+    if label[:1] == '<' and INSIDE.fullmatch(label):
+        name = readable(label[1:-1])
+    elif '://' in label and SCHEME.match(label):
+        name = local_name(label.rstrip('/#'))
+    else:
         return label
-    if inside := re.fullmatch(r'<([^<>]+)>', label):
-        name = readable(inside[1])
-        return unquote(name).replace('_', ' ').strip() or label
-    if re.match(r'[A-Za-z][A-Za-z0-9+.-]*://', label):
-        name = unquote(local_name(label.rstrip('/#'))).replace('_', ' ')
-        return name.strip() or label
-    return label
+    if '%' in name:
+        name = unquote(name)
+    return name.replace('_', ' ').strip() or label
 
 
 def local_name(uri: str) -> str:

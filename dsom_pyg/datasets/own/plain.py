@@ -15,7 +15,7 @@ from dsom_pyg.datasets.own.rows import Array
 from dsom_pyg.datasets.text import UNPACK, read_bytes
 
 # Bytes that pyarrow parses at once.
-BLOCK = 2**25
+BLOCK = 2**27
 
 
 class Cells(NamedTuple):
@@ -61,6 +61,8 @@ def read_cells(
     import pyarrow as pa
 
     found: list[tuple[int, str]] = []
+    if not path.is_file():
+        return None
     unpacked = None
     if path.suffix.lower() in UNPACK:
         unpacked = read_bytes(path)
@@ -79,6 +81,8 @@ def read_cells(
         except pa.ArrowInvalid:
             return None
     labels, codes = _unified(table)
+    del table
+    pa.default_memory_pool().release_unused()
     lines = np.arange(1 + skip, 1 + skip + codes.shape[1] + len(found))
     odd = [number - 1 - skip for number, _ in found]
     return Cells(labels, codes, np.delete(lines, odd), found)
@@ -179,7 +183,7 @@ def _unified(table: Any) -> tuple[list[str], Array]:
     chunks = [chunk for column in table.columns for chunk in column.chunks]
     if not chunks:
         return [], np.zeros((table.num_columns, 0), np.int32)
-    every = pa.chunked_array(chunks).unify_dictionaries()
-    codes = [chunk.indices.to_numpy() for chunk in every.chunks]
-    labels: list[str] = every.chunk(0).dictionary.to_pylist()
-    return labels, np.concatenate(codes).reshape(table.num_columns, -1)
+    chunks = pa.chunked_array(chunks).unify_dictionaries().chunks
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
+    labels: list[str] = chunks[0].dictionary.to_pylist()
+    return labels, codes.reshape(table.num_columns, -1)

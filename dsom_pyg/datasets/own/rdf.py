@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import compress, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
+
+import numpy as np
 
 from dsom_pyg.datasets.errors import (
     DatasetError,
@@ -14,7 +16,9 @@ from dsom_pyg.datasets.errors import (
     shorten,
 )
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.plain import read_cells
 from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.rows import Rows
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.datasets.text import read_bytes, read_text, suffix_of
 
@@ -78,6 +82,18 @@ SYNTAXES = {
     '.jsonld': 'JSON_LD',
 }
 BY_LINES = ('N_TRIPLES', 'N_QUADS')
+# IRIs and nodes without a label that need no parser: all of them mean what
+# they say, and some of them would do for a parser that checks more.
+_CHARS = r"(?:[\w.~!$&'()*+,;=:@/\xa0-\ud7ff-]|%[0-9A-Fa-f]{2})*"
+IRI = re.compile(
+    r'<[A-Za-z][A-Za-z0-9+.-]*:'
+    r'(?://[A-Za-z0-9._~-]*(?::\d+)?(?=[/?#>])|(?!//))'
+    rf'{_CHARS}(?:\?{_CHARS})?(?:#{_CHARS})?>',
+    re.ASCII,
+)
+BLANK = re.compile('_:[A-Za-z0-9]+')
+# A line, and what stands there.
+Line = tuple[int, str]
 
 
 class Statement(NamedTuple):
@@ -123,10 +139,11 @@ def read_rdf(
         ImportError: pyoxigraph is not installed.
     """
     reading, findings = reading or Reading(), table.findings
+    plain, rest = _plain_rows(path, reading)
     triples = table.of_split(split)
     values = table.literals.setdefault(split, [])
     words: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
-    for triple, language in _statements(path, findings):
+    for triple, language in _statements(path, findings, rest):
         subject, predicate, value, place = triple
         if predicate in IMAGES:
             table.addresses.append(Entry((subject,), value, place))
@@ -150,6 +167,9 @@ def read_rdf(
             table.types.append(Entry((subject,), value, place))
         else:
             triples.append(triple)
+    if plain is not None:
+        rows = Rows.concat([plain, Rows.of(triples)])
+        table.triples[split] = rows.by_line()
     for (subject, predicate), said in words.items():
         kept = _in_one_language(said, reading.language)
         filled = [entry for entry in kept if entry.value]
@@ -169,6 +189,49 @@ def read_rdf(
             message = f'not used: {more} of {shorten(subject)} in other '
             message += 'languages than language= tells'
             findings.add('other language', message, *said[0][1].place)
+
+
+# Most statements of most files lead from one entity to another, and are read
+# by columns; these, and the other lines. Nothing where the file is another
+# one, which is read statement by statement.
+def _plain_rows(
+    path: Path, reading: Reading
+) -> tuple[Rows | None, list[Line] | None]:
+    if SYNTAXES.get(suffix_of(path), 'N_TRIPLES') != 'N_TRIPLES':
+        return None, None
+    cells = read_cells(path, ' ', 4, range(4), others=True)
+    if cells is None:
+        return None, None
+    labels, codes = cells.labels, cells.codes
+    iri = np.array([bool(IRI.fullmatch(x)) for x in labels], bool)
+    node = iri.copy()
+    for at in np.flatnonzero(~iri).tolist():
+        node[at] = BLANK.fullmatch(labels[at])
+    head, relation, tail, dot = codes
+    kinds = np.zeros(len(labels), bool)
+    for at in np.unique(relation).tolist():
+        kinds[at] = iri[at] and not _is_special(labels[at][1:-1], reading)
+    plain = node[head] & kinds[relation] & node[tail]
+    plain &= np.array([x == '.' for x in labels], bool)[dot]
+    blank = np.array([x == '' for x in labels], bool)[head]
+    rest = list(cells.others)
+    for at in np.flatnonzero(~plain & ~blank).tolist():
+        words = (labels[code] for code in codes[:, at])
+        rest.append((int(cells.lines[at]), ' '.join(words)))
+    # Without the labels of other rows.
+    number = (node.cumsum() - 1).astype(np.int32)
+    codes = number[codes[:3].compress(plain, axis=1)]
+    lines = cells.lines.compress(plain)
+    named = [x.strip('<>') for x in compress(labels, node)]
+    return Rows(named, codes, [path], lines=lines), sorted(rest)
+
+
+def _is_special(predicate: str, reading: Reading) -> bool:
+    # Whether it may say something else than a triple.
+    kinds = (TYPE, *IMAGES, *PAGES, *DECLARATIONS)
+    if reading.types == 'type':
+        kinds += TYPES
+    return predicate in kinds or predicate.startswith(OWL)
 
 
 def _called(subject: str) -> tuple[str, ...]:
@@ -192,14 +255,24 @@ def _in_one_language(
     return [entry for code, entry in coded if code == best]
 
 
-def _statements(path: Path, findings: Findings) -> Iterator[Statement]:
+def _statements(
+    path: Path, findings: Findings, lines: list[Line] | None
+) -> Iterator[Statement]:
+    # Those of a file, or of some of its lines.
+    if lines is not None and not lines:
+        return
     try:
         import pyoxigraph as ox
     except ImportError as error:
         raise needs_extra(path, 'pyoxigraph', 'rdf') from error
     syntax = SYNTAXES.get(suffix_of(path), 'N_TRIPLES')
-    text = read_text(path)
-    places = _places(path, text if syntax in BY_LINES else None)
+    if lines is None:
+        text = read_text(path)
+        if syntax in BY_LINES:
+            lines = list(enumerate(re.split(r'\r\n?|\n', text), 1))
+    else:
+        text = '\n'.join(line for _, line in lines)
+    places = _places(path, lines)
     # Nodes without a label get random ones at every reading.
     blank: dict[str, str] = {}
 
@@ -238,11 +311,12 @@ def _statements(path: Path, findings: Findings) -> Iterator[Statement]:
         raise error_at(path, line, why) from None
 
 
-def _places(path: Path, text: str | None) -> Iterator[Place]:
+def _places(path: Path, lines: list[Line] | None) -> Iterator[Place]:
     # Where the statements stand, where each has a line.
-    if text is None:
+    if lines is None:
         yield from repeat(Place(path))
-    for number, line in enumerate(re.split(r'\r\n?|\n', text or ''), 1):
+        return
+    for number, line in lines:
         bare = line.strip()
         if bare and not bare.startswith('#'):
             yield Place(path, number)

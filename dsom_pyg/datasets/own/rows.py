@@ -94,6 +94,14 @@ class Rows(Sequence[Triple]):
         codes = np.fromiter(each, np.int32, len(labels))[self.codes]
         return Rows(list(ids), codes, self.files, self.file, self.lines)
 
+    def by_line(self) -> Rows:
+        r"""The rows of one file, in the order of their lines."""
+        order = self.lines.argsort(kind='stable')
+        if (order[1:] > order[:-1]).all():
+            return self
+        where = self.file[order], self.lines[order]
+        return Rows(self.labels, self.codes[:, order], self.files, *where)
+
     def __len__(self) -> int:
         return self.codes.shape[1]
 

@@ -4,12 +4,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyoxigraph as ox
 import pytest
 import rdflib
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.own import rdf
 from dsom_pyg.datasets.own.folder import MKGFolder
-from dsom_pyg.datasets.own.rdf import RDF, read_rdf
+from dsom_pyg.datasets.own.rdf import IRI, OWL, RDF, TYPE, read_rdf
+from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.rows import Rows
 from dsom_pyg.datasets.own.table import Table
 
 NT = """\
@@ -324,3 +330,76 @@ def test_an_address_goes_before_a_name(tmp_path: Path) -> None:
     (tmp_path / 'images' / 'Auk.jpg').write_bytes(b'')
     dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
     assert [len(each) for each in dataset.entity_images] == [0, 1]
+
+
+ODD = st.sampled_from([*"az09/:?#%[]@-._~!'()ü€\ue000 ", '//', '%41', '::'])
+
+
+@settings(max_examples=1000)
+@given(st.lists(ODD, max_size=8).map(''.join), st.sampled_from(['h', 'u:h']))
+def test_iris_that_need_no_parser(rest: str, scheme: str) -> None:
+    word = f'<{scheme}:{rest}>'
+    if IRI.fullmatch(word):
+        line = f'{word} {word} {word} .'
+        [quad] = ox.parse(input=line, format=ox.RdfFormat.N_TRIPLES)
+        assert quad.subject.value == quad.object.value == word[1:-1]
+        assert quad.predicate.value == word[1:-1]
+
+
+STATEMENTS = (
+    '<http://e.org/a> <http://e.org/r> <http://e.org/b> .',
+    '<http://e.org/b> <http://e.org/r> <http://e.org/\u00fc> .',
+    '_:x <http://e.org/r> _:y1 .',
+    '_:x.y <http://e.org/r> <http://e.org/a> . # a comment',
+    '<http://e.org/c><http://e.org/s><http://e.org/a>.',
+    '<http://e.org/c>\t<http://e.org/s>\t<http://e.org/d>\t.',
+    '<http://e.org/\\u0061> <http://e.org/s> <http://e.org/c> .',
+    '<http://e.org/a> <http://e.org/n> "7" .',
+    '<http://e.org/a> <http://www.w3.org/2000/01/rdf-schema#label> "A b"@en .',
+    f'<http://e.org/a> <{TYPE}> <http://e.org/T> .',
+    f'<http://e.org/a> <{TYPE}> <http://www.w3.org/2002/07/owl#Thing> .',
+    '<http://e.org/a> <http://schema.org/image> <http://e.org/a.jpg> .',
+    '<http://e.org/a> <http://schema.org/about> <http://e.org/b> .',
+    f'<http://e.org/a> <{OWL}sameAs> <http://e.org/b> .',
+    '# a comment of four words',
+    '',
+    '  ',
+)
+
+
+@given(
+    st.lists(st.sampled_from(STATEMENTS), max_size=12),
+    st.sampled_from(['\n', '\r\n']),
+    st.sampled_from(['relation', 'type']),
+    st.sampled_from(['leave', 'keep']),
+)
+def test_columns_and_statements_agree(
+    tmp_path_factory: pytest.TempPathFactory,
+    lines: list[str],
+    end: str,
+    types: str,
+    declarations: str,
+) -> None:
+    path = tmp_path_factory.getbasetemp() / 'a.nt'
+    path.write_bytes(end.join(lines).encode())
+    reading = Reading(types=types, declarations=declarations)
+    tables = [Table({}), Table({})]
+    read_rdf(path, tables[0], 'train', reading)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rdf, '_plain_rows', lambda *_: (None, None))
+        read_rdf(path, tables[1], 'train', reading)
+    if path.stat().st_size:
+        assert isinstance(tables[0].triples['train'], Rows)
+    assert tables[0].triples['train'] == tables[1].triples['train']
+    for name in ('literals', 'texts', 'names', 'addresses', 'types'):
+        assert getattr(tables[0], name) == getattr(tables[1], name)
+    assert str(tables[0].findings) == str(tables[1].findings)
+
+
+def test_the_line_of_an_error_between_plain_ones(tmp_path: Path) -> None:
+    path = tmp_path / 'a.nt'
+    lines = [STATEMENTS[0]] * 9
+    lines[5] = '<http://e.org/a> <http://e.org/r> <http://e.org/b c> .'
+    path.write_text('\n'.join(lines))
+    with pytest.raises(DatasetError, match=r'a\.nt:6: cannot be read as N-TR'):
+        read_rdf(path, Table({}), 'train')
