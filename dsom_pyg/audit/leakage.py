@@ -154,8 +154,9 @@ def _shared(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     # Two different rows, and how many columns they share, if that is enough:
     # some rows at a time, so that memory holds them.
+    by_pair = other.T.tocsr()  # every product would do it again
     for rows in _blocks(given @ other.sum(axis=0)):
-        both = given[rows] @ other.T
+        both = given[rows] @ by_pair
         both.sort_indices()
         at = np.flatnonzero(both.data >= least)
         first = np.searchsorted(both.indptr, at, side='right') - 1 + rows.start

@@ -60,9 +60,10 @@ class MKGFolder(OwnGraph):
     :func:`~dsom_pyg.datasets.features.images.find_images`. ``images`` may be
     a link; a finding says where it leads. Links within it are not followed.
 
-    Folders of OpenKE, RotatE, DGL-KE, LibKGE, PyKEEN, KG-BERT, MMKB, OGB and
-    Neo4j are read as they are, with descriptions and names beside them. Where
-    they number entities, ids and their order are kept, and a finding says so.
+    Folders of OpenKE, RotatE, DGL-KE, LibKGE, PyKEEN, KG-BERT, MMKB, OGB,
+    Neo4j and Wikidata5M are read as they are, with descriptions and names
+    beside them. Where they number entities, ids and their order are kept, and
+    a finding says so.
 
     Given splits are kept; only duplicate rows are dropped. A split without
     a file is drawn from train, which keeps each entity and relation; a share

@@ -25,6 +25,7 @@ from test_layouts_of_the_field import (
     neo4j_admin,
     ogb,
     tabs,
+    wikidata5m,
     write,
 )
 
@@ -91,7 +92,7 @@ def sheet(suffix: str) -> Callable[[Path], None]:
 
 BY_LINES: list[Callable[[Path], None]] = [
     *(make for make, _ in LAYOUTS),
-    *(plain, times, json_lines, ntriples, apoc_json),
+    *(plain, times, json_lines, ntriples, apoc_json, wikidata5m),
 ]
 TABLES = [
     *(neo4j_admin, apoc_csv, mmkb, ogb),

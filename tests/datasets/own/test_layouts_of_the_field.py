@@ -964,3 +964,57 @@ def test_lists_of_labels_are_no_lists_of_ids(tmp_path: Path) -> None:
     dataset = read(tmp_path)
     assert sorted(everything(dataset)) == sorted(ROWS)
     assert dataset.findings.counts == {'unused file': 2}
+
+
+def wikidata5m(root: Path, setting: str = 'transductive') -> None:
+    for split, rows in SPLITS.items():
+        write(root / f'wikidata5m_{setting}_{split}.txt', tabs(rows))
+    names = [(x, f'{x} (name)', x.upper(), 'also') for x in ENTITIES]
+    write(root / 'wikidata5m_entity.txt', tabs(names))
+    write(
+        root / 'wikidata5m_relation.txt',
+        tabs((x, x.replace('_', ' ')) for x in RELATIONS),
+    )
+    texts = [(x, f'{x} is\ta building') for x in ENTITIES]
+    write(root / 'wikidata5m_text.txt', tabs([*texts, ('Q0', 'nobody')]))
+
+
+@pytest.mark.parametrize('setting', ['transductive', 'inductive'])
+def test_wikidata5m(setting: str, tmp_path: Path) -> None:
+    wikidata5m(tmp_path, setting)
+    dataset = read(tmp_path)
+    assert {x: triples(dataset, y) for x, y in NAMED.items()} == SPLITS
+    keys = dataset.entity_keys
+    assert dataset.entity_names == [f'{key} (name)' for key in keys]
+    assert dataset.relation_names == [
+        key.replace('_', ' ') for key in dataset.relation_keys
+    ]
+    assert dataset.entity_texts == [[f'{key} is\ta building'] for key in keys]
+    counts = dataset.findings.counts
+    assert counts['layout'] == counts['text of an unknown entity'] == 1
+    [told] = dataset.findings.examples['further name']
+    assert (
+        told.message == f'not used: {2 * len(ENTITIES)} names behind the '
+        'first ones'
+    )
+    # Without its triples it is another layout, or none.
+    (tmp_path / f'wikidata5m_{setting}_train.txt').unlink()
+    with pytest.raises(DatasetError, match='holds no triples'):
+        read(tmp_path)
+
+
+def test_both_settings_of_wikidata5m(tmp_path: Path) -> None:
+    wikidata5m(tmp_path)
+    (tmp_path / 'wikidata5m_inductive_train.txt').write_text('a\tr\tb\n')
+    dataset = read(tmp_path)
+    assert triples(dataset, 'train') == SPLITS['train']
+    [told] = dataset.findings.examples['unused file']
+    assert 'wikidata5m_inductive_train.txt' in told.message
+
+
+def test_an_entry_of_wikidata5m_without_text(tmp_path: Path) -> None:
+    wikidata5m(tmp_path)
+    (tmp_path / 'wikidata5m_text.txt').write_text('Q1\tone\n\nQ2\n')
+    why = r'wikidata5m_text\.txt:3: expected an id, a tab and texts'
+    with pytest.raises(DatasetError, match=why):
+        read(tmp_path)

@@ -10,6 +10,7 @@ from dsom_pyg.datasets.own.layouts import (
     numbered,
     ogb,
     openke,
+    wikidata5m,
 )
 from dsom_pyg.datasets.own.layouts.named_files import TABLES
 from dsom_pyg.datasets.own.reading import Reading
@@ -35,6 +36,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ogb,
     *numbered.KINDS,
     neo4j,
+    wikidata5m,
     named_files,
 )
 
