@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
+from dsom_pyg.models.sharded import sharded
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 # Queries at a time, where there are few entities: their scores then stay in
@@ -100,7 +101,8 @@ def evaluate(
     # The last part is open: scores of more entities than there are show.
     chunks = [slice(at, at + chunk) for at in starts] + [slice(last, None)]
     positions = torch.arange(len(asked), device=device).split(batch_size)
-    with _evaluating(scorer, device):
+    modules = [scorer] if isinstance(scorer, nn.Module) else []
+    with sharded(modules, changed=False), _evaluating(scorer, device):
         parts = [
             _rank_batch(scorer, asked, known, position, chunks, size)
             for position in positions

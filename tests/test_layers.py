@@ -13,6 +13,7 @@ FLOORS = {
     'losses': 0,
     'metrics': 0,
     'precision': 0,
+    'processes': 0,
     'query_index': 0,
     'scatter': 0,
     'kg': 0,

@@ -59,6 +59,8 @@ class _OutsideKL(torch.autograd.Function):
             row, column, _ = pairs.inside(some)
             sums_s.add(s.index_put_((row, column), minus_inf))
             sums_t.add(t.index_put_((row, column), minus_inf), diff)
+        sums_s.join()
+        sums_t.join()
         lse_t, lse_s = sums_t.log(), sums_s.log()
         # Where nobody is outside, both sides are empty and the KL is 0.
         kl = sums_t.mean() - (_finite(lse_t) - _finite(lse_s))
@@ -96,7 +98,8 @@ def _outside(
     neighbors: Pairs,
     tau: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tea, stu = as_scores(teacher).detach(), as_scores(student)
+    stu = as_scores(student)
+    tea = as_scores(teacher).beside(stu)
     pairs = InChunks(neighbors.row, neighbors.tail, stu.source)
     parts: tuple[Tensor, Tensor, Tensor] = _OutsideKL.apply(
         stu.token, stu.source, tea.source, pairs, tau
@@ -174,7 +177,8 @@ def decoupled_parts(
     """
     if form not in ('mean', 'sum'):
         raise ValueError(f"form must be 'mean' or 'sum', got '{form}'")
-    tea, stu = as_scores(teacher).detach(), as_scores(student)
+    stu = as_scores(student)
+    tea = as_scores(teacher).beside(stu)
     row, rows = neighbors.row, stu.shape[0]
     outside, out_tea, out_stu = _outside(tea, stu, neighbors, tau)
     log_count = neighbors.count(rows).to(tea.dtype).log()

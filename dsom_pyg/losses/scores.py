@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.precision import matmul, resolve_precision
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Pairs
 
 NEG_INF = -math.inf
@@ -41,6 +42,9 @@ class Scores:
     adds the parts of all functions up. So the scores are made twice at most,
     however many losses there are.
 
+    Where several processes share the entities, each makes the scores of its
+    own, and what is made of all of them is joined.
+
     Args:
         terms: Coordinates and basis of each sum.
         precision: Of the products.
@@ -51,15 +55,17 @@ class Scores:
         terms: Sequence[tuple[Tensor, Basis]],
         precision: str = 'fp32',
     ) -> None:
-        plain, tensors = [], []
+        plain, tensors, shards = [], [], set()
         for coordinates, basis in terms:
             table = basis if isinstance(basis, Table) else None
+            shards.add(table.shard if table else None)
             rows = table.matrix if table else basis
             assert isinstance(rows, Tensor)
             of_table = table.gradient if table else None
             plain.append(_Term(coordinates.detach(), rows.detach(), of_table))
             tensors += [coordinates, table.token if table else rows]
-        self.source: Source = _Products(plain, precision)
+        [shard] = shards
+        self.source: Source = _Products(plain, precision, shard)
         self.token: Tensor = _WalkBack.apply(self.source, *tensors)
 
     @classmethod
@@ -73,7 +79,23 @@ class Scores:
     @property
     def shape(self) -> tuple[int, int]:
         r"""B and E."""
-        return self.source.shape
+        rows, width = self.source.shape
+        shard = self.source.shard
+        return rows, width if shard is None else shard.size
+
+    def beside(self, other: Scores) -> Scores:
+        r"""The same scores without gradient, made by the same processes for
+        the same entities as other ones.
+        """
+        mine, theirs = self.source.shard, other.source.shard
+        if mine is theirs:
+            return self.detach()
+        whole = self.dense().detach()
+        if theirs is None:
+            return Scores.of(whole)
+        out = Scores.of(whole[:, theirs.start : theirs.stop])
+        out.source.shard = theirs
+        return out
 
     @property
     def dtype(self) -> torch.dtype:
@@ -98,7 +120,8 @@ class Scores:
 
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
         r"""The entities and the scores ``[B, C]`` of each chunk, without
-        gradient. They must not be changed.
+        gradient. They must not be changed. Of several processes each has
+        entities of its own, counted from 0.
         """
         return self.source.walk()
 
@@ -131,8 +154,12 @@ class Source:
     # It knows no tensor with a history: autograd would hold it, and it
     # autograd.
 
-    def __init__(self, like: Tensor, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, like: Tensor, shape: tuple[int, int], shard: Shard | None = None
+    ) -> None:
+        # The shape of what this process makes.
         self.shape, self.dtype, self.device = shape, like.dtype, like.device
+        self.shard = shard
         self.parts: list[Part] = []
         self.kept: list[Tensor] | None = None
 
@@ -192,20 +219,45 @@ class Table:
 
     Args:
         matrix: The parameter.
+        shard: The entities that its rows are of, if not of all.
     """
 
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix.detach()
+    def __init__(self, matrix: Tensor, shard: Shard | None = None) -> None:
+        self.matrix, self.shard = matrix.detach(), shard
         self.gradient = _TableGradient(self.matrix)
         self.token: Tensor = _FromTable.apply(self.gradient, matrix)
 
+    def to(self, dtype: torch.dtype) -> Table:
+        r"""A copy of another type, without gradient."""
+        return Table(self.matrix.to(dtype), self.shard)
+
     def rows(self, index: Tensor) -> Tensor:
         r"""Some rows, ``[N, k]``."""
-        out: Tensor = _Rows.apply(self.token, self.gradient, index)
+        out: Tensor = _Rows.apply(self.token, self.gradient, index, self.shard)
         return out
 
 
 Basis = Tensor | Table
+
+
+def product(
+    coordinates: Tensor, basis: Basis, part: slice, precision: str
+) -> Tensor:
+    r"""Products ``[B, E]`` of coordinates ``[B, k]`` with a part of a basis.
+    Where processes share its rows, all of them get all products, without
+    gradient.
+    """
+    if not isinstance(basis, Table):
+        return matmul(coordinates, basis[part].t(), precision)
+    if basis.shard is None:
+        return matmul(coordinates, basis.matrix[part].t(), precision)
+    if coordinates.requires_grad:
+        raise RuntimeError(
+            'scores of all entities have no gradient where processes share '
+            'the entities; scores_and_loss has'
+        )
+    own = matmul(coordinates, basis.matrix.t(), precision)
+    return basis.shard.whole(own, dim=1)[:, part]
 
 
 class _TableGradient:
@@ -240,16 +292,35 @@ class _FromTable(torch.autograd.Function):
 class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, gradient: _TableGradient, index: Tensor
+        ctx: Any,
+        token: Tensor,
+        gradient: _TableGradient,
+        index: Tensor,
+        shard: Shard | None,
     ) -> Tensor:
-        ctx.saved = token, gradient, index
-        return gradient.matrix[index]
+        ctx.saved = token, gradient, index, shard
+        return rows_of(gradient.matrix, index, shard)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        token, gradient, index = ctx.saved
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        token, gradient, index, shard = ctx.saved
+        if shard is not None:
+            mine, index = shard.own(index)
+            grad = grad[mine]
         gradient.rows.append((index, grad))
-        return torch.zeros_like(token), None, None
+        return torch.zeros_like(token), None, None, None
+
+
+def rows_of(matrix: Tensor, index: Tensor, shard: Shard | None) -> Tensor:
+    r"""Some rows ``[N, k]`` of a matrix, of which each process may hold a
+    part; no gradient looks back at it then.
+    """
+    if shard is None:
+        return matrix[index]
+    mine, local = shard.own(index)
+    out = matrix.new_zeros(len(index), matrix.size(1))
+    out[mine] = matrix.detach()[local]
+    return shard.sum(out)
 
 
 class _Term(NamedTuple):
@@ -259,10 +330,12 @@ class _Term(NamedTuple):
 
 
 class _Products(Source):
-    def __init__(self, terms: list[_Term], precision: str) -> None:
+    def __init__(
+        self, terms: list[_Term], precision: str, shard: Shard | None
+    ) -> None:
         first = terms[0]
         shape = len(first.coordinates), len(first.basis)
-        super().__init__(first.coordinates, shape)
+        super().__init__(first.coordinates, shape, shard)
         precision = resolve_precision(precision, self.device)
         self.terms, self.precision = terms, precision
 
@@ -309,6 +382,8 @@ class _Products(Source):
                     rows = basis[some]
                     self._add(rows, grad.t(), term.coordinates, fresh)
         for term, (query, basis, _) in zip(self.terms, targets, strict=True):
+            if query is not None and self.shard is not None:
+                self.shard.sum(query)
             if term.table is not None and basis is not None:
                 before = term.table.whole
                 if before is None or before is basis:
@@ -365,10 +440,13 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, source: Source) -> Tensor:
         ctx.source, ctx.like = source, token
-        return torch.cat([chunk for _, chunk in source.walk()], dim=1)
+        out = torch.cat([chunk for _, chunk in source.walk()], dim=1)
+        return out if source.shard is None else source.shard.whole(out, 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        if (shard := ctx.source.shard) is not None:
+            grad = grad[:, shard.start : shard.stop]
         ctx.source.parts.append(lambda some, _, out: out.add_(grad[:, some]))
         return torch.zeros_like(ctx.like), None
 
@@ -401,6 +479,7 @@ class _LogSumExp(torch.autograd.Function):
         sums = Sums(source)
         for _, chunk in source.walk():
             sums.add(chunk)
+        sums.join()
         ctx.source, ctx.like, ctx.log = source, token, sums.log()
         return ctx.log.clone()
 
@@ -421,7 +500,7 @@ class Sums:
     """
 
     def __init__(self, source: Source) -> None:
-        rows = source.shape[0]
+        rows, self.shard = source.shape[0], source.shard
         like = torch.empty(0, dtype=source.dtype, device=source.device)
         self.top = like.new_full((rows,), NEG_INF)
         self.total = like.new_zeros(rows)
@@ -438,6 +517,16 @@ class Sums:
         if values is not None:
             more = weight.mul_(values).sum(dim=1)
             self.weighted = self.weighted * shrink + more
+        self.top = top
+
+    def join(self) -> None:
+        r"""Add what other processes have, when all chunks are added."""
+        if self.shard is None:
+            return
+        top = self.shard.max(self.top.clone())
+        shrink = (self.top - _finite(top)).exp()
+        both = torch.stack([self.total * shrink, self.weighted * shrink])
+        self.total, self.weighted = self.shard.sum(both)
         self.top = top
 
     def log(self) -> Tensor:
@@ -457,13 +546,19 @@ class InChunks:
     r"""Pairs of query and entity, by the chunks that the entities are in."""
 
     def __init__(self, row: Tensor, tail: Tensor, source: Source) -> None:
-        self.source = source
+        self.source, self.count = source, row.numel()
         slices = source.slices()
         self.order: Tensor | None = None
+        if (shard := source.shard) is not None:
+            # Those of this process, in the order of their tails.
+            mine, tail = shard.own(tail)
+            self.order = mine.nonzero()[:, 0]
+            row = row[self.order]
         edges = [0, row.numel()]
         if len(slices) > 1:
-            tail, self.order = tail.sort()
-            row = row[self.order]
+            tail, order = tail.sort()
+            row = row[order]
+            self.order = order if self.order is None else self.order[order]
             starts = [some.start for some in slices] + [source.shape[1]]
             edges = torch.searchsorted(
                 tail, torch.tensor(starts, device=tail.device)
@@ -484,15 +579,15 @@ class InChunks:
 
     def read(self) -> Tensor:
         r"""The scores of the pairs, ``[K]``, as they were given."""
-        if self.source.kept is None:
-            values = self.source.pick(self.row, self.tail)
+        source = self.source
+        out = torch.zeros(self.count, dtype=source.dtype, device=source.device)
+        if source.kept is None:
+            values = source.pick(self.row, self.tail)
             if self.order is None:
                 return values
-            return torch.empty_like(values).index_copy_(0, self.order, values)
-        out = torch.empty(
-            self.row.numel(), dtype=self.source.dtype, device=self.row.device
-        )
-        for some, chunk in self.source.walk():
-            row, column, which = self.inside(some)
-            out[which] = chunk[row, column]
-        return out
+            out.index_copy_(0, self.order, values)
+        else:
+            for some, chunk in source.walk():
+                row, column, which = self.inside(some)
+                out[which] = chunk[row, column]
+        return out if source.shard is None else source.shard.sum(out)

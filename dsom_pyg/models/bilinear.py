@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.losses import Scores, n3, query_cross_entropy
+from dsom_pyg.losses.scores import product
 from dsom_pyg.models.base import Model
 from dsom_pyg.models.entity import EntityModule, draw_normal
-from dsom_pyg.precision import matmul
 from dsom_pyg.query_index import QueryBatch
 
 Kind = TypeVar('Kind', bound='Bilinear')
@@ -187,14 +187,11 @@ def _scores(
     entities: EntityModule, query: Tensor, part: slice, precision: str
 ) -> Tensor:
     # Dot products of query vectors [B, 2D] with a part of the entity rows.
-    products = []
-    for coordinates, basis in entities.terms(query):
-        assert isinstance(basis, Tensor)  # as of every module but in a step
-        products.append(matmul(coordinates, basis[part].t(), precision))
-    scores, *others = products
-    for product in others:
+    terms = entities.terms(query)
+    scores, *others = (product(*term, part, precision) for term in terms)
+    for other in others:
         # In place: no gradient looks back at a product.
-        scores.add_(product)
+        scores.add_(other)
     return scores
 
 

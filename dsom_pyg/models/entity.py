@@ -34,7 +34,7 @@ class EntityModule(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ('rows', 'coordinates', 'basis', 'terms'):
+        for name in ('rows', 'coordinates', 'basis', 'table', 'terms'):
             inherited = name not in vars(cls)
             shortcut = getattr(cls, name) is not getattr(EntityModule, name)
             if 'forward' in vars(cls) and inherited and shortcut:
@@ -58,6 +58,9 @@ class EntityModule(nn.Module):
     r"""Whether every parameter is rows of :math:`2D` coordinates that do not
     depend on each other. A class says it of itself, not of its subclasses.
     """
+
+    stepwise = False
+    r"""Whether :meth:`once` computes no matrix. A class says it of itself."""
 
     @property
     def available(self) -> Tensor | None:
@@ -88,6 +91,12 @@ class EntityModule(nn.Module):
         r"""The matrix that coordinates are multiplied with, ``[E, k]``."""
         return self()
 
+    def table(self) -> Basis:
+        r"""The basis, or the rows of it that this process holds; these are
+        without gradient where the basis has parts.
+        """
+        return self.basis()
+
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         r"""Coordinates and bases whose products sum to the scores.
 
@@ -95,7 +104,7 @@ class EntityModule(nn.Module):
         all of it would cost the gradient of these, too. Side by side they
         must be :meth:`coordinates` and :meth:`basis`.
         """
-        return [(self.coordinates(query), self.basis())]
+        return [(self.coordinates(query), self.table())]
 
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
@@ -286,7 +295,10 @@ class JointEmbedding(EntityModule):
 
     def once(self) -> EntityModule:
         known = (EntityEmbedding, FeatureProjection)
-        alone = all(type(part) in known for part in self.parts)
+        alone = all(
+            type(part) in known or vars(type(part)).get('stepwise')
+            for part in self._each()
+        )
         return _StepSum(self) if alone else super().once()
 
     def rows(self, index: Tensor) -> Tensor:
@@ -302,6 +314,15 @@ class JointEmbedding(EntityModule):
 
     def basis(self) -> Tensor:
         return torch.cat([part.basis() for part in self._each()], dim=-1)
+
+    def table(self) -> Basis:
+        tables = [part.table() for part in self._each()]
+        shards = {x.shard for x in tables if isinstance(x, Table)}
+        if not any(shards):
+            return self.basis()
+        [shard] = shards
+        parts = (x.matrix if isinstance(x, Table) else x for x in tables)
+        return Table(torch.cat(list(parts), dim=-1), shard)
 
 
 class _StepSum(EntityModule):
@@ -323,6 +344,9 @@ class _StepSum(EntityModule):
 
     def basis(self) -> Tensor:
         return self._joint[0].basis()
+
+    def table(self) -> Basis:
+        return self._joint[0].table()
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return [term for part in self._parts for term in part.terms(query)]

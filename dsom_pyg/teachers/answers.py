@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.losses import Scores
+from dsom_pyg.losses.scores import Basis
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
 
@@ -91,7 +92,7 @@ class Answers:
     rel: Tensor
     precision: str = 'fp32'
     context: Context = Context()
-    bases: Sequence[Tensor] | None = None
+    bases: Sequence[Basis] | None = None
     kept: Kept = field(default_factory=Kept)
 
     def __len__(self) -> int:

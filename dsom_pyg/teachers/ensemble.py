@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import Scores
+from dsom_pyg.losses.scores import Basis, product
 from dsom_pyg.models import (
     Bilinear,
     ComplEx,
@@ -17,7 +18,6 @@ from dsom_pyg.models import (
     Model,
     concatenate,
 )
-from dsom_pyg.precision import matmul
 
 # From an entity module and R to a model.
 ModelFactory = Callable[[EntityModule, int], Model]
@@ -205,7 +205,7 @@ class TeacherEnsemble(nn.Module):
         rel_type: Tensor,
         weights: Tensor,
         precision: str = 'fp32',
-        bases: Sequence[Tensor] | None = None,
+        bases: Sequence[Basis] | None = None,
     ) -> Scores:
         r"""Weighted sum of the teachers' logits (Eq. 7), in chunks.
 
@@ -244,13 +244,9 @@ class TeacherEnsemble(nn.Module):
         if terms is None:
             each = self.each(head_index, rel_type, entities, precision)
             return weighted_sum(weights, each)
-        products = (
-            matmul(coordinates, basis[entities].t(), precision)
-            for coordinates, basis in terms
-        )
-        out = next(products)
-        for product in products:
-            out.add_(product)
+        out, *others = (product(*term, entities, precision) for term in terms)
+        for other in others:
+            out.add_(other)
         return out
 
     def _terms(
@@ -258,14 +254,14 @@ class TeacherEnsemble(nn.Module):
         head_index: Tensor,
         rel_type: Tensor,
         weights: Tensor,
-        bases: Sequence[Tensor] | None = None,
-    ) -> list[tuple[Tensor, Tensor]] | None:
+        bases: Sequence[Basis] | None = None,
+    ) -> list[tuple[Tensor, Basis]] | None:
         _check_width(weights, len(self))
         teachers = self.bilinear
         if teachers is None:
             return None
         if bases is None:
-            bases = [teacher.entities.basis() for teacher in teachers]
+            bases = [teacher.entities.table() for teacher in teachers]
         parts = (t.coordinates(head_index, rel_type) for t in teachers)
         return [
             (part * weights[:, m, None], basis)
@@ -273,7 +269,7 @@ class TeacherEnsemble(nn.Module):
         ]
 
     @torch.no_grad()
-    def bases(self, precision: str = 'fp32') -> list[Tensor] | None:
+    def bases(self, precision: str = 'fp32') -> list[Basis] | None:
         r"""The basis ``[E, k]`` of each teacher, in the type that products of
         this precision take; :obj:`None` if they are no dot products. Worth
         keeping as long as the teachers do not change.
@@ -281,9 +277,9 @@ class TeacherEnsemble(nn.Module):
         teachers = self.bilinear
         if teachers is None:
             return None
-        bases = [teacher.entities.basis() for teacher in teachers]
+        bases = [teacher.entities.table() for teacher in teachers]
         bf16 = precision == 'bf16'
-        return [basis.bfloat16() for basis in bases] if bf16 else bases
+        return [basis.to(torch.bfloat16) for basis in bases] if bf16 else bases
 
     def available(self, head_index: Tensor) -> Tensor:
         r"""Which teachers know heads ``[B]``, bool ``[B, M]``."""

@@ -14,7 +14,9 @@ from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
+from dsom_pyg.models.sharded import sharded
 from dsom_pyg.precision import resolve_precision
+from dsom_pyg.processes import begin, first
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.training.batches import QueryLoader
 from dsom_pyg.training.loop import FitResult, Loop
@@ -82,7 +84,7 @@ def fit(
             relations than the graph; or :obj:`checkpoint` is damaged, belongs
             to another run, or is being written by another process.
     """
-    loop, graph = loop or Loop(), KG.of(data)
+    loop, graph, device = loop or Loop(), KG.of(data), begin(device)
     for module in (*task.trained, *task.frozen):
         check_sizes(**{'graph': graph, type(module).__name__: module})
     if loop.eval_every and not graph.triples('val').edge_type.numel():
@@ -91,13 +93,6 @@ def fit(
             'train (dsom_pyg.graph.hold_out) or set eval_every=0'
         )
     precision = resolve_precision(precision, device)
-    for module in (*task.trained, *task.frozen):
-        module.to(device).eval()
-    index = graph.index('train').to(device)
-    loader = QueryLoader(
-        index, loop.batch_size, loop.batch_by, seed, loop.equal_pairs
-    )
-    state = TrainState(task.trained, task.optimizers(loop), loader.generator)
     config = {
         'task': task.name,
         **task.settings(),
@@ -109,10 +104,35 @@ def fit(
     file = None
     if checkpoint is not None:
         file = RunFile(checkpoint, identity(config, graph, task), prolong)
+    watch = progress if isinstance(progress, Progress) else Bars(progress)
+    if not first():
+        watch = Bars(False)
+    with sharded(task.trained), sharded(task.frozen, changed=False):
+        result = _fit(task, graph, loop, file, seed, device, precision, watch)
+    result.config = {**config, 'device': device}
+    return result
+
+
+def _fit(
+    task: Task,
+    graph: KG,
+    loop: Loop,
+    file: RunFile | None,
+    seed: int,
+    device: str,
+    precision: str,
+    watch: Progress,
+) -> FitResult:
+    for module in (*task.trained, *task.frozen):
+        module.to(device).eval()
+    index = graph.index('train').to(device)
+    loader = QueryLoader(
+        index, loop.batch_size, loop.batch_by, seed, loop.equal_pairs
+    )
+    state = TrainState(task.trained, task.optimizers(loop), loader.generator)
     cuda = torch.device(device)
     devices = [cuda.index or 0] if cuda.type == 'cuda' else []
     held = file.held() if file else nullcontext()
-    watch = progress if isinstance(progress, Progress) else Bars(progress)
     forked = torch.random.fork_rng(devices=devices)
     with held, forked, _told(task, file), ExitStack() as stack:
         torch.manual_seed(seed)
@@ -141,8 +161,7 @@ def fit(
                 break
         if file:
             file.finish()
-    result = FitResult(state.history, len(state.history), config=config)
-    config['device'] = device
+    result = FitResult(state.history, len(state.history))
     if state.restore_best():
         result.best_epoch = state.best_epoch
         result.selection = 'best filtered validation MRR'

@@ -9,6 +9,7 @@ from torch import Tensor
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import neighbor_decoupled_kd
+from dsom_pyg.losses.scores import Basis
 from dsom_pyg.models import Model
 from dsom_pyg.models.base import total
 from dsom_pyg.query_index import Queries, QueryBatch
@@ -140,7 +141,7 @@ class DistillTask(Task):
         self.falling = () if combiner.learns else ('loss',)
         self.distill = distill or Distill()
         self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
-        self._bases: list[Tensor] | None = None
+        self._bases: list[Basis] | None = None
 
     def scorer(self) -> Scorer:
         return self.student

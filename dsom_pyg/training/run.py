@@ -9,6 +9,7 @@ import torch
 
 from dsom_pyg.kg import KG
 from dsom_pyg.precision import resolve_precision
+from dsom_pyg.processes import begin
 from dsom_pyg.training.fit import fit
 from dsom_pyg.training.loop import FitResult, Loop
 from dsom_pyg.training.progress import Progress
@@ -35,6 +36,9 @@ class Run:
     precision: str | None = None
     progress: bool | Progress | None = None
     results: dict[str, FitResult] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.device = begin(self.device)
 
     def fit(
         self,

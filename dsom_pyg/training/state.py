@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,13 @@ from dsom_pyg.files import (
     take_lock,
 )
 from dsom_pyg.kg import KG
+from dsom_pyg.models.sharded import shards
+from dsom_pyg.processes import Shard, first
 from dsom_pyg.training.task import Task
 
 FORMAT = 'dsom_pyg-run-3'
+# From a part of a table to all of it, or back.
+How = Callable[[Shard, Tensor], Tensor]
 PROGRESS = (
     'start',
     'history',
@@ -77,12 +81,19 @@ class TrainState:
         return bool(self.best)
 
     def state_dict(self) -> dict[str, Any]:
-        r"""Nested dictionaries and lists of tensors, numbers and strings."""
+        r"""Nested dictionaries and lists of tensors, numbers and strings. What
+        processes share is whole in it, so that any number of them can go on.
+        """
         cuda = torch.cuda.is_available()
+        modules = [m.state_dict() for m in self.modules]
         return {
             **{name: getattr(self, name) for name in PROGRESS},
-            'modules': [m.state_dict() for m in self.modules],
-            'optimizers': [o.state_dict()['state'] for o in self.optimizers],
+            'best': self._each(self.best, Shard.whole),
+            'modules': self._each(modules, Shard.whole),
+            'optimizers': [
+                self._moments(o, o.state_dict()['state'], Shard.whole)
+                for o in self.optimizers
+            ],
             'batches': self.generator.get_state(),
             'random': torch.get_rng_state(),
             'cuda': torch.cuda.get_rng_state_all() if cuda else [],
@@ -92,16 +103,58 @@ class TrainState:
         r"""Go back to where the state was taken."""
         for name in PROGRESS:
             setattr(self, name, state[name])
-        for module, saved in zip(self.modules, state['modules'], strict=True):
+        self.best = self._each(state['best'], Shard.part)
+        modules = self._each(state['modules'], Shard.part)
+        for module, saved in zip(self.modules, modules, strict=True):
             module.load_state_dict(saved)
         moments = state['optimizers']
-        for optimizer, saved in zip(self.optimizers, moments, strict=True):
+        for optimizer, whole in zip(self.optimizers, moments, strict=True):
             groups = optimizer.state_dict()['param_groups']
-            optimizer.load_state_dict({'state': saved, 'param_groups': groups})
+            mine = self._moments(optimizer, whole, Shard.part)
+            optimizer.load_state_dict({'state': mine, 'param_groups': groups})
         self.generator.set_state(state['batches'])
         torch.set_rng_state(state['random'])
         if state['cuda'] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state['cuda'])
+
+    def _each(
+        self, states: list[dict[str, Tensor]], how: How
+    ) -> list[dict[str, Tensor]]:
+        # The parameters of modules, shared ones whole or in parts.
+        out = []
+        for module, state in zip(self.modules, states, strict=False):
+            mine = shards(module)
+            out.append(
+                {
+                    name: how(mine[name], value) if name in mine else value
+                    for name, value in state.items()
+                }
+            )
+        return out
+
+    def _moments(
+        self,
+        optimizer: torch.optim.Optimizer,
+        state: dict[int, dict[str, Any]],
+        how: How,
+    ) -> dict[int, dict[str, Any]]:
+        # As torch numbers them, parameter by parameter.
+        mine = {
+            id(module.get_parameter(name)): shard
+            for module in self.modules
+            for name, shard in shards(module).items()
+        }
+        params = [p for g in optimizer.param_groups for p in g['params']]
+        out = {}
+        for at, values in state.items():
+            shard = mine.get(id(params[int(at)]))
+            out[at] = {
+                key: how(shard, value)
+                if shard and isinstance(value, Tensor) and value.dim()
+                else value
+                for key, value in values.items()
+            }
+        return out
 
 
 def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
@@ -169,6 +222,9 @@ class RunFile:
                 elsewhere; what differs is named.
         """
         path, lock = self.path.with_name(f'.{self.path.name}.lock'), None
+        if not first():  # the first of several processes holds it for all
+            yield
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = take_lock(path)
@@ -239,16 +295,20 @@ class RunFile:
             explain(self._closed, self.path)
 
     def save(self, state: TrainState) -> None:
-        r"""Write the run; an earlier file stays until this one is whole."""
+        r"""Write the run; an earlier file stays until this one is whole. Of
+        several processes the first one writes, with what all have.
+        """
         tensors: dict[str, Tensor] = {}
-        header = {
-            'format': FORMAT,
-            'identity': json.dumps(self.identity),
-            'tree': json.dumps(_flatten(state.state_dict(), '', tensors)),
-        }
-        # A damaged file does not take the place of the one before.
-        previous = self.previous if self._whole else None
-        save_tensors(self.path, tensors, header, previous)
+        tree = state.state_dict()
+        if first():
+            header = {
+                'format': FORMAT,
+                'identity': json.dumps(self.identity),
+                'tree': json.dumps(_flatten(tree, '', tensors)),
+            }
+            # A damaged file does not take the place of the one before.
+            previous = self.previous if self._whole else None
+            save_tensors(self.path, tensors, header, previous)
         self.epochs, self._whole = len(state.history), True
 
     def load(self, state: TrainState) -> None:
@@ -299,7 +359,7 @@ class RunFile:
 
     def finish(self) -> None:
         r"""Delete the file of the epoch before, after the last one."""
-        if self._whole:
+        if self._whole and first():
             with suppress(OSError):
                 self.previous.unlink()
 

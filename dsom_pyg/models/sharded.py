@@ -1,0 +1,255 @@
+"""Entity modules of which each process holds some rows."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.losses.scores import Basis, Table, rows_of
+from dsom_pyg.models.bilinear import Bilinear
+from dsom_pyg.models.entity import (
+    EntityEmbedding,
+    EntityModule,
+    FeatureProjection,
+    JointEmbedding,
+)
+from dsom_pyg.processes import Shard, count
+
+
+class ShardedEmbedding(EntityModule):
+    r"""The rows of a free table that this process holds.
+
+    Args:
+        whole: The table.
+        shard: The entities.
+    """
+
+    stepwise = True
+
+    def __init__(self, whole: EntityEmbedding, shard: Shard) -> None:
+        super().__init__(whole.num_entities, whole.hidden_channels)
+        self.shard = shard
+        rows = whole.weight.detach()[shard.start : shard.stop].clone()
+        self.weight = nn.Parameter(rows, whole.weight.requires_grad)
+
+    def forward(self) -> Tensor:
+        whole: Tensor = _Whole.apply(self.weight, self.shard)
+        return whole
+
+    def once(self) -> EntityModule:
+        return _Step(self)
+
+    def rows(self, index: Tensor) -> Tensor:
+        return Table(self.weight, self.shard).rows(index)
+
+    def coordinates(self, query: Tensor) -> Tensor:
+        return query
+
+    def basis(self) -> Tensor:
+        return self()
+
+    def table(self) -> Basis:
+        return Table(self.weight, self.shard)
+
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
+        return [(query, self.table())]
+
+
+class _Step(ShardedEmbedding):
+    # The table of one step: its gradient is one matrix.
+    def __init__(self, part: ShardedEmbedding) -> None:
+        EntityModule.__init__(self, part.num_entities, part.hidden_channels)
+        self.shard = part.shard
+        self._table = Table(part.weight, part.shard)
+
+    def rows(self, index: Tensor) -> Tensor:
+        return self._table.rows(index)
+
+    def table(self) -> Basis:
+        return self._table
+
+
+class ShardedProjection(EntityModule):
+    r"""The rows of frozen features that this process holds, and their
+    projection, which all processes have.
+
+    Args:
+        whole: The projection.
+        shard: The entities.
+    """
+
+    stepwise = True
+    x: Tensor
+    present: Tensor
+
+    def __init__(self, whole: FeatureProjection, shard: Shard) -> None:
+        super().__init__(whole.num_entities, whole.hidden_channels)
+        self.shard, self.weight = shard, whole.weight
+        rows = whole.x[shard.start : shard.stop].clone()
+        self.register_buffer('x', rows, persistent=False)
+        self.register_buffer('present', whole.present, persistent=False)
+
+    @property
+    def available(self) -> Tensor | None:
+        return self.present
+
+    def forward(self) -> Tensor:
+        return self.shard.whole(self.x) @ self.weight
+
+    def once(self) -> EntityModule:
+        return self
+
+    def rows(self, index: Tensor) -> Tensor:
+        return rows_of(self.x, index, self.shard) @ self.weight
+
+    @property
+    def _narrow(self) -> bool:
+        return self.weight.size(0) <= 2 * self.weight.size(1)
+
+    def coordinates(self, query: Tensor) -> Tensor:
+        return query @ self.weight.t() if self._narrow else query
+
+    def basis(self) -> Tensor:
+        return self.shard.whole(self.x) if self._narrow else self()
+
+    def table(self) -> Basis:
+        if self._narrow:
+            return Table(self.x, self.shard)
+        weight: Tensor = _Shared.apply(self.weight, self.shard)
+        return Table(self.x @ weight, self.shard)
+
+    def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
+        return [(self.coordinates(query), self.table())]
+
+
+class _Whole(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, rows: Tensor, shard: Shard) -> Tensor:
+        ctx.shard = shard  # type: ignore[attr-defined]
+        return shard.whole(rows)
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
+        shard = ctx.shard  # type: ignore[attr-defined]
+        return grad[shard.start : shard.stop], None
+
+
+class _Shared(torch.autograd.Function):
+    # What all have, where each uses it for entities of its own.
+    @staticmethod
+    def forward(ctx: object, weight: Tensor, shard: Shard) -> Tensor:
+        ctx.shard = shard  # type: ignore[attr-defined]
+        return weight.clone()
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
+        shard = ctx.shard  # type: ignore[attr-defined]
+        return shard.sum(grad.contiguous()), None
+
+
+class Sharding:
+    r"""What takes the place of the tables of some modules while processes
+    share them.
+
+    Those of :class:`~dsom_pyg.models.Bilinear` models are shared, if their
+    entity module is one of this library. All else is whole in every process.
+
+    Args:
+        modules: Whose tables are shared.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._places: list[tuple[nn.Module, str, nn.Module, nn.Module]] = []
+        shards: dict[int, Shard] = {}
+        parts: dict[nn.Module, nn.Module] = {}
+        for owner, name, whole in _tables(modules):
+            size = whole.num_entities
+            if size not in shards:
+                shards[size] = Shard(size)
+            if whole not in parts:
+                parts[whole] = _part(whole, shards[size])
+            self._places.append((owner, name, whole, parts[whole]))
+        for owner, name, _, part in self._places:
+            setattr(owner, name, part)
+
+    @torch.no_grad()
+    def end(self, changed: bool) -> None:
+        r"""Put the tables back, with what was learned if anything was."""
+        for owner, name, whole, part in self._places:
+            assert isinstance(part.weight, Tensor)
+            whole.to(part.weight.device)
+            if changed and isinstance(part, ShardedEmbedding):
+                rows = part.shard.whole(part.weight.detach())
+                whole.weight = nn.Parameter(rows, part.weight.requires_grad)
+            elif changed:
+                whole.weight = part.weight
+            setattr(owner, name, whole.train(part.training))
+
+
+def _part(
+    whole: EntityEmbedding | FeatureProjection, shard: Shard
+) -> EntityModule:
+    out: EntityModule
+    if isinstance(whole, EntityEmbedding):
+        out = ShardedEmbedding(whole, shard)
+    else:
+        out = ShardedProjection(whole, shard)
+    return out.train(whole.training)
+
+
+def _tables(
+    modules: Iterable[nn.Module],
+) -> Iterator[tuple[nn.Module, str, EntityEmbedding | FeatureProjection]]:
+    models = dict.fromkeys(
+        model
+        for module in modules
+        for model in module.modules()
+        if isinstance(model, Bilinear)
+    )
+    for model in models:
+        owner: nn.Module = model
+        children = {'entities': model.entities}
+        if type(model.entities) is JointEmbedding:
+            owner = model.entities.parts
+            children = dict(owner.named_children())  # type: ignore[arg-type]
+        for name, child in children.items():
+            whole: nn.Module = child
+            if type(whole) in (EntityEmbedding, FeatureProjection):
+                assert isinstance(whole, EntityEmbedding | FeatureProjection)
+                yield owner, name, whole
+
+
+@contextmanager
+def sharded(
+    modules: Iterable[nn.Module], changed: bool = True
+) -> Iterator[None]:
+    r"""Share the tables of modules among the processes; they are whole again
+    behind it. Of one process nothing happens.
+
+    Args:
+        modules: Whose tables are shared.
+        changed: Whether they learn meanwhile.
+    """
+    if count() == 1:
+        yield
+        return
+    sharding = Sharding(modules)
+    try:
+        yield
+    except BaseException:
+        # Others may not come here, so nothing can be joined.
+        sharding.end(changed=False)
+        raise
+    sharding.end(changed)
+
+
+def shards(module: nn.Module) -> dict[str, Shard]:
+    r"""The parameters of a module that are rows of this process alone, by
+    name.
+    """
+    return {
+        f'{name}.weight'.lstrip('.'): part.shard
+        for name, part in module.named_modules()
+        if isinstance(part, ShardedEmbedding)
+    }

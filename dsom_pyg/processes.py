@@ -1,0 +1,102 @@
+"""Several processes, one for each device, as ``torchrun`` starts them.
+
+All of them run the same script with the same seeds, and decide alike. They
+share the entities: each holds some rows of every entity table, with the state
+of their optimiser, and scores these alone. Sums over all entities are joined.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+def begin(device: torch.device | str) -> str:
+    r"""The device of this process. Where ``torchrun`` started several, they
+    find each other: by NCCL for GPUs, else by gloo.
+    """
+    kind = torch.device(device).type
+    if not dist.is_torchelastic_launched():
+        return str(device)
+    here = str(device)
+    if here == 'cuda':
+        here = f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
+        torch.cuda.set_device(here)
+    if not dist.is_initialized():
+        dist.init_process_group('nccl' if kind == 'cuda' else 'gloo')
+        atexit.register(dist.destroy_process_group)
+    return here
+
+
+def count() -> int:
+    r"""How many processes work together."""
+    ready = dist.is_available() and dist.is_initialized()
+    return dist.get_world_size() if ready else 1
+
+
+def first() -> bool:
+    r"""Whether this is the one that writes files and tells people."""
+    return count() == 1 or dist.get_rank() == 0
+
+
+def wait() -> None:
+    r"""Go on when all are here."""
+    if count() > 1:
+        dist.barrier()
+
+
+class Shard:
+    r"""The entities that this process holds: ``start`` up to ``stop``.
+
+    All processes must call the joining functions in the same order.
+
+    Args:
+        size: E.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.count, rank = size, count(), dist.get_rank()
+        if size < self.count:
+            raise ValueError(
+                f'{size} entities are too few for {self.count} processes'
+            )
+        edges = [size * at // self.count for at in range(self.count + 1)]
+        self.widths = [stop - start for start, stop in pairwise(edges)]
+        self.start, self.stop = edges[rank], edges[rank + 1]
+
+    def own(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Which ids this process holds, a mask, and the rows of these."""
+        mine = (ids >= self.start) & (ids < self.stop)
+        return mine, ids[mine] - self.start
+
+    def sum(self, x: Tensor) -> Tensor:
+        r"""The sum over all processes, in place."""
+        dist.all_reduce(x)
+        return x
+
+    def max(self, x: Tensor) -> Tensor:
+        r"""The maximum over all processes, in place."""
+        dist.all_reduce(x, dist.ReduceOp.MAX)
+        return x
+
+    def part(self, x: Tensor) -> Tensor:
+        r"""The rows of this process, of those of all entities."""
+        return x[self.start : self.stop]
+
+    def whole(self, x: Tensor, dim: int = 0) -> Tensor:
+        r"""All entities, from the part ``[..., stop - start, ...]`` of each
+        process along a dimension.
+        """
+        x = x.movedim(dim, 0).contiguous()
+        widest = max(self.widths)
+        padded = x.new_zeros(widest, *x.shape[1:])
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in self.widths]
+        dist.all_gather(parts, padded)
+        each = [p[:w] for p, w in zip(parts, self.widths, strict=True)]
+        return torch.cat(each).movedim(0, dim)

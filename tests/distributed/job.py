@@ -1,0 +1,68 @@
+"""What a test runs in one process, or in several by torchrun.
+
+    python job.py FOLDER mean|warm|policy [STOP]
+
+With STOP all processes end before that epoch of the student.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsom_pyg import Recipe, evaluate, predict_tails, train_dsom
+from dsom_pyg.datasets.fake import FakeMMKG
+from dsom_pyg.kg import KG
+from dsom_pyg.policies import HeldOut, MeanOfTeachers
+from dsom_pyg.processes import count, first
+from dsom_pyg.stages import FreshTable, Student, Teachers, Unlabeled, WarmStart
+from dsom_pyg.training import Adam, Loop
+
+out, what = Path(sys.argv[1]), sys.argv[2]
+stop = int(sys.argv[3]) if len(sys.argv) > 3 else None
+torch.set_num_threads(1)
+fit = sys.modules['dsom_pyg.training.fit']
+train_epoch = fit._train_epoch
+
+
+def ending(task: Any, *args: Any) -> Any:
+    """An epoch, unless it is the one to end before."""
+    if (task.name, args[4]) == ('student', stop):
+        sys.exit()
+    return train_epoch(task, *args)
+
+
+fit._train_epoch = ending  # type: ignore[attr-defined]
+# No multiple of 2 or 4 entities.
+graph = KG(FakeMMKG(61, num_triples=300, seed=1)[0])
+loop = Loop(epochs=4, batch_size=40, optimizer=Adam(lr=0.02))
+recipe = Recipe(
+    teachers=Teachers(channels=8, loop=loop),
+    student=Student(
+        channels=8,
+        loop=replace(loop, eval_every=1),
+        unlabeled=Unlabeled(queries=50),
+        start=WarmStart() if what == 'warm' else FreshTable(),
+    ),
+    policy=HeldOut() if what == 'policy' else MeanOfTeachers(),
+    seed=3,
+)
+result = train_dsom(graph, recipe, folder=out / 'run')
+ranks = evaluate(result.student, graph)
+teachers = evaluate(result.ensemble['joint'], graph, max_memory=4000)
+query = torch.arange(5), torch.zeros(5, dtype=torch.long)
+best, tails = predict_tails(result.student, *query, k=7)
+if first():
+    said = {
+        'processes': count(),
+        'history': {k: r.history for k, r in result.results.items()},
+        'ranks': ranks.ranks().tolist(),
+        'ranks of the joint teacher': teachers.ranks().tolist(),
+        'best': best.tolist(),
+        'tails': tails.tolist(),
+    }
+    (out / 'said.json').write_text(json.dumps(said))
+    torch.save(result.student.state_dict(), out / 'student.pt')

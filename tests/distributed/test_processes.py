@@ -1,0 +1,112 @@
+"""Two and four processes give what one gives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+JOB = Path(__file__).parent / 'job.py'
+ROOT = JOB.parents[2]
+Folders = dict[tuple[str, int], Path]
+
+
+def run(folder: Path, processes: int, *words: str) -> None:
+    """Run the job, by torchrun if in several processes."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, '-W', 'ignore']
+    if processes > 1:
+        command += ['-m', 'torch.distributed.run', '--standalone']
+        command += ['--nproc-per-node', str(processes)]
+    paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
+    env = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': os.pathsep.join(filter(None, paths)),
+    }
+    done = subprocess.run(
+        [*command, str(JOB), str(folder), *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr[-3000:]
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp('processes')
+
+
+def said(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / 'said.json').read_text())
+    return found
+
+
+def check_alike(one: Path, many: Path, processes: int, far: float) -> None:
+    a, b = said(one), said(many)
+    assert (a['processes'], b['processes']) == (1, processes)
+    assert a['history'].keys() == b['history'].keys()
+    for stage, epochs in a['history'].items():
+        for x, y in zip(epochs, b['history'][stage], strict=True):
+            assert x.keys() == y.keys()
+            for name in x.keys() - {'seconds'}:
+                assert y[name] == pytest.approx(x[name], rel=far, abs=far)
+    weights = [torch.load(folder / 'student.pt') for folder in (one, many)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(
+            weights[1][name], value, atol=10 * far, rtol=10 * far
+        )
+
+
+def check_ranks(one: Path, many: Path) -> None:
+    a, b = said(one), said(many)
+    for name in ('ranks', 'ranks of the joint teacher'):
+        # Of entities with nearly equal scores, some change places.
+        far = torch.tensor(a[name]) - torch.tensor(b[name])
+        assert far.abs().max() <= 1
+        assert far.count_nonzero() <= 0.03 * len(far)
+
+
+def test_several_processes(root: Path) -> None:
+    run(root / 'one', 1, 'mean')
+    run(root / 'two', 2, 'mean')
+    # Sums of other parts in another order: losses agree to 1e-4.
+    check_alike(root / 'one', root / 'two', 2, 1e-4)
+    check_ranks(root / 'one', root / 'two')
+
+
+def test_others_go_on(root: Path) -> None:
+    # Two processes end before the third epoch of the student, four go on,
+    # and one reads what they have written.
+    if not (root / 'one').exists():
+        run(root / 'one', 1, 'mean')
+    run(root / 'four', 2, 'mean', '3')
+    assert not (root / 'four' / 'said.json').exists()
+    run(root / 'four', 4, 'mean')
+    check_alike(root / 'one', root / 'four', 4, 1e-4)
+    check_ranks(root / 'one', root / 'four')
+    four = said(root / 'four')
+    run(root / 'four', 1, 'mean')
+    one = said(root / 'four')
+    # Of equal weights, all is equal.
+    for name in ('history', 'ranks', 'ranks of the joint teacher', 'tails'):
+        assert one[name] == four[name]
+    assert (one['processes'], four['processes']) == (1, 4)
+
+
+@pytest.mark.parametrize('what', ['warm', 'policy'])
+def test_other_recipes(what: str, root: Path) -> None:
+    one, two = root / f'one-{what}', root / f'two-{what}'
+    run(one, 1, what)
+    run(two, 2, what)
+    # A policy looks at whom a teacher prefers; of scores that are nearly
+    # equal the last bits decide.
+    check_alike(one, two, 2, 2e-3 if what == 'policy' else 1e-4)
+    if what != 'policy':
+        check_ranks(one, two)
