@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
+from dsom_pyg.models.base import Model
 from dsom_pyg.models.sharded import sharded
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 # Queries at a time, where there are few entities: their scores then stay in
@@ -20,6 +22,8 @@ from dsom_pyg.query_index import Pairs, QueryIndex
 ROWS = 256
 # Scores at a time, where there are many: 4 bytes each, in a few copies.
 CELLS = 2**24
+# Bytes that a ranking takes, and columns that are counted without error.
+MEMORY, COLUMNS = 2**32, 2**24
 
 if TYPE_CHECKING:
     from dsom_pyg.pyg import HeteroData
@@ -71,11 +75,12 @@ def evaluate(
             the further known triples that a dataset may bring. Those of
             :obj:`split` are among them in any case.
         batch_size: Queries at a time.
-        max_memory: Bytes that score matrices may take. Fewer queries are
-            taken at a time, and when that is not enough, the entities come
-            in chunks; ranks are equal, except that entities with equal rows
-            may fall apart in the last bit. A combination of teachers takes
-            as much again for each of them.
+        max_memory: Bytes that score matrices may take. (default: 4 GiB)
+            Fewer queries are taken at a time, and when that is not enough,
+            the entities come in chunks; ranks are equal, except that entities
+            with equal rows may fall apart in the last bit. A combination of
+            teachers takes as much again for each of them. Of several
+            processes that share the entities, each ranks among its own.
         device: Where to rank; the scorer is moved there.
             (default: where the scorer is)
 
@@ -150,13 +155,12 @@ def plan_memory(
     Three float32 matrices of that size are alive at once (scores, rows of
     targets, the comparison buffer), with some slack for a fourth.
     """
-    if max_memory is None:
-        return batch_size, num_entities
-    cells = max_memory // 16
+    cells = (MEMORY if max_memory is None else max_memory) // 16
     if cells < 1:
         raise ValueError(f'max_memory of {max_memory} bytes is too small')
-    if cells >= num_entities:
+    if min(cells, COLUMNS) >= num_entities:
         return min(batch_size, cells // num_entities), num_entities
+    cells = min(cells, COLUMNS)
     # Whole vector widths, so that the product rounds alike in every chunk.
     return 1, cells // 64 * 64 if cells >= 64 else cells
 
@@ -178,6 +182,10 @@ def _rank_batch(
 ) -> tuple[Tensor, ...]:
     head, rel = asked.head[position], asked.rel[position]
     pairs, true = asked.rows(position), known.lookup(head, rel)
+    own = scorer.own_scores(head, rel) if isinstance(scorer, Model) else None
+    if own is not None:
+        rivals = _count_together(*own, pairs, true)
+        return head[pairs.row], rel[pairs.row], pairs.tail, *rivals
     scores = target_scores = torch.empty(0)
     for part in parts:
         scores = _finite_scores(scorer, head, rel, part, size)
@@ -195,6 +203,22 @@ def _rank_batch(
         rivals = count_rivals(scores, pairs, here, target_scores)
         above, equal = above + rivals[0], equal + rivals[1]
     return head[pairs.row], rel[pairs.row], pairs.tail, above, equal
+
+
+# Above and equal to the targets, where each process counts among its own.
+def _count_together(
+    scores: Tensor, shard: Shard, pairs: Pairs, true: Pairs
+) -> tuple[Tensor, Tensor]:
+    (asked, tail), (known, other) = shard.own(pairs.tail), shard.own(true.tail)
+    finite = shard.sum(scores.isfinite().all().float()[None])
+    if int(finite) < shard.count:
+        raise FloatingPointError('the model gave a non-finite score')
+    target = scores.new_zeros(pairs.tail.numel())
+    target[asked] = scores[pairs.row[asked], tail]
+    shard.sum(target)
+    here = Pairs(true.row[known], other)
+    above, equal = count_rivals(scores, pairs, here, target)
+    return shard.sum(above), shard.sum(equal)
 
 
 def _inside(pairs: Pairs, part: slice) -> Tensor:

@@ -48,6 +48,7 @@ PARTS: dict[str, Any] = {
         training.KFolds,
         training.Loop,
         training.OneFold,
+        training.RowwiseAdagrad,
     )
 }
 # Those that are used as they are, and those that wait for their entities.

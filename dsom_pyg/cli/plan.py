@@ -8,7 +8,7 @@ from typing import Any
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.kg import KG
 from dsom_pyg.policies import HeldOut, RewardedPolicy
-from dsom_pyg.training import Adam, KFolds, Loop
+from dsom_pyg.training import Adam, KFolds, Loop, RowwiseAdagrad
 
 FLOAT = 4  # bytes
 # A model that learns multiplies three times as much as one that is asked.
@@ -111,6 +111,8 @@ def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
 
 def _copies(loop: Loop) -> int:
     # The parameter, its gradient, and the moments of the optimiser.
+    if isinstance(loop.optimizer, RowwiseAdagrad):
+        return 2
     return 4 if isinstance(loop.optimizer, Adam) else 3
 
 

@@ -260,6 +260,19 @@ def product(
     return basis.shard.whole(own, dim=1)[:, part]
 
 
+def own_products(
+    terms: Sequence[tuple[Tensor, Basis]],
+) -> tuple[Tensor, Shard] | None:
+    r"""Sums of the products with the rows that this process holds, without
+    gradient; :obj:`None` if it holds all.
+    """
+    shard = terms[0][1].shard if isinstance(terms[0][1], Table) else None
+    if shard is None:
+        return None
+    source = Scores([(x.detach(), basis) for x, basis in terms]).source
+    return source.make(slice(None)), shard
+
+
 class _TableGradient:
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from dsom_pyg.graph import check_ids
 from dsom_pyg.losses import Scores
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
 
 
@@ -57,6 +58,14 @@ class Model(nn.Module):
             precision: Of matrix products.
         """
         raise NotImplementedError
+
+    def own_scores(
+        self, head_index: Tensor, rel_type: Tensor
+    ) -> tuple[Tensor, Shard] | None:
+        r"""Of several processes that share the entities, the scores ``[B, C]``
+        of those that this one holds; :obj:`None` if all hold all.
+        """
+        return None
 
     def forward(
         self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.losses import Scores, n3, query_cross_entropy
-from dsom_pyg.losses.scores import product
+from dsom_pyg.losses.scores import own_products, product
 from dsom_pyg.models.base import Model
 from dsom_pyg.models.entity import EntityModule, draw_normal
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
 
 Kind = TypeVar('Kind', bound='Bilinear')
@@ -115,6 +116,12 @@ class Bilinear(Model):
     ) -> Tensor:
         query = self.query_vectors(head_index, rel_type)
         return _scores(self.entities, query, entities, precision)
+
+    def own_scores(
+        self, head_index: Tensor, rel_type: Tensor
+    ) -> tuple[Tensor, Shard] | None:
+        query = self.query_vectors(head_index, rel_type)
+        return own_products(self.entities.terms(query))
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         return self.scores_and_loss(batch, precision)[1]

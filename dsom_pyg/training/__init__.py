@@ -9,7 +9,13 @@ from dsom_pyg.training.folds import (
     PolicyTask,
     held_graph,
 )
-from dsom_pyg.training.loop import Adagrad, Adam, FitResult, Loop
+from dsom_pyg.training.loop import (
+    Adagrad,
+    Adam,
+    FitResult,
+    Loop,
+    RowwiseAdagrad,
+)
 from dsom_pyg.training.objectives import (
     Distill,
     DistillTask,
@@ -34,6 +40,7 @@ __all__ = [
     'PolicyTask',
     'Progress',
     'QueryLoader',
+    'RowwiseAdagrad',
     'Run',
     'Task',
     'TeachersTask',

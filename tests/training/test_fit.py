@@ -40,6 +40,7 @@ from dsom_pyg.training import (
     OneFold,
     PolicyTask,
     QueryLoader,
+    RowwiseAdagrad,
     Task,
     TeachersTask,
     fit,
@@ -422,6 +423,41 @@ def test_accumulator_is_where_adagrad_begins() -> None:
         Adagrad(0.1, start)([weight]).step()
         step = 0.1 * gradient / ((gradient.square() + start).sqrt() + 1e-10)
         torch.testing.assert_close(weight.data, 1.0 - step)
+
+
+def test_rowwise_adagrad_by_hand() -> None:
+    table, scalars = (
+        nn.Parameter(torch.ones(2, 2)),
+        nn.Parameter(torch.ones(2)),
+    )
+    optimizer = RowwiseAdagrad(0.1, 0.5)([table, scalars])
+    for _ in range(2):
+        table.grad = torch.tensor([[3.0, 1.0], [0.0, 0.0]])
+        scalars.grad = torch.tensor([2.0, 0.0])
+        optimizer.step()
+    # The mean square of the first row is 5; after two steps 0.5 + 5 + 5.
+    steps = 0.1 / 5.5**0.5 + 0.1 / 10.5**0.5
+    torch.testing.assert_close(
+        table.data, torch.tensor([[1 - 3 * steps, 1 - steps], [1.0, 1.0]])
+    )
+    step = 0.1 * 2 / 4.5**0.5 + 0.1 * 2 / 8.5**0.5
+    torch.testing.assert_close(scalars.data, torch.tensor([1 - step, 1.0]))
+
+
+@pytest.mark.parametrize('stop', [1, 3])
+def test_rowwise_adagrad_goes_on(tmp_path: Path, stop: int) -> None:
+    weights = []
+    for epochs in ([4], [stop, 4]):
+        path = tmp_path / f'{len(epochs)}.safetensors'
+        for count in epochs:
+            loop = Loop(
+                epochs=count, batch_size=20, optimizer=RowwiseAdagrad()
+            )
+            student = model()
+            result = fit(ModelTask(student), DATA, loop, path)
+        assert result.history[-1]['loss'] < result.history[0]['loss']
+        weights.append(student.entities.weight)
+    assert torch.equal(*weights)
 
 
 def test_the_first_step_of_adam_is_its_rate() -> None:
