@@ -56,7 +56,8 @@ class Triples(NamedTuple):
 
     def select(self, index: Tensor) -> Triples:
         r"""The triples at :obj:`index` (a mask or positions)."""
-        if index.dtype == torch.bool:  # torch is twice as fast by positions
+        if isinstance(index, Tensor) and index.dtype == torch.bool:
+            # torch is twice as fast by positions
             index = index.nonzero()[:, 0]
         return Triples(self.edge_index[:, index], self.edge_type[index])
 

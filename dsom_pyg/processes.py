@@ -41,13 +41,9 @@ def count() -> int:
 
 def first() -> bool:
     r"""Whether this is the one that writes files and tells people."""
-    return count() == 1 or dist.get_rank() == 0
-
-
-def wait() -> None:
-    r"""Go on when all are here."""
-    if count() > 1:
-        dist.barrier()
+    if not dist.is_torchelastic_launched():
+        return True
+    return os.environ.get('RANK', '0') == '0'
 
 
 class Shard:

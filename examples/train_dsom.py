@@ -2,7 +2,8 @@
 
     python examples/train_dsom.py
 
-Test is read once, for the table. A run that was interrupted goes on.
+Test is read once, for the table. A run that was interrupted goes on. Several
+devices share the work: torchrun --nproc-per-node 2 examples/train_dsom.py
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from dsom_pyg import KG, evaluate, recipes, train_dsom
 from dsom_pyg.completion import Completer
 from dsom_pyg.datasets import Countries
+from dsom_pyg.processes import first
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('--epochs', type=int, default=8)
@@ -21,6 +23,8 @@ parser.add_argument('--seed', type=int, default=0)
 parser.add_argument('--device', default='cpu')
 parser.add_argument('--folder', type=Path, default=Path('runs/countries'))
 args = parser.parse_args()
+if not first():  # of several processes, one speaks
+    sys.stdout = Path(os.devnull).open('w')  # noqa: SIM115
 where = {'seed': args.seed, 'device': args.device}
 dataset = Countries()
 graph = KG(dataset[0])

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from dsom_pyg.cli.plan import Stage
 from dsom_pyg.datasets.errors import printable
 from dsom_pyg.files import append, explain
+from dsom_pyg.processes import first
 from dsom_pyg.training import Progress
 from dsom_pyg.training.progress import Record
 
@@ -43,7 +44,11 @@ class Console(Progress):
             raise
 
     def say(self, text: str, **values: Any) -> None:
-        r"""Say a line; programs get the values, too."""
+        r"""Say a line; programs get the values, too. Of several processes
+        the first one speaks.
+        """
+        if not first():
+            return
         self._log(text)
         if self.as_json:
             print(

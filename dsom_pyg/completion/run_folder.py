@@ -21,6 +21,7 @@ from dsom_pyg.completion.store import MANIFEST, read_manifest
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.files import append, digest, sweep, whole_or_nothing
 from dsom_pyg.kg import KG
+from dsom_pyg.processes import first
 from dsom_pyg.settings import describe
 from dsom_pyg.training.progress import Bars, Progress, Record
 
@@ -75,7 +76,9 @@ class RunFolder:
         return self.folder / STAGES
 
     def begin(self) -> None:
-        r"""Write ``run.json``."""
+        r"""Write ``run.json``; of several processes the first one does."""
+        if not first():
+            return
         about = {
             'run': self.identity,
             'versions': _versions(),

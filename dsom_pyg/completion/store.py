@@ -37,6 +37,7 @@ from dsom_pyg.models import (
     EntityEmbedding,
     Model,
 )
+from dsom_pyg.processes import first
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 
 FORMAT = 1
@@ -87,6 +88,7 @@ class Parts:
 def save_parts(folder: str | Path, parts: Parts) -> None:
     r"""Write a model into a folder. The manifest of one that is there goes
     first, and the new one comes last: what is left in between is no model.
+    Of several processes that have the same model, the first one writes it.
 
     Raises:
         ValueError: A model cannot be made again from its tables; see
@@ -95,6 +97,8 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
     """
     for model in (parts.student, *_each(parts.teachers)):
         check_kept(model)
+    if not first():
+        return
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+from experiments import record
+
+
+def test_the_benchmark_of_gpus_runs_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, 'RESULTS', tmp_path)
+    words = ['gpu', '--device', 'cpu', '--small', '--steps', '1']
+    monkeypatch.setattr(sys, 'argv', words)
+    gpu.main()
+    said = json.loads((tmp_path / 'benchmarks' / 'gpu.json').read_text())
+    measured = said['measured']
+    assert said['settings']['small'] is True
+    assert set(measured) == {
+        'machine',
+        *(
+            f'small, {what}, D = {d}'
+            for what in ('teacher', 'student', 'ranking', 'PyKEEN')
+            for d in (16, 32)
+        ),
+        *(f'large, {x}, D = 16' for x in ('teacher', 'student', 'ranking')),
+        *(f'growth, E = {e}' for e in gpu.GROWTH),
+    }
+    for name, part in measured.items():
+        times = [part[x] for x in part if x.endswith(('_s', 'seconds'))]
+        numbers = [x for x in times if isinstance(x, float)]
+        assert numbers, name
+        assert min(numbers) > 0
+
+
+def test_what_the_time_does_not_allow_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, 'RESULTS', tmp_path)
+    bench = gpu.Bench('cpu', 1, -1.0)
+    bench.part('late', lambda: pytest.fail('begun'))
+    assert bench.measured == {'late': 'not measured: no time was left'}
