@@ -1,14 +1,16 @@
-"""Seconds to read a folder of a million triples, TSV and N-Triples, and the
-peak memory; with ``--before CHECKOUT`` in turns with another state of this
-package.
+"""Seconds to read a folder of triples, TSV and N-Triples, and the peak memory;
+with ``--before CHECKOUT`` in turns with another state of this package.
 
-    git worktree add ../before ef2a0b4
+    git worktree add ../before fe617cc
     python -m benchmarks.reading --before ../before
+    python -m benchmarks.reading --large
 
-The triples are drawn with seed 0: 100,000 entities, 100 relations, without a
-feature. Every reading is a process of its own, in one thread, and makes the
-graph, its splits and its processed file anew. The figure is the median of
-``--rounds``. Nothing else should run meanwhile.
+The triples are drawn with seed 0, without a feature: a million over 100,000
+entities and 100 relations, or ``--large`` as many as in Wikidata5M, where each
+entity is the head of a triple and others are drawn by Zipf's law. Every
+reading is a process of its own, and makes the graph, its splits and its
+processed file anew; ``index`` is how long N(h, r) takes then. The figure is
+the median of ``--rounds``. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -25,55 +27,87 @@ import numpy as np
 
 from experiments import record
 
-ENTITIES, RELATIONS = 100_000, 100
-IRI = 'http://example.org/{}'
+# Triples, entities, relations.
+SMALL, LARGE = (1_000_000, 100_000, 100), (20_614_279, 4_594_485, 822)
+# How each format writes a triple.
+FORMS = {
+    'TSV': ('tsv', 'entity {}\trelation {}\tentity {}\n'),
+    'N-Triples': (
+        'nt',
+        '<http://example.org/e{}> <http://example.org/r{}> '
+        '<http://example.org/e{}> .\n',
+    ),
+}
+BLOCK = 500_000
 # What the process of one reading does; both states of the package know it.
 READ = """
 import json, os, resource, sys, time
 import dsom_pyg
 assert dsom_pyg.__file__.startswith(os.environ['PYTHONPATH'] + '/')
+from dsom_pyg import KG
 from dsom_pyg.datasets import MKGFolder
 start = time.perf_counter()
 dataset = MKGFolder(sys.argv[1], text_encoder=None, image_encoder=None)
 seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({'seconds': seconds, 'peak_mib': peak,
+start = time.perf_counter()
+KG(dataset[0]).index('train')
+index = time.perf_counter() - start
+print(json.dumps({'seconds': seconds, 'peak_mib': peak, 'index': index,
     'entities': dataset.num_entities, 'relations': dataset.num_relations}))
 """
 
 
-def write_folders(root: Path, triples: int) -> dict[str, Path]:
-    """The same triples in each format."""
-    draw = np.random.default_rng(0)
-    pairs = draw.integers(0, ENTITIES, (2, triples)).tolist()
-    kinds = draw.integers(0, RELATIONS, triples).tolist()
-    rows = list(zip(pairs[0], kinds, pairs[1], strict=True))
-    plain = [f'entity {h}\trelation {r}\tentity {t}\n' for h, r, t in rows]
-    iris = (
-        [IRI.format(x) for x in (f'e{h}', f'r{r}', f'e{t}')]
-        for h, r, t in rows
+def draw(
+    triples: int, entities: int, relations: int, zipf: bool
+) -> list[np.ndarray]:
+    """Heads, relations and tails."""
+    generator = np.random.default_rng(0)
+    if not zipf:
+        head, tail = generator.integers(0, entities, (2, triples))
+        return [head, generator.integers(0, relations, triples), tail]
+
+    def ids(size: int, count: int) -> np.ndarray:
+        return (size ** generator.random(count) - 1).astype(np.int64)
+
+    head = np.concatenate(
+        [np.arange(entities), ids(entities, triples - entities)]
     )
-    linked = [f'<{h}> <{r}> <{t}> .\n' for h, r, t in iris]
-    files = {'TSV': ('tsv', plain), 'N-Triples': ('nt', linked)}
-    folders = {}
-    for name, (suffix, lines) in files.items():
-        folders[name] = root / suffix
-        folders[name].mkdir()
-        (folders[name] / f'triples.{suffix}').write_text(''.join(lines))
-    return folders
+    columns = [
+        head,
+        ids(relations, triples),
+        generator.permutation(entities)[ids(entities, triples)],
+    ]
+    order = generator.permutation(triples)
+    return [column[order] for column in columns]
 
 
-def read_once(package: Path, folder: Path) -> dict[str, Any]:
+def write_folder(root: Path, form: str, columns: list[np.ndarray]) -> Path:
+    """The triples in a format."""
+    suffix, line = FORMS[form]
+    folder = root / suffix
+    folder.mkdir()
+    with (folder / f'triples.{suffix}').open('w') as file:
+        for at in range(0, len(columns[0]), BLOCK):
+            rows = (column[at : at + BLOCK].tolist() for column in columns)
+            file.writelines(line.format(*x) for x in zip(*rows, strict=True))
+    return folder
+
+
+def read_once(package: Path, folder: Path, threads: int) -> dict[str, Any]:
     """What one process measured that reads a folder with the package that
     stands in a checkout.
     """
     processed = folder / 'processed'
     for path in processed.glob('*') if processed.exists() else ():
         path.unlink()
-    one_thread = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(package)}
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', READ, str(folder)],
-        env={**os.environ, **one_thread},
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': str(threads),
+            'PYTHONPATH': str(package),
+        },
         cwd=folder,
         check=True,
         capture_output=True,
@@ -86,10 +120,11 @@ def read_once(package: Path, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Read both folders in turns, and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--triples', type=int, default=1_000_000)
+    parser.add_argument('--large', action='store_true')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--before', type=Path, help='another checkout')
     args = parser.parse_args()
+    sizes, threads = (LARGE, 2) if args.large else (SMALL, 1)
     states = {'now': record.ROOT}
     commits = {}
     if args.before:
@@ -104,12 +139,14 @@ def main() -> None:
         ]
         commits['before'] = subprocess.check_output(commit, text=True).strip()
     rows = []
+    columns = draw(*sizes, zipf=args.large)
     with tempfile.TemporaryDirectory() as root:
-        for form, folder in write_folders(Path(root), args.triples).items():
+        for form in FORMS:
+            folder = write_folder(Path(root), form, columns)
             said: dict[str, list[dict[str, Any]]] = {x: [] for x in states}
             for _ in range(args.rounds):
                 for name, package in states.items():
-                    said[name].append(read_once(package, folder))
+                    said[name].append(read_once(package, folder, threads))
             graphs = {
                 (x['entities'], x['relations'])
                 for y in said.values()
@@ -118,7 +155,7 @@ def main() -> None:
             assert len(graphs) == 1, graphs
             row: dict[str, Any] = {'format': form}
             for name, each in said.items():
-                for key in ('seconds', 'peak_mib'):
+                for key in ('seconds', 'peak_mib', 'index'):
                     values = [x[key] for x in each]
                     row[f'{key}_{name}'] = statistics.median(values)
             if 'before' in said:
@@ -127,14 +164,13 @@ def main() -> None:
             print(row, flush=True)
     settings = {
         **commits,
-        'triples': args.triples,
-        'entities': ENTITIES,
-        'relations': RELATIONS,
+        **dict(zip(('triples', 'entities', 'relations'), sizes, strict=True)),
         'seed': 0,
-        'threads': 1,
+        'threads': threads,
         'rounds': args.rounds,
     }
-    record.benchmark('reading', settings, {'rows': rows})
+    name = 'reading-large' if args.large else 'reading'
+    record.benchmark(name, settings, {'rows': rows})
 
 
 if __name__ == '__main__':

@@ -26,8 +26,9 @@ NEG_INF = -math.inf
 # Scores of a chunk: on a CPU half a MiB, which stays in the cache of a core.
 # Products of fewer columns than these are slow.
 CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**17, 2**26, 512
-# Scores that are kept at most between two walks through all of them.
-KEEP = 2**26
+# Scores that are kept at most between two walks through all of them; those
+# with a gradient are walked through once more.
+KEEP, KEEP_LEARNING = 2**26, 2**28
 
 # Adds to the gradient [B, C] of a chunk, given its scores [B, C].
 Part = Callable[[slice, Tensor, Tensor], None]
@@ -67,6 +68,8 @@ class Scores:
         [shard] = shards
         self.source: Source = _Products(plain, precision, shard)
         self.token: Tensor = _WalkBack.apply(self.source, *tensors)
+        if self.token.requires_grad:
+            self.source.most = KEEP_LEARNING
 
     @classmethod
     def of(cls, matrix: Tensor) -> Scores:
@@ -159,7 +162,7 @@ class Source:
     ) -> None:
         # The shape of what this process makes.
         self.shape, self.dtype, self.device = shape, like.dtype, like.device
-        self.shard = shard
+        self.shard, self.most = shard, KEEP
         self.parts: list[Part] = []
         self.kept: list[Tensor] | None = None
 
@@ -190,7 +193,7 @@ class Source:
         if self.kept is not None:
             yield from zip(self.slices(), self.kept, strict=True)
             return
-        keep = math.prod(self.shape) <= KEEP
+        keep = math.prod(self.shape) <= self.most
         kept = []
         for some in self.slices():
             chunk = self.make(some)
