@@ -230,9 +230,9 @@ def _learned(
     policy: Combiner, run: Run, loop: Loop, folds: Sequence[Fold], epochs: int
 ) -> Combiner:
     # Held-out triples are few: at a constant rate, without evaluation, in
-    # small batches.
+    # small batches, and judged among all entities.
     loop = replace(loop, epochs=epochs, batch_size=min(loop.batch_size, 250))
-    loop = replace(loop, eval_every=0, cooldown=0.0)
+    loop = replace(loop, eval_every=0, cooldown=0.0, sampled=None)
     stage = 'policy' if isinstance(policy, Policy) else 'weights'
     held = held_graph(run.graph, folds)
     run.fit(stage, PolicyTask(folds, policy), loop, held)

@@ -38,6 +38,26 @@ class Pairs:
         return count.index_add_(0, self.row, torch.ones_like(self.row))
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    r"""The entities that a loss is over, if not all.
+
+    Args:
+        ids: Distinct, ascending, ``[S]``.
+        log_p: How probable it was that each is among them, as a logarithm,
+            ``[S]``.
+    """
+
+    ids: Tensor
+    log_p: Tensor
+
+    def pairs(self, pairs: Pairs) -> Pairs:
+        r"""Pairs with the places of their tails, all of which are among the
+        candidates.
+        """
+        return Pairs(pairs.row, torch.searchsorted(self.ids, pairs.tail))
+
+
 @dataclass(frozen=True)
 class QueryBatch:
     r"""Queries with their training tails.
@@ -48,6 +68,7 @@ class QueryBatch:
         neighbors: All of N(h, r) of each query; the same object as
             ``targets`` in a batch of distinct queries.
         weight: How much its loss, a mean over the targets, counts.
+        candidates: The entities that losses are over, if not all.
     """
 
     head: Tensor
@@ -55,6 +76,7 @@ class QueryBatch:
     targets: Pairs
     neighbors: Pairs
     weight: float = 1.0
+    candidates: Candidates | None = None
 
     def __len__(self) -> int:
         return self.head.numel()

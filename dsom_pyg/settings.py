@@ -49,6 +49,7 @@ PARTS: dict[str, Any] = {
         training.Loop,
         training.OneFold,
         training.RowwiseAdagrad,
+        training.Sampled,
     )
 }
 # Those that are used as they are, and those that wait for their entities.

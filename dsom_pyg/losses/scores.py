@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dsom_pyg.precision import matmul, resolve_precision
 from dsom_pyg.processes import Shard
-from dsom_pyg.query_index import Pairs
+from dsom_pyg.query_index import Candidates, Pairs
 
 NEG_INF = -math.inf
 # Scores of a chunk: on a CPU half a MiB, which stays in the cache of a core.
@@ -49,13 +49,23 @@ class Scores:
     Args:
         terms: Coordinates and basis of each sum.
         precision: Of the products.
+        candidates: The scores are those of these entities alone, each less
+            the logarithm of its probability.
     """
 
     def __init__(
         self,
         terms: Sequence[tuple[Tensor, Basis]],
         precision: str = 'fp32',
+        candidates: Candidates | None = None,
     ) -> None:
+        log_p = None
+        if candidates is not None:
+            ids, log_p = candidates.ids, candidates.log_p
+            terms = [
+                (x, y.rows(ids) if isinstance(y, Table) else y[ids])
+                for x, y in terms
+            ]
         plain, tensors, shards = [], [], set()
         for coordinates, basis in terms:
             table = basis if isinstance(basis, Table) else None
@@ -66,7 +76,7 @@ class Scores:
             plain.append(_Term(coordinates.detach(), rows.detach(), of_table))
             tensors += [coordinates, table.token if table else rows]
         [shard] = shards
-        self.source: Source = _Products(plain, precision, shard)
+        self.source: Source = _Products(plain, precision, shard, log_p)
         self.token: Tensor = _WalkBack.apply(self.source, *tensors)
         if self.token.requires_grad:
             self.source.most = KEEP_LEARNING
@@ -347,20 +357,24 @@ class _Term(NamedTuple):
 
 class _Products(Source):
     def __init__(
-        self, terms: list[_Term], precision: str, shard: Shard | None
+        self,
+        terms: list[_Term],
+        precision: str,
+        shard: Shard | None,
+        log_p: Tensor | None,
     ) -> None:
         first = terms[0]
         shape = len(first.coordinates), len(first.basis)
         super().__init__(first.coordinates, shape, shard)
         precision = resolve_precision(precision, self.device)
-        self.terms, self.precision = terms, precision
+        self.terms, self.precision, self.log_p = terms, precision, log_p
 
     def make(self, some: slice) -> Tensor:
         first, *others = self.terms
         out = self._product(first, some)
         for term in others:
             out.add_(self._product(term, some))
-        return out
+        return out if self.log_p is None else out.sub_(self.log_p[some])
 
     def _product(self, term: _Term, some: slice) -> Tensor:
         rows = term.basis[some]
@@ -371,7 +385,8 @@ class _Products(Source):
             (term.coordinates[row] * term.basis[tail].to(self.dtype)).sum(1)
             for term in self.terms
         ]
-        return torch.stack(products).sum(dim=0)
+        out = torch.stack(products).sum(dim=0)
+        return out if self.log_p is None else out - self.log_p[tail]
 
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
         out: list[Tensor | None] = []

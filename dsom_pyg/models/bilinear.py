@@ -135,7 +135,9 @@ class Bilinear(Model):
         head, tail = rows.split([batch.head.numel(), targets.tail.numel()])
         rel = self.relations[batch.rel]
         query = self.query(head, rel)
-        scores = Scores(entities.terms(query), precision)
+        scores = Scores(entities.terms(query), precision, batch.candidates)
+        if batch.candidates is not None:
+            targets = batch.candidates.pairs(targets)
         # N3 counts head and relation rows once for each tail of their query,
         # so that a batch of queries equals the batch of its triples.
         count = targets.count(len(batch)).to(scores.dtype)

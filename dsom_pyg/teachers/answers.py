@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dsom_pyg.losses import Scores
 from dsom_pyg.losses.scores import Basis
-from dsom_pyg.query_index import Pairs
+from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
 
 Tables = dict[Hashable, Tensor]
@@ -132,12 +132,18 @@ class Answers:
         return self.ensemble.each(*query, precision=precision)
 
     @torch.no_grad()
-    def combined(self, weights: Tensor) -> Scores:
-        r"""Scores ``[B, E]`` under weights ``[B, M]`` (Eq. 7)."""
-        if 'each' in vars(self):
+    def combined(
+        self, weights: Tensor, candidates: Candidates | None = None
+    ) -> Scores:
+        r"""Scores ``[B, E]`` under weights ``[B, M]`` (Eq. 7), or those of
+        candidates.
+        """
+        if candidates is None and 'each' in vars(self):
             return Scores.of(weighted_sum(weights, self.each))
         query, precision = (self.head, self.rel), self.precision
-        return self.ensemble.scores(*query, weights, precision, self.bases)
+        return self.ensemble.scores(
+            *query, weights, precision, self.bases, candidates
+        )
 
     @cached_property
     def available(self) -> Tensor:

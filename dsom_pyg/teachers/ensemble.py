@@ -18,6 +18,7 @@ from dsom_pyg.models import (
     Model,
     concatenate,
 )
+from dsom_pyg.query_index import Candidates
 
 # From an entity module and R to a model.
 ModelFactory = Callable[[EntityModule, int], Model]
@@ -206,6 +207,7 @@ class TeacherEnsemble(nn.Module):
         weights: Tensor,
         precision: str = 'fp32',
         bases: Sequence[Basis] | None = None,
+        candidates: Candidates | None = None,
     ) -> Scores:
         r"""Weighted sum of the teachers' logits (Eq. 7), in chunks.
 
@@ -218,12 +220,22 @@ class TeacherEnsemble(nn.Module):
             weights: Of the teachers, ``[B, M]``.
             precision: Of the products.
             bases: What :meth:`bases` gave.
+            candidates: Of these entities alone, see
+                :class:`~dsom_pyg.losses.Scores`.
+
+        Raises:
+            ValueError: There are candidates, and a teacher is no dot product.
         """
         terms = self._terms(head_index, rel_type, weights, bases)
+        if terms is None and candidates is not None:
+            raise ValueError(
+                'teachers that are no dot products cannot score sampled '
+                'entities; leave Loop(sampled=...) out'
+            )
         if terms is None:
             each = self.each(head_index, rel_type, precision=precision)
             return Scores.of(weighted_sum(weights, each))
-        return Scores(terms, precision)
+        return Scores(terms, precision, candidates)
 
     def combined(
         self,

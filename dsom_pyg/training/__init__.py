@@ -24,6 +24,7 @@ from dsom_pyg.training.objectives import (
 )
 from dsom_pyg.training.progress import Progress
 from dsom_pyg.training.run import Run, drawn_with
+from dsom_pyg.training.sampled import Sampled
 from dsom_pyg.training.task import Task
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     'QueryLoader',
     'RowwiseAdagrad',
     'Run',
+    'Sampled',
     'Task',
     'TeachersTask',
     'drawn_with',

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
+from dsom_pyg.training.sampled import Draw, Sampled
 
 BATCHES = ('queries', 'triples')
 
@@ -35,6 +36,8 @@ class QueryLoader:
             add up to that of the mean over all training triples, as they do
             in batches of triples. Otherwise every batch counts alike, so a
             pair that shares its batch with many others counts less.
+        sampled: Losses are over some entities alone, which are drawn here.
+        num_entities: E, to draw from.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class QueryLoader:
         batch_by: str = 'queries',
         seed: int = 0,
         equal_pairs: bool = False,
+        sampled: Sampled | None = None,
+        num_entities: int | None = None,
     ) -> None:
         check_batches(batch_size, batch_by)
         if len(index) == 0:
@@ -57,6 +62,10 @@ class QueryLoader:
         self.size = len(index) if self.by_query else index.tail.numel()
         pairs = index.tail.numel() * batch_size / self.size
         self.mean_pairs = pairs if equal_pairs else None
+        self.draw = None
+        if sampled is not None:
+            assert num_entities is not None
+            self.draw = Draw(sampled, index, num_entities, self.generator)
 
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
@@ -74,4 +83,5 @@ class QueryLoader:
             if self.mean_pairs is not None:
                 weight = targets.row.numel() / self.mean_pairs
             head, rel = index.head[at], index.rel[at]
-            yield QueryBatch(head, rel, targets, neighbors, weight)
+            drawn = self.draw and self.draw(neighbors.tail)
+            yield QueryBatch(head, rel, targets, neighbors, weight, drawn)

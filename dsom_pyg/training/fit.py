@@ -14,6 +14,7 @@ from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
+from dsom_pyg.models import Bilinear, Model
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import begin, first
@@ -80,7 +81,7 @@ def fit(
         KeyboardInterrupt: It was interrupted; the message says what is saved.
         NotWritten: The disk of :obj:`checkpoint` is full or read-only.
         ValueError: :obj:`eval_every` is set but there are no validation
-            triples; what takes part is for other numbers of entities or
+            triples; what is trained cannot learn from sampled entities; what takes part is for other numbers of entities or
             relations than the graph; or :obj:`checkpoint` is damaged, belongs
             to another run, or is being written by another process.
     """
@@ -92,6 +93,8 @@ def fit(
             'eval_every needs validation triples; hold out a part of '
             'train (dsom_pyg.graph.hold_out) or set eval_every=0'
         )
+    if loop.sampled is not None:
+        _check_sampled(task)
     precision = resolve_precision(precision, device)
     config = {
         'task': task.name,
@@ -113,6 +116,17 @@ def fit(
     return result
 
 
+def _check_sampled(task: Task) -> None:
+    # What would learn from all entities in silence.
+    for module in task.trained:
+        for model in module.modules():
+            if isinstance(model, Model) and not isinstance(model, Bilinear):
+                raise ValueError(
+                    f'{type(model).__name__} cannot learn from sampled '
+                    'entities; leave Loop(sampled=...) out'
+                )
+
+
 def _fit(
     task: Task,
     graph: KG,
@@ -127,7 +141,13 @@ def _fit(
         module.to(device).eval()
     index = graph.index('train').to(device)
     loader = QueryLoader(
-        index, loop.batch_size, loop.batch_by, seed, loop.equal_pairs
+        index,
+        loop.batch_size,
+        loop.batch_by,
+        seed,
+        loop.equal_pairs,
+        loop.sampled,
+        graph.num_entities,
     )
     state = TrainState(task.trained, task.optimizers(loop), loader.generator)
     cuda = torch.device(device)

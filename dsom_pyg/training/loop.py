@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dsom_pyg.training.batches import check_batches
+from dsom_pyg.training.sampled import Sampled
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class Loop:
             (the last epoch is evaluated too); the best state by filtered
             MRR there is kept. 0: no evaluation, the last epoch is kept.
         patience: Evaluations without improvement before stopping early.
+        sampled: Losses over some entities alone, for graphs where all are too
+            many. (default: all, exactly)
     """
 
     epochs: int = 12
@@ -143,6 +146,7 @@ class Loop:
     cooldown: float = 0.0
     eval_every: int = 0
     patience: int = 3
+    sampled: Sampled | None = None
 
     def __post_init__(self) -> None:
         check_epochs(self.epochs)

@@ -157,6 +157,11 @@ class DistillTask(Task):
         }
 
     def optimizers(self, loop: Loop) -> list[torch.optim.Optimizer]:
+        if loop.sampled is not None and self.combiner.learns:
+            raise ValueError(
+                'a combiner that learns along with the student needs all '
+                'entities; leave Loop(sampled=...) out'
+            )
         self._bases = None  # of teachers that may have changed since
         return [
             loop.optimizer(self.student.parameters()),
@@ -180,9 +185,12 @@ class DistillTask(Task):
         decision = self.combiner(answers, batch.targets, scores.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
         # training triple alike.
-        combined = answers.combined(decision.weights)
+        combined = answers.combined(decision.weights, batch.candidates)
+        neighbors = batch.neighbors
+        if batch.candidates is not None:
+            neighbors = batch.candidates.pairs(neighbors)
         ndkd = neighbor_decoupled_kd(
-            combined, scores, batch.neighbors, d.tau, d.alpha, d.beta, d.form
+            combined, scores, neighbors, d.tau, d.alpha, d.beta, d.form
         )
         count = batch.targets.count(len(batch))
         soft = (ndkd * count).sum() / count.sum()

@@ -1,0 +1,188 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsom_pyg import KG, Recipe, train_dsom
+from dsom_pyg.datasets.fake import FakeMMKG
+from dsom_pyg.losses import Scores, decoupled_parts, query_cross_entropy
+from dsom_pyg.models import (
+    ComplEx,
+    EntityEmbedding,
+    FeatureProjection,
+    JointEmbedding,
+    Model,
+)
+from dsom_pyg.policies import AsInPaper, MeanOfTeachers
+from dsom_pyg.query_index import Candidates, Pairs, QueryBatch
+from dsom_pyg.stages import Student, Teachers, Unlabeled
+from dsom_pyg.training import Loop, ModelTask, QueryLoader, Sampled, fit
+from dsom_pyg.training.sampled import Draw
+
+GRAPH = KG(FakeMMKG(60, num_triples=300, seed=1)[0])
+INDEX = GRAPH.index('train')
+E, R = GRAPH.num_entities, GRAPH.num_relations
+
+
+def draw(sampled: Sampled, seed: int = 0) -> Draw:
+    return Draw(sampled, INDEX, E, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize('by', ['uniform', 'frequency'])
+def test_sums_are_right_in_the_mean(by: str) -> None:
+    # Of a sum over all entities, weighted by 1 / p.
+    value = torch.rand(E, dtype=torch.double)
+    known = torch.tensor([3, 7, 7, 20])
+    drawing = draw(Sampled(20, by))
+    sums = []
+    for _ in range(4000):
+        found = drawing(known)
+        assert torch.equal(found.ids, found.ids.unique())
+        assert torch.isin(known, found.ids).all()
+        sure = torch.isin(found.ids, known)
+        assert (found.log_p[sure] == 0).all()
+        assert (found.log_p[~sure] < 0).all()
+        sums.append((value[found.ids] * (-found.log_p).double().exp()).sum())
+    every = torch.stack(sums)
+    error = every.std() / len(sums) ** 0.5
+    assert abs(every.mean() - value.sum()) < 4 * error
+    # Without the correction the sum is another one.
+    assert abs(value[found.ids].sum() - value.sum()) > 100 * error
+
+
+def test_half_of_them_are_as_frequent_as_tails() -> None:
+    count = torch.bincount(INDEX.tail, minlength=E)
+    often, rare = count.argmax(), (count == count.min()).nonzero()[0, 0]
+    drawing = draw(Sampled(10, 'frequency'))
+    nothing = torch.empty(0, dtype=torch.long)
+    found = [drawing(nothing).ids for _ in range(2000)]
+    for entity in (often, rare):
+        share = sum(bool((ids == entity).any()) for ids in found) / 2000
+        q = (1 / E + float(count[entity]) / len(INDEX.tail)) / 2
+        # Half of the draws are of either kind, so q is right in the mean.
+        assert share == pytest.approx(1 - (1 - q) ** 10, abs=0.04)
+
+
+def modules() -> list[Any]:
+    x = torch.randn(E, 5)
+    present = torch.arange(E) % 3 > 0
+    return [
+        EntityEmbedding(E, 4, scale=0.5),
+        FeatureProjection(x, present, 4),
+        JointEmbedding({'text': (x, present)}, 4, scale=0.5),
+    ]
+
+
+@pytest.mark.parametrize('at', [0, 1, 2])
+def test_scores_of_candidates_as_by_hand(at: int) -> None:
+    torch.manual_seed(0)
+    model = ComplEx(modules()[at], R).double()
+    batch = next(iter(QueryLoader(INDEX, 30)))
+    found = draw(Sampled(15))(batch.neighbors.tail)
+    batch = replace(batch, candidates=found)
+    for entities in (model.entities, model.entities.once()):
+        query = model.query_vectors(batch.head, batch.rel)
+        scores = Scores(entities.terms(query), 'fp32', found)
+        full = query @ model.entities().t()
+        want = full[:, found.ids] - found.log_p
+        torch.testing.assert_close(scores.dense(), want)
+        pairs = found.pairs(batch.targets)
+        ce = query_cross_entropy(want, pairs)
+        row = torch.arange(len(batch)).repeat_interleave(
+            batch.targets.count(len(batch))
+        )
+        log_p = want.log_softmax(dim=1)[row, pairs.tail]
+        torch.testing.assert_close(ce, -log_p.mean())
+    got: dict[str, Tensor] = {}
+    model.zero_grad()
+    model.scores_and_loss(batch, 'fp32')[1]['ce'].backward()
+    got = {k: p.grad.clone() for k, p in model.named_parameters()}
+    model.zero_grad()
+    query = model.query_vectors(batch.head, batch.rel)
+    want = (query @ model.entities().t())[:, found.ids] - found.log_p
+    query_cross_entropy(want, found.pairs(batch.targets)).backward()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(got[name], p.grad)
+
+
+def test_all_candidates_are_the_exact_loss() -> None:
+    torch.manual_seed(0)
+    model = ComplEx(EntityEmbedding(E, 4, scale=0.5), R)
+    batch = next(iter(QueryLoader(INDEX, 30)))
+    every = Candidates(torch.arange(E), torch.zeros(E))
+    exact = model.loss(batch, 'fp32')
+    found = model.loss(replace(batch, candidates=every), 'fp32')
+    for name, value in exact.items():
+        torch.testing.assert_close(found[name], value)
+    teacher, student = torch.randn(2, len(batch), E)
+    pairs = every.pairs(batch.neighbors)
+    assert torch.equal(pairs.tail, batch.neighbors.tail)
+    assert decoupled_parts(teacher, student, pairs).outside.isfinite().all()
+
+
+def recipe(sampled: Sampled | None, **parts: Any) -> Recipe:
+    loop = Loop(epochs=3, batch_size=40, sampled=sampled)
+    return Recipe(
+        teachers=Teachers(channels=8, loop=loop),
+        student=Student(
+            channels=8, loop=loop, unlabeled=Unlabeled(queries=50)
+        ),
+        **{'policy': MeanOfTeachers(), **parts},
+    )
+
+
+def test_a_recipe_says_that_it_sampled(tmp_path: Path) -> None:
+    first, again = (
+        train_dsom(GRAPH, recipe(Sampled(30)), tmp_path / str(at))
+        for at in range(2)
+    )
+    for stage in ('teachers', 'student'):
+        result = first.results[stage]
+        assert result.config['sampled'] == {'count': 30, 'by': 'uniform'}
+        losses = [epoch['loss'] for epoch in result.history]
+        assert losses[-1] < losses[0]
+        # Candidates belong to what a seed decides.
+        assert losses == [e['loss'] for e in again.results[stage].history]
+    with pytest.raises(ValueError, match='sampled'):
+        train_dsom(GRAPH, recipe(None), tmp_path / '0')
+
+
+def test_a_policy_that_learns_along_needs_all() -> None:
+    with pytest.raises(ValueError, match=r'leave Loop\(sampled=...\) out'):
+        train_dsom(GRAPH, recipe(Sampled(30), policy=AsInPaper()))
+
+
+class Constant(Model):
+    def __init__(self) -> None:
+        super().__init__(E, R)
+        self.bias = torch.nn.Parameter(torch.zeros(E))
+
+    def score_tails(self, head_index: Tensor, rel_type: Tensor,
+                    entities: slice = slice(None),
+                    precision: str = 'fp32') -> Tensor:
+        return self.bias[entities].expand(len(head_index), -1).clone()
+
+    def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
+        scores = self.score_tails(batch.head, batch.rel)
+        return {'ce': query_cross_entropy(scores, batch.targets)}
+
+
+def test_a_model_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match='Constant cannot learn from sampled'):
+        fit(ModelTask(Constant()), GRAPH, Loop(epochs=1, sampled=Sampled(9)))
+
+
+def test_settings() -> None:
+    with pytest.raises(ValueError, match='count must be positive'):
+        Sampled(0)
+    with pytest.raises(ValueError, match="by must be one of .*'rank'"):
+        Sampled(5, 'rank')
+
+
+def test_pairs() -> None:
+    found = Candidates(torch.tensor([2, 5, 9]), torch.zeros(3))
+    pairs = found.pairs(Pairs(torch.tensor([0, 0, 1]), torch.tensor([9, 2, 5])))
+    assert pairs.tail.tolist() == [2, 0, 1]
