@@ -173,6 +173,7 @@ class Source:
         # The shape of what this process makes.
         self.shape, self.dtype, self.device = shape, like.dtype, like.device
         self.shard, self.most = shard, KEEP
+        self._slices: list[slice] | None = None
         self.parts: list[Part] = []
         self.kept: list[Tensor] | None = None
 
@@ -193,11 +194,15 @@ class Source:
         return self.make(self.slices()[at])
 
     def slices(self) -> list[slice]:
-        rows, width = self.shape
-        most = CHUNK_CPU if self.device.type == 'cpu' else CHUNK_GPU
-        step = max(COLUMNS, most // max(rows, 1))
-        starts = range(0, width, step)
-        return [slice(at, min(at + step, width)) for at in starts]
+        # Made once: there are thousands, and each chunk asks for its own.
+        if self._slices is None:
+            rows, width = self.shape
+            most = CHUNK_CPU if self.device.type == 'cpu' else CHUNK_GPU
+            step = max(COLUMNS, most // max(rows, 1))
+            starts = range(0, width, step)
+            each = (slice(at, min(at + step, width)) for at in starts)
+            self._slices = list(each)
+        return self._slices
 
     def walk(self) -> Iterator[tuple[slice, Tensor]]:
         if self.kept is not None:

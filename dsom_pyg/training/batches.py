@@ -83,5 +83,5 @@ class QueryLoader:
             if self.mean_pairs is not None:
                 weight = targets.row.numel() / self.mean_pairs
             head, rel = index.head[at], index.rel[at]
-            drawn = self.draw and self.draw(neighbors.tail)
+            drawn = self.draw(neighbors.tail) if self.draw else None
             yield QueryBatch(head, rel, targets, neighbors, weight, drawn)

@@ -81,8 +81,9 @@ def fit(
         KeyboardInterrupt: It was interrupted; the message says what is saved.
         NotWritten: The disk of :obj:`checkpoint` is full or read-only.
         ValueError: :obj:`eval_every` is set but there are no validation
-            triples; what is trained cannot learn from sampled entities; what takes part is for other numbers of entities or
-            relations than the graph; or :obj:`checkpoint` is damaged, belongs
+            triples; what is trained cannot learn from sampled entities; what
+            takes part is for other numbers of entities or relations than the
+            graph; or :obj:`checkpoint` is damaged, belongs
             to another run, or is being written by another process.
     """
     loop, graph, device = loop or Loop(), KG.of(data), begin(device)

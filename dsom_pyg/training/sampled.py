@@ -72,7 +72,9 @@ class Draw:
         r"""Candidates for queries whose tails are known, these included."""
         n = self.sampled.count
         often = n // 2 if self.sampled.by == 'frequency' else 0
-        drawn = torch.randint(self.size, (n - often,), generator=self.generator)
+        drawn = torch.randint(
+            self.size, (n - often,), generator=self.generator
+        )
         parts = [known, drawn.to(known.device)]
         if often:
             at = torch.randint(

@@ -160,9 +160,13 @@ class Constant(Model):
         super().__init__(E, R)
         self.bias = torch.nn.Parameter(torch.zeros(E))
 
-    def score_tails(self, head_index: Tensor, rel_type: Tensor,
-                    entities: slice = slice(None),
-                    precision: str = 'fp32') -> Tensor:
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
         return self.bias[entities].expand(len(head_index), -1).clone()
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
@@ -178,11 +182,13 @@ def test_a_model_of_another_kind_is_refused() -> None:
 def test_settings() -> None:
     with pytest.raises(ValueError, match='count must be positive'):
         Sampled(0)
-    with pytest.raises(ValueError, match="by must be one of .*'rank'"):
+    with pytest.raises(ValueError, match=r"by must be one of .*'rank'"):
         Sampled(5, 'rank')
 
 
 def test_pairs() -> None:
     found = Candidates(torch.tensor([2, 5, 9]), torch.zeros(3))
-    pairs = found.pairs(Pairs(torch.tensor([0, 0, 1]), torch.tensor([9, 2, 5])))
+    pairs = found.pairs(
+        Pairs(torch.tensor([0, 0, 1]), torch.tensor([9, 2, 5]))
+    )
     assert pairs.tail.tolist() == [2, 0, 1]
