@@ -49,6 +49,7 @@ def chunks(
         monkeypatch.setattr(scores, 'COLUMNS', 1)
     if request.param == 'made again':
         monkeypatch.setattr(scores, 'KEEP', 0)
+        monkeypatch.setattr(scores, 'KEEP_LEARNING', 0)
     return str(request.param)
 
 
@@ -193,6 +194,18 @@ def test_several_losses_share_one_walk(
     # gradients.
     walks = 3 if chunks == 'made again' else 1
     assert len(made) == walks * chunk_count
+
+
+@pytest.mark.parametrize('learning', [True, False])
+def test_scores_with_a_gradient_are_kept_longer(
+    learning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, 'KEEP', 9)
+    monkeypatch.setattr(scores, 'KEEP_LEARNING', 10)
+    basis = torch.randn(5, 3, requires_grad=learning)
+    found = Scores([(torch.randn(2, 3), basis)])
+    assert len(list(found.chunks())) == 1
+    assert (found.source.kept is not None) is learning
 
 
 def test_logsumexp(chunks: str) -> None:
@@ -346,6 +359,7 @@ def test_nothing_is_as_large_as_all_scores(
     monkeypatch.setattr(scores, 'CHUNK_CPU', 2**12)
     monkeypatch.setattr(scores, 'COLUMNS', 1)
     monkeypatch.setattr(scores, 'KEEP', 0)
+    monkeypatch.setattr(scores, 'KEEP_LEARNING', 0)
     basis = torch.randn(size, 2, requires_grad=True)
     query = torch.randn(rows, 2, requires_grad=True)
     tea = Scores([(torch.randn(rows, 2), torch.randn(size, 2))])
