@@ -330,6 +330,26 @@ test, seed 0; [the recipe before Adam](notes/2026-11-25-before-adam.md).
                 ('rows', 'ViT', 'ratio'),
             ),
             Figure(
+                'step of a teacher, a million entities: share of its products',
+                'scale',
+                ('rows', 4, 'share_of_products'),
+            ),
+            Figure(
+                'the same of a student with two teachers',
+                'scale',
+                ('rows', 5, 'share_of_products'),
+            ),
+            Figure(
+                'reading 20 million triples, TSV, seconds',
+                'reading-large',
+                ('rows', 0, 'seconds_now'),
+            ),
+            Figure(
+                'the same as N-Triples',
+                'reading-large',
+                ('rows', 1, 'seconds_now'),
+            ),
+            Figure(
                 'reading a million triples, TSV, now / at ef2a0b4',
                 'reading',
                 ('rows', 0, 'ratio'),
