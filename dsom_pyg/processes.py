@@ -21,7 +21,7 @@ def begin(device: torch.device | str) -> str:
     find each other: by NCCL for GPUs, else by gloo.
     """
     kind = torch.device(device).type
-    if not dist.is_torchelastic_launched():
+    if not _launched():
         return str(device)
     here = str(device)
     if here == 'cuda':
@@ -41,9 +41,12 @@ def count() -> int:
 
 def first() -> bool:
     r"""Whether this is the one that writes files and tells people."""
-    if not dist.is_torchelastic_launched():
-        return True
-    return os.environ.get('RANK', '0') == '0'
+    return not _launched() or os.environ.get('RANK', '0') == '0'
+
+
+def _launched() -> bool:
+    # Some builds of torch know no processes.
+    return dist.is_available() and dist.is_torchelastic_launched()
 
 
 class Shard:
@@ -64,6 +67,12 @@ class Shard:
         edges = [size * at // self.count for at in range(self.count + 1)]
         self.widths = [stop - start for start, stop in pairwise(edges)]
         self.start, self.stop = edges[rank], edges[rank + 1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shard) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.size, self.start, self.stop))
 
     def own(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         r"""Which ids this process holds, a mask, and the rows of these."""

@@ -101,7 +101,7 @@ class Scores:
         the same entities as other ones.
         """
         mine, theirs = self.source.shard, other.source.shard
-        if mine is theirs:
+        if mine == theirs:
             return self.detach()
         whole = self.dense().detach()
         if theirs is None:

@@ -56,30 +56,25 @@ class Draw:
     ) -> None:
         self.sampled, self.size, self.generator = sampled, size, generator
         self.tails = index.tail
-        share = torch.full((size,), 1.0 / size, dtype=torch.double)
-        share = share.to(index.tail.device)
-        if sampled.by == 'frequency':
-            count = torch.bincount(index.tail, minlength=size)
-            share = (share + count / len(index.tail)) / 2
-        # Drawn at least once in so many draws.
-        self.log_p = (
-            (-torch.expm1(sampled.count * torch.log1p(-share)))
-            .log()
-            .to(torch.get_default_dtype())
-        )
+        half = sampled.count // 2
+        self.often = half if sampled.by == 'frequency' else 0
+        self.evenly = sampled.count - self.often
+        count = torch.bincount(index.tail, minlength=size).double()
+        # The logarithm of how probable it is that no draw meets an entity.
+        never = torch.full_like(count, -1.0 / size).log1p() * self.evenly
+        if self.often:
+            never += self.often * torch.log1p(-count / len(index.tail))
+        log_p = (-torch.expm1(never)).log()
+        self.log_p = log_p.to(torch.get_default_dtype())
 
     def __call__(self, known: Tensor) -> Candidates:
         r"""Candidates for queries whose tails are known, these included."""
-        n = self.sampled.count
-        often = n // 2 if self.sampled.by == 'frequency' else 0
-        drawn = torch.randint(
-            self.size, (n - often,), generator=self.generator
-        )
+        generator = self.generator
+        drawn = torch.randint(self.size, (self.evenly,), generator=generator)
         parts = [known, drawn.to(known.device)]
-        if often:
-            at = torch.randint(
-                len(self.tails), (often,), generator=self.generator
-            )
+        if self.often:
+            size = (self.often,)
+            at = torch.randint(len(self.tails), size, generator=generator)
             parts.append(self.tails[at.to(known.device)])
         ids = torch.cat(parts).unique()
         log_p = self.log_p[ids]

@@ -61,9 +61,10 @@ def test_half_of_them_are_as_frequent_as_tails() -> None:
     found = [drawing(nothing).ids for _ in range(2000)]
     for entity in (often, rare):
         share = sum(bool((ids == entity).any()) for ids in found) / 2000
-        q = (1 / E + float(count[entity]) / len(INDEX.tail)) / 2
-        # Half of the draws are of either kind, so q is right in the mean.
-        assert share == pytest.approx(1 - (1 - q) ** 10, abs=0.04)
+        tail = float(count[entity]) / len(INDEX.tail)
+        p = 1 - (1 - 1 / E) ** 5 * (1 - tail) ** 5
+        assert share == pytest.approx(p, abs=0.04)
+        assert float(drawing.log_p[entity].exp()) == pytest.approx(p)
 
 
 def modules() -> list[Any]:

@@ -385,10 +385,7 @@ class _Build:
                 self.findings.add(f'duplicate {what}', message, *entry.place)
             else:
                 out[owner][entry.value] = None
-        # Of millions of entities most have none: one list is enough for all.
-        nothing: list[str] = []
-        every = range(len(self.entities))
-        return [list(out[at]) if at in out else nothing for at in every]
+        return [list(out.get(at, ())) for at in range(len(self.entities))]
 
     def types(self) -> list[list[str]]:
         # In words; the names of all labels are known by now.
@@ -423,9 +420,8 @@ class _Build:
         addresses: Sequence[Sequence[str]],
     ) -> list[list[Path]]:
         # Those of the table, then those of its folder.
-        nothing: list[Path] = []
         images = [
-            list(map(Path, paths)) if paths else nothing
+            list(map(Path, paths))
             for paths in self.gather('image', self.table.images)
         ]
         folder = self.table.image_folder

@@ -108,17 +108,16 @@ def value_of(label: str) -> float:
 # other rows.
 def _without_quoted(rows: Rows) -> tuple[Rows, list[Triple]]:
     quoted = {
-        at: found[1]
-        for at, label in enumerate(rows.labels)
+        label: found[1]
+        for label in rows.labels
         if label[:1] == '"' and (found := QUOTED.fullmatch(label))
     }
     if not quoted:
         return rows, []
-    mask = np.isin(rows.codes[2], list(quoted))
-    inside = (
-        x._replace(tail=QUOTED.sub(r'\1', x.tail)) for x in rows.select(mask)
-    )
-    return rows.select(~mask), list(inside)
+    codes = [at for at, label in enumerate(rows.labels) if label in quoted]
+    mask = np.isin(rows.codes[2], codes)
+    values = (x._replace(tail=quoted[x.tail]) for x in rows.select(mask))
+    return rows.select(~mask), list(values)
 
 
 def take_out(
