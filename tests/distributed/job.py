@@ -1,6 +1,6 @@
 """What a test runs in one process, or in several by torchrun.
 
-    python job.py FOLDER mean|warm|policy [STOP]
+    python job.py FOLDER mean|warm|wide|policy [STOP]
 
 With STOP all processes end before that epoch of the student.
 """
@@ -17,9 +17,9 @@ from dsom_pyg import Recipe, evaluate, predict_tails, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.kg import KG
 from dsom_pyg.policies import HeldOut, MeanOfTeachers
-from dsom_pyg.processes import count, first
+from dsom_pyg.processes import Shard, count, first
 from dsom_pyg.stages import FreshTable, Student, Teachers, Unlabeled, WarmStart
-from dsom_pyg.training import Adam, Loop
+from dsom_pyg.training import Adam, Loop, Task
 
 out, what = Path(sys.argv[1]), sys.argv[2]
 stop = int(sys.argv[3]) if len(sys.argv) > 3 else None
@@ -36,8 +36,34 @@ def ending(task: Any, *args: Any) -> Any:
 
 
 fit._train_epoch = ending  # type: ignore[attr-defined]
+# What is put together of all processes in a step, and how large it is.
+joined: list[int] = []
+whole, step = Shard.whole, Task.update
+
+
+def watched(self: Shard, x: torch.Tensor, dim: int = 0) -> torch.Tensor:
+    """The same, noted if it happens in a step."""
+    if watching:
+        joined.append(x.numel())
+    return whole(self, x, dim)
+
+
+def update(self: Task, *args: Any) -> Any:
+    """A step."""
+    watching.append(True)
+    terms = step(self, *args)
+    watching.clear()
+    return terms
+
+
+watching: list[bool] = []
+Shard.whole, Task.update = watched, update  # type: ignore[method-assign]
 # No multiple of 2 or 4 entities.
-graph = KG(FakeMMKG(61, num_triples=300, seed=1)[0])
+data = FakeMMKG(61, num_triples=300, seed=1)[0]
+if what == 'wide':  # than rows are, so that they are multiplied first
+    torch.manual_seed(0)
+    data['text'].x = torch.randn(len(data['text'].x), 70)
+graph = KG(data)
 loop = Loop(epochs=4, batch_size=40, optimizer=Adam(lr=0.02))
 recipe = Recipe(
     teachers=Teachers(channels=8, loop=loop),
@@ -63,6 +89,7 @@ if first():
         'ranks of the joint teacher': teachers.ranks().tolist(),
         'best': best.tolist(),
         'tails': tails.tolist(),
+        'joined': joined,
     }
     (out / 'said.json').write_text(json.dumps(said))
     torch.save(result.student.state_dict(), out / 'student.pt')

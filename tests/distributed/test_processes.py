@@ -78,6 +78,8 @@ def test_several_processes(root: Path) -> None:
     run(root / 'two', 2, 'mean')
     # Sums of other parts in another order: losses agree to 1e-4.
     check_alike(root / 'one', root / 'two', 2, 1e-4)
+    # No step puts scores of all entities together.
+    assert said(root / 'two')['joined'] == []
     check_ranks(root / 'one', root / 'two')
 
 
@@ -100,7 +102,7 @@ def test_others_go_on(root: Path) -> None:
     assert (one['processes'], four['processes']) == (1, 4)
 
 
-@pytest.mark.parametrize('what', ['warm', 'policy'])
+@pytest.mark.parametrize('what', ['warm', 'wide', 'policy'])
 def test_other_recipes(what: str, root: Path) -> None:
     one, two = root / f'one-{what}', root / f'two-{what}'
     run(one, 1, what)
