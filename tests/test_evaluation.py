@@ -360,3 +360,10 @@ def test_predict_leaves_known_tails_out_and_pads() -> None:
     )
     assert tails.tolist() == [[2, 0, -1]]
     assert scores[0, :2].tolist() == [2.0, 1.0]
+
+
+def test_counts_of_many_columns_are_exact() -> None:
+    # A sum of ones in float32 stops at 2^24.
+    assert plan_memory(2**24, 500, None) == (16, 2**24)
+    assert plan_memory(2**25, 500, None) == (1, 2**24)
+    assert plan_memory(12_842, 500, None) == (500, 12_842)
