@@ -209,14 +209,13 @@ def _rank_batch(
 def _count_together(
     scores: Tensor, shard: Shard, pairs: Pairs, true: Pairs
 ) -> tuple[Tensor, Tensor]:
-    (asked, tail), (known, other) = shard.own(pairs.tail), shard.own(true.tail)
     finite = shard.sum(scores.isfinite().all().float()[None])
     if int(finite) < shard.count:
         raise FloatingPointError('the model gave a non-finite score')
-    target = scores.new_zeros(pairs.tail.numel())
-    target[asked] = scores[pairs.row[asked], tail]
-    shard.sum(target)
-    here = Pairs(true.row[known], other)
+    asked, tail = shard.local(pairs.tail)
+    target = shard.sum(scores[pairs.row, tail].masked_fill(~asked, 0.0))
+    known, tail = shard.local(true.tail)
+    here = Pairs(true.row[known], tail[known])
     above, equal = count_rivals(scores, pairs, here, target)
     return shard.sum(above), shard.sum(equal)
 

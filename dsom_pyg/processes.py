@@ -74,10 +74,12 @@ class Shard:
     def __hash__(self) -> int:
         return hash((self.size, self.start, self.stop))
 
-    def own(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Which ids this process holds, a mask, and the rows of these."""
+    def local(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Which ids this process holds, a mask, and the row of each; of one
+        that it does not hold some row or other.
+        """
         mine = (ids >= self.start) & (ids < self.stop)
-        return mine, ids[mine] - self.start
+        return mine, (ids - self.start).clamp(0, self.stop - self.start - 1)
 
     def sum(self, x: Tensor) -> Tensor:
         r"""The sum over all processes, in place."""

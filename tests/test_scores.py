@@ -39,7 +39,9 @@ NEIGHBORS = pairs(
 )
 
 
-@pytest.fixture(params=['one chunk', 'kept', 'made again'])
+@pytest.fixture(
+    params=['one chunk', 'kept', 'some kept', 'made again', 'no host']
+)
 def chunks(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> str:
@@ -50,6 +52,11 @@ def chunks(
     if request.param == 'made again':
         monkeypatch.setattr(scores, 'KEEP', 0)
         monkeypatch.setattr(scores, 'KEEP_LEARNING', 0)
+    if request.param in ('some kept', 'no host'):
+        monkeypatch.setattr(scores, 'KEEP', 5 * B)
+        monkeypatch.setattr(scores, 'KEEP_LEARNING', 9 * B)
+    if request.param == 'no host':  # as on a GPU
+        monkeypatch.setattr(scores, 'HOSTS', ())
     return str(request.param)
 
 
@@ -190,22 +197,32 @@ def test_several_losses_share_one_walk(
 
     gradients(both, chunked=True)
     chunk_count = 1 if chunks == 'one chunk' else 6
-    # Made once where it is kept; else once a loss, and once for all of their
-    # gradients.
-    walks = 3 if chunks == 'made again' else 1
-    assert len(made) == walks * chunk_count
+    kept = {'made again': 0, 'some kept': 2, 'no host': 2}
+    again = chunk_count - kept.get(chunks, chunk_count)
+    # What is not kept is made for each loss, and for all of their gradients.
+    assert len(made) == chunk_count + 2 * again
 
 
 @pytest.mark.parametrize('learning', [True, False])
-def test_scores_with_a_gradient_are_kept_longer(
+def test_the_first_scores_are_kept(
     learning: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, 'KEEP', 9)
-    monkeypatch.setattr(scores, 'KEEP_LEARNING', 10)
+    monkeypatch.setattr(scores, 'CHUNK_CPU', 2)
+    monkeypatch.setattr(scores, 'COLUMNS', 1)
+    monkeypatch.setattr(scores, 'KEEP_LEARNING', 9)
+    monkeypatch.setattr(scores, 'KEEP', 5)
     basis = torch.randn(5, 3, requires_grad=learning)
     found = Scores([(torch.randn(2, 3), basis)])
-    assert len(list(found.chunks())) == 1
-    assert (found.source.kept is not None) is learning
+    first = [chunk for _, chunk in found.chunks()]
+    again = [chunk for _, chunk in found.chunks()]
+    same = [x is y for x, y in zip(first, again, strict=True)]
+    assert same == [at < (4 if learning else 2) for at in range(5)]
+    assert torch.stack(first).equal(torch.stack(again))
+    # What is taken is gone, and made again if it is asked for.
+    taken = found.source.take(slice(1, 2))
+    assert taken is first[1]
+    assert found.source.take(slice(1, 2)).equal(taken)
+    assert 1 not in found.source.kept
 
 
 def test_logsumexp(chunks: str) -> None:
@@ -377,23 +394,37 @@ def test_sums_of_nothing() -> None:
     sums = Sums(said.source)
     nothing = torch.full((2, 3), -torch.inf)
     nothing[1, 1] = 2.0
-    sums.add(nothing, torch.tensor([1.0, 7.0, 3.0]).expand(2, 3).clone())
-    assert sums.log().tolist() == [-torch.inf, 2.0]
+    values = torch.tensor([1.0, 7.0, 3.0]).expand(2, 3).clone()
+    sums.add(nothing, values)
+    assert sums.log().tolist() == [-torch.inf, pytest.approx(2.0)]
     assert sums.mean().tolist() == [0.0, 7.0]
 
 
-def test_pairs_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('hosts', [('cpu',), ()])
+@pytest.mark.parametrize('keep', [0, 8 * B, 100 * B])
+def test_pairs_in_chunks(
+    hosts: tuple[str, ...], keep: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scores, 'CHUNK_CPU', 4 * B)
     monkeypatch.setattr(scores, 'COLUMNS', 1)
+    monkeypatch.setattr(scores, 'KEEP', keep)
+    monkeypatch.setattr(scores, 'HOSTS', hosts)
     said = Scores(terms(0))
-    some = InChunks(NEIGHBORS.row, NEIGHBORS.tail, said.source)
-    found = []
-    for part in said.source.slices():
-        row, column, which = some.inside(part)
-        tail = column + part.start
-        assert ((column >= 0) & (tail < part.stop)).all()
-        assert NEIGHBORS.row[which].equal(row)
-        assert NEIGHBORS.tail[which].equal(tail)
-        found += zip(row.tolist(), tail.tolist(), strict=True)
-    given = zip(NEIGHBORS.row.tolist(), NEIGHBORS.tail.tolist(), strict=True)
-    assert sorted(found) == sorted(given)
+    matrix, source = said.dense(), said.source
+    row, tail = NEIGHBORS.row, NEIGHBORS.tail
+    some = InChunks(row, tail, source)
+    torch.testing.assert_close(some.read(), matrix[row, tail])
+    values = torch.arange(1.0, len(row) + 1)
+    added, filled = torch.zeros_like(matrix), matrix.clone()
+    for part in source.slices():
+        # A matrix in another order of its own, and one of nothing else.
+        chunk = added[:, part].t().contiguous().t()
+        some.add(part, chunk, values)
+        added[:, part] = chunk
+        some.put(part, filled[:, part], -torch.inf)
+    want = torch.zeros_like(matrix)
+    want[row, tail] = values.double()
+    assert added.equal(want)
+    want = matrix.clone()
+    want[row, tail] = -torch.inf
+    assert filled.equal(want)

@@ -13,6 +13,7 @@ from dsom_pyg.losses.scores import (
     Source,
     Sums,
     as_scores,
+    exponents,
 )
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import scatter
@@ -51,19 +52,21 @@ class _OutsideKL(torch.autograd.Function):
         pairs: InChunks,
         tau: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        sums_t, sums_s = Sums(tea), Sums(stu)
-        minus_inf = torch.tensor(NEG_INF, dtype=stu.dtype, device=stu.device)
+        sums_t, sums_s = Sums(tea, 1 / tau), Sums(stu, 1 / tau)
         for (some, s), (_, t) in zip(stu.walk(), tea.walk(), strict=True):
-            t, s = t / tau, s / tau
             diff = t - s
-            row, column, _ = pairs.inside(some)
-            sums_s.add(s.index_put_((row, column), minus_inf))
-            sums_t.add(t.index_put_((row, column), minus_inf), diff)
+            for sums, chunk, values in (
+                (sums_s, s, None),
+                (sums_t, t, diff),
+            ):
+                rest = chunk.clone()
+                pairs.put(some, rest, NEG_INF)
+                sums.add(rest, values)
         sums_s.join()
         sums_t.join()
         lse_t, lse_s = sums_t.log(), sums_s.log()
         # Where nobody is outside, both sides are empty and the KL is 0.
-        kl = sums_t.mean() - (_finite(lse_t) - _finite(lse_s))
+        kl = sums_t.mean() / tau - (_finite(lse_t) - _finite(lse_s))
         ctx.saved = stu, tea, pairs, tau, token, lse_t, lse_s
         ctx.mark_non_differentiable(lse_t)
         return kl, lse_t, lse_s.clone()
@@ -75,18 +78,17 @@ class _OutsideKL(torch.autograd.Function):
         stu, tea, pairs, tau, token, lse_t, lse_s = ctx.saved
         weight_t = (-grad_kl / tau)[:, None]
         weight_s = ((grad_kl + grad_lse) / tau)[:, None]
-        lse_t, lse_s = _finite(lse_t)[:, None], _finite(lse_s)[:, None]
-        zero = torch.zeros((), dtype=stu.dtype, device=stu.device)
-        at = {some.start: number for number, some in enumerate(stu.slices())}
+        log_t, log_s = (_finite(x) * tau for x in (lse_t, lse_s))
 
         def part(some: slice, chunk: Tensor, out: Tensor) -> None:
-            # Neighbors may score far above the rest: exp would overflow.
-            p_s = (chunk / tau).sub_(lse_s).clamp_(max=0.0).exp_()
-            t = tea.chunk(at[some.start])
-            p_t = (t / tau).sub_(lse_t).clamp_(max=0.0).exp_()
-            grad = p_s.mul_(weight_s).addcmul_(p_t, weight_t)
-            row, column, _ = pairs.inside(some)
-            out.add_(grad.index_put_((row, column), zero))
+            for scores, log, weight in (
+                (chunk, log_s, weight_s),
+                (tea.take(some), log_t, weight_t),
+            ):
+                # Neighbors may score far above the rest, and overflow.
+                p = exponents(scores, log, 1 / tau)
+                pairs.put(some, p, NEG_INF)
+                out.addcmul_(p.exp2_(), weight)
 
         stu.parts.append(part)
         return torch.zeros_like(token), None, None, None, None
@@ -184,14 +186,17 @@ def decoupled_parts(
     log_count = neighbors.count(rows).to(tea.dtype).log()
     tea_in = _segment_logsumexp(tea.at(neighbors) / tau, row, rows)
     stu_in = _segment_logsumexp(stu.at(neighbors) / tau, row, rows)
-    some = log_count > NEG_INF
-    log_count = log_count.masked_fill(~some, 0.0)
     # Rows without neighbors leave before any 0 * inf can arise.
-    binary = _binary_kl(
-        _log_binary(tea_in[some], out_tea[some], log_count[some], form),
-        _log_binary(stu_in[some], out_stu[some], log_count[some], form),
+    none = log_count == NEG_INF
+    tea_in, out_tea, stu_in, out_stu, log_count = (
+        x.masked_fill(none, 0.0)
+        for x in (tea_in, out_tea, stu_in, out_stu, log_count)
     )
-    neighbor = torch.zeros_like(outside).masked_scatter(some, binary)
+    binary = _binary_kl(
+        _log_binary(tea_in, out_tea, log_count, form),
+        _log_binary(stu_in, out_stu, log_count, form),
+    )
+    neighbor = binary.masked_fill(none, 0.0)
     return Decoupled(neighbor, outside)
 
 
