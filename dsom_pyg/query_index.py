@@ -177,10 +177,12 @@ class QueryIndex:
             setattr(copy, name, moved)
         return copy
 
-    def rows(self, position: Tensor) -> Pairs:
-        r"""Tails of the queries at positions ``[B]`` in 0..Q-1."""
+    def rows(self, position: Tensor, total: int | None = None) -> Pairs:
+        r"""Tails of the queries at positions ``[B]`` in 0..Q-1. Who knows how
+        many they are says it, so that the host need not wait for a device.
+        """
         start = self.ptr[position]
-        row, at = _spread(start, self.ptr[position + 1] - start)
+        row, at = _spread(start, self.ptr[position + 1] - start, total)
         return Pairs(row, self.tail[at])
 
     def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
@@ -212,10 +214,12 @@ class QueryIndex:
         return self.ptr[stop] - self.ptr[start]
 
 
-def _spread(start: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def _spread(
+    start: Tensor, count: Tensor, total: int | None = None
+) -> tuple[Tensor, Tensor]:
     # Row by row, as many places from `start` on as `count` says.
     row = torch.arange(start.numel(), device=start.device)
-    row = row.repeat_interleave(count)
+    row = row.repeat_interleave(count, output_size=total)
     begin = count.cumsum(0) - count
     offset = torch.arange(row.numel(), device=row.device) - begin[row]
     return row, start[row] + offset

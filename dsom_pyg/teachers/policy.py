@@ -220,7 +220,7 @@ class Policy(Combiner):
         metrics = {}
         if self.kl:
             scores = torch.zeros_like(log_policy)
-            scores[:, 0] = self.prior
+            scores[:, 0].fill_(self.prior)
             of_prior = self._masked(scores, answers)[targets.row]
             divergence = of_pairs.exp() * (of_pairs - of_prior)
             kl = divergence.sum(dim=1).mean()

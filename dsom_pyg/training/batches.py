@@ -10,6 +10,13 @@ from dsom_pyg.training.sampled import Draw, Sampled
 BATCHES = ('queries', 'triples')
 
 
+def send(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    r"""A copy of what the host has drawn, for which it does not wait."""
+    if device.type == 'cuda':
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def check_batches(batch_size: int, batch_by: str) -> None:
     r"""Raise :class:`ValueError` for what no batches can be made of."""
     if batch_by not in BATCHES:
@@ -73,9 +80,20 @@ class QueryLoader:
     def __iter__(self) -> Iterator[QueryBatch]:
         index = self.index
         order = torch.randperm(self.size, generator=self.generator)
-        for chosen in order.to(index.head.device).split(self.batch_size):
-            at = chosen if self.by_query else self.row_of_pair[chosen]
-            targets = neighbors = index.rows(at)
+        order = order.to(index.head.device)
+        rows = order if self.by_query else self.row_of_pair[order]
+        # The pairs of all batches are counted at once, so that between two
+        # steps the host need not wait for a device.
+        totals = index.ptr.new_zeros(len(self))
+        batch = torch.arange(self.size, device=rows.device) // self.batch_size
+        totals.index_add_(0, batch, index.ptr.diff()[rows])
+        for chosen, at, total in zip(
+            order.split(self.batch_size),
+            rows.split(self.batch_size),
+            totals.tolist(),
+            strict=True,
+        ):
+            targets = neighbors = index.rows(at, total)
             if not self.by_query:
                 row = torch.arange(chosen.numel(), device=chosen.device)
                 targets = Pairs(row, index.tail[chosen])

@@ -15,6 +15,7 @@ from dsom_pyg.models.base import total
 from dsom_pyg.query_index import Queries, QueryBatch
 from dsom_pyg.teachers import Combiner, EnsembleScorer, Mean, TeacherEnsemble
 from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.training.batches import send
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.training.task import Task, adam, describe
 
@@ -213,7 +214,10 @@ class DistillTask(Task):
             return batch
         wanted = round(self.unlabeled_share * len(batch))
         size = (min(wanted, len(pool.head)),)
-        at = torch.randint(len(pool.head), size).to(pool.head.device)
-        head = torch.cat([batch.head, pool.head[at].to(batch.head)])
-        rel = torch.cat([batch.rel, pool.rel[at].to(batch.rel)])
+        if pool.head.device != batch.head.device:  # before the first step
+            pool = Queries(pool.head.to(batch.head), pool.rel.to(batch.rel))
+            self.unlabeled = pool
+        at = send(torch.randint(len(pool.head), size), batch.head.device)
+        head = torch.cat([batch.head, pool.head[at]])
+        rel = torch.cat([batch.rel, pool.rel[at]])
         return replace(batch, head=head, rel=rel)
