@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
@@ -106,8 +107,7 @@ def evaluate(
     # The last part is open: scores of more entities than there are show.
     chunks = [slice(at, at + chunk) for at in starts] + [slice(last, None)]
     positions = torch.arange(len(asked), device=device).split(batch_size)
-    modules = [scorer] if isinstance(scorer, nn.Module) else []
-    with sharded(modules, changed=False), _evaluating(scorer, device):
+    with _evaluating(scorer, device):
         parts = [
             _rank_batch(scorer, asked, known, position, chunks, size)
             for position in positions
@@ -138,13 +138,14 @@ def _evaluating(scorer: Scorer, device: torch.device | str) -> Iterator[None]:
     if not isinstance(scorer, nn.Module):
         yield
         return
-    modes = [(module, module.training) for module in scorer.modules()]
-    scorer.to(device).eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with sharded([scorer], changed=False):
+        modes = [(module, module.training) for module in scorer.modules()]
+        scorer.to(device).eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
 
 
 def plan_memory(
@@ -182,7 +183,7 @@ def _rank_batch(
 ) -> tuple[Tensor, ...]:
     head, rel = asked.head[position], asked.rel[position]
     pairs, true = asked.rows(position), known.lookup(head, rel)
-    own = scorer.own_scores(head, rel) if isinstance(scorer, Model) else None
+    own = _own_scores(scorer, head, rel)
     if own is not None:
         rivals = _count_together(*own, pairs, true)
         return head[pairs.row], rel[pairs.row], pairs.tail, *rivals
@@ -205,13 +206,23 @@ def _rank_batch(
     return head[pairs.row], rel[pairs.row], pairs.tail, above, equal
 
 
+def _own_scores(
+    scorer: Scorer, head: Tensor, rel: Tensor
+) -> tuple[Tensor, Shard] | None:
+    return scorer.own_scores(head, rel) if isinstance(scorer, Model) else None
+
+
+def _check_together(scores: Tensor, shard: Shard) -> None:
+    finite = shard.sum(scores.isfinite().all().float()[None])
+    if int(finite) < shard.count:
+        raise FloatingPointError('the model gave a non-finite score')
+
+
 # Above and equal to the targets, where each process counts among its own.
 def _count_together(
     scores: Tensor, shard: Shard, pairs: Pairs, true: Pairs
 ) -> tuple[Tensor, Tensor]:
-    finite = shard.sum(scores.isfinite().all().float()[None])
-    if int(finite) < shard.count:
-        raise FloatingPointError('the model gave a non-finite score')
+    _check_together(scores, shard)
     asked, tail = shard.local(pairs.tail)
     target = shard.sum(scores[pairs.row, tail].masked_fill(~asked, 0.0))
     known, tail = shard.local(true.tail)
@@ -316,12 +327,28 @@ def _best_tails(
     exclude: QueryIndex | None,
     entities: int | None,
 ) -> tuple[Tensor, Tensor]:
-    scores = scorer.score_tails(head_index, rel_type)
-    _check_shape(scores, head_index, entities or scores.size(-1))
-    if not scores.isfinite().all():
-        raise FloatingPointError('the model gave a non-finite score')
+    own, shard = _own_scores(scorer, head_index, rel_type), None
+    if own is not None:
+        scores, shard = own
+        _check_together(scores, shard)
+    else:
+        scores = scorer.score_tails(head_index, rel_type)
+        _check_shape(scores, head_index, entities or scores.size(-1))
+        if not scores.isfinite().all():
+            raise FloatingPointError('the model gave a non-finite score')
     if exclude is not None:
         known = exclude.to(scores.device).lookup(head_index, rel_type)
-        scores[known.row, known.tail] = -torch.inf
+        row, tail = known.row, known.tail
+        if shard is not None:
+            mine, tail = shard.local(tail)
+            row, tail = row[mine], tail[mine]
+        scores[row, tail] = -torch.inf
     best, tails = scores.topk(min(k, scores.size(1)), dim=1)
+    if shard is not None:
+        # The best of all are among the best of each process.
+        missing = min(k, max(shard.widths)) - best.size(1)
+        best = shard.beside(pad(best, (0, missing), value=-torch.inf))
+        tails = shard.beside(pad(tails + shard.start, (0, missing)))
+        best, order = best.topk(min(k, shard.size), dim=1)
+        tails = tails.gather(1, order)
     return best, tails.masked_fill(best == -torch.inf, -1)

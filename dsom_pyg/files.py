@@ -192,10 +192,7 @@ def save_tensors(
     tensors of any device and layout are copied, and an earlier file stays
     until this one is whole; see :func:`whole_or_nothing`.
     """
-    copies = {
-        name: value.detach().cpu().contiguous().clone()
-        for name, value in tensors.items()
-    }
+    copies = _apart(tensors)
     header = dict(header or {})
     if HASH in header:
         raise ValueError(f'a header cannot have {HASH!r}: the hash is there')
@@ -209,6 +206,21 @@ def save_tensors(
             if found is None:
                 raise
             raise OSError(int(found[1]), str(error)) from error
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # The format knows no memory that two tensors share, or that one of them
+    # leaves unused. Others stay as they are: they may be large.
+    out: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in tensors.items():
+        value = value.detach().cpu().contiguous()
+        storage = value.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != value.nbytes:
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        out[name] = value
+    return out
 
 
 def load_tensors(

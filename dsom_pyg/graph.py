@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EDGE = ('entity', 'relation', 'entity')
 SPLITS = ('train', 'val', 'test')
 LARGEST = 2**63 - 1
+# Matrices of more bytes than these are never copied.
+MAPPED = 2**30
 # The edge type that ties a feature node to its entity, by modality. Any other
 # modality is linked by ``(modality, *, 'entity')``.
 RELATION_OF_MODALITY = {'image': 'depicts', 'text': 'describes'}
@@ -502,6 +504,24 @@ def _features(
     return edges[0], item, entity
 
 
+def aligned(x: Tensor) -> Tensor:
+    r"""A matrix as it is, if it is large; it may be mapped from a file then.
+    A smaller one is copied to where torch would put it, unless it is there:
+    elsewhere the last bits of products may be others.
+    """
+    if x.device.type != 'cpu' or x.nbytes > MAPPED or x.data_ptr() % 64 == 0:
+        return x
+    return x.clone()
+
+
+def finite_rows(x: Tensor) -> Tensor:
+    r"""Which rows of features ``[n, d]`` hold finite values alone, bool
+    ``[n]``; nothing of their size is made.
+    """
+    # NaN is the least and the largest of any row.
+    return x.amin(dim=1).isfinite() & x.amax(dim=1).isfinite()
+
+
 def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
     r"""Mean feature of each entity over its items of a modality: a node type
     that has ``x`` and one edge type from it to ``'entity'``.
@@ -517,7 +537,7 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
     _, item, entity = _features(data, modality)
     # Sums of half precision may overflow.
     x = data[modality].x.to(torch.get_default_dtype())
-    finite = x.isfinite().all(dim=1)
+    finite = finite_rows(x)
     if not finite.all():
         row = int((~finite).nonzero()[0])
         raise ValueError(
@@ -525,6 +545,9 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
             f'non-finite value'
         )
     size = num_entities(data)
+    each = torch.arange(size, device=entity.device)
+    if len(x) == size and item.equal(each) and entity.equal(each):
+        return aligned(x), torch.ones_like(each, dtype=torch.bool)
     pooled = scatter(x[item], entity, dim_size=size, reduce='mean')
     count = scatter(torch.ones_like(entity), entity, dim_size=size)
     return pooled, count > 0

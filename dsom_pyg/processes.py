@@ -10,27 +10,54 @@ from __future__ import annotations
 import atexit
 import os
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+T = TypeVar('T')
+
 
 def begin(device: torch.device | str) -> str:
     r"""The device of this process. Where ``torchrun`` started several, they
-    find each other: by NCCL for GPUs, else by gloo.
+    find each other: by NCCL for what is on GPUs, by gloo for all else.
     """
-    kind = torch.device(device).type
-    if not _launched():
-        return str(device)
-    here = str(device)
-    if here == 'cuda':
-        here = f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
+    here = own_device(device)
+    if here.startswith('cuda:') and _launched():
         torch.cuda.set_device(here)
-    if not dist.is_initialized():
-        dist.init_process_group('nccl' if kind == 'cuda' else 'gloo')
-        atexit.register(dist.destroy_process_group)
+    join()
     return here
+
+
+def own_device(device: torch.device | str) -> str:
+    r"""Which device this process means by a name such as ``'cuda'``."""
+    if str(device) == 'cuda' and _launched():
+        return f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
+    return str(device)
+
+
+def join() -> None:
+    r"""Find the other processes, if there are any."""
+    if not _launched() or dist.is_initialized():
+        return
+    gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    dist.init_process_group('cpu:gloo,cuda:nccl' if gpus else 'gloo')
+    atexit.register(dist.destroy_process_group)
+
+
+def share(mine: T) -> list[T]:
+    r"""What each process has, in the order of processes. All must call it."""
+    if count() == 1:
+        return [mine]
+    found: list[Any] = [None] * count()
+    dist.all_gather_object(found, mine)
+    return found
+
+
+def rank() -> int:
+    r"""Which of the processes this is, from 0."""
+    return dist.get_rank() if count() > 1 else 0
 
 
 def count() -> int:
@@ -90,6 +117,12 @@ class Shard:
         r"""The maximum over all processes, in place."""
         dist.all_reduce(x, dist.ReduceOp.MAX)
         return x
+
+    def beside(self, x: Tensor) -> Tensor:
+        r"""Matrices ``[B, k]``, one of each process, as ``[B, P k]``."""
+        parts = [torch.empty_like(x) for _ in self.widths]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts, dim=1)
 
     def part(self, x: Tensor) -> Tensor:
         r"""The rows of this process, of those of all entities."""

@@ -28,7 +28,7 @@ from dsom_pyg.files import (
     save_tensors,
     whole_or_nothing,
 )
-from dsom_pyg.graph import SPLITS, TripleGraph, Triples
+from dsom_pyg.graph import SPLITS, TripleGraph, Triples, aligned
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
     Bilinear,
@@ -306,6 +306,7 @@ def _read_table(
     with torch.device('meta'):  # nothing is drawn
         table = EntityEmbedding(len(entities), entities.size(1) // 2)
         model = kind(table, num_relations)
+    entities, relations = aligned(entities), aligned(relations)
     model.entities.weight = nn.Parameter(entities, requires_grad=False)
     model.relations = nn.Parameter(relations, requires_grad=False)
     return model.eval()

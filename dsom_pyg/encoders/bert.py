@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.encoders import batching, hub, identity
+from dsom_pyg.processes import own_device
 
 
 class BERT:
@@ -64,7 +65,7 @@ class BERT:
         self.name = identity.make_name(
             'bert', model, pooling, weights, settings
         )
-        self.device = torch.device(device)
+        self.device = torch.device(own_device(device))
         self.model.to(self.device)
         with torch.no_grad():
             self.out_channels = self._encode(['a']).size(1)

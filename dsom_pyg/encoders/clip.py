@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dsom_pyg.encoders import batching, hub, identity
 from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
+from dsom_pyg.processes import own_device
 
 Tower = Literal['image', 'text']
 
@@ -79,7 +80,7 @@ class CLIP:
                 self.tokenizer = open_clip.get_tokenizer(source)
         self.model: Any = model.float().eval().requires_grad_(False)
         self.name = self._name(source)
-        self.device = torch.device(device)
+        self.device = torch.device(own_device(device))
         self.model.to(self.device)
         with torch.no_grad():
             self.out_channels = self._probe().size(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dsom_pyg.encoders import hub, identity
 from dsom_pyg.encoders.batching import check_batch_size
+from dsom_pyg.processes import own_device
 
 
 class SBERT:
@@ -43,7 +44,7 @@ class SBERT:
         hub.refuse_foreign(place)
         with hub.loading('sentence', model, source):
             self.model: Any = library.SentenceTransformer(
-                str(place), device=device, trust_remote_code=False
+                str(place), device=own_device(device), trust_remote_code=False
             )
         self.model.float().eval().requires_grad_(False)
         self.out_channels = int(self.model.get_embedding_dimension())

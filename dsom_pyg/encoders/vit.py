@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dsom_pyg.encoders import batching, hub, identity
 from dsom_pyg.encoders.images import IMAGE_VERSION, WHITE, open_image
+from dsom_pyg.processes import own_device
 
 
 class ViT:
@@ -63,7 +64,7 @@ class ViT:
         self.name = identity.make_name(
             'vit', model, pooling, weights, settings
         )
-        self.device = torch.device(device)
+        self.device = torch.device(own_device(device))
         self.model.to(self.device)
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:

@@ -67,7 +67,7 @@ class Scores:
         if candidates is not None:
             ids, log_p = candidates.ids, candidates.log_p
             terms = [
-                (x, y.rows(ids) if isinstance(y, Table) else y[ids])
+                (x, y.rows(ids) if isinstance(y, Table) else rows_at(y, ids))
                 for x, y in terms
             ]
         plain, tensors, shards = [], [], set()
@@ -262,7 +262,18 @@ class Table:
         return out
 
 
+# A frozen one may have stayed on the host.
 Basis = Tensor | Table
+
+
+def width(basis: Basis) -> int:
+    r"""How many coordinates it has."""
+    return (basis.matrix if isinstance(basis, Table) else basis).size(1)
+
+
+def rows_at(matrix: Tensor, index: Tensor) -> Tensor:
+    r"""Some rows ``[N, k]`` of a matrix, where the index is."""
+    return matrix[index.to(matrix.device)].to(index.device)
 
 
 def product(
@@ -272,16 +283,16 @@ def product(
     Where processes share its rows, all of them get all products, without
     gradient.
     """
-    if not isinstance(basis, Table):
-        return matmul(coordinates, basis[part].t(), precision)
-    if basis.shard is None:
-        return matmul(coordinates, basis.matrix[part].t(), precision)
+    matrix = basis.matrix if isinstance(basis, Table) else basis
+    if not isinstance(basis, Table) or basis.shard is None:
+        rows = matrix[part].to(coordinates.device)
+        return matmul(coordinates, rows.t(), precision)
     if coordinates.requires_grad:
         raise RuntimeError(
             'scores of all entities have no gradient where processes share '
             'the entities; scores_and_loss has'
         )
-    own = matmul(coordinates, basis.matrix.t(), precision)
+    own = matmul(coordinates, matrix.to(coordinates.device).t(), precision)
     return basis.shard.whole(own, dim=1)[:, part]
 
 
@@ -354,9 +365,9 @@ def rows_of(matrix: Tensor, index: Tensor, shard: Shard | None) -> Tensor:
     part; no gradient looks back at it then.
     """
     if shard is None:
-        return matrix[index]
+        return rows_at(matrix, index)
     mine, local = shard.local(index)
-    return shard.sum(matrix.detach()[local] * mine[:, None])
+    return shard.sum(rows_at(matrix.detach(), local) * mine[:, None])
 
 
 class _Term(NamedTuple):
@@ -381,18 +392,22 @@ class _Products(Source):
 
     def make(self, some: slice) -> Tensor:
         first, *others = self.terms
-        out = self._product(first, some)
+        rows = self._rows(first, some)
+        out = matmul(first.coordinates, rows.t(), self.precision)
         for term in others:
-            out.add_(self._product(term, some))
+            rows = self._rows(term, some)
+            self._add(out, term.coordinates, rows.t(), fresh=False)
         return out if self.log_p is None else out.sub_(self.log_p[some])
 
-    def _product(self, term: _Term, some: slice) -> Tensor:
-        rows = term.basis[some]
-        return matmul(term.coordinates, rows.t(), self.precision)
+    def _rows(self, term: _Term, some: slice) -> Tensor:
+        return term.basis[some].to(self.device, non_blocking=True)
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         products = [
-            (term.coordinates[row] * term.basis[tail].to(self.dtype)).sum(1)
+            (
+                term.coordinates[row]
+                * rows_at(term.basis, tail).to(self.dtype)
+            ).sum(dim=1)
             for term in self.terms
         ]
         out = torch.stack(products).sum(dim=0)
@@ -417,7 +432,8 @@ class _Products(Source):
                 self.terms, targets, strict=True
             ):
                 if query is not None:
-                    self._add(query, grad, term.basis[some], fresh=False)
+                    rows = self._rows(term, some)
+                    self._add(query, grad, rows, fresh=False)
                 if basis is not None:
                     # Each chunk has rows of its own.
                     rows = basis[some]

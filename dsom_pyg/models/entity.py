@@ -1,15 +1,19 @@
 """Entity modules: where the entity vectors of a model come from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses.scores import Basis, Table
+from dsom_pyg.graph import aligned
+from dsom_pyg.losses.scores import Basis, Table, rows_at, width
 
 # Feature values below this, and this much smaller than the largest, are 0.
 DEAD, DEAD_SHARE = 1e-20, 1e-12
+# Rows of features that are looked at, or go to a device, at once, and the
+# share of a device that features may take.
+ROWS, SHARE = 2**16, 1 / 8
 
 
 def draw_normal(weight: Tensor, std: float) -> None:
@@ -34,7 +38,7 @@ class EntityModule(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ('rows', 'coordinates', 'basis', 'table', 'terms'):
+        for name in ('rows', 'coordinates', 'basis', 'tables', 'terms'):
             inherited = name not in vars(cls)
             shortcut = getattr(cls, name) is not getattr(EntityModule, name)
             if 'forward' in vars(cls) and inherited and shortcut:
@@ -91,20 +95,20 @@ class EntityModule(nn.Module):
         r"""The matrix that coordinates are multiplied with, ``[E, k]``."""
         return self()
 
-    def table(self) -> Basis:
-        r"""The basis, or the rows of it that this process holds; these are
-        without gradient where the basis has parts.
+    def tables(self) -> list[Basis]:
+        r"""Matrices that are the basis, side by side, or the rows of them
+        that this process holds.
         """
-        return self.basis()
+        return [self.basis()]
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         r"""Coordinates and bases whose products sum to the scores.
 
         More than one where parts of the basis are frozen: a product with
-        all of it would cost the gradient of these, too. Side by side they
-        must be :meth:`coordinates` and :meth:`basis`.
+        all of it would cost the gradient of these, too, and a copy. Side by
+        side they must be :meth:`coordinates` and :meth:`basis`.
         """
-        return [(self.coordinates(query), self.table())]
+        return side_by_side(self.coordinates(query), self.tables())
 
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
@@ -124,6 +128,14 @@ class EntityModule(nn.Module):
             f'{self.__class__.__name__}({self.num_entities}, '
             f'hidden_channels={self.hidden_channels})'
         )
+
+
+def side_by_side(
+    coordinates: Tensor, tables: Sequence[Basis]
+) -> list[tuple[Tensor, Basis]]:
+    r"""Coordinates ``[B, k]``, each with the table that it belongs to."""
+    parts = coordinates.split([width(table) for table in tables], dim=1)
+    return list(zip(parts, tables, strict=True))
 
 
 class Computed(EntityModule):
@@ -181,12 +193,45 @@ class EntityEmbedding(EntityModule):
         return _StepTable(self.weight) if known else super().once()
 
 
+def fits(size: int, device: torch.device) -> bool:
+    r"""Whether that many bytes of features go to a device as a whole."""
+    if device.type != 'cuda':
+        return True
+    return size <= SHARE * torch.cuda.mem_get_info(device)[1]
+
+
+def _without_dead(x: Tensor, present: Tensor) -> Tensor:
+    # Some encoders have dead channels with values near 1e-37, whose products
+    # underflow: that says nothing, and is several times slower. Nothing of
+    # the size of the features is made unless there are such.
+    if x.is_meta:
+        return x
+    x = aligned(x)
+    low, high = x.amin(dim=1), x.amax(dim=1)
+    some = torch.maximum(-low, high)
+    dead = (DEAD_SHARE * some.masked_fill(~present, 0.0).amax()).clamp(
+        max=DEAD
+    )
+    absent = (some != 0) & ~present
+    if absent.any() or any(_has_dead(part, dead) for part in x.split(ROWS)):
+        x = x.masked_fill(~present[:, None], 0.0)
+        x = x.masked_fill(x.abs() < dead, 0.0)
+    return x
+
+
+def _has_dead(x: Tensor, dead: Tensor) -> bool:
+    return bool(((x != 0) & (x.abs() < dead)).any())
+
+
 class FeatureProjection(EntityModule):
     r"""Frozen features times a trainable matrix, without bias (Eq. 3).
 
     An entity without the modality has a zero row, hence score 0 as a tail
     and constant logits as a head. The features are buffers that do not enter
-    the state dict: they belong to the dataset.
+    the state dict: they belong to the dataset. They are not copied unless
+    they need a change, so they may be mapped from a file. On a GPU of which
+    they would take more than an eighth they stay on the host, and come in
+    chunks.
 
     Args:
         x: Features, ``[E, d]``. Values below 1e-20 that are also 1e-12 times
@@ -208,12 +253,7 @@ class FeatureProjection(EntityModule):
                 f'{list(x.shape)} and {list(present.shape)}'
             )
         super().__init__(x.size(0), hidden_channels)
-        x = x.to(torch.get_default_dtype())
-        # Some encoders have dead channels with values near 1e-37, whose
-        # products underflow: that says nothing, and is several times slower.
-        x = x.masked_fill(~present[:, None], 0.0)
-        dead = (DEAD_SHARE * x.abs().amax()).clamp(max=DEAD)
-        x = x.masked_fill(x.abs() < dead, 0.0)
+        x = _without_dead(x.to(torch.get_default_dtype()), present)
         self.register_buffer('x', x, persistent=False)
         self.register_buffer('present', present.clone(), persistent=False)
         self.weight = nn.Parameter(torch.empty(x.size(1), 2 * hidden_channels))
@@ -226,14 +266,34 @@ class FeatureProjection(EntityModule):
     def reset_parameters(self) -> None:
         nn.init.xavier_uniform_(self.weight)
 
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> 'FeatureProjection':
+        # Where all buffers go, but for features that would fill a device.
+        x, self._buffers['x'] = self.x, None
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            self._buffers['x'] = x
+        like = fn(x[:0])
+        size = x.numel() * like.element_size()
+        if like.device == x.device or fits(size, like.device):
+            self._buffers['x'] = fn(x)
+        else:
+            self._buffers['x'] = x.to(like.dtype)
+        return self
+
     def forward(self) -> Tensor:
-        return self.x @ self.weight
+        if self.x.device == self.weight.device:
+            return self.x @ self.weight
+        parts = self.x.split(ROWS)
+        return torch.cat([x.to(self.weight) @ self.weight for x in parts])
 
     def once(self) -> EntityModule:
         return self
 
     def rows(self, index: Tensor) -> Tensor:
-        return self.x[index] @ self.weight
+        return rows_at(self.x, index) @ self.weight
 
     # q (X W)^T = (q W^T) X^T: products with the frozen X need no gradient
     # of it, and X is often narrower than 2D, so that this way costs about a
@@ -313,16 +373,11 @@ class JointEmbedding(EntityModule):
         return torch.cat(parts, dim=-1)
 
     def basis(self) -> Tensor:
-        return torch.cat([part.basis() for part in self._each()], dim=-1)
+        bases = [part.basis() for part in self._each()]
+        return torch.cat([basis.to(bases[0].device) for basis in bases], -1)
 
-    def table(self) -> Basis:
-        tables = [part.table() for part in self._each()]
-        shards = {x.shard for x in tables if isinstance(x, Table)}
-        if not any(shards):
-            return self.basis()
-        [shard] = shards
-        parts = (x.matrix if isinstance(x, Table) else x for x in tables)
-        return Table(torch.cat(list(parts), dim=-1), shard)
+    def tables(self) -> list[Basis]:
+        return [table for part in self._each() for table in part.tables()]
 
 
 class _StepSum(EntityModule):
@@ -345,8 +400,8 @@ class _StepSum(EntityModule):
     def basis(self) -> Tensor:
         return self._joint[0].basis()
 
-    def table(self) -> Basis:
-        return self._joint[0].table()
+    def tables(self) -> list[Basis]:
+        return self._joint[0].tables()
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return [term for part in self._parts for term in part.terms(query)]

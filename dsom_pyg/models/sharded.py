@@ -13,6 +13,7 @@ from dsom_pyg.models.entity import (
     EntityModule,
     FeatureProjection,
     JointEmbedding,
+    side_by_side,
 )
 from dsom_pyg.processes import Shard, count
 
@@ -23,14 +24,18 @@ class ShardedEmbedding(EntityModule):
     Args:
         whole: The table.
         shard: The entities.
+        changed: Whether they learn, so that the table must not.
     """
 
     stepwise = True
 
-    def __init__(self, whole: EntityEmbedding, shard: Shard) -> None:
+    def __init__(
+        self, whole: EntityEmbedding, shard: Shard, changed: bool = True
+    ) -> None:
         super().__init__(whole.num_entities, whole.hidden_channels)
         self.shard = shard
-        rows = whole.weight.detach()[shard.start : shard.stop].clone()
+        rows = shard.part(whole.weight.detach())
+        rows = rows.clone() if changed else rows
         self.weight = nn.Parameter(rows, whole.weight.requires_grad)
 
     def forward(self) -> Tensor:
@@ -49,11 +54,11 @@ class ShardedEmbedding(EntityModule):
     def basis(self) -> Tensor:
         return self()
 
-    def table(self) -> Basis:
-        return Table(self.weight, self.shard)
+    def tables(self) -> list[Basis]:
+        return [Table(self.weight, self.shard)]
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
-        return [(query, self.table())]
+        return side_by_side(query, self.tables())
 
 
 class _Step(ShardedEmbedding):
@@ -66,11 +71,11 @@ class _Step(ShardedEmbedding):
     def rows(self, index: Tensor) -> Tensor:
         return self._table.rows(index)
 
-    def table(self) -> Basis:
-        return self._table
+    def tables(self) -> list[Basis]:
+        return [self._table]
 
 
-class ShardedProjection(EntityModule):
+class ShardedProjection(FeatureProjection):
     r"""The rows of frozen features that this process holds, and their
     projection, which all processes have.
 
@@ -80,47 +85,36 @@ class ShardedProjection(EntityModule):
     """
 
     stepwise = True
-    x: Tensor
-    present: Tensor
 
     def __init__(self, whole: FeatureProjection, shard: Shard) -> None:
-        super().__init__(whole.num_entities, whole.hidden_channels)
+        sizes = whole.num_entities, whole.hidden_channels
+        EntityModule.__init__(self, *sizes)
         self.shard, self.weight = shard, whole.weight
-        rows = whole.x[shard.start : shard.stop].clone()
-        self.register_buffer('x', rows, persistent=False)
+        self.register_buffer('x', shard.part(whole.x), persistent=False)
         self.register_buffer('present', whole.present, persistent=False)
 
-    @property
-    def available(self) -> Tensor | None:
-        return self.present
-
     def forward(self) -> Tensor:
-        return self.shard.whole(self.x) @ self.weight
-
-    def once(self) -> EntityModule:
-        return self
+        return self.shard.whole(self.x.to(self.weight)) @ self.weight
 
     def rows(self, index: Tensor) -> Tensor:
         return rows_of(self.x, index, self.shard) @ self.weight
 
-    @property
-    def _narrow(self) -> bool:
-        return self.weight.size(0) <= 2 * self.weight.size(1)
-
     def coordinates(self, query: Tensor) -> Tensor:
-        return query @ self.weight.t() if self._narrow else query
+        return super().coordinates(query)
 
     def basis(self) -> Tensor:
-        return self.shard.whole(self.x) if self._narrow else self()
+        if not self._narrow:
+            return self()
+        return self.shard.whole(self.x.to(self.weight))
 
-    def table(self) -> Basis:
+    def tables(self) -> list[Basis]:
         if self._narrow:
-            return Table(self.x, self.shard)
+            return [Table(self.x, self.shard)]
         weight: Tensor = _Shared.apply(self.weight, self.shard)
-        return Table(self.x @ weight, self.shard)
+        return [Table(self.x.to(weight) @ weight, self.shard)]
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
-        return [(self.coordinates(query), self.table())]
+        return side_by_side(self.coordinates(query), self.tables())
 
 
 class _Whole(torch.autograd.Function):
@@ -157,9 +151,10 @@ class Sharding:
 
     Args:
         modules: Whose tables are shared.
+        changed: Whether they learn meanwhile.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
+    def __init__(self, modules: Iterable[nn.Module], changed: bool) -> None:
         self._places: list[tuple[nn.Module, str, nn.Module, nn.Module]] = []
         shards: dict[int, Shard] = {}
         parts: dict[nn.Module, nn.Module] = {}
@@ -168,7 +163,7 @@ class Sharding:
             if size not in shards:
                 shards[size] = Shard(size)
             if whole not in parts:
-                parts[whole] = _part(whole, shards[size])
+                parts[whole] = _part(whole, shards[size], changed)
             self._places.append((owner, name, whole, parts[whole]))
         for owner, name, _, part in self._places:
             setattr(owner, name, part)
@@ -188,11 +183,11 @@ class Sharding:
 
 
 def _part(
-    whole: EntityEmbedding | FeatureProjection, shard: Shard
+    whole: EntityEmbedding | FeatureProjection, shard: Shard, changed: bool
 ) -> EntityModule:
     out: EntityModule
     if isinstance(whole, EntityEmbedding):
-        out = ShardedEmbedding(whole, shard)
+        out = ShardedEmbedding(whole, shard, changed)
     else:
         out = ShardedProjection(whole, shard)
     return out.train(whole.training)
@@ -234,7 +229,7 @@ def sharded(
     if count() == 1:
         yield
         return
-    sharding = Sharding(modules)
+    sharding = Sharding(modules, changed)
     try:
         yield
     except BaseException:

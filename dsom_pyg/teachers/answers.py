@@ -92,7 +92,7 @@ class Answers:
     rel: Tensor
     precision: str = 'fp32'
     context: Context = Context()
-    bases: Sequence[Basis] | None = None
+    bases: Sequence[Sequence[Basis]] | None = None
     kept: Kept = field(default_factory=Kept)
 
     def __len__(self) -> int:

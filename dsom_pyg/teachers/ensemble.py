@@ -18,6 +18,7 @@ from dsom_pyg.models import (
     Model,
     concatenate,
 )
+from dsom_pyg.models.entity import side_by_side
 from dsom_pyg.query_index import Candidates
 
 # From an entity module and R to a model.
@@ -206,7 +207,7 @@ class TeacherEnsemble(nn.Module):
         rel_type: Tensor,
         weights: Tensor,
         precision: str = 'fp32',
-        bases: Sequence[Basis] | None = None,
+        bases: Sequence[Sequence[Basis]] | None = None,
         candidates: Candidates | None = None,
     ) -> Scores:
         r"""Weighted sum of the teachers' logits (Eq. 7), in chunks.
@@ -266,32 +267,37 @@ class TeacherEnsemble(nn.Module):
         head_index: Tensor,
         rel_type: Tensor,
         weights: Tensor,
-        bases: Sequence[Basis] | None = None,
+        bases: Sequence[Sequence[Basis]] | None = None,
     ) -> list[tuple[Tensor, Basis]] | None:
         _check_width(weights, len(self))
         teachers = self.bilinear
         if teachers is None:
             return None
         if bases is None:
-            bases = [teacher.entities.table() for teacher in teachers]
-        parts = (t.coordinates(head_index, rel_type) for t in teachers)
-        return [
-            (part * weights[:, m, None], basis)
-            for m, (part, basis) in enumerate(zip(parts, bases, strict=True))
-        ]
+            bases = self.bases()
+        assert bases is not None
+        terms: list[tuple[Tensor, Basis]] = []
+        for m, (teacher, tables) in enumerate(
+            zip(teachers, bases, strict=True)
+        ):
+            part = teacher.coordinates(head_index, rel_type)
+            terms += side_by_side(part * weights[:, m, None], tables)
+        return terms
 
     @torch.no_grad()
-    def bases(self, precision: str = 'fp32') -> list[Basis] | None:
-        r"""The basis ``[E, k]`` of each teacher, in the type that products of
-        this precision take; :obj:`None` if they are no dot products. Worth
-        keeping as long as the teachers do not change.
+    def bases(self, precision: str = 'fp32') -> list[list[Basis]] | None:
+        r"""The basis ``[E, k]`` of each teacher, in parts that lie side by
+        side and in the type that products of this precision take;
+        :obj:`None` if they are no dot products. Worth keeping as long as the
+        teachers do not change.
         """
         teachers = self.bilinear
         if teachers is None:
             return None
-        bases = [teacher.entities.table() for teacher in teachers]
-        bf16 = precision == 'bf16'
-        return [basis.to(torch.bfloat16) for basis in bases] if bf16 else bases
+        bases = [teacher.entities.tables() for teacher in teachers]
+        if precision == 'bf16':
+            bases = [[x.to(torch.bfloat16) for x in each] for each in bases]
+        return bases
 
     def available(self, head_index: Tensor) -> Tensor:
         r"""Which teachers know heads ``[B]``, bool ``[B, M]``."""

@@ -142,7 +142,7 @@ class DistillTask(Task):
         self.falling = () if combiner.learns else ('loss',)
         self.distill = distill or Distill()
         self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
-        self._bases: list[Basis] | None = None
+        self._bases: list[list[Basis]] | None = None
 
     def scorer(self) -> Scorer:
         return self.student

@@ -15,7 +15,9 @@ ROOT = JOB.parents[2]
 Folders = dict[tuple[str, int], Path]
 
 
-def run(folder: Path, processes: int, *words: str) -> None:
+def run(
+    folder: Path, processes: int, *words: str, job: str = 'job.py'
+) -> None:
     """Run the job, by torchrun if in several processes."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, '-W', 'ignore']
@@ -29,7 +31,7 @@ def run(folder: Path, processes: int, *words: str) -> None:
         'PYTHONPATH': os.pathsep.join(filter(None, paths)),
     }
     done = subprocess.run(
-        [*command, str(JOB), str(folder), *words],
+        [*command, str(JOB.with_name(job)), str(folder), *words],
         env=env,
         capture_output=True,
         text=True,

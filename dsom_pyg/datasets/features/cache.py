@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dsom_pyg import processes
 from dsom_pyg.datasets.errors import printable
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.files import DamagedFile, load_tensors, save_tensors
+from dsom_pyg.graph import finite_rows
 
 # What a folder answers that may be read only.
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -74,7 +76,8 @@ class FeatureCache:
                 continue
             rows.update(zip(map(bytes, keys.numpy()), x, strict=True))
             found.append(path)
-        if len(found) > 1:
+        # Others of several processes may be reading them.
+        if len(found) > 1 and processes.count() == 1:
             try:
                 self._save(list(rows), torch.stack(list(rows.values())))
             except OSError as error:
@@ -125,4 +128,4 @@ def _fit(keys: Tensor, x: Tensor) -> bool:
     size = hashlib.sha256().digest_size
     sound = keys.dtype == torch.uint8 and x.dtype == torch.float32
     sound = sound and x.dim() == 2 and keys.shape == (len(x), size)
-    return sound and bool(x.isfinite().all())
+    return sound and bool(finite_rows(x).all())

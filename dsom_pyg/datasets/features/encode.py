@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from dsom_pyg import processes
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.cache import FeatureCache
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder, UnreadableImage, open_image
 from dsom_pyg.encoders.images import open_file
+from dsom_pyg.graph import finite_rows
 
 # Items between two writes: seconds of work for a large model on a CPU, and
 # enough texts for an encoder that sorts them by length.
@@ -100,12 +102,14 @@ def encode_items(
     them, :obj:`chunk` at a time: only new contents are encoded, and an
     interrupted run goes on where it stopped. :obj:`refresh` empties it first.
     An encoder with ``corpus_dependent = True`` gets all items in one call,
-    and nothing is cached.
+    and nothing is cached. Several processes encode a chunk each, and tell
+    each other; all must make the call.
     """
     if getattr(encoder, 'corpus_dependent', False):
         x, failures = _encode(encoder, list(items))
         position = [at for at in range(len(items)) if at not in failures]
         return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
+    processes.join()
     failures = {}
     keys: dict[int, bytes] = {}
     for at, item in enumerate(items):
@@ -122,25 +126,45 @@ def encode_items(
     for at, key in keys.items():
         if key not in rows:
             todo.setdefault(key, items[at])
-    order = list(todo)
-    broken: dict[bytes, str] = {}
-    bar = tqdm(total=len(order), desc=encoder.name, unit='item', disable=None)
+    order, broken = list(_agreed(todo, keys, items)), dict[bytes, str]()
+    quiet = None if processes.first() else True
+    bar = tqdm(total=len(order), desc=encoder.name, unit='item', disable=quiet)
     with bar:
-        for start in range(0, len(order), chunk):
-            part = order[start : start + chunk]
-            x, bad = _encode(encoder, [todo[key] for key in part])
-            good = [key for at, key in enumerate(part) if at not in bad]
-            broken.update((part[at], why) for at, why in bad.items())
-            if cache and good:
-                cache.add(good, x)
-            rows.update(zip(good, x, strict=True))
-            bar.update(len(part))
+        for start in range(0, len(order), chunk * processes.count()):
+            mine = start + chunk * processes.rank()
+            part = order[mine : mine + chunk]
+            found = _encode(encoder, [todo[key] for key in part])
+            for done, x, bad in processes.share((part, *found)):
+                good = [key for at, key in enumerate(done) if at not in bad]
+                broken.update((done[at], why) for at, why in bad.items())
+                if cache and good and processes.first():
+                    cache.add(good, x)
+                rows.update(zip(good, x, strict=True))
+                bar.update(len(done))
+    processes.share(None)  # until all is in the cache
     failures |= {at: broken[k] for at, k in keys.items() if k in broken}
     position = [at for at, key in keys.items() if key in rows]
     x = torch.empty(len(position), encoder.out_channels)
     for row, at in enumerate(position):
         x[row] = rows[keys[at]]
     return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
+
+
+def _agreed(
+    todo: dict[bytes, Any], keys: dict[int, bytes], items: Sequence[Any]
+) -> dict[bytes, Any]:
+    # What any process has to do, in the order of the items: another run may
+    # have filled the cache while some were reading it.
+    parts = processes.share(hashlib.sha256(b''.join(todo)).digest())
+    if len(set(parts)) > 1:
+        wanted = set().union(*processes.share(list(todo)))
+        for at, key in keys.items():
+            if key in wanted:
+                todo.setdefault(key, items[at])
+        first = {key: at for at, key in reversed(keys.items())}
+        order = sorted(wanted, key=first.__getitem__)
+        todo = {key: todo[key] for key in order}
+    return todo
 
 
 def _key(item: Any) -> bytes:
@@ -209,7 +233,7 @@ def _checked(encoder: Encoder, part: list[Any], x: Any) -> Tensor:
             f'for {len(part)} items, got {got}'
         )
     x = x.detach().float().cpu()
-    bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    bad = (~finite_rows(x)).nonzero().flatten().tolist()
     if bad:
         raise DatasetError(
             f"encoder '{encoder.name}' returned a non-finite feature for "

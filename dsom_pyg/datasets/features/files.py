@@ -26,6 +26,7 @@ from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.openke import read_ids
 from dsom_pyg.datasets.text import read_lines
 from dsom_pyg.files import save_tensors
+from dsom_pyg.graph import finite_rows
 
 # What the two arrays of a file may be called.
 MATRIX_KEYS = ('x', 'features', 'feature', 'embeddings', 'embedding', 'emb')
@@ -93,7 +94,7 @@ def read_features(path: str | Path, limit: int = LIMIT) -> FeatureTable:
             why = f'{len(x) // each} rows, but {len(names)} names'
             raise DatasetError(f"{path}: {why} in '{named.name}'")
         names = [name for name in names for _ in range(each)]
-    bad = (~x.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    bad = (~finite_rows(x)).nonzero().flatten().tolist()
     if bad:
         name = f' ({names[bad[0]]!r})' if names else ''
         raise DatasetError(
@@ -231,10 +232,12 @@ def align(
             entity = torch.tensor([int(name) for name in table.names])
     else:
         entity = _entities(names, aliases, what, findings)
-    empty = (x == 0).all(dim=1) & (entity >= 0)
+    empty = (x.amin(dim=1) == 0) & (x.amax(dim=1) == 0) & (entity >= 0)
     for row in empty.nonzero().flatten().tolist():
         findings.add('feature of zeros only', f'row {row}', what)
     keep = (entity >= 0) & ~empty
+    if keep.all():  # they may be mapped from the file
+        return Features(x, entity)
     return Features(x[keep], entity[keep])
 
 

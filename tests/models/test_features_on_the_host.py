@@ -1,0 +1,143 @@
+"""Features that stay where they are: in a file, or on the host."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from dsom_pyg import graph
+from dsom_pyg.datasets import MKGFolder, save_features
+from dsom_pyg.kg import KG
+from dsom_pyg.losses import Scores
+from dsom_pyg.models import FeatureProjection, entity
+from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.teachers import TeacherEnsemble
+
+MAPS = Path('/proc/self/maps')
+
+
+def file_of(x: Tensor) -> str:
+    """The file that a tensor's memory is mapped from, or nothing."""
+    for line in MAPS.read_text().splitlines():
+        ends, *_, name = line.split(maxsplit=5)
+        start, stop = (int(end, 16) for end in ends.split('-'))
+        if start <= x.data_ptr() < stop:
+            return name.rsplit('/')[-1]
+    raise AssertionError('no such memory')
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason='needs Linux')
+def test_features_of_a_file_are_never_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Few would be copied, if they are not where torch would put them.
+    monkeypatch.setattr(graph, 'MAPPED', 0)
+    root = tmp_path / 'graph'
+    root.mkdir()
+    ring = [f'e{i}\tr\te{(i + 1) % 40}\n' for i in range(40)]
+    (root / 'train.txt').write_text(''.join(ring))
+    (root / 'test.txt').write_text('e0\tr\te5\n')
+    # In the order in which the graph meets them.
+    names = MKGFolder(root).entity_names
+    x, file = torch.randn(40, 70), root / 'given.safetensors'
+    save_features(file, x, names)
+    # First from the file that is given, then from the processed one.
+    for once in (True, False):
+        data = MKGFolder(root, features={'text': file})[0]
+        pooled, present = KG(data).features['text']
+        assert present.all()
+        assert pooled.equal(x)
+        ensemble = TeacherEnsemble.from_features(
+            {'text': (pooled, present)}, 40, 1, 4, joint=True
+        )
+        joint = ensemble['joint'].entities.parts[1]
+        for held in (ensemble['text'].entities, joint):
+            assert held.x.data_ptr() == data['text'].x.data_ptr()
+        assert (file_of(pooled) == file.name) is once
+        assert file_of(pooled).endswith('.safetensors')
+
+
+def test_features_that_do_not_fit_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    present = torch.ones(6, dtype=torch.bool)
+    for fits in (True, False):
+        monkeypatch.setattr(entity, 'fits', lambda *_, fits=fits: fits)
+        part = FeatureProjection(torch.randn(6, 3), present, 4).to('meta')
+        assert part.weight.is_meta
+        assert part.present.is_meta
+        assert part.x.is_meta is fits
+    # What they are made of may change all the same.
+    assert part.double().x.dtype == torch.double
+    assert not part.x.is_meta
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Tensors without values, so that of a GPU, too, there may be some."""
+    if torch.version.cuda is None:
+        pytest.skip('needs a build of torch that knows CUDA')
+    torch._C._ensureCUDADeviceGuardSet()
+    with FakeTensorMode():
+        yield
+
+
+def test_scores_on_a_device_of_features_on_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entity, '_without_dead', lambda x, _: x)
+    # Narrower and wider than rows: the latter are multiplied first.
+    for width in (3, 70):
+        with elsewhere():
+            x = torch.empty(6, width)
+            with torch.device('cuda'):
+                ids = torch.zeros(2, dtype=torch.long)
+                present = torch.ones(6, dtype=torch.bool)
+                some = Candidates(torch.zeros(3).long(), torch.zeros(3))
+                weights = torch.empty(2, 3)
+                ensemble = TeacherEnsemble.from_features(
+                    {'text': (x, present)}, 6, 2, 4, joint=True
+                )
+            assert ensemble['text'].entities.x.device.type == 'cpu'
+            found = [
+                ensemble.combined(ids, ids, weights),
+                ensemble.available(ids),
+            ]
+            for candidates in (None, some):
+                scores = ensemble.scores(
+                    ids, ids, weights, candidates=candidates
+                )
+                found += [scores.at(Pairs(ids, ids)), scores.dense()]
+            for teacher in ensemble:
+                found += [
+                    teacher.score_tails(ids, ids, slice(1, 3)),
+                    teacher.entities.rows(ids),
+                    teacher.entities(),
+                    teacher.as_table().entities.weight,
+                ]
+                query = teacher.query_vectors(ids, ids)
+                scores = Scores(teacher.entities.terms(query))
+                found += gradients(scores)
+            assert {x.device.type for x in found} == {'cuda'}
+
+
+def gradients(scores: Scores) -> list[Tensor]:
+    """Those of coordinates: autograd would ask for the device."""
+    source = scores.source
+    source.parts.append(lambda _, chunk, out: out.add_(chunk))
+    terms = len(source.terms)
+    return [x for x in source.back([True, False] * terms) if x is not None]
+
+
+def test_few_features_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, present = torch.randn(6 * 3 + 1)[1:].view(6, 3), torch.ones(6).bool()
+    part = FeatureProjection(x, present, 4)
+    assert part.x.equal(x)
+    assert x.data_ptr() % 64
+    assert not part.x.data_ptr() % 64
+    monkeypatch.setattr(graph, 'MAPPED', 6 * 3 * 4 - 1)
+    assert FeatureProjection(x, present, 4).x.data_ptr() == x.data_ptr()
