@@ -6,10 +6,11 @@ Graphs are drawn (seed 0): entities and relations by Zipf's law, three tails a
 query. Each line is a process of its own, in all threads of the machine: a
 step of a structure teacher, and a step of a student with two teachers
 (structure, and frozen features of 128 numbers) whose mean it imitates.
-``seconds`` is the median of ``--steps`` steps after a first one.
+``seconds`` is the median of ``--steps`` steps after two first ones.
 ``products`` are the seconds of the matrix products that no exact step can do
 without (scores, gradient of queries, gradient of entities; scores of each
-teacher), measured in chunks as large as those of the step. ``peak_gb`` is
+teacher), in chunks as large as those of the step, and right behind each step.
+Their shares are those of such pairs: the median and the best. ``peak_gb`` is
 what a step takes at most above parameters, features and the state of the
 optimiser. Nothing else should run meanwhile.
 """
@@ -78,46 +79,23 @@ def task_of(kind: str, entities: int, channels: int) -> tuple[Task, Any]:
 
 
 def needed_products(
-    kind: str, entities: int, channels: int, size: int, precision: str
+    query: Tensor, basis: Tensor, others: list[Tensor], precision: str
 ) -> float:
-    """Seconds of the products that no exact step can do without."""
-    width = 2 * channels
-    query, basis = torch.randn(size, width), torch.randn(entities, width)
-    others = []
-    if kind == 'student':
-        text = torch.randn(size, FEATURES), torch.randn(entities, FEATURES)
-        others = [(torch.randn(size, width), basis), text]
+    """Seconds of the products that no exact step can do without: three of a
+    basis that learns, one of each other one.
+    """
     slices = Scores([(query, basis)]).source.slices()
-    grad = torch.randn(size, slices[0].stop)
+    grad = torch.randn(len(query), slices[0].stop)
+    asked = [torch.randn(len(query), rows.size(1)) for rows in others]
     start = time.perf_counter()
     for some in slices:
         part, known = basis[some], grad[:, : some.stop - some.start]
         matmul(query, part.t(), precision)
         matmul(known, part, precision)
         matmul(known.t(), query, precision)
-        for coordinates, rows in others:
+        for coordinates, rows in zip(asked, others, strict=True):
             matmul(coordinates, rows[some].t(), precision)
     return time.perf_counter() - start
-
-
-def steps_of(
-    kind: str, entities: int, channels: int, size: int, steps: int
-) -> tuple[list[float], float, float]:
-    """Seconds of each step, memory before them, and what they take."""
-    task, model = task_of(kind, entities, channels)
-    optimizer, seconds = Adam()(model.parameters()), []
-    # Adam has two numbers for each parameter, from its first step on.
-    state = 2 * sum(p.nbytes for p in model.parameters()) / 1e9
-    before = memory('VmRSS') + state
-    Path('/proc/self/clear_refs').write_text('5')
-    for _ in range(steps + 1):
-        batch = batch_of(entities, size)
-        start = time.perf_counter()
-        task.step(batch, resolve_precision(None, 'cpu'))['loss'].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.perf_counter() - start)
-    return seconds[1:], before, memory('VmHWM') - before
 
 
 def measure(
@@ -126,19 +104,45 @@ def measure(
     """One line, in this process."""
     torch.manual_seed(0)
     precision = resolve_precision(None, 'cpu')
-    sizes = kind, entities, channels, size
-    seconds, before, peak = steps_of(*sizes, steps)
-    needed = needed_products(*sizes, precision)
-    middle = statistics.median(seconds)
+    task, model = task_of(kind, entities, channels)
+    optimizer = Adam()(model.parameters())
+
+    def step() -> float:
+        batch = batch_of(entities, size)
+        start = time.perf_counter()
+        task.step(batch, precision)['loss'].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return time.perf_counter() - start
+
+    # Adam has two numbers for each parameter, from its first step on.
+    state = 2 * sum(p.nbytes for p in model.parameters()) / 1e9
+    before = memory('VmRSS') + state
+    Path('/proc/self/clear_refs').write_text('5')
+    for _ in range(2):
+        step()
+    peak = memory('VmHWM') - before
+    # What a machine does changes from minute to minute: each step is compared
+    # with products right behind it.
+    others = []
+    if isinstance(task, DistillTask):
+        others = [t.entities.basis().detach() for t in task.ensemble]
+    query, basis = torch.randn(size, 2 * channels), model.entities().detach()
+    pairs = [
+        (step(), needed_products(query, basis, others, precision))
+        for _ in range(steps)
+    ]
+    seconds, needed = zip(*pairs, strict=True)
     return {
         'kind': kind,
         'entities': entities,
         'channels': channels,
         'batch_size': size,
         'precision': precision,
-        'seconds': middle,
-        'products': needed,
-        'share_of_products': needed / middle,
+        'seconds': statistics.median(seconds),
+        'products': statistics.median(needed),
+        'share_of_products': statistics.median(n / s for s, n in pairs),
+        'best_share': max(n / s for s, n in pairs),
         'peak_gb': peak,
         'before_gb': before,
     }

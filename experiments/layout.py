@@ -125,7 +125,7 @@ SECTIONS = (
         'Policies',
         """
 The teachers as a policy combines them → the student that learned from them. D
-= 256. The first three columns: H100, three seeds. The last one: one core, seed
+= 256. The first three columns: H100, three seeds. The last two: one core, seed
 0, after losses over all entities were made in chunks. [How to read
 it](notes/2026-11-26-policies.md). On validation were chosen [the
 policy](notes/2026-11-22-choosing-the-policy.md), [what is held
@@ -138,6 +138,7 @@ optimiser](notes/2026-11-25-optimiser.md).
             Column('MKG-W', 'combiners', 'MKG_W'),
             Column('MKG-Y', 'combiners', 'MKG_Y'),
             Column('DB15K, two cores, seed 0', 'two-cores', 'DB15K'),
+            Column('DB15K, losses in chunks', 'streamed', 'DB15K'),
             Column('MKG-W, losses in chunks', 'streamed', 'MKG_W'),
         ),
         SINGLE + POLICIES,
