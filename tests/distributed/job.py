@@ -81,6 +81,9 @@ ranks = evaluate(result.student, graph)
 teachers = evaluate(result.ensemble['joint'], graph, max_memory=4000)
 query = torch.arange(5), torch.zeros(5, dtype=torch.long)
 best, tails = predict_tails(result.student, *query, k=7)
+# More than any of several processes has.
+known = graph.index('train')
+_, others = predict_tails(result.student, *query, k=50, exclude=known)
 if first():
     said = {
         'processes': count(),
@@ -89,6 +92,8 @@ if first():
         'ranks of the joint teacher': teachers.ranks().tolist(),
         'best': best.tolist(),
         'tails': tails.tolist(),
+        'others': others.tolist(),
+        'known': known.lookup(*query).row.tolist(),
         'joined': joined,
     }
     (out / 'said.json').write_text(json.dumps(said))

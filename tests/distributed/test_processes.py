@@ -99,8 +99,12 @@ def test_others_go_on(root: Path) -> None:
     run(root / 'four', 1, 'mean')
     one = said(root / 'four')
     # Of equal weights, all is equal.
-    for name in ('history', 'ranks', 'ranks of the joint teacher', 'tails'):
+    of_teacher = 'ranks of the joint teacher'
+    for name in ('history', 'ranks', of_teacher, 'tails', 'others'):
         assert one[name] == four[name]
+    for query, tails in enumerate(one['others']):
+        count = 61 - one['known'].count(query)
+        assert len(set(tails)) == min(50, count)
     assert (one['processes'], four['processes']) == (1, 4)
 
 
