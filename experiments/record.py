@@ -95,7 +95,8 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     r"""Whether a file holds the run that is asked for.
 
     A run that was converted from an earlier form tells its settings in
-    other words, so they are not compared.
+    other words, so they are not compared. An option that came later is None
+    where it is off.
 
     Raises:
         OtherRunError: It holds a run with other settings; they are named.
@@ -112,7 +113,7 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     other = [
         f'  {key}: {there.get(key, "-")} there, {here.get(key, "-")} here'
         for key in sorted({*there, *here})
-        if there.get(key, '-') != here.get(key, '-')
+        if there.get(key) != here.get(key)
     ]
     if other:
         raise OtherRunError(

@@ -54,6 +54,12 @@ def test_skipped_or_refused(tmp_path: Path) -> None:
     assert '.lr' not in str(error.value)
     with pytest.raises(record.OtherRunError, match='seed: 0 there, 1 here'):
         record.exists(path, about(seed=1))
+    # An option that came later is off in runs that do not tell it.
+    loop: dict[str, Any] = {'epochs': 3, 'lr': (0.1, 0.2), 'sampled': None}
+    assert record.exists(path, about(settings={'loop': loop}))
+    loop['sampled'] = 7
+    with pytest.raises(record.OtherRunError, match='sampled: - there, 7 her'):
+        record.exists(path, about(settings={'loop': loop}))
 
 
 def test_converted_runs_tell_their_settings_in_other_words(
