@@ -6,7 +6,7 @@ Two measurements. One: the seconds of a step of each optimiser, alone, on a
 dense table of ``--rows`` entities, and the memory of its state. Two: the best
 filtered MRR on the validation split of ``--dataset`` of ComplEx-N3 under each
 of its learning rates; the test split is not read. Nothing else should run
-meanwhile.
+during the first one.
 """
 
 import argparse
@@ -79,22 +79,24 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=7)
     parser.add_argument('--dataset', default='MKG_W')
     parser.add_argument('--root', type=Path, default=Path('datasets'))
-    parser.add_argument('--channels', type=int, default=128)
-    parser.add_argument('--epochs', type=int, default=12)
+    parser.add_argument('--channels', type=int, default=64)
+    parser.add_argument('--epochs', type=int, default=8)
     args = parser.parse_args()
     made: Any = getattr(datasets, args.dataset)
     graph = KG(made(args.root)[0])
-    rows = []
-    for optimizer, rates in OPTIMIZERS:
-        row: dict[str, Any] = {
+    rows: list[dict[str, Any]] = [
+        {
             'optimizer': type(optimizer).__name__,
             **cost(optimizer, args.rows, args.width, args.steps),
         }
+        for optimizer, _ in OPTIMIZERS
+    ]
+    print(rows, flush=True)
+    for row, (optimizer, rates) in zip(rows, OPTIMIZERS, strict=True):
         for lr in rates:
             one = replace(optimizer, lr=lr)
             sizes = args.channels, args.epochs
             row[f'val_mrr at {lr}'] = reached(one, graph, *sizes)
-        rows.append(row)
         print(row, flush=True)
     settings = {
         **{k: v for k, v in vars(args).items() if k != 'root'},
