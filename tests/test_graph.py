@@ -228,9 +228,10 @@ def test_features_are_means_over_items() -> None:
     assert modalities(data) == ['sound']
     with pytest.raises(ValueError, match=r"'image'.*\['sound'\]"):
         pool_features(data, 'image')
-    data['sound'].x[1, 0] = float('nan')
-    with pytest.raises(ValueError, match='row 1'):
-        pool_features(data, 'sound')
+    for bad in ('nan', 'inf', '-inf'):
+        data['sound'].x[1, 0] = float(bad)
+        with pytest.raises(ValueError, match='row 1'):
+            pool_features(data, 'sound')
 
 
 def categories(part: Triples, num_relations: int) -> list[str]:

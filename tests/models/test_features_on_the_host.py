@@ -71,8 +71,10 @@ def test_features_that_do_not_fit_stay(
         assert part.weight.is_meta
         assert part.present.is_meta
         assert part.x.is_meta is fits
-    # What they are made of may change all the same.
+    # Their type may change all the same.
     assert part.double().x.dtype == torch.double
+    part = FeatureProjection(part.x.float(), present, 4)
+    assert part.to('meta', torch.double).x.dtype == torch.double
     assert not part.x.is_meta
 
 
