@@ -32,11 +32,11 @@ from dsom_pyg.training import (
 )
 from experiments import record
 
-# Each with its rates: the default one, half and twice of it.
+# Each with its rates: the default one and others around or above it.
 OPTIMIZERS = (
     (Adam(), (0.01, 0.02, 0.04)),
     (Adagrad(), (0.05, 0.1, 0.2)),
-    (RowwiseAdagrad(), (0.05, 0.1, 0.2)),
+    (RowwiseAdagrad(), (0.1, 0.2, 0.4, 0.8)),
 )
 
 
@@ -77,10 +77,10 @@ def main() -> None:
     parser.add_argument('--rows', type=int, default=1_000_000)
     parser.add_argument('--width', type=int, default=256)
     parser.add_argument('--steps', type=int, default=7)
-    parser.add_argument('--dataset', default='MKG_W')
-    parser.add_argument('--root', type=Path, default=Path('datasets'))
+    parser.add_argument('--dataset', default='Countries')
+    parser.add_argument('--root', type=Path, default=None)
     parser.add_argument('--channels', type=int, default=64)
-    parser.add_argument('--epochs', type=int, default=8)
+    parser.add_argument('--epochs', type=int, default=20)
     args = parser.parse_args()
     made: Any = getattr(datasets, args.dataset)
     graph = KG(made(args.root)[0])
