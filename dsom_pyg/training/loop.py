@@ -65,7 +65,8 @@ class RowwiseAdagrad:
     it takes no memory worth mentioning, where Adam takes twice the table.
 
     Args:
-        lr: Learning rate.
+        lr: Learning rate. Try some: the best one may be several times that of
+            :class:`Adagrad`.
         initial_accumulator: As of :class:`Adagrad`.
     """
 
