@@ -25,8 +25,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from benchmarks.scale import zipf
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import Triples, make_data
 from dsom_pyg.kg import KG
@@ -120,12 +120,6 @@ def machine(bench: Bench, side: int) -> dict[str, float]:
     moved = bench.seconds(lambda: copy.copy_(a.flatten()), 5)
     size = copy.numel() * (4 + a.element_size())
     return {'flops': 2 * side**3 / seconds, 'bytes_s': size / moved}
-
-
-def zipf(size: int, count: int) -> Tensor:
-    """Ids of which the n-th is drawn in proportion to 1 / n."""
-    share = torch.rand(count, dtype=torch.double)
-    return (size**share - 1).long().clamp(max=size - 1)
 
 
 def graph_of(sizes: Sizes) -> KG:

@@ -17,7 +17,8 @@ from dsom_pyg.losses import (
     scores,
     target_cross_entropy,
 )
-from dsom_pyg.losses.scores import InChunks, Sums, Table
+from dsom_pyg.losses.scores import InChunks, Sums
+from dsom_pyg.losses.tables import Table
 from dsom_pyg.query_index import Pairs
 
 B, E, K = 5, 23, 4

@@ -14,6 +14,7 @@ from dsom_pyg.losses.scores import (
     Sums,
     as_scores,
     exponents,
+    finite_or_0,
 )
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import scatter
@@ -66,7 +67,7 @@ class _OutsideKL(torch.autograd.Function):
         sums_t.join()
         lse_t, lse_s = sums_t.log(), sums_s.log()
         # Where nobody is outside, both sides are empty and the KL is 0.
-        kl = sums_t.mean() / tau - (_finite(lse_t) - _finite(lse_s))
+        kl = sums_t.mean() / tau - (finite_or_0(lse_t) - finite_or_0(lse_s))
         ctx.saved = stu, tea, pairs, tau, token, lse_t, lse_s
         ctx.mark_non_differentiable(lse_t)
         return kl, lse_t, lse_s.clone()
@@ -78,7 +79,7 @@ class _OutsideKL(torch.autograd.Function):
         stu, tea, pairs, tau, token, lse_t, lse_s = ctx.saved
         weight_t = (-grad_kl / tau)[:, None]
         weight_s = ((grad_kl + grad_lse) / tau)[:, None]
-        log_t, log_s = (_finite(x) * tau for x in (lse_t, lse_s))
+        log_t, log_s = (finite_or_0(x) * tau for x in (lse_t, lse_s))
 
         def part(some: slice, chunk: Tensor, out: Tensor) -> None:
             for scores, log, weight in (
@@ -107,10 +108,6 @@ def _outside(
         stu.token, stu.source, tea.source, pairs, tau
     )
     return parts
-
-
-def _finite(x: Tensor) -> Tensor:
-    return x.masked_fill(x == NEG_INF, 0.0)
 
 
 def _segment_logsumexp(value: Tensor, row: Tensor, num_rows: int) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dsom_pyg.losses.tables import Basis, Table, TableGradient, rows_at
 from dsom_pyg.precision import matmul, resolve_precision
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Candidates, Pairs
@@ -238,64 +239,6 @@ class Source:
         self.free()
 
 
-class Table:
-    r"""A matrix ``[E, k]``, some rows of which a step reads, while it scores
-    all of them: its gradient is one matrix, not one for each use.
-
-    Args:
-        matrix: The parameter.
-        shard: The entities that its rows are of, if not of all.
-    """
-
-    def __init__(self, matrix: Tensor, shard: Shard | None = None) -> None:
-        self.matrix, self.shard = matrix.detach(), shard
-        self.gradient = _TableGradient(self.matrix)
-        self.token: Tensor = _FromTable.apply(self.gradient, matrix)
-
-    def to(self, dtype: torch.dtype) -> Table:
-        r"""A copy of another type, without gradient."""
-        return Table(self.matrix.to(dtype), self.shard)
-
-    def rows(self, index: Tensor) -> Tensor:
-        r"""Some rows, ``[N, k]``."""
-        out: Tensor = _Rows.apply(self.token, self.gradient, index, self.shard)
-        return out
-
-
-# A frozen one may have stayed on the host.
-Basis = Tensor | Table
-
-
-def width(basis: Basis) -> int:
-    r"""How many coordinates it has."""
-    return (basis.matrix if isinstance(basis, Table) else basis).size(1)
-
-
-def rows_at(matrix: Tensor, index: Tensor) -> Tensor:
-    r"""Some rows ``[N, k]`` of a matrix, where the index is."""
-    return matrix[index.to(matrix.device)].to(index.device)
-
-
-def product(
-    coordinates: Tensor, basis: Basis, part: slice, precision: str
-) -> Tensor:
-    r"""Products ``[B, E]`` of coordinates ``[B, k]`` with a part of a basis.
-    Where processes share its rows, all of them get all products, without
-    gradient.
-    """
-    matrix = basis.matrix if isinstance(basis, Table) else basis
-    if not isinstance(basis, Table) or basis.shard is None:
-        rows = matrix[part].to(coordinates.device)
-        return matmul(coordinates, rows.t(), precision)
-    if coordinates.requires_grad:
-        raise RuntimeError(
-            'scores of all entities have no gradient where processes share '
-            'the entities; scores_and_loss has'
-        )
-    own = matmul(coordinates, matrix.to(coordinates.device).t(), precision)
-    return basis.shard.whole(own, dim=1)[:, part]
-
-
 def own_products(
     terms: Sequence[tuple[Tensor, Basis]],
 ) -> tuple[Tensor, Shard] | None:
@@ -309,71 +252,10 @@ def own_products(
     return source.make(slice(None)), shard
 
 
-class _TableGradient:
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix
-        self.whole: Tensor | None = None
-        self.rows: list[tuple[Tensor, Tensor]] = []
-
-    def take(self) -> Tensor:
-        out = self.whole
-        if out is None:
-            out = torch.zeros_like(self.matrix)
-        for index, grad in self.rows:
-            out.index_add_(0, index, grad)
-        self.whole = None
-        self.rows.clear()
-        return out
-
-
-class _FromTable(torch.autograd.Function):
-    # As of _WalkBack: its output tells autograd when all uses are through.
-    @staticmethod
-    def forward(ctx: Any, gradient: _TableGradient, matrix: Tensor) -> Tensor:
-        ctx.gradient = gradient
-        return matrix.new_zeros(())
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.gradient.take()
-
-
-class _Rows(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        token: Tensor,
-        gradient: _TableGradient,
-        index: Tensor,
-        shard: Shard | None,
-    ) -> Tensor:
-        ctx.saved = token, gradient, index, shard
-        return rows_of(gradient.matrix, index, shard)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        token, gradient, index, shard = ctx.saved
-        if shard is not None:
-            mine, index = shard.local(index)
-            grad = grad * mine[:, None]
-        gradient.rows.append((index, grad))
-        return torch.zeros_like(token), None, None, None
-
-
-def rows_of(matrix: Tensor, index: Tensor, shard: Shard | None) -> Tensor:
-    r"""Some rows ``[N, k]`` of a matrix, of which each process may hold a
-    part; no gradient looks back at it then.
-    """
-    if shard is None:
-        return rows_at(matrix, index)
-    mine, local = shard.local(index)
-    return shard.sum(rows_at(matrix.detach(), local) * mine[:, None])
-
-
 class _Term(NamedTuple):
     coordinates: Tensor
     basis: Tensor
-    table: _TableGradient | None
+    table: TableGradient | None
 
 
 class _Products(Source):
@@ -580,7 +462,7 @@ class Sums:
         r"""Add a chunk ``[B, C]``, and its exponentials times some values."""
         top = torch.maximum(self.top, chunk.amax(dim=1))
         # A row of -inf has no top; its sums stay 0.
-        finite = _finite(top)
+        finite = finite_or_0(top)
         shrink = ((self.top - finite) * self.scale).exp()
         weight = exponents(chunk, finite, self.scale).exp2_()
         self.total = self.total * shrink + weight.sum(dim=1)
@@ -594,21 +476,22 @@ class Sums:
         if self.shard is None:
             return
         top = self.shard.max(self.top.clone())
-        shrink = ((self.top - _finite(top)) * self.scale).exp()
+        shrink = ((self.top - finite_or_0(top)) * self.scale).exp()
         both = torch.stack([self.total * shrink, self.weighted * shrink])
         self.total, self.weighted = self.shard.sum(both)
         self.top = top
 
     def log(self) -> Tensor:
         r"""The log-sum-exp; -inf where nothing was added."""
-        return self.total.log() + _finite(self.top) * self.scale
+        return self.total.log() + finite_or_0(self.top) * self.scale
 
     def mean(self) -> Tensor:
         r"""The values, weighted by the exponentials; 0 for an empty row."""
         return self.weighted / self.total.clamp(min=1e-30)
 
 
-def _finite(x: Tensor) -> Tensor:
+def finite_or_0(x: Tensor) -> Tensor:
+    r"""0 in place of -inf."""
     return x.masked_fill(x == NEG_INF, 0.0)
 
 

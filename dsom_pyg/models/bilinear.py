@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.losses import Scores, n3, query_cross_entropy
-from dsom_pyg.losses.scores import own_products, product
+from dsom_pyg.losses.scores import own_products
+from dsom_pyg.losses.tables import product
 from dsom_pyg.models.base import Model
 from dsom_pyg.models.entity import EntityModule, draw_normal
 from dsom_pyg.processes import Shard

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses.scores import Basis, Table, rows_of
+from dsom_pyg.losses.tables import Basis, Table, rows_of
 from dsom_pyg.models.bilinear import Bilinear
 from dsom_pyg.models.entity import (
     EntityEmbedding,

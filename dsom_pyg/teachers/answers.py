@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.losses import Scores
-from dsom_pyg.losses.scores import Basis
+from dsom_pyg.losses.tables import Basis
 from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import Scores
-from dsom_pyg.losses.scores import Basis, product
+from dsom_pyg.losses.tables import Basis, product
 from dsom_pyg.models import (
     Bilinear,
     ComplEx,

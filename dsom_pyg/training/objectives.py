@@ -9,7 +9,7 @@ from torch import Tensor
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import neighbor_decoupled_kd
-from dsom_pyg.losses.scores import Basis
+from dsom_pyg.losses.tables import Basis
 from dsom_pyg.models import Model
 from dsom_pyg.models.base import total
 from dsom_pyg.query_index import Queries, QueryBatch

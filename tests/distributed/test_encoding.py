@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-
-from tests.distributed.test_processes import run
+from test_processes import run
 
 
 def images(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transe import TransE
 
 from dsom_pyg import KG, Recipe, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
@@ -14,10 +15,9 @@ from dsom_pyg.models import (
     EntityEmbedding,
     FeatureProjection,
     JointEmbedding,
-    Model,
 )
 from dsom_pyg.policies import AsInPaper, MeanOfTeachers
-from dsom_pyg.query_index import Candidates, Pairs, QueryBatch
+from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import Loop, ModelTask, QueryLoader, Sampled, fit
 from dsom_pyg.training.sampled import Draw
@@ -156,28 +156,9 @@ def test_a_policy_that_learns_along_needs_all() -> None:
         train_dsom(GRAPH, recipe(Sampled(30), policy=AsInPaper()))
 
 
-class Constant(Model):
-    def __init__(self) -> None:
-        super().__init__(E, R)
-        self.bias = torch.nn.Parameter(torch.zeros(E))
-
-    def score_tails(
-        self,
-        head_index: Tensor,
-        rel_type: Tensor,
-        entities: slice = slice(None),
-        precision: str = 'fp32',
-    ) -> Tensor:
-        return self.bias[entities].expand(len(head_index), -1).clone()
-
-    def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        scores = self.score_tails(batch.head, batch.rel)
-        return {'ce': query_cross_entropy(scores, batch.targets)}
-
-
 def test_a_model_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match='Constant cannot learn from sampled'):
-        fit(ModelTask(Constant()), GRAPH, Loop(epochs=1, sampled=Sampled(9)))
+    with pytest.raises(ValueError, match='TransE cannot learn from sampled'):
+        fit(ModelTask(TransE(E, R)), GRAPH, Loop(epochs=1, sampled=Sampled(9)))
 
 
 def test_settings() -> None:
