@@ -209,17 +209,15 @@ def save_tensors(
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # The format knows no memory that two tensors share, or that one of them
-    # leaves unused. Others stay as they are: they may be large.
+    # The format knows no memory that two tensors share. Others stay as they
+    # are: they may be large.
     out: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in tensors.items():
         value = value.detach().cpu().contiguous()
-        storage = value.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != value.nbytes:
-            value = value.clone()
-        seen.add(value.untyped_storage().data_ptr())
-        out[name] = value
+        place = value.untyped_storage().data_ptr()
+        out[name] = value.clone() if place in seen else value
+        seen.add(place)
     return out
 
 

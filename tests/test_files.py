@@ -111,6 +111,15 @@ def test_no_flipped_bit_is_overlooked(tmp_path: Path) -> None:
     assert all('a.safetensors' in line for line in said)
 
 
+def test_tensors_may_share_memory(tmp_path: Path) -> None:
+    x = torch.arange(12.0).view(3, 4)
+    given = {'x': x, 'same': x, 'row': x[1], 'turned': x.t(), 'rest': x[1:]}
+    save_tensors(tmp_path / 'a', given)
+    found = load_tensors(tmp_path / 'a')[0]
+    assert found.keys() == given.keys()
+    assert all(found[name].equal(value) for name, value in given.items())
+
+
 def test_files_of_others_have_no_hash(tmp_path: Path) -> None:
     path = tmp_path / 'a.safetensors'
     save_file({'x': torch.ones(1)}, path)

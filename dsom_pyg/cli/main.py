@@ -369,6 +369,7 @@ def encode(
     """Encode texts and images ahead of a training, which finds them again."""
     with told('dsom_pyg.cli.source'):
         from dsom_pyg.cli.source import dataset_of, device_of, features_of
+        from dsom_pyg.processes import first
 
         dataset = dataset_of(
             source,
@@ -382,6 +383,8 @@ def encode(
             columns,
             literals,
         )
+        if not first():
+            return
         for kind, store in zip(
             dataset[0].node_types, dataset[0].node_stores, strict=True
         ):

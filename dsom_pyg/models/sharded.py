@@ -24,18 +24,14 @@ class ShardedEmbedding(EntityModule):
     Args:
         whole: The table.
         shard: The entities.
-        changed: Whether they learn, so that the table must not.
     """
 
     stepwise = True
 
-    def __init__(
-        self, whole: EntityEmbedding, shard: Shard, changed: bool = True
-    ) -> None:
+    def __init__(self, whole: EntityEmbedding, shard: Shard) -> None:
         super().__init__(whole.num_entities, whole.hidden_channels)
         self.shard = shard
         rows = shard.part(whole.weight.detach())
-        rows = rows.clone() if changed else rows
         self.weight = nn.Parameter(rows, whole.weight.requires_grad)
 
     def forward(self) -> Tensor:
@@ -151,10 +147,9 @@ class Sharding:
 
     Args:
         modules: Whose tables are shared.
-        changed: Whether they learn meanwhile.
     """
 
-    def __init__(self, modules: Iterable[nn.Module], changed: bool) -> None:
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
         self._places: list[tuple[nn.Module, str, nn.Module, nn.Module]] = []
         shards: dict[int, Shard] = {}
         parts: dict[nn.Module, nn.Module] = {}
@@ -163,7 +158,7 @@ class Sharding:
             if size not in shards:
                 shards[size] = Shard(size)
             if whole not in parts:
-                parts[whole] = _part(whole, shards[size], changed)
+                parts[whole] = _part(whole, shards[size])
             self._places.append((owner, name, whole, parts[whole]))
         for owner, name, _, part in self._places:
             setattr(owner, name, part)
@@ -183,11 +178,11 @@ class Sharding:
 
 
 def _part(
-    whole: EntityEmbedding | FeatureProjection, shard: Shard, changed: bool
+    whole: EntityEmbedding | FeatureProjection, shard: Shard
 ) -> EntityModule:
     out: EntityModule
     if isinstance(whole, EntityEmbedding):
-        out = ShardedEmbedding(whole, shard, changed)
+        out = ShardedEmbedding(whole, shard)
     else:
         out = ShardedProjection(whole, shard)
     return out.train(whole.training)
@@ -229,7 +224,7 @@ def sharded(
     if count() == 1:
         yield
         return
-    sharding = Sharding(modules, changed)
+    sharding = Sharding(modules)
     try:
         yield
     except BaseException:

@@ -55,3 +55,10 @@ def test_caches_that_differ(tmp_path: Path) -> None:
     for once, _ in each:
         assert once[:3] == first[:3]
     assert not (folder / 'other').exists()
+
+
+def test_one_process_speaks(tmp_path: Path) -> None:
+    words = 'encode', 'Countries', '--device', 'cpu', '--root', str(tmp_path)
+    said = run(tmp_path / 'job', 2, *words, job='command.py').splitlines()
+    kinds = [line.partition(':')[0] for line in said]
+    assert sorted(kinds) == ['image', 'text']

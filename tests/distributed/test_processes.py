@@ -15,10 +15,8 @@ ROOT = JOB.parents[2]
 Folders = dict[tuple[str, int], Path]
 
 
-def run(
-    folder: Path, processes: int, *words: str, job: str = 'job.py'
-) -> None:
-    """Run the job, by torchrun if in several processes."""
+def run(folder: Path, processes: int, *words: str, job: str = 'job.py') -> str:
+    """Run the job, by torchrun if in several processes; what it printed."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, '-W', 'ignore']
     if processes > 1:
@@ -38,6 +36,7 @@ def run(
         check=False,
     )
     assert not done.returncode, done.stderr[-3000:]
+    return done.stdout
 
 
 @pytest.fixture(scope='module')
