@@ -28,10 +28,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsom_pyg.losses import Scores
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.precision import matmul, resolve_precision
 from dsom_pyg.query_index import Pairs, QueryBatch
+from dsom_pyg.scores import Scores
 from dsom_pyg.teachers import Mean, TeacherEnsemble
 from dsom_pyg.training import Adam, DistillTask, ModelTask, Task
 from experiments import record

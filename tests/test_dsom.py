@@ -367,7 +367,7 @@ def test_a_student_is_told_what_the_policy_says(
             tasks.append(self)
 
     monkeypatch.setattr('dsom_pyg.stages.DistillTask', Spy)
-    trained = train_dsom(DATA, recipe_of())
+    trained = train_dsom(DATA, recipe_of(precision='fp32'))
     (task,) = tasks
     index, pool = GRAPH.index('train'), task.unlabeled
     assert pool is not None

@@ -16,6 +16,7 @@ FLOORS = {
     'processes': 0,
     'query_index': 0,
     'scatter': 0,
+    'scores': 0,
     'kg': 0,
     'encoders': 1,
     'models': 1,

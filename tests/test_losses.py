@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsom_pyg.losses import blocks as blocks_module
 from dsom_pyg.losses import (
     decoupled_kd,
     decoupled_parts,
@@ -22,6 +21,7 @@ from dsom_pyg.losses import (
     target_cross_entropy,
 )
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import sources
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -38,15 +38,18 @@ def logits(rows: int, columns: int, seed: int, scale: float = 3.0) -> Tensor:
     return out * scale
 
 
-@pytest.fixture(params=['one block', 'many blocks'])
-def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    if request.param == 'many blocks':
-        monkeypatch.setattr(blocks_module, 'BLOCK', 16)
+@pytest.fixture(params=['one chunk', 'many chunks'])
+def chunks(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if request.param == 'many chunks':
+        monkeypatch.setattr(sources, 'CHUNK_CPU', 16)
+        monkeypatch.setattr(sources, 'COLUMNS', 1)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
 def test_cross_entropy_of_queries_is_that_of_triples(
-    dtype: torch.dtype, blocks: None
+    dtype: torch.dtype, chunks: None
 ) -> None:
     z = logits(4, 9, 0).to(dtype).requires_grad_()
     targets = pairs((1, 5, 8), (0,), (), (2, 3))
@@ -130,7 +133,7 @@ def naive_parts(
 
 
 @pytest.mark.parametrize('form', ['mean', 'sum'])
-def test_parts_follow_the_definition(form: str, blocks: None) -> None:
+def test_parts_follow_the_definition(form: str, chunks: None) -> None:
     tea, stu = logits(3, 12, 0), logits(3, 12, 1)
     groups = ((3,), (0, 1, 7), (2, 3, 4, 5, 6, 11))
     parts = decoupled_parts(tea, stu, pairs(*groups), 2.0, form)
@@ -174,7 +177,7 @@ def test_distillation_decomposes_exactly(tau: float) -> None:
     torch.testing.assert_close(total[0], kd(tea, stu, tau))
 
 
-def test_outside_part_has_no_gradient_at_neighbors(blocks: None) -> None:
+def test_outside_part_has_no_gradient_at_neighbors(chunks: None) -> None:
     tea, stu = logits(2, 12, 0), logits(2, 12, 1).requires_grad_()
     near = pairs((1, 4), (0,))
     decoupled_parts(tea, stu, near).outside.sum().backward()
@@ -184,7 +187,7 @@ def test_outside_part_has_no_gradient_at_neighbors(blocks: None) -> None:
 
 
 @pytest.mark.parametrize('form', ['mean', 'sum'])
-def test_gradients(form: str, blocks: None) -> None:
+def test_gradients(form: str, chunks: None) -> None:
     tea, stu = logits(4, 8, 0), logits(4, 8, 1).requires_grad_()
     near = pairs((1,), (0, 3, 5), (), tuple(range(8)))
 

@@ -9,17 +9,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dsom_pyg.losses import (
-    Scores,
     decoupled_kd,
     kd,
     neighbor_decoupled_kd,
     query_cross_entropy,
-    scores,
     target_cross_entropy,
 )
-from dsom_pyg.losses.scores import InChunks, Sums
-from dsom_pyg.losses.tables import Table
-from dsom_pyg.query_index import Pairs
+from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.scores import Scores, sources, weighted_sum
+from dsom_pyg.scores.chunks import InChunks, Sums
+from dsom_pyg.scores.tables import Table
 
 B, E, K = 5, 23, 4
 Loss = Callable[[Any, Any], Tensor]
@@ -48,16 +47,16 @@ def chunks(
 ) -> str:
     if request.param != 'one chunk':
         # 4 entities at a time: 23 are no multiple of it.
-        monkeypatch.setattr(scores, 'CHUNK_CPU', 4 * B)
-        monkeypatch.setattr(scores, 'COLUMNS', 1)
+        monkeypatch.setattr(sources, 'CHUNK_CPU', 4 * B)
+        monkeypatch.setattr(sources, 'COLUMNS', 1)
     if request.param == 'made again':
-        monkeypatch.setattr(scores, 'KEEP', 0)
-        monkeypatch.setattr(scores, 'KEEP_LEARNING', 0)
+        monkeypatch.setattr(sources, 'KEEP', 0)
+        monkeypatch.setattr(sources, 'KEEP_LEARNING', 0)
     if request.param in ('some kept', 'no host'):
-        monkeypatch.setattr(scores, 'KEEP', 5 * B)
-        monkeypatch.setattr(scores, 'KEEP_LEARNING', 9 * B)
+        monkeypatch.setattr(sources, 'KEEP', 5 * B)
+        monkeypatch.setattr(sources, 'KEEP_LEARNING', 9 * B)
     if request.param == 'no host':  # as on a GPU
-        monkeypatch.setattr(scores, 'HOSTS', ())
+        monkeypatch.setattr('dsom_pyg.scores.chunks.HOSTS', ())
     return str(request.param)
 
 
@@ -184,13 +183,13 @@ def test_several_losses_share_one_walk(
     chunks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets, made = pairs((1, [2]), (3, [3])), []
-    once = scores._Products.make
+    once = sources.Products.make
 
     def count(self: Any, some: slice) -> Tensor:
         made.append((id(self), some.start))
         return once(self, some)
 
-    monkeypatch.setattr(scores._Products, 'make', count)
+    monkeypatch.setattr(sources.Products, 'make', count)
 
     def both(x: Any) -> Tensor:
         soft = neighbor_decoupled_kd(terms_sum(1), x, pairs((0, [1])))
@@ -208,10 +207,10 @@ def test_several_losses_share_one_walk(
 def test_the_first_scores_are_kept(
     learning: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, 'CHUNK_CPU', 2)
-    monkeypatch.setattr(scores, 'COLUMNS', 1)
-    monkeypatch.setattr(scores, 'KEEP_LEARNING', 9)
-    monkeypatch.setattr(scores, 'KEEP', 5)
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 2)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    monkeypatch.setattr(sources, 'KEEP_LEARNING', 9)
+    monkeypatch.setattr(sources, 'KEEP', 5)
     basis = torch.randn(5, 3, requires_grad=learning)
     found = Scores([(torch.randn(2, 3), basis)])
     first = [chunk for _, chunk in found.chunks()]
@@ -374,10 +373,10 @@ def test_nothing_is_as_large_as_all_scores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     size, rows = 5000, 50
-    monkeypatch.setattr(scores, 'CHUNK_CPU', 2**12)
-    monkeypatch.setattr(scores, 'COLUMNS', 1)
-    monkeypatch.setattr(scores, 'KEEP', 0)
-    monkeypatch.setattr(scores, 'KEEP_LEARNING', 0)
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 2**12)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    monkeypatch.setattr(sources, 'KEEP', 0)
+    monkeypatch.setattr(sources, 'KEEP_LEARNING', 0)
     basis = torch.randn(size, 2, requires_grad=True)
     query = torch.randn(rows, 2, requires_grad=True)
     tea = Scores([(torch.randn(rows, 2), torch.randn(size, 2))])
@@ -406,10 +405,10 @@ def test_sums_of_nothing() -> None:
 def test_pairs_in_chunks(
     hosts: tuple[str, ...], keep: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, 'CHUNK_CPU', 4 * B)
-    monkeypatch.setattr(scores, 'COLUMNS', 1)
-    monkeypatch.setattr(scores, 'KEEP', keep)
-    monkeypatch.setattr(scores, 'HOSTS', hosts)
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 4 * B)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    monkeypatch.setattr(sources, 'KEEP', keep)
+    monkeypatch.setattr('dsom_pyg.scores.chunks.HOSTS', hosts)
     said = Scores(terms(0))
     matrix, source = said.dense(), said.source
     row, tail = NEIGHBORS.row, NEIGHBORS.tail
@@ -429,3 +428,79 @@ def test_pairs_in_chunks(
     want = matrix.clone()
     want[row, tail] = -torch.inf
     assert filled.equal(want)
+
+
+def test_log_sums_without_some_pairs(chunks: str) -> None:
+    def plain(logits: Tensor) -> Tensor:
+        left = logits.clone()
+        left[NEIGHBORS.row, NEIGHBORS.tail] = -torch.inf
+        return left.logsumexp(dim=1)[:4].sum()
+
+    compare(lambda x: x.logsumexp(without=NEIGHBORS)[:4].sum(), plain)
+    # Nobody is left in the last row: no number, and no gradient from it.
+    said = Scores(terms(0))
+    assert said.logsumexp(without=NEIGHBORS)[4].item() == -torch.inf
+
+
+@pytest.mark.parametrize('again', [True, False])
+@pytest.mark.parametrize('form', ['products', 'matrices', 'both'])
+def test_weighted_sums(chunks: str, form: str, again: bool) -> None:
+    weights = torch.rand(B, 3, dtype=torch.double, requires_grad=True)
+    parts: list[Any] = [Scores(terms(at)) for at in (1, 2, 3)]
+    dense = [part.dense() for part in parts]
+    if form != 'products':
+        parts[0], parts[2] = dense[0], dense[2]
+    if form == 'matrices':
+        parts[1] = Scores.of(dense[1])
+    targets = pairs((0, [1, 7]), (3, [22]))
+    found = weighted_sum(weights, parts, again)
+    plain = sum(x * weights[:, at, None] for at, x in enumerate(dense))
+    assert isinstance(plain, Tensor)
+    torch.testing.assert_close(found.part(slice(3, 9)), plain[:, 3:9])
+    torch.testing.assert_close(found.dense(), plain)
+    [have] = torch.autograd.grad(query_cross_entropy(found, targets), weights)
+    [want] = torch.autograd.grad(plain_cross_entropy(plain, targets), weights)
+    torch.testing.assert_close(have, want, rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_used_again_is_made_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    once = sources.Products.make
+
+    def count(self: Any, some: slice) -> Tensor:
+        made.append(some)
+        return once(self, some)
+
+    monkeypatch.setattr(sources.Products, 'make', count)
+    parts = [Scores(terms(at)) for at in (1, 2)]
+    for _ in range(3):
+        weighted_sum(torch.rand(B, 2).double(), parts).logsumexp()
+    assert len(made) == 2
+    # Once for all where nobody looks at a part again.
+    made.clear()
+    parts = [Scores(terms(at)) for at in (1, 2)]
+    weighted_sum(torch.rand(B, 2).double(), parts, again=False).logsumexp()
+    assert len(made) == 1
+
+
+def test_scores_of_pairs_to_the_last_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, 'KEEP', 0)
+    torch.manual_seed(0)
+    rows = torch.randn(40, 100)[torch.zeros(40).long()]
+    said = Scores([(torch.randn(B, 100), rows)])
+    some = pairs((0, list(range(40))), (2, [3, 39]))
+    chunk = dict(enumerate(said.chunks()))[0][1]
+    assert said.at(some, walk=True).equal(chunk[some.row, some.tail])
+
+
+def test_scores_among_candidates() -> None:
+    ids = torch.tensor([4, 0, 4, 22])
+    candidates = Candidates(ids, torch.rand(4, dtype=torch.double))
+    said = Scores(terms(0))
+    expected = said.dense()[:, ids] - candidates.log_p
+    for scores in (said, Scores.of(said.dense())):
+        torch.testing.assert_close(scores.among(candidates).dense(), expected)

@@ -18,6 +18,7 @@ from dsom_pyg.models import (
     Model,
 )
 from dsom_pyg.query_index import Queries, QueryIndex
+from dsom_pyg.scores import weighted_sum
 from dsom_pyg.teachers import (
     CompactState,
     EnsembleScorer,
@@ -28,7 +29,6 @@ from dsom_pyg.teachers import (
     Weighted,
     ask,
     subsets,
-    weighted_sum,
 )
 from dsom_pyg.training import (
     DistillTask,

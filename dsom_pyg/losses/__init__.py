@@ -6,7 +6,6 @@ log-softmax values in the floating type of the inputs, never from
 probabilities that can underflow.
 """
 
-from dsom_pyg.losses.blocks import row_blocks
 from dsom_pyg.losses.distillation import (
     Decoupled,
     decoupled_kd,
@@ -22,7 +21,6 @@ from dsom_pyg.losses.reinforce import (
     reinforce,
     reward,
 )
-from dsom_pyg.losses.scores import Scores, as_scores
 from dsom_pyg.losses.supervised import (
     n3,
     query_cross_entropy,
@@ -31,8 +29,6 @@ from dsom_pyg.losses.supervised import (
 
 __all__ = [
     'Decoupled',
-    'Scores',
-    'as_scores',
     'decoupled_kd',
     'decoupled_parts',
     'expected_reinforce',
@@ -45,6 +41,5 @@ __all__ = [
     'query_cross_entropy',
     'reinforce',
     'reward',
-    'row_blocks',
     'target_cross_entropy',
 ]

@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from dsom_pyg.losses.scores import (
+from dsom_pyg.query_index import Pairs
+from dsom_pyg.scatter import scatter
+from dsom_pyg.scores import Scores, as_scores
+from dsom_pyg.scores.chunks import (
     NEG_INF,
     InChunks,
-    Scores,
-    Source,
     Sums,
-    as_scores,
     exponents,
     finite_or_0,
 )
-from dsom_pyg.query_index import Pairs
-from dsom_pyg.scatter import scatter
+from dsom_pyg.scores.sources import Source
 
 
 def kd(

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from dsom_pyg.losses.scores import Scores, as_scores
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import Scores, as_scores
 
 
 def query_cross_entropy(scores: Scores | Tensor, targets: Pairs) -> Tensor:

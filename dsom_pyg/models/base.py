@@ -1,11 +1,14 @@
 """What every model of triples gives: scores, and the loss it learns by."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from dsom_pyg.graph import check_ids
-from dsom_pyg.losses import Scores
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
+from dsom_pyg.scores import Scores
+from dsom_pyg.scores.tables import Basis
 
 
 class Model(nn.Module):
@@ -59,6 +62,32 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def scores(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        precision: str = 'fp32',
+        tables: Sequence[Basis] | None = None,
+    ) -> Scores:
+        r"""The same scores, which need not be held at once. Override it where
+        they can be made in parts.
+
+        Args:
+            head_index: Heads, ``[B]``.
+            rel_type: Relations in :math:`0..2R - 1`, ``[B]``.
+            precision: Of matrix products.
+            tables: What :meth:`tables` gave.
+        """
+        words = head_index, rel_type
+        return Scores.of(self.score_tails(*words, precision=precision))
+
+    def tables(self, precision: str) -> list[Basis] | None:
+        r"""What :meth:`scores` makes of all entities in the same way for all
+        queries, in the type that products of this precision take; it is worth
+        keeping as long as the model does not change.
+        """
+        return None
+
     def own_scores(
         self, head_index: Tensor, rel_type: Tensor
     ) -> tuple[Tensor, Shard] | None:
@@ -104,8 +133,8 @@ class Model(nn.Module):
         what distillation asks of a student. Override it where one pass gives
         both.
         """
-        logits = self.score_tails(batch.head, batch.rel, precision=precision)
-        return Scores.of(logits), self.loss(batch, precision)
+        scores = self.scores(batch.head, batch.rel, precision)
+        return scores, self.loss(batch, precision)
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:

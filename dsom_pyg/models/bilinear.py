@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import Scores, n3, query_cross_entropy
-from dsom_pyg.losses.scores import own_products
-from dsom_pyg.losses.tables import product
+from dsom_pyg.losses import n3, query_cross_entropy
 from dsom_pyg.models.base import Model
-from dsom_pyg.models.entity import EntityModule, draw_normal
+from dsom_pyg.models.entity import EntityModule, draw_normal, side_by_side
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
+from dsom_pyg.scores import Scores
+from dsom_pyg.scores.scores import own_products
+from dsom_pyg.scores.tables import Basis, product
 
 Kind = TypeVar('Kind', bound='Bilinear')
 
@@ -46,8 +47,8 @@ class Bilinear(Model):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        scoring = ('score_tails', 'forward', 'query_vectors', 'coordinates')
-        for name in (*scoring, 'loss'):
+        scoring = ('score_tails', 'scores', 'forward', 'query_vectors')
+        for name in (*scoring, 'coordinates', 'loss'):
             if getattr(cls, name) is not getattr(Bilinear, name):
                 raise TypeError(
                     f'{cls.__name__} overrides {name}, so it may be trained '
@@ -117,6 +118,26 @@ class Bilinear(Model):
     ) -> Tensor:
         query = self.query_vectors(head_index, rel_type)
         return _scores(self.entities, query, entities, precision)
+
+    def scores(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        precision: str = 'fp32',
+        tables: Sequence[Basis] | None = None,
+    ) -> Scores:
+        query = self.query_vectors(head_index, rel_type)
+        if tables is None:
+            return Scores(self.entities.terms(query), precision)
+        terms = side_by_side(self.entities.coordinates(query), tables)
+        return Scores(terms, precision)
+
+    @torch.no_grad()
+    def tables(self, precision: str) -> list[Basis]:
+        tables = self.entities.tables()
+        if precision != 'bf16':
+            return tables
+        return [table.to(torch.bfloat16) for table in tables]
 
     def own_scores(
         self, head_index: Tensor, rel_type: Tensor

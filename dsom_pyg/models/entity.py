@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.graph import aligned
-from dsom_pyg.losses.tables import Basis, Table, rows_at, width
+from dsom_pyg.scores.tables import Basis, Table, rows_at, width
 
 # Feature values below this, and this much smaller than the largest, are 0.
 DEAD, DEAD_SHARE = 1e-20, 1e-12

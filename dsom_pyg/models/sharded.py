@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses.tables import Basis, Table, rows_of
 from dsom_pyg.models.bilinear import Bilinear
 from dsom_pyg.models.entity import (
     EntityEmbedding,
@@ -16,6 +15,7 @@ from dsom_pyg.models.entity import (
     side_by_side,
 )
 from dsom_pyg.processes import Shard, count
+from dsom_pyg.scores.tables import Basis, Table, rows_of
 
 
 class ShardedEmbedding(EntityModule):

@@ -2,7 +2,7 @@
 
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.teachers.combiner import Combiner, Decision, Mean
-from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
+from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.lookup import Lookup, ask
 from dsom_pyg.teachers.policy import Policy, grid, paper_policy, subsets
 from dsom_pyg.teachers.rewards import (
@@ -45,5 +45,4 @@ __all__ = [
     'paper_policy',
     'reciprocal_ranks',
     'subsets',
-    'weighted_sum',
 ]

@@ -7,10 +7,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dsom_pyg.losses import Scores
-from dsom_pyg.losses.tables import Basis
-from dsom_pyg.query_index import Candidates, Pairs
-from dsom_pyg.teachers.ensemble import TeacherEnsemble, weighted_sum
+from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import Scores, weighted_sum
+from dsom_pyg.scores.tables import Basis
+from dsom_pyg.teachers.ensemble import TeacherEnsemble
 
 Tables = dict[Hashable, Tensor]
 
@@ -83,7 +83,8 @@ class Answers:
         head, rel: The queries, ``[B]``; relations in :math:`0..2R - 1`.
         precision: Of the matrix products.
         context: What else is known of the queries.
-        bases: The teachers' bases, if they are kept.
+        tables: What is kept of the teachers, see
+            :meth:`TeacherEnsemble.tables`.
         kept: What was worked out from them before, see :meth:`once`.
     """
 
@@ -92,7 +93,7 @@ class Answers:
     rel: Tensor
     precision: str = 'fp32'
     context: Context = Context()
-    bases: Sequence[Sequence[Basis]] | None = None
+    tables: Sequence[Sequence[Basis] | None] | None = None
     kept: Kept = field(default_factory=Kept)
 
     def __len__(self) -> int:
@@ -131,19 +132,25 @@ class Answers:
         query, precision = (self.head, self.rel), self.precision
         return self.ensemble.each(*query, precision=precision)
 
+    @cached_property
     @torch.no_grad()
-    def combined(
-        self, weights: Tensor, candidates: Candidates | None = None
-    ) -> Scores:
-        r"""Scores ``[B, E]`` under weights ``[B, M]`` (Eq. 7), or those of
-        candidates.
+    def streams(self) -> list[Scores]:
+        r"""The same, M times ``[B, E]``, which need not be held at once: for
+        those who want to make several sums of them.
         """
-        if candidates is None and 'each' in vars(self):
-            return Scores.of(weighted_sum(weights, self.each))
-        query, precision = (self.head, self.rel), self.precision
-        return self.ensemble.scores(
-            *query, weights, precision, self.bases, candidates
-        )
+        if 'each' in vars(self):
+            return [Scores.of(x) for x in self.each]
+        words = self.head, self.rel, self.precision, self.tables
+        return self.ensemble.streams(*words)
+
+    @torch.no_grad()
+    def combined(self, weights: Tensor) -> Scores:
+        r"""Scores ``[B, E]`` under weights ``[B, M]`` (Eq. 7)."""
+        made = vars(self).keys() & {'each', 'streams'}
+        if made:
+            return weighted_sum(weights, self.streams)
+        words = self.head, self.rel, weights, self.precision, self.tables
+        return self.ensemble.scores(*words)
 
     @cached_property
     def available(self) -> Tensor:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import Scores
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers
 
 

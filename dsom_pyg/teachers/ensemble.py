@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.graph import check_queries, check_sizes
-from dsom_pyg.losses import Scores
-from dsom_pyg.losses.tables import Basis, product
 from dsom_pyg.models import (
     Bilinear,
     ComplEx,
@@ -18,29 +16,11 @@ from dsom_pyg.models import (
     Model,
     concatenate,
 )
-from dsom_pyg.models.entity import side_by_side
-from dsom_pyg.query_index import Candidates
+from dsom_pyg.scores import Scores, weighted_sum
+from dsom_pyg.scores.tables import Basis
 
 # From an entity module and R to a model.
 ModelFactory = Callable[[EntityModule, int], Model]
-
-
-def weighted_sum(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
-    r"""Weighted sum ``[B, E]`` of the logits of M teachers, each ``[B, E]``,
-    under weights ``[B, M]`` (Eq. 7).
-    """
-    _check_width(weights, len(logits))
-    out = logits[0] * weights[:, 0, None]
-    for m in range(1, len(logits)):
-        out.addcmul_(logits[m], weights[:, m, None])
-    return out
-
-
-def _check_width(weights: Tensor, num_teachers: int) -> None:
-    if weights.size(1) != num_teachers:
-        raise ValueError(
-            f'got weights of {weights.size(1)} teachers for {num_teachers}'
-        )
 
 
 class TeacherEnsemble(nn.Module):
@@ -201,42 +181,50 @@ class TeacherEnsemble(nn.Module):
             for teacher in self
         ]
 
+    def streams(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        precision: str = 'fp32',
+        tables: Sequence[Sequence[Basis] | None] | None = None,
+    ) -> list[Scores]:
+        r"""The same logits, which need not be held at once, without gradient.
+
+        Args:
+            head_index: Heads, ``[B]``.
+            rel_type: Relations, ``[B]``.
+            precision: Of the products.
+            tables: What :meth:`tables` gave.
+        """
+        words = head_index, rel_type, precision
+        kept = tables or [None] * len(self)
+        return [
+            teacher.scores(*words, known).detach()
+            for teacher, known in zip(self, kept, strict=True)
+        ]
+
     def scores(
         self,
         head_index: Tensor,
         rel_type: Tensor,
         weights: Tensor,
         precision: str = 'fp32',
-        bases: Sequence[Sequence[Basis]] | None = None,
-        candidates: Candidates | None = None,
+        tables: Sequence[Sequence[Basis] | None] | None = None,
     ) -> Scores:
         r"""Weighted sum of the teachers' logits (Eq. 7), in chunks.
 
-        If all teachers are dot products no teacher's logits are written:
-        weights multiply the coordinates of the query.
+        No logits of a teacher that is a dot product are written: weights
+        multiply the coordinates of the query.
 
         Args:
             head_index: Heads, ``[B]``.
             rel_type: Relations, ``[B]``.
             weights: Of the teachers, ``[B, M]``.
             precision: Of the products.
-            bases: What :meth:`bases` gave.
-            candidates: Of these entities alone, see
-                :class:`~dsom_pyg.losses.Scores`.
-
-        Raises:
-            ValueError: There are candidates, and a teacher is no dot product.
+            tables: What :meth:`tables` gave.
         """
-        terms = self._terms(head_index, rel_type, weights, bases)
-        if terms is None and candidates is not None:
-            raise ValueError(
-                'teachers that are no dot products cannot score sampled '
-                'entities; leave Loop(sampled=...) out'
-            )
-        if terms is None:
-            each = self.each(head_index, rel_type, precision=precision)
-            return Scores.of(weighted_sum(weights, each))
-        return Scores(terms, precision, candidates)
+        words = head_index, rel_type, precision, tables
+        return weighted_sum(weights, self.streams(*words), again=False)
 
     def combined(
         self,
@@ -246,58 +234,21 @@ class TeacherEnsemble(nn.Module):
         entities: slice = slice(None),
         precision: str = 'fp32',
     ) -> Tensor:
-        r"""A part of :meth:`scores` as a matrix.
+        r"""A part of :meth:`scores` as a matrix, without gradient.
 
         Shapes:
             - **head_index, rel_type:** :math:`(B)`
             - **weights:** :math:`(B, M)`
             - **output:** :math:`(B, E)`
         """
-        terms = self._terms(head_index, rel_type, weights)
-        if terms is None:
-            each = self.each(head_index, rel_type, entities, precision)
-            return weighted_sum(weights, each)
-        out, *others = (product(*term, entities, precision) for term in terms)
-        for other in others:
-            out.add_(other)
-        return out
+        words = head_index, rel_type, weights, precision
+        return self.scores(*words).part(entities)
 
-    def _terms(
-        self,
-        head_index: Tensor,
-        rel_type: Tensor,
-        weights: Tensor,
-        bases: Sequence[Sequence[Basis]] | None = None,
-    ) -> list[tuple[Tensor, Basis]] | None:
-        _check_width(weights, len(self))
-        teachers = self.bilinear
-        if teachers is None:
-            return None
-        if bases is None:
-            bases = self.bases()
-        assert bases is not None
-        terms: list[tuple[Tensor, Basis]] = []
-        for m, (teacher, tables) in enumerate(
-            zip(teachers, bases, strict=True)
-        ):
-            part = teacher.coordinates(head_index, rel_type)
-            terms += side_by_side(part * weights[:, m, None], tables)
-        return terms
-
-    @torch.no_grad()
-    def bases(self, precision: str = 'fp32') -> list[list[Basis]] | None:
-        r"""The basis ``[E, k]`` of each teacher, in parts that lie side by
-        side and in the type that products of this precision take;
-        :obj:`None` if they are no dot products. Worth keeping as long as the
-        teachers do not change.
+    def tables(self, precision: str = 'fp32') -> list[list[Basis] | None]:
+        r"""What is worth keeping of each teacher as long as it does not
+        change, see :meth:`Model.tables <dsom_pyg.models.Model.tables>`.
         """
-        teachers = self.bilinear
-        if teachers is None:
-            return None
-        bases = [teacher.entities.tables() for teacher in teachers]
-        if precision == 'bf16':
-            bases = [[x.to(torch.bfloat16) for x in each] for each in bases]
-        return bases
+        return [teacher.tables(precision) for teacher in self]
 
     def available(self, head_index: Tensor) -> Tensor:
         r"""Which teachers know heads ``[B]``, bool ``[B, M]``."""

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.losses import (
-    Scores,
     expected_reinforce,
     paper_advantage,
     reinforce,
 )
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import Combiner, Decision, based, mean_weights
 from dsom_pyg.teachers.ensemble import TeacherEnsemble

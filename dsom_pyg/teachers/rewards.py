@@ -6,17 +6,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import (
-    Scores,
-    paper_advantage,
-    row_blocks,
-    target_cross_entropy,
-)
+from dsom_pyg.losses import paper_advantage, target_cross_entropy
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import segment
+from dsom_pyg.scores import Scores, as_scores, weighted_sum
+from dsom_pyg.scores.chunks import InChunks
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import based
-from dsom_pyg.teachers.ensemble import weighted_sum
 
 # Entities times weightings that are ranked at a time.
 WEIGHED = 2**23
@@ -72,7 +68,7 @@ class CrossEntropyReward:
     ) -> Tensor:
         # Actions and the mean by the same function: where they are the same,
         # delta must be exactly 0.
-        said = answers.each, targets, answers.context.known
+        said = answers.streams, targets, answers.context.known
         ce_all, ce_student = combined_cross_entropy(everyone, *said), None
         if student is not None:
             ce_student = target_cross_entropy(student, targets)
@@ -108,7 +104,7 @@ class RankReward:
         base: Tensor | None,
         everyone: Tensor,
     ) -> Tensor:
-        said = answers.each, targets, answers.context.known
+        said = answers.streams, targets, answers.context.known
         return 100 * reciprocal_ranks(actions, *said, base)
 
     def __repr__(self) -> str:
@@ -117,7 +113,7 @@ class RankReward:
 
 def combined_cross_entropy(
     weights: Tensor,
-    logits: Sequence[Tensor],
+    logits: Sequence[Scores | Tensor],
     targets: Pairs,
     known: Pairs | None = None,
 ) -> Tensor:
@@ -131,16 +127,12 @@ def combined_cross_entropy(
         known: True tails that are no rivals, as in a filtered ranking; the
             targets must be among them.
     """
-    row, tail = targets.row, targets.tail
-    at_target = torch.stack([x[row, tail] for x in logits], dim=1)
-    if not at_target.isfinite().all():
+    each = [as_scores(x) for x in logits]
+    if not all(x.at(targets).isfinite().all() for x in each):
         raise FloatingPointError('a teacher gave a non-finite score')
-    score = (weights[row] * at_target).sum(dim=1)
-    parts = []
-    for rows in row_blocks(logits[0]):
-        combined = weighted_sum(weights[rows], [x[rows] for x in logits])
-        parts.append(_without(combined, known, rows).logsumexp(dim=1))
-    log_z = torch.cat(parts)[row]
+    combined = weighted_sum(weights, each)
+    score = combined.at(targets)
+    log_z = combined.logsumexp(without=known)[targets.row]
     if known is not None:
         log_z = torch.logaddexp(log_z, score)
     return log_z - score
@@ -149,7 +141,7 @@ def combined_cross_entropy(
 @torch.no_grad()
 def reciprocal_ranks(
     actions: Tensor,
-    logits: Sequence[Tensor],
+    logits: Sequence[Scores | Tensor],
     targets: Pairs,
     known: Pairs | None = None,
     base: Tensor | None = None,
@@ -169,37 +161,54 @@ def reciprocal_ranks(
         base: Weights ``[B, M]``, not negative, that the actions multiply;
             where that leaves none of them, they count alone.
     """
-    parts = []
-    # Where a teacher ties, all entities are weighed: bounded by pairs.
-    step = max(1, WEIGHED // (logits[0].size(1) * len(actions)))
-    for rows in row_blocks(logits[0]):
-        inside = _inside(targets, rows)
-        row, tail = targets.row[inside] - rows.start, targets.tail[inside]
-        block = [x[rows] for x in logits]
-        rival = _without(torch.zeros_like(block[0]), known, rows) == 0
-        for r, t in zip(row.split(step), tail.split(step), strict=True):
-            scale = None if base is None else base[rows][r]
-            parts.append(_block_ranks(actions, block, rival[r], r, t, scale))
-    return torch.cat(parts).reciprocal()
+    each = [as_scores(x) for x in logits]
+    source, row = each[0].source, targets.row
+    # To the bit as those of their rivals.
+    of_targets = [x.at(targets, walk=True) for x in each]
+    scale = None if base is None else base[row]
+    # Each pair is a row of its own here, and its target no rival.
+    own = torch.arange(row.numel(), device=row.device)
+    target = InChunks(own, targets.tail, source)
+    filtered = None
+    if known is not None:
+        filtered = InChunks(known.row, known.tail, source)
+    ahead = torch.zeros(row.numel(), len(actions), device=row.device)
+    for chunks in zip(*(x.chunks() for x in each), strict=True):
+        some = chunks[0][0]
+        rival = torch.ones_like(chunks[0][1])
+        if filtered is not None:
+            filtered.put(some, rival, 0.0)
+        rival = rival[row]
+        target.put(some, rival, 0.0)
+        # Where a teacher ties, all entities are weighed: bounded by pairs.
+        step = max(1, WEIGHED // (rival.size(1) * len(actions)))
+        for at in own.split(step):
+            lead = [
+                chunk[row[at]] - scores[at, None]
+                for (_, chunk), scores in zip(chunks, of_targets, strict=True)
+            ]
+            more = None if scale is None else scale[at]
+            ahead[at] += _ahead(actions, lead, rival[at] > 0, more)
+    if source.shard is not None:
+        source.shard.sum(ahead)
+    return (1 + ahead).reciprocal()
 
 
-def _block_ranks(
+def _ahead(
     actions: Tensor,
-    logits: Sequence[Tensor],
+    lead: Sequence[Tensor],
     rival: Tensor,
-    row: Tensor,
-    tail: Tensor,
     scale: Tensor | None,
 ) -> Tensor:
-    lead = [x[row] - x[row, tail][:, None] for x in logits]
+    # How many rivals are ahead of each target under each weighting, [K, A];
+    # who is equal counts a half.
     if not all(x.isfinite().all() for x in lead):
         raise FloatingPointError(
             'a teacher gave a non-finite score; a ranking with NaN would '
             'look perfect'
         )
-    rival[torch.arange(len(row), device=row.device), tail] = False
-    ahead = torch.stack([x >= 0 for x in lead]).any(dim=0)
-    pair, entity = (rival & ahead).nonzero(as_tuple=True)
+    some = torch.stack([x >= 0 for x in lead]).any(dim=0)
+    pair, entity = (rival & some).nonzero(as_tuple=True)
     leads = torch.stack([x[pair, entity] for x in lead], dim=1)
     if scale is not None:
         leads = leads * scale[pair]
@@ -209,24 +218,8 @@ def _block_ranks(
         void = scale @ (actions > 0).float().t() == 0
         if void.any():
             score = leads.sum(dim=1, keepdim=True).where(void[pair], score)
-    # Who is ahead counts 1, an equal 1/2; by signs, in a single pass.
-    rivals = torch.bincount(pair, minlength=len(row))
+    # By signs, in a single pass.
+    rivals = torch.bincount(pair, minlength=len(rival))
     ptr = nn.functional.pad(rivals.cumsum(0), (1, 0))
     signs = segment(score.sign_(), ptr)
-    return 1 + (signs + rivals[:, None]) / 2
-
-
-def _inside(pairs: Pairs, rows: slice) -> slice:
-    # Rows of pairs ascend, so those of a block lie together.
-    edges = torch.tensor([rows.start, rows.stop], device=pairs.row.device)
-    low, high = torch.searchsorted(pairs.row, edges).tolist()
-    return slice(low, high)
-
-
-def _without(combined: Tensor, known: Pairs | None, rows: slice) -> Tensor:
-    if known is None:
-        return combined
-    inside = _inside(known, rows)
-    at = (known.row[inside] - rows.start, known.tail[inside])
-    minus_inf = combined.new_full((), -torch.inf)
-    return combined.index_put(at, minus_inf)
+    return (signs + rivals[:, None]) / 2

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.kg import KG
-from dsom_pyg.losses import row_blocks
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
+
+# Elements of a block of rows that stays in a CPU's cache.
+BLOCK = 2**20
 
 
 class State(nn.Module):
@@ -207,7 +209,7 @@ class CompactState(State):
 
     def _of_teachers(self, answers: Answers) -> Tensor:
         logits, seen = answers.each, answers.context.seen
-        blocks = row_blocks(logits[0]) or [slice(0, 0)]
+        blocks = _row_blocks(logits[0]) or [slice(0, 0)]
         parts = []
         # Where each block begins among the pairs, whose rows ascend.
         edges = [0, 0 if seen is None else seen.row.numel()]
@@ -274,3 +276,14 @@ def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
     mean = logits.sum(dim=1) / count
     centred = (logits - mean[:, None]).masked_fill(~left, 0.0)
     return mean, (centred.square().sum(dim=1) / count).sqrt()
+
+
+def _row_blocks(matrix: Tensor) -> list[slice]:
+    # Every temporary of the full size costs a CPU a trip to main memory and
+    # fresh pages. A GPU gets a single block, so that nothing waits for the
+    # host.
+    rows, width = matrix.shape
+    step = max(1, rows)
+    if matrix.device.type == 'cpu':
+        step = max(1, BLOCK // max(1, width))
+    return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import Scores
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import Combiner, Decision
 from dsom_pyg.teachers.rewards import combined_cross_entropy
@@ -85,7 +85,7 @@ class Weighted(Combiner):
         if not self.training or not weights.requires_grad or targets is None:
             return Decision(weights.detach())
         known = answers.context.known
-        ce = combined_cross_entropy(weights, answers.each, targets, known)
+        ce = combined_cross_entropy(weights, answers.streams, targets, known)
         ce = ce.mean()
         loss = ce + self._penalty(answers, targets)
         return Decision(weights.detach(), loss, {'ce': ce.detach()})

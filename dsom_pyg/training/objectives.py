@@ -9,10 +9,10 @@ from torch import Tensor
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import neighbor_decoupled_kd
-from dsom_pyg.losses.tables import Basis
 from dsom_pyg.models import Model
 from dsom_pyg.models.base import total
 from dsom_pyg.query_index import Queries, QueryBatch
+from dsom_pyg.scores.tables import Basis
 from dsom_pyg.teachers import Combiner, EnsembleScorer, Mean, TeacherEnsemble
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.training.batches import send
@@ -142,7 +142,7 @@ class DistillTask(Task):
         self.falling = () if combiner.learns else ('loss',)
         self.distill = distill or Distill()
         self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
-        self._bases: list[list[Basis]] | None = None
+        self._tables: list[list[Basis] | None] | None = None
 
     def scorer(self) -> Scorer:
         return self.student
@@ -163,7 +163,7 @@ class DistillTask(Task):
                 'a combiner that learns along with the student needs all '
                 'entities; leave Loop(sampled=...) out'
             )
-        self._bases = None  # of teachers that may have changed since
+        self._tables = None  # of teachers that may have changed since
         return [
             loop.optimizer(self.student.parameters()),
             *adam(self.combiner, self.combiner.lr),
@@ -177,18 +177,19 @@ class DistillTask(Task):
         # The combiner weighs the teachers. The paper's policy draws an action
         # for each query here, and learns from its reward against the student;
         # one that has learned before says what it decided.
-        if self._bases is None:
-            self._bases = self.ensemble.bases(precision)
+        if self._tables is None:
+            self._tables = self.ensemble.tables(precision)
         seen = Context(seen=batch.neighbors)
         answers = Answers(
-            self.ensemble, batch.head, batch.rel, precision, seen, self._bases
+            self.ensemble, batch.head, batch.rel, precision, seen, self._tables
         )
         decision = self.combiner(answers, batch.targets, scores.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
         # training triple alike.
-        combined = answers.combined(decision.weights, batch.candidates)
+        combined = answers.combined(decision.weights)
         neighbors = batch.neighbors
         if batch.candidates is not None:
+            combined = combined.among(batch.candidates)
             neighbors = batch.candidates.pairs(neighbors)
         ndkd = neighbor_decoupled_kd(
             combined, scores, neighbors, d.tau, d.alpha, d.beta, d.form

@@ -73,8 +73,8 @@ def test_one_product_for_all_teachers() -> None:
         torch.testing.assert_close(found, expected)
         part = ensemble.combined(head, rel, weights, slice(2, 5))
         torch.testing.assert_close(part, expected[:, 2:5])
-        kept = ensemble.bases()
-        again = ensemble.scores(head, rel, weights, bases=kept)
+        kept = ensemble.tables()
+        again = ensemble.scores(head, rel, weights, tables=kept)
         torch.testing.assert_close(again.dense(), expected)
         # Nothing is kept inside: fused optimisers change parameters without
         # a trace.

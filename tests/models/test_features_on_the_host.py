@@ -12,9 +12,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from dsom_pyg import graph
 from dsom_pyg.datasets import MKGFolder, save_features
 from dsom_pyg.kg import KG
-from dsom_pyg.losses import Scores
 from dsom_pyg.models import FeatureProjection, entity
 from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.scores import Scores
 from dsom_pyg.teachers import TeacherEnsemble
 
 MAPS = Path('/proc/self/maps')
@@ -110,9 +110,9 @@ def test_scores_on_a_device_of_features_on_the_host(
                 ensemble.available(ids),
             ]
             for candidates in (None, some):
-                scores = ensemble.scores(
-                    ids, ids, weights, candidates=candidates
-                )
+                scores = ensemble.scores(ids, ids, weights)
+                if candidates is not None:
+                    scores = scores.among(candidates)
                 found += [scores.at(Pairs(ids, ids)), scores.dense()]
             for teacher in ensemble:
                 found += [

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.losses import (
-    blocks,
     gain_advantage,
     mean_advantage,
     paper_advantage,
 )
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import sources
 from dsom_pyg.teachers import (
     Answers,
     Combiner,
@@ -52,20 +52,26 @@ def rivals_by_hand(row: int, tail: int) -> list[int]:
     return [e for e in range(20) if e != tail and e not in known]
 
 
-@pytest.mark.parametrize('block', [20, 47, 2**20])
+@pytest.mark.parametrize('form', ['whole', 'kept', 'made again'])
+@pytest.mark.parametrize('size', [3, 7, 20])
 def test_filtered_cross_entropy_and_rank_by_hand(
-    block: int, monkeypatch: pytest.MonkeyPatch
+    size: int, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Rows, and pairs, of one block or of several.
-    monkeypatch.setattr(blocks, 'BLOCK', block)
-    monkeypatch.setattr(rewards, 'WEIGHED', block)
+    # Entities, and pairs, of one chunk or of several.
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 4 * size)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    monkeypatch.setattr(rewards, 'WEIGHED', 2 * size)
+    if form == 'made again':
+        monkeypatch.setattr(sources, 'KEEP', 0)
+        monkeypatch.setattr(sources, 'KEEP_LEARNING', 0)
     said = answers(ensemble())
+    each = said.each if form == 'whole' else said.streams
     weights = torch.rand(4, 3, requires_grad=True)
-    ce = combined_cross_entropy(weights, said.each, TARGETS, KNOWN)
+    ce = combined_cross_entropy(weights, each, TARGETS, KNOWN)
     actions = torch.tensor([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.0, 0.1, 2.0]])
-    rr = reciprocal_ranks(actions, said.each, TARGETS, KNOWN)
+    rr = reciprocal_ranks(actions, each, TARGETS, KNOWN)
     base = torch.rand(4, 3)
-    based = reciprocal_ranks(actions, said.each, TARGETS, KNOWN, base)
+    based = reciprocal_ranks(actions, each, TARGETS, KNOWN, base)
     logits = by_teacher(said)
     combined = torch.einsum('bm,bme->be', weights, logits)
     for k in range(5):
@@ -84,9 +90,17 @@ def test_filtered_cross_entropy_and_rank_by_hand(
                 # Entities without the used modalities tie.
                 rank = 1 + (lead > 0).sum() + (lead == 0).sum() / 2
                 assert found[k, a].item() == pytest.approx(1 / rank.item())
-    ce.sum().backward()
-    assert weights.grad is not None
-    assert weights.grad.isfinite().all()
+    [found] = torch.autograd.grad(ce.sum(), weights)
+    others = torch.ones_like(combined)
+    others[KNOWN.row, KNOWN.tail] = 0.0
+    loss = torch.zeros(())
+    for row, tail in zip(TARGETS.row, TARGETS.tail, strict=True):
+        score = combined[row]
+        among = score[others[row] > 0]
+        both = torch.cat([among, score[tail][None]])
+        loss = loss + both.logsumexp(dim=0) - score[tail]
+    [expected] = torch.autograd.grad(loss, weights)
+    torch.testing.assert_close(found, expected)
 
 
 def test_ties_count_half_and_unfiltered_rivals_are_all_others() -> None:

@@ -118,7 +118,7 @@ def test_every_number_of_every_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # So many rows of logits are walked through at a time.
-    monkeypatch.setattr('dsom_pyg.losses.blocks.BLOCK', rows * E)
+    monkeypatch.setattr('dsom_pyg.teachers.states.BLOCK', rows * E)
     said = answers(teachers(), seen=seen, degree=degree)
     assert (~said.available).any(dim=1).tolist() == [False, True, True, True]
     own = GRAPH.degree[said.head] if degree is None else degree

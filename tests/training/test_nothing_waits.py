@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dsom_pyg import Recipe, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.kg import KG
-from dsom_pyg.losses import scores
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.policies import HeldOut, MeanOfTeachers, RewardedPolicy
+from dsom_pyg.scores import chunks, sources
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import (
     Adam,
@@ -154,9 +154,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, before: Any, after: Any) -> None:
 def test_as_if_on_a_device(
     run: Any, loop: Loop, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, 'HOSTS', ())
-    monkeypatch.setattr(scores, 'CHUNK_CPU', chunk)
-    monkeypatch.setattr(scores, 'COLUMNS', 1)
+    monkeypatch.setattr(chunks, 'HOSTS', ())
+    monkeypatch.setattr(sources, 'CHUNK_CPU', chunk)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
     watch = Watch()
     end = partial(watch.__exit__, None, None, None)
     watched(monkeypatch, watch.__enter__, end)
@@ -172,8 +172,8 @@ def test_as_if_on_a_device(
 def test_on_a_device(
     run: Any, loop: Loop, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, 'CHUNK_GPU', chunk)
-    monkeypatch.setattr(scores, 'COLUMNS', 1)
+    monkeypatch.setattr(sources, 'CHUNK_GPU', chunk)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
     mode = torch.cuda.set_sync_debug_mode
     try:
         watched(monkeypatch, lambda: mode('error'), lambda: mode('default'))

@@ -9,7 +9,7 @@ from transe import TransE
 
 from dsom_pyg import KG, Recipe, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
-from dsom_pyg.losses import Scores, decoupled_parts, query_cross_entropy
+from dsom_pyg.losses import decoupled_parts, query_cross_entropy
 from dsom_pyg.models import (
     ComplEx,
     EntityEmbedding,
@@ -18,6 +18,7 @@ from dsom_pyg.models import (
 )
 from dsom_pyg.policies import AsInPaper, MeanOfTeachers
 from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.scores import Scores
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import Loop, ModelTask, QueryLoader, Sampled, fit
 from dsom_pyg.training.sampled import Draw

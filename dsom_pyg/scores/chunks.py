@@ -1,0 +1,189 @@
+"""What is worked out from scores chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.scores.sources import Source
+
+# Where the host must not wait for the device, it cannot know which pairs are
+# in a chunk.
+HOSTS = ('cpu',)
+NEG_INF = -math.inf
+LOG2E = 1 / math.log(2)
+
+
+def exponents(chunk: Tensor, base: Tensor, scale: float = 1.0) -> Tensor:
+    r"""Powers of 2 with these are ``exp(scale * (chunk - base))``, for scores
+    ``[B, C]`` and a value ``[B]`` a row.
+    """
+    # Powers of 2 take two thirds of the time of those of e, and a tenth where
+    # they are near the least positive number. Differences come first, since
+    # those of large numbers are exact.
+    return (chunk - base[:, None]).mul_(scale * LOG2E)
+
+
+class Sums:
+    r"""Sums of exponentials over chunks, each relative to the largest score
+    so far: a running log-sum-exp ``[B]``, and weighted sums beside it.
+
+    Args:
+        source: Of the chunks.
+        scale: Of the exponents.
+    """
+
+    def __init__(self, source: Source, scale: float = 1.0) -> None:
+        rows, self.shard = source.shape[0], source.shard
+        self.scale = scale
+        like = torch.empty(0, dtype=source.dtype, device=source.device)
+        self.top = like.new_full((rows,), NEG_INF)
+        self.total = like.new_zeros(rows)
+        self.weighted = like.new_zeros(rows)
+
+    def add(self, chunk: Tensor, values: Tensor | None = None) -> None:
+        r"""Add a chunk ``[B, C]``, and its exponentials times some values."""
+        top = torch.maximum(self.top, chunk.amax(dim=1))
+        # A row of -inf has no top; its sums stay 0.
+        finite = finite_or_0(top)
+        shrink = ((self.top - finite) * self.scale).exp()
+        weight = exponents(chunk, finite, self.scale).exp2_()
+        self.total = self.total * shrink + weight.sum(dim=1)
+        if values is not None:
+            more = weight.mul_(values).sum(dim=1)
+            self.weighted = self.weighted * shrink + more
+        self.top = top
+
+    def join(self) -> None:
+        r"""Add what other processes have, when all chunks are added."""
+        if self.shard is None:
+            return
+        top = self.shard.max(self.top.clone())
+        shrink = ((self.top - finite_or_0(top)) * self.scale).exp()
+        both = torch.stack([self.total * shrink, self.weighted * shrink])
+        self.total, self.weighted = self.shard.sum(both)
+        self.top = top
+
+    def log(self) -> Tensor:
+        r"""The log-sum-exp; -inf where nothing was added."""
+        return self.total.log() + finite_or_0(self.top) * self.scale
+
+    def mean(self) -> Tensor:
+        r"""The values, weighted by the exponentials; 0 for an empty row."""
+        return self.weighted / self.total.clamp(min=1e-30)
+
+
+def finite_or_0(x: Tensor) -> Tensor:
+    r"""0 in place of -inf."""
+    return x.masked_fill(x == NEG_INF, 0.0)
+
+
+class InChunks:
+    r"""Pairs of query and entity, by the chunks that the entities are in."""
+
+    # On a host they are sorted, and each chunk sees its own. A device would
+    # have to be waited for, so each chunk sees all, and takes nothing of
+    # those outside.
+
+    def __init__(self, row: Tensor, tail: Tensor, source: Source) -> None:
+        self.source, self.count = source, row.numel()
+        self.masked = source.device.type not in HOSTS
+        self.order: Tensor | None = None
+        if (shard := source.shard) is not None:
+            tail = tail - shard.start
+        self.row, self.tail = row, tail
+        if not self.masked:
+            self._sort()
+
+    def _sort(self) -> None:
+        slices = self.source.slices()
+        if self.source.shard is not None:
+            inside = (self.tail >= 0) & (self.tail < self.source.shape[1])
+            self.order = inside.nonzero()[:, 0]
+            self.row = self.row[self.order]
+            self.tail = self.tail[self.order]
+        edges = [0, self.row.numel()]
+        if len(slices) > 1:
+            self.tail, order = self.tail.sort()
+            self.row = self.row[order]
+            self.order = order if self.order is None else self.order[order]
+            starts = [some.start for some in slices]
+            edges = torch.searchsorted(
+                self.tail, torch.tensor([*starts, self.source.shape[1]])
+            ).tolist()
+        self.edges = {
+            some.start: slice(low, high)
+            for some, low, high in zip(slices, edges, edges[1:], strict=False)
+        }
+
+    def add(self, some: slice, out: Tensor, values: Tensor) -> None:
+        r"""Add values ``[K]`` of the pairs to a chunk ``[B, C]``."""
+        values = values.to(out.dtype)
+        if self.masked:
+            at, inside = self._places(some)
+            values = values.masked_fill(~inside, 0.0)
+            out.put_(at, values, accumulate=True)
+            return
+        row, column, which = self._inside(some)
+        out.index_put_((row, column), values[which], accumulate=True)
+
+    def put(self, some: slice, out: Tensor, value: float) -> None:
+        r"""Set a chunk ``[B, C]`` to a value where the pairs are, which must
+        be distinct.
+        """
+        if self.masked:
+            at, inside = self._places(some)
+            # Pairs outside add 0 somewhere. Others may go there as well.
+            change = value - out.take(at)
+            out.put_(at, change.masked_fill(~inside, 0.0), accumulate=True)
+            return
+        row, column, _ = self._inside(some)
+        out[row, column] = value
+
+    def read(self, walk: bool = False) -> Tensor:
+        r"""The scores of the pairs, ``[K]``, as they were given. They are
+        read from the chunks if all are kept, or in a walk that is asked for.
+        """
+        source = self.source
+        out = torch.zeros(self.count, dtype=source.dtype, device=source.device)
+        whole = walk or len(source.kept) == len(source.slices())
+        if self.masked:
+            out = self._read_masked(whole)
+        elif whole:
+            for some, chunk in source.walk():
+                row, column, which = self._inside(some)
+                out[which] = chunk[row, column]
+        else:
+            values = source.pick(self.row, self.tail)
+            if self.order is None:
+                return values
+            out.index_copy_(0, self.order, values)
+        return out if source.shard is None else source.shard.sum(out)
+
+    def _read_masked(self, whole: bool) -> Tensor:
+        source, size = self.source, self.source.shape[1]
+        if not whole:
+            mine = (self.tail >= 0) & (self.tail < size)
+            values = source.pick(self.row, self.tail.clamp(0, size - 1))
+            return values.masked_fill(~mine, 0.0)
+        out = torch.zeros(self.count, dtype=source.dtype, device=source.device)
+        for some, chunk in source.walk():
+            at, inside = self._places(some)
+            out = torch.where(inside, chunk.take(at), out)
+        return out
+
+    def _inside(self, some: slice) -> tuple[Tensor, Tensor, Any]:
+        # Rows and columns of the pairs in a chunk, and which ones they are.
+        part = self.edges[some.start]
+        which = part if self.order is None else self.order[part]
+        return self.row[part], self.tail[part] - some.start, which
+
+    def _places(self, some: slice) -> tuple[Tensor, Tensor]:
+        # For each pair its place in a chunk, and whether it is there.
+        inside = (self.tail >= some.start) & (self.tail < some.stop)
+        width = some.stop - some.start
+        column = (self.tail - some.start).clamp(0, width - 1)
+        return self.row * width + column, inside

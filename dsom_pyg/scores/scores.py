@@ -1,0 +1,315 @@
+r"""Scores of all entities that need not be held at once.
+
+A loss over all entities needs of a matrix ``[B, E]`` of scores only sums over
+its rows, and some of its values. Here the matrix is made in chunks of
+entities. Each is used while it is in a CPU's cache, or in a GPU's memory, and
+is forgotten then. Where all of it is small, the chunks are kept, so that
+nothing is computed twice.
+
+Letters: B queries, E entities, C entities of a chunk, K pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.processes import Shard
+from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.scores.chunks import (
+    NEG_INF,
+    InChunks,
+    Sums,
+    exponents,
+    finite_or_0,
+)
+from dsom_pyg.scores.sources import (
+    Matrix,
+    Products,
+    Source,
+    Term,
+    WeightedSum,
+)
+from dsom_pyg.scores.tables import Basis, Table, rows_at
+
+
+class Scores:
+    r"""Scores ``[B, E]``, made in chunks of entities.
+
+    They are sums of products of coordinates ``[B, k]`` with bases ``[E, k]``,
+    and gradients flow into both. A function of the scores does not walk back
+    through them itself: it leaves its part of their gradient here. One walk
+    adds the parts of all functions up. So the scores are made twice at most,
+    however many losses there are.
+
+    Where several processes share the entities, each makes the scores of its
+    own, and what is made of all of them is joined.
+
+    Args:
+        terms: Coordinates and basis of each sum.
+        precision: Of the products.
+        candidates: The scores are those of these entities alone, each less
+            the logarithm of its probability.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[tuple[Tensor, Basis]],
+        precision: str = 'fp32',
+        candidates: Candidates | None = None,
+    ) -> None:
+        log_p = None
+        if candidates is not None:
+            ids, log_p = candidates.ids, candidates.log_p
+            terms = [
+                (x, y.rows(ids) if isinstance(y, Table) else rows_at(y, ids))
+                for x, y in terms
+            ]
+        plain, tensors, shards = [], [], set()
+        for coordinates, basis in terms:
+            table = basis if isinstance(basis, Table) else None
+            shards.add(table.shard if table else None)
+            rows = table.matrix if table else basis
+            assert isinstance(rows, Tensor)
+            of_table = table.gradient if table else None
+            plain.append(Term(coordinates.detach(), rows.detach(), of_table))
+            tensors += [coordinates, table.token if table else rows]
+        [shard] = shards
+        self.source: Source = Products(plain, precision, shard, log_p)
+        self.token: Tensor = _WalkBack.apply(self.source, *tensors)
+        if self.token.requires_grad:
+            self.source.keep_more()
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Scores:
+        r"""The scores of a matrix ``[B, E]`` that is there."""
+        return cls._made_of(Matrix(matrix.detach()), matrix)
+
+    @classmethod
+    def _made_of(cls, source: Source, *tensors: Tensor) -> Scores:
+        out = cls.__new__(cls)
+        out.source = source
+        out.token = _WalkBack.apply(source, *tensors)
+        return out
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        r"""B and E."""
+        rows, width = self.source.shape
+        shard = self.source.shard
+        return rows, width if shard is None else shard.size
+
+    def beside(self, other: Scores) -> Scores:
+        r"""The same scores without gradient, made by the same processes for
+        the same entities as other ones.
+        """
+        mine, theirs = self.source.shard, other.source.shard
+        if mine == theirs:
+            return self.detach()
+        whole = self.dense().detach()
+        if theirs is None:
+            return Scores.of(whole)
+        out = Scores.of(whole[:, theirs.start : theirs.stop])
+        out.source.shard = theirs
+        return out
+
+    @property
+    def dtype(self) -> torch.dtype:
+        r"""Of the scores."""
+        return self.source.dtype
+
+    @property
+    def device(self) -> torch.device:
+        r"""Where the scores are made."""
+        return self.source.device
+
+    @property
+    def requires_grad(self) -> bool:
+        r"""Whether a gradient flows back from here."""
+        return self.token.requires_grad
+
+    def detach(self) -> Scores:
+        r"""The same scores without gradient."""
+        out = type(self).__new__(type(self))
+        out.source, out.token = self.source, self.token.detach()
+        return out
+
+    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        r"""The entities and the scores ``[B, C]`` of each chunk, without
+        gradient. They must not be changed. Of several processes each has
+        entities of its own, counted from 0.
+        """
+        return self.source.walk()
+
+    def dense(self) -> Tensor:
+        r"""All scores at once, ``[B, E]``."""
+        out: Tensor = _Dense.apply(self.token, self.source)
+        return out
+
+    def at(self, pairs: Pairs, walk: bool = False) -> Tensor:
+        r"""The scores ``[K]`` of pairs of query and entity.
+
+        Args:
+            pairs: The pairs.
+            walk: Read them where all scores are made, so that they are equal
+                to the last bit. Otherwise those of pairs alone may be made.
+        """
+        some = InChunks(pairs.row, pairs.tail, self.source)
+        out: Tensor = _At.apply(self.token, self.source, some, walk)
+        return out
+
+    def logsumexp(self, without: Pairs | None = None) -> Tensor:
+        r"""Log-sum-exp over all entities, or over those that are in none of
+        some distinct pairs, ``[B]``.
+        """
+        pairs = None
+        if without is not None:
+            pairs = InChunks(without.row, without.tail, self.source)
+        out: Tensor = _LogSumExp.apply(self.token, self.source, pairs)
+        return out
+
+    def among(self, candidates: Candidates) -> Scores:
+        r"""The scores of these entities alone, each less the logarithm of its
+        probability, without gradient.
+        """
+        source = self.source
+        if isinstance(source, Products):
+            terms = [(x.coordinates, source.basis_of(x)) for x in source.terms]
+            return Scores(terms, source.precision, candidates).detach()
+        some = self.detach().dense()[:, candidates.ids]
+        return Scores.of(some - candidates.log_p)
+
+    def part(self, entities: slice) -> Tensor:
+        r"""The scores of some entities, ``[B, C]``, without gradient."""
+        if self.source.shard is not None:
+            return self.detach().dense()[:, entities]
+        return self.source.make(entities)
+
+
+def as_scores(scores: Scores | Tensor) -> Scores:
+    r"""Scores, also of a matrix ``[B, E]``."""
+    return scores if isinstance(scores, Scores) else Scores.of(scores)
+
+
+def weighted_sum(
+    weights: Tensor, parts: Sequence[Scores | Tensor], again: bool = True
+) -> Scores:
+    r"""Weighted sum ``[B, E]`` of M scores, each ``[B, E]`` and without
+    gradient, under weights ``[B, M]`` (Eq. 7), into which a gradient flows.
+
+    Args:
+        weights: Of each query and part.
+        parts: The scores.
+        again: Whether more is to be made of the parts. If not, or if they
+            are too large to be kept, no part of products is made alone:
+            weights multiply the coordinates of the query.
+    """
+    if weights.size(1) != len(parts):
+        raise ValueError(
+            f'got weights of {weights.size(1)} teachers for {len(parts)}'
+        )
+    sources = [as_scores(part).source for part in parts]
+    products = [x for x in sources if isinstance(x, Products)]
+    keeps = again and all(source.fits for source in sources)
+    if keeps or len(products) < len(sources):
+        out = WeightedSum(sources, weights.detach())
+        return Scores._made_of(out, weights)
+    terms: list[tuple[Tensor, Basis]] = []
+    for at, source in enumerate(products):
+        for term in source.terms:
+            part = term.coordinates * weights[:, at, None]
+            terms.append((part, source.basis_of(term)))
+    return Scores(terms, products[0].precision)
+
+
+def own_products(
+    terms: Sequence[tuple[Tensor, Basis]],
+) -> tuple[Tensor, Shard] | None:
+    r"""Sums of the products with the rows that this process holds, without
+    gradient; :obj:`None` if it holds all.
+    """
+    shard = terms[0][1].shard if isinstance(terms[0][1], Table) else None
+    if shard is None:
+        return None
+    source = Scores([(x.detach(), basis) for x, basis in terms]).source
+    return source.make(slice(None)), shard
+
+
+class _WalkBack(torch.autograd.Function):
+    # Its output is a token that all functions of the scores take, so that
+    # autograd comes here when all of them have left their parts.
+    @staticmethod
+    def forward(ctx: Any, source: Source, *tensors: Tensor) -> Tensor:
+        ctx.source = source
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Any, ...]:
+        return None, *ctx.source.back(ctx.needs_input_grad[1:])
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, source: Source) -> Tensor:
+        ctx.source, ctx.like = source, token
+        out = torch.cat([chunk for _, chunk in source.walk()], dim=1)
+        return out if source.shard is None else source.shard.whole(out, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        if (shard := ctx.source.shard) is not None:
+            grad = grad[:, shard.start : shard.stop]
+        ctx.source.parts.append(lambda some, _, out: out.add_(grad[:, some]))
+        return torch.zeros_like(ctx.like), None
+
+
+class _At(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, source: Source, pairs: InChunks, walk: bool
+    ) -> Tensor:
+        ctx.source, ctx.pairs, ctx.like = source, pairs, token
+        return pairs.read(walk)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        pairs = ctx.pairs
+
+        def part(some: slice, _: Tensor, out: Tensor) -> None:
+            pairs.add(some, out, grad)
+
+        ctx.source.parts.append(part)
+        return torch.zeros_like(ctx.like), None, None, None
+
+
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, source: Source, without: InChunks | None
+    ) -> Tensor:
+        sums = Sums(source)
+        for some, chunk in source.walk():
+            if without is not None:
+                chunk = chunk.clone()
+                without.put(some, chunk, NEG_INF)
+            sums.add(chunk)
+        sums.join()
+        ctx.source, ctx.without, ctx.like = source, without, token
+        ctx.log = sums.log()
+        return ctx.log.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        log, weight, without = finite_or_0(ctx.log), grad[:, None], ctx.without
+
+        def part(some: slice, chunk: Tensor, out: Tensor) -> None:
+            p = exponents(chunk, log)
+            if without is not None:
+                without.put(some, p, NEG_INF)
+            out.addcmul_(p.exp2_(), weight)
+
+        ctx.source.parts.append(part)
+        return torch.zeros_like(ctx.like), None, None

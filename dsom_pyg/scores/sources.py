@@ -1,0 +1,274 @@
+"""Where scores come from: how a chunk is made, and who gets its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.precision import resolve_precision
+from dsom_pyg.processes import Shard
+from dsom_pyg.scores.tables import Basis, Table, TableGradient, rows_at
+
+# Scores of a chunk: on a CPU half a MiB, which stays in the cache of a core.
+# Products of fewer columns than these are slow.
+CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**17, 2**26, 512
+# Scores that are kept at most between two walks through all of them; those
+# with a gradient are walked through once more.
+KEEP, KEEP_LEARNING = 2**26, 2**28
+
+# Adds to the gradient [B, C] of a chunk, given its scores [B, C].
+Part = Callable[[slice, Tensor, Tensor], None]
+
+
+class Source:
+    r"""What the functions of some scores share: how to make a chunk, and the
+    parts of the gradient.
+    """
+
+    # It knows no tensor with a history: autograd would hold it, and it
+    # autograd.
+
+    def __init__(
+        self, like: Tensor, shape: tuple[int, int], shard: Shard | None = None
+    ) -> None:
+        # The shape of what this process makes.
+        self.shape, self.dtype, self.device = shape, like.dtype, like.device
+        self.shard, self.most = shard, KEEP
+        self._slices: list[slice] | None = None
+        self.parts: list[Part] = []
+        # The first chunks, by their number.
+        self.kept: dict[int, Tensor] = {}
+
+    def make(self, some: slice) -> Tensor:
+        raise NotImplementedError
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        # The scores of pairs, without walking through all others.
+        raise NotImplementedError
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        # The gradients of the tensors that the scores are made of.
+        raise NotImplementedError
+
+    def take(self, some: slice) -> Tensor:
+        # A chunk, for the last time.
+        at = some.start // self.width
+        chunk = self.kept.pop(at, None)
+        return self.make(some) if chunk is None else chunk
+
+    @property
+    def width(self) -> int:
+        # Of a chunk.
+        most = CHUNK_CPU if self.device.type == 'cpu' else CHUNK_GPU
+        return max(COLUMNS, most // max(self.shape[0], 1))
+
+    def slices(self) -> list[slice]:
+        # Made once: there are thousands, and each chunk asks for its own.
+        if self._slices is None:
+            step, size = self.width, self.shape[1]
+            starts = range(0, size, step)
+            each = (slice(at, min(at + step, size)) for at in starts)
+            self._slices = list(each)
+        return self._slices
+
+    def walk(self) -> Iterator[tuple[slice, Tensor]]:
+        for some in self.slices():
+            yield some, self.chunk(some)
+
+    def chunk(self, some: slice) -> Tensor:
+        # Of the slices some are kept; any other part of the entities is made.
+        at = (some.start or 0) // self.width
+        if some != self.slices()[at]:
+            return self.make(some)
+        chunk = self.kept.get(at)
+        if chunk is None:
+            chunk = self.make(some)
+            if self.shape[0] * some.stop <= self.most:
+                self.kept[at] = chunk
+        return chunk
+
+    def keep_more(self) -> None:
+        # A walk back will come.
+        self.most = KEEP_LEARNING
+
+    @property
+    def fits(self) -> bool:
+        # Whether all chunks are kept.
+        return self.shape[0] * self.shape[1] <= self.most
+
+    def free(self) -> None:
+        self.parts.clear()
+        self.kept.clear()
+
+    def gradients(self) -> Iterator[tuple[slice, Tensor]]:
+        # What was kept last is freed first: it is in the cache.
+        for some in reversed(self.slices()):
+            chunk = self.take(some)
+            grad = torch.zeros_like(chunk)
+            for part in self.parts:
+                part(some, chunk, grad)
+            yield some, grad
+        self.free()
+
+
+class Term(NamedTuple):
+    r"""Coordinates ``[B, k]``, the basis ``[E, k]`` that they are multiplied
+    with, and where its gradient goes.
+    """
+
+    coordinates: Tensor
+    basis: Tensor
+    table: TableGradient | None
+
+
+class Products(Source):
+    r"""Sums of products of coordinates with bases."""
+
+    def __init__(
+        self,
+        terms: list[Term],
+        precision: str,
+        shard: Shard | None,
+        log_p: Tensor | None,
+    ) -> None:
+        first = terms[0]
+        shape = len(first.coordinates), len(first.basis)
+        super().__init__(first.coordinates, shape, shard)
+        precision = resolve_precision(precision, self.device)
+        self.terms, self.precision, self.log_p = terms, precision, log_p
+        # What products take. A cast of their factors costs as much as the
+        # chunk, so it is not done for each of these.
+        self.type = torch.bfloat16 if precision == 'bf16' else self.dtype
+        self.coordinates = [term.coordinates.to(self.type) for term in terms]
+        self.bases = [term.basis for term in terms]
+
+    def make(self, some: slice) -> Tensor:
+        rows = self._rows(0, some)
+        out = (self.coordinates[0] @ rows.t()).to(self.dtype)
+        for at in range(1, len(self.terms)):
+            rows = self._rows(at, some)
+            self._add(out, self.coordinates[at], rows.t(), fresh=False)
+        return out if self.log_p is None else out.sub_(self.log_p[some])
+
+    def basis_of(self, term: Term) -> Basis:
+        # As it was given, without gradient.
+        if self.shard is None:
+            return term.basis
+        return Table(term.basis, self.shard)
+
+    def _rows(self, at: int, some: slice) -> Tensor:
+        basis = self.bases[at]
+        here = basis.device == self.device and basis.numel() <= KEEP
+        if basis.dtype != self.type and here:
+            basis = self.bases[at] = basis.to(self.type)
+        return basis[some].to(self.device, self.type, non_blocking=True)
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        products = [
+            (
+                term.coordinates[row]
+                * rows_at(term.basis, tail).to(self.dtype)
+            ).sum(dim=1)
+            for term in self.terms
+        ]
+        out = torch.stack(products).sum(dim=0)
+        return out if self.log_p is None else out - self.log_p[tail]
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        out: list[Tensor | None] = []
+        targets = []
+        for at, term in enumerate(self.terms):
+            query = basis = None
+            if needed[2 * at]:
+                query = torch.zeros_like(term.coordinates)
+            fresh = True
+            if needed[2 * at + 1]:
+                if term.table is not None and term.table.whole is not None:
+                    basis, fresh = term.table.whole, False
+                else:
+                    basis = torch.empty_like(term.basis)
+            targets.append((query, basis, fresh))
+        for some, full in self.gradients():
+            grad = full.to(self.type)
+            for at, (query, basis, fresh) in enumerate(targets):
+                if query is not None:
+                    self._add(query, grad, self._rows(at, some), fresh=False)
+                if basis is not None:
+                    # Each chunk has rows of its own.
+                    rows = basis[some]
+                    self._add(rows, grad.t(), self.coordinates[at], fresh)
+        for term, (query, basis, _) in zip(self.terms, targets, strict=True):
+            if query is not None and self.shard is not None:
+                self.shard.sum(query)
+            if term.table is not None and basis is not None:
+                before = term.table.whole
+                if before is None or before is basis:
+                    term.table.whole = basis
+                else:  # the same table in another term
+                    before.add_(basis)
+                basis = basis.new_zeros(())
+            out += [query, basis]
+        return out
+
+    def _add(self, out: Tensor, a: Tensor, b: Tensor, fresh: bool) -> None:
+        if self.type != self.dtype:
+            product = a @ b
+            if fresh:
+                out.copy_(product)
+            else:
+                out.add_(product)
+        else:
+            torch.addmm(out, a, b, beta=0.0 if fresh else 1.0, out=out)
+
+
+class Matrix(Source):
+    r"""A matrix that is there."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(matrix, (matrix.size(0), matrix.size(1)))
+        self.matrix = matrix
+
+    def make(self, some: slice) -> Tensor:
+        return self.matrix[:, some]
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        return self.matrix[row, tail]
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        out = torch.empty_like(self.matrix)
+        for some, grad in self.gradients():
+            out[:, some] = grad
+        return [out]
+
+
+class WeightedSum(Source):
+    r"""Other scores, weighted by weights ``[B, M]`` of each query."""
+
+    def __init__(self, parts: Sequence[Source], weights: Tensor) -> None:
+        first = parts[0]
+        like = torch.empty(0, dtype=first.dtype, device=first.device)
+        super().__init__(like, first.shape, first.shard)
+        self.sources, self.weights = parts, weights
+        # The parts are kept in its place.
+        self.most = 0
+
+    def make(self, some: slice) -> Tensor:
+        first, *others = self.sources
+        out = first.chunk(some) * self.weights[:, 0, None]
+        for at, source in enumerate(others, 1):
+            out.addcmul_(source.chunk(some), self.weights[:, at, None])
+        return out
+
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        each = [source.pick(row, tail) for source in self.sources]
+        return (torch.stack(each, dim=1) * self.weights[row]).sum(dim=1)
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        out = torch.zeros_like(self.weights)
+        for some, grad in self.gradients():
+            for at, source in enumerate(self.sources):
+                out[:, at] += (source.chunk(some) * grad).sum(dim=1)
+        return [out if self.shard is None else self.shard.sum(out)]
