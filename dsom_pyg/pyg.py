@@ -12,3 +12,4 @@ with warnings.catch_warnings():
     from torch_geometric.data import InMemoryDataset as InMemoryDataset
     from torch_geometric.utils import scatter as scatter
     from torch_geometric.utils import segment as segment
+    from torch_geometric.utils import softmax as softmax

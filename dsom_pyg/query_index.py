@@ -69,6 +69,7 @@ class QueryBatch:
             ``targets`` in a batch of distinct queries.
         weight: How much its loss, a mean over the targets, counts.
         candidates: The entities that losses are over, if not all.
+        index: N(h, r) of all training triples.
     """
 
     head: Tensor
@@ -77,6 +78,7 @@ class QueryBatch:
     neighbors: Pairs
     weight: float = 1.0
     candidates: Candidates | None = None
+    index: QueryIndex | None = None
 
     def __len__(self) -> int:
         return self.head.numel()
@@ -205,6 +207,12 @@ class QueryIndex:
         known = (self.head[position] == head) & (self.rel[position] == rel)
         start = self.ptr[position]
         return _spread(start, (self.ptr[position + 1] - start) * known)
+
+    def counts(self, head: Tensor, rel: Tensor) -> Tensor:
+        r"""How many tails queries ``[N]`` have, 0 if they are unknown."""
+        row, _ = self.find(head, rel)
+        count = head.new_zeros(head.numel())
+        return count.index_add_(0, row, torch.ones_like(row).to(count))
 
     def degree(self, head: Tensor) -> Tensor:
         r"""How many tails heads ``[B]`` have over all relations, ``[B]``."""

@@ -21,3 +21,10 @@ def segment(*words: Any, **options: Any) -> Tensor:
     from dsom_pyg.pyg import segment
 
     return segment(*words, **options)
+
+
+def softmax(*words: Any, **options: Any) -> Tensor:
+    r"""See :func:`torch_geometric.utils.softmax`."""
+    from dsom_pyg.pyg import softmax
+
+    return softmax(*words, **options)

@@ -35,6 +35,11 @@ PARTS: dict[str, Any] = {
         policies.HeldOut,
         policies.MeanOfTeachers,
         policies.RewardedPolicy,
+        models.CrossEntropy,
+        models.KvsAll,
+        models.Margin,
+        models.Negatives,
+        models.SelfAdversarial,
         stages.FreshTable,
         stages.Unlabeled,
         stages.WarmStart,
@@ -65,7 +70,15 @@ AS_THEY_ARE: dict[str, Any] = {
     )
 }
 MODELS: dict[str, Any] = {
-    model.__name__: model for model in (models.ComplEx, models.DistMult)
+    model.__name__: model
+    for model in (
+        models.ComplEx,
+        models.DistMult,
+        models.OTE,
+        models.RotatE,
+        models.TransE,
+        models.TuckER,
+    )
 }
 RECIPES = {
     recipe.__name__: recipe

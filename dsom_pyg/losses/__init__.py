@@ -22,24 +22,32 @@ from dsom_pyg.losses.reinforce import (
     reward,
 )
 from dsom_pyg.losses.supervised import (
+    bernoulli_weights,
+    margin_loss,
+    multi_label_bce,
     n3,
     query_cross_entropy,
+    self_adversarial,
     target_cross_entropy,
 )
 
 __all__ = [
     'Decoupled',
+    'bernoulli_weights',
     'decoupled_kd',
     'decoupled_parts',
     'expected_reinforce',
     'gain_advantage',
     'kd',
+    'margin_loss',
     'mean_advantage',
+    'multi_label_bce',
     'n3',
     'neighbor_decoupled_kd',
     'paper_advantage',
     'query_cross_entropy',
     'reinforce',
     'reward',
+    'self_adversarial',
     'target_cross_entropy',
 ]

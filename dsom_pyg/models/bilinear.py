@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.losses import n3, query_cross_entropy
+from dsom_pyg.losses import n3
 from dsom_pyg.models.base import Model
-from dsom_pyg.models.entity import EntityModule, draw_normal, side_by_side
+from dsom_pyg.models.entity import EntityModule, side_by_side
+from dsom_pyg.models.kge import KGE, Step
+from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.scores import Scores
@@ -19,22 +21,21 @@ from dsom_pyg.scores.tables import Basis, product
 Kind = TypeVar('Kind', bound='Bilinear')
 
 
-class Bilinear(Model):
+class Bilinear(KGE):
     r"""Base class: a query vector times the matrix of all entities.
 
-    A subclass gives :meth:`query`, and :meth:`scores_and_loss` if it learns by
-    another loss. Nothing else that makes scores can be overridden: what is no
-    dot product is a :class:`Model`.
+    A subclass gives :meth:`query`. Nothing else that makes scores can be
+    overridden: what is no dot product is a :class:`~dsom_pyg.models.KGE`.
 
-    The loss is the cross-entropy over all entities (Eq. 1) plus N3 (`Lacroix
-    et al. <https://arxiv.org/abs/1806.07297>`_).
+    Beside the objective the loss has N3 (`Lacroix et al.
+    <https://arxiv.org/abs/1806.07297>`_) of heads, relations and tails.
 
     Args:
         entities: Gives the entity matrix ``[E, 2D]``.
-        num_relations: R; the relation table has :math:`2R` rows, row
-            :math:`r + R` belongs to the reciprocal of r.
+        num_relations: R.
         n3: Weight of the N3 regulariser.
-        scale: Standard deviation of the initial relation rows.
+        scale, objective, reciprocals, relation_channels: See
+            :class:`~dsom_pyg.models.KGE`.
     """
 
     complex_rows = True
@@ -48,12 +49,13 @@ class Bilinear(Model):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         scoring = ('score_tails', 'scores', 'forward', 'query_vectors')
-        for name in (*scoring, 'coordinates', 'loss'):
+        others = ('compare', 'compare_all', 'coordinates', 'loss')
+        for name in (*scoring, *others):
             if getattr(cls, name) is not getattr(Bilinear, name):
                 raise TypeError(
                     f'{cls.__name__} overrides {name}, so it may be trained '
                     'on other scores than it gives; derive it from '
-                    'dsom_pyg.models.Model'
+                    'dsom_pyg.models.KGE or Model'
                 )
 
     def __init__(
@@ -62,37 +64,26 @@ class Bilinear(Model):
         num_relations: int,
         n3: float = 0.01,
         scale: float = 1e-3,
+        objective: Objective = CROSS_ENTROPY,
+        reciprocals: bool = True,
+        relation_channels: int | None = None,
     ) -> None:
-        super().__init__(entities.num_entities, num_relations)
-        self.entities = entities
-        self.n3, self.scale = n3, scale
-        self.relations = nn.Parameter(
-            torch.empty(2 * num_relations, 2 * entities.hidden_channels)
+        super().__init__(
+            entities,
+            num_relations,
+            scale=scale,
+            objective=objective,
+            reciprocals=reciprocals,
+            relation_channels=relation_channels,
         )
-        draw_normal(self.relations, scale)
+        self.n3 = n3
 
-    @property
-    def hidden_channels(self) -> int:
-        r"""D."""
-        return self.entities.hidden_channels
-
-    @property
-    def available(self) -> Tensor | None:
-        return self.entities.available
-
-    def reset_parameters(self) -> None:
-        self.entities.reset_parameters()
-        draw_normal(self.relations, self.scale)
-
-    def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        r"""Vectors whose dot product with an entity row is the score, from
-        rows of the head entities and of the relation table, all ``[B, 2D]``.
-        """
-        raise NotImplementedError
+    def compare(self, query: Tensor, rows: Tensor) -> Tensor:
+        return (query * rows).sum(dim=-1)
 
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Query vectors by id, ``[B, 2D]``."""
-        rel = self.relations[rel_type]
+        rel = self.relation_rows(rel_type)
         return self.query(self.entities.rows(head_index), rel)
 
     def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
@@ -107,7 +98,7 @@ class Bilinear(Model):
     ) -> Tensor:
         self.check_triples(head_index, rel_type, tail_index)
         query = self.query_vectors(head_index, rel_type)
-        return (query * self.entities.rows(tail_index)).sum(dim=-1)
+        return self.compare(query, self.entities.rows(tail_index))
 
     def score_tails(
         self,
@@ -132,6 +123,16 @@ class Bilinear(Model):
         terms = side_by_side(self.entities.coordinates(query), tables)
         return Scores(terms, precision)
 
+    def scores_of(
+        self,
+        query: Tensor,
+        entities: EntityModule,
+        precision: str,
+        batch: QueryBatch | None = None,
+    ) -> Scores:
+        candidates = None if batch is None else batch.candidates
+        return Scores(entities.terms(query), precision, candidates)
+
     @torch.no_grad()
     def tables(self, precision: str) -> list[Basis]:
         tables = self.entities.tables()
@@ -148,70 +149,17 @@ class Bilinear(Model):
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         return self.scores_and_loss(batch, precision)[1]
 
-    def scores_and_loss(
-        self, batch: QueryBatch, precision: str
-    ) -> tuple[Scores, dict[str, Tensor]]:
-        targets, entities = batch.targets, self.entities.once()
-        # One gather for heads and tails.
-        rows = entities.rows(torch.cat([batch.head, targets.tail]))
-        head, tail = rows.split([batch.head.numel(), targets.tail.numel()])
-        rel = self.relations[batch.rel]
-        query = self.query(head, rel)
-        scores = Scores(entities.terms(query), precision, batch.candidates)
-        if batch.candidates is not None:
-            targets = batch.candidates.pairs(targets)
-        # N3 counts head and relation rows once for each tail of their query,
-        # so that a batch of queries equals the batch of its triples.
-        count = targets.count(len(batch)).to(scores.dtype)
+    def penalties(self, step: Step) -> dict[str, Tensor]:
+        # Head and relation rows count once for each tail of their query, so
+        # that a batch of queries equals the batch of its triples.
+        targets = step.batch.targets
+        count = targets.count(len(step.batch)).to(step.query.dtype)
         cubes = (
-            n3(head, count, self.complex_rows)
-            + n3(rel, count, self.complex_rows)
-            + n3(tail, None, self.complex_rows)
+            n3(step.head, count, self.complex_rows)
+            + n3(step.rel, count, self.complex_rows)
+            + n3(step.tail, None, self.complex_rows)
         )
-        penalty = self.n3 * cubes / targets.row.numel()
-        ce = query_cross_entropy(scores, targets)
-        return scores, {'ce': ce, 'n3': penalty}
-
-    def as_table(self: Kind) -> Kind:
-        r"""A copy that scores alike from a free table of entity rows, so that
-        a student with features inside its entity module needs none to answer.
-        """
-        table = self.entities.as_table()
-        # Neither features nor gradients are to be copied along.
-        return copy.deepcopy(self, {id(self.entities): table})
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.entities!r}, '
-            f'num_relations={self.num_relations})'
-        )
-
-
-class ComplEx(Bilinear):
-    r"""`ComplEx <https://arxiv.org/abs/1606.06357>`_ (Trouillon et al.):
-    :math:`\mathrm{Re}\langle h, r, \bar t \rangle`, rows [real | imaginary].
-    """
-
-    by_coordinate = True
-
-    def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        h_re, h_im = head.chunk(2, dim=-1)
-        r_re, r_im = rel.chunk(2, dim=-1)
-        return torch.cat(
-            [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=-1
-        )
-
-
-class DistMult(Bilinear):
-    r"""`DistMult <https://arxiv.org/abs/1412.6575>`_ (Yang et al.):
-    :math:`\langle h, r, t \rangle` over all :math:`2D` real coordinates.
-    """
-
-    complex_rows = False
-    by_coordinate = True
-
-    def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        return head * rel
+        return {'n3': self.n3 * cubes / targets.row.numel()}
 
 
 def _scores(

@@ -101,6 +101,10 @@ class EntityModule(nn.Module):
         """
         return [self.basis()]
 
+    def table(self) -> Basis:
+        r"""The matrix, as those take it who score all entities."""
+        return self()
+
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         r"""Coordinates and bases whose products sum to the scores.
 
@@ -160,6 +164,9 @@ class _StepTable(Computed):
 
     def rows(self, index: Tensor) -> Tensor:
         return self._table.rows(index)
+
+    def table(self) -> Basis:
+        return self._table
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return [(query, self._table)]

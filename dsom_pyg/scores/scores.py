@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Candidates, Pairs
@@ -27,6 +28,8 @@ from dsom_pyg.scores.chunks import (
     finite_or_0,
 )
 from dsom_pyg.scores.sources import (
+    Compare,
+    Compared,
     Matrix,
     Products,
     Source,
@@ -64,10 +67,7 @@ class Scores:
         log_p = None
         if candidates is not None:
             ids, log_p = candidates.ids, candidates.log_p
-            terms = [
-                (x, y.rows(ids) if isinstance(y, Table) else rows_at(y, ids))
-                for x, y in terms
-            ]
+            terms = [(x, _some_rows(y, ids)) for x, y in terms]
         plain, tensors, shards = [], [], set()
         for coordinates, basis in terms:
             table = basis if isinstance(basis, Table) else None
@@ -87,6 +87,45 @@ class Scores:
     def of(cls, matrix: Tensor) -> Scores:
         r"""The scores of a matrix ``[B, E]`` that is there."""
         return cls._made_of(Matrix(matrix.detach()), matrix)
+
+    @classmethod
+    def compared(
+        cls,
+        query: Tensor,
+        basis: Basis,
+        compare: Compare,
+        compare_all: Compare,
+        width: int,
+        candidates: Candidates | None = None,
+    ) -> Scores:
+        r"""Scores that are any function of a query ``[B, k]`` and of a row of
+        the basis ``[E, k']``, which all entities share.
+
+        Args:
+            query: What is compared.
+            basis: A row for each entity.
+            compare: From queries and rows, whose leading axes are broadcast,
+                to scores.
+            compare_all: From queries ``[B, k]`` and rows ``[C, k']`` to
+                ``[B, C]``; a gradient flows through it.
+            width: How many numbers that holds for each pair.
+            candidates: As of all scores.
+        """
+        log_p = None
+        if candidates is not None:
+            ids, log_p = candidates.ids, candidates.log_p
+            basis = _some_rows(basis, ids)
+        table = basis if isinstance(basis, Table) else None
+        rows = table.matrix if table else basis
+        assert isinstance(rows, Tensor)
+        term = Term(
+            query.detach(), rows.detach(), table.gradient if table else None
+        )
+        source = Compared(term, compare, compare_all, width, log_p)
+        out = cls._made_of(source, query, table.token if table else rows)
+        if out.token.requires_grad:
+            source.keep_more()
+        return out
 
     @classmethod
     def _made_of(cls, source: Source, *tensors: Tensor) -> Scores:
@@ -182,11 +221,23 @@ class Scores:
         some = self.detach().dense()[:, candidates.ids]
         return Scores.of(some - candidates.log_p)
 
+    def softplus(self) -> tuple[Tensor, Tensor]:
+        r"""Sums over all entities, ``[B]`` each: of :math:`\log(1 + e^s)`,
+        and of the scores.
+        """
+        out: tuple[Tensor, Tensor] = _Softplus.apply(self.token, self.source)
+        return out
+
     def part(self, entities: slice) -> Tensor:
         r"""The scores of some entities, ``[B, C]``, without gradient."""
         if self.source.shard is not None:
             return self.detach().dense()[:, entities]
         return self.source.make(entities)
+
+
+def _some_rows(basis: Basis, ids: Tensor) -> Tensor:
+    # With gradient.
+    return basis.rows(ids) if isinstance(basis, Table) else rows_at(basis, ids)
 
 
 def as_scores(scores: Scores | Tensor) -> Scores:
@@ -313,3 +364,32 @@ class _LogSumExp(torch.autograd.Function):
 
         ctx.source.parts.append(part)
         return torch.zeros_like(ctx.like), None, None
+
+
+class _Softplus(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, source: Source
+    ) -> tuple[Tensor, Tensor]:
+        sums = torch.zeros(
+            2, source.shape[0], dtype=source.dtype, device=source.device
+        )
+        for _, chunk in source.walk():
+            sums[0] += softplus(chunk).sum(dim=1)
+            sums[1] += chunk.sum(dim=1)
+        if source.shard is not None:
+            source.shard.sum(sums)
+        ctx.source, ctx.like = source, token
+        return sums[0], sums[1]
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad: Tensor, of_sum: Tensor
+    ) -> tuple[Tensor, None]:
+        weight, more = grad[:, None], of_sum[:, None]
+
+        def part(_: slice, chunk: Tensor, out: Tensor) -> None:
+            out.addcmul_(chunk.sigmoid(), weight).add_(more)
+
+        ctx.source.parts.append(part)
+        return torch.zeros_like(ctx.like), None

@@ -19,6 +19,11 @@ CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**17, 2**26, 512
 # with a gradient are walked through once more.
 KEEP, KEEP_LEARNING = 2**26, 2**28
 
+# Numbers that a comparison of some queries with some rows holds at once.
+TILE_CPU, TILE_GPU = 2**18, 2**26
+
+# Scores of queries and rows.
+Compare = Callable[[Tensor, Tensor], Tensor]
 # Adds to the gradient [B, C] of a chunk, given its scores [B, C].
 Part = Callable[[slice, Tensor, Tensor], None]
 
@@ -222,6 +227,64 @@ class Products(Source):
                 out.add_(product)
         else:
             torch.addmm(out, a, b, beta=0.0 if fresh else 1.0, out=out)
+
+
+class Compared(Source):
+    r"""Any function of a query and a row of each entity."""
+
+    def __init__(
+        self,
+        term: Term,
+        compare: Compare,
+        compare_all: Compare,
+        width: int,
+        log_p: Tensor | None,
+    ) -> None:
+        shape = len(term.coordinates), len(term.basis)
+        super().__init__(term.coordinates, shape)
+        self.term, self.log_p = term, log_p
+        self.compare, self.compare_all = compare, compare_all
+        most = TILE_CPU if self.device.type == 'cpu' else TILE_GPU
+        self.step = max(1, most // max(1, width * shape[0]))
+
+    @torch.no_grad()
+    def make(self, some: slice) -> Tensor:
+        rows = self.term.basis[some].to(self.device)
+        query = self.term.coordinates
+        parts = [self.compare_all(query, x) for x in rows.split(self.step)]
+        out = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return out if self.log_p is None else out.sub_(self.log_p[some])
+
+    @torch.no_grad()
+    def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        rows = rows_at(self.term.basis, tail)
+        out = self.compare(self.term.coordinates[row], rows)
+        return out if self.log_p is None else out - self.log_p[tail]
+
+    def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
+        term = self.term
+        query = torch.zeros_like(term.coordinates)
+        basis = torch.empty_like(term.basis)
+        for some, grad in self.gradients():
+            rows, of_rows = term.basis[some].to(self.device), basis[some]
+            for at in range(0, len(rows), self.step):
+                tile = slice(at, at + self.step)
+                more, of_rows[tile] = self._back(rows[tile], grad[:, tile])
+                query += more
+        if term.table is None:
+            return [query, basis]
+        before = term.table.whole
+        term.table.whole = basis if before is None else before.add_(basis)
+        return [query, basis.new_zeros(())]
+
+    @torch.enable_grad()
+    def _back(self, rows: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        # Made once more, so that what lies between is held for a tile alone.
+        query = self.term.coordinates.detach().requires_grad_()
+        rows = rows.detach().requires_grad_()
+        scores = self.compare_all(query, rows)
+        of_query, of_rows = torch.autograd.grad(scores, (query, rows), grad)
+        return of_query, of_rows
 
 
 class Matrix(Source):

@@ -102,4 +102,5 @@ class QueryLoader:
                 weight = targets.row.numel() / self.mean_pairs
             head, rel = index.head[at], index.rel[at]
             drawn = self.draw(neighbors.tail) if self.draw else None
-            yield QueryBatch(head, rel, targets, neighbors, weight, drawn)
+            known = neighbors, weight, drawn, index
+            yield QueryBatch(head, rel, targets, *known)

@@ -14,7 +14,7 @@ from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
-from dsom_pyg.models import Bilinear, Model
+from dsom_pyg.models import KGE, Model
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import begin, first
@@ -121,7 +121,7 @@ def _check_sampled(task: Task) -> None:
     # What would learn from all entities in silence.
     for module in task.trained:
         for model in module.modules():
-            if isinstance(model, Model) and not isinstance(model, Bilinear):
+            if isinstance(model, Model) and not isinstance(model, KGE):
                 raise ValueError(
                     f'{type(model).__name__} cannot learn from sampled '
                     'entities; leave Loop(sampled=...) out'

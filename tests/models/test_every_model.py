@@ -8,7 +8,10 @@ from torch import nn
 from transe import TransE
 
 from dsom_pyg import models
+from dsom_pyg.graph import Triples
 from dsom_pyg.models import (
+    GCOTE,
+    KGE,
     Bilinear,
     EntityEmbedding,
     EntityModule,
@@ -34,11 +37,18 @@ ENTITIES: dict[type[EntityModule], Callable[[], EntityModule]] = {
     JointEmbedding: lambda: JointEmbedding({'text': (X, PRESENT)}, D, 1.0),
 }
 OTHERS: dict[type[Model], Callable[[], Model]] = {TransE: lambda: TransE(E, R)}
+# None of the batch, which would be left out.
+GRAPH = Triples(torch.tensor([[0, 1, 9], [3, 5, 1]]), torch.tensor([0, 2, 1]))
+# What a model asks for beside entities and R.
+OPTIONS: dict[type[Model], dict[str, object]] = {
+    GCOTE: {'triples': GRAPH},
+    models.TuckER: {'relation_channels': 5, 'n3': 0.01},
+}
 
 
 def exported(base: type) -> list[type]:
     found = [getattr(models, name) for name in models.__all__]
-    abstract = (EntityModule, Model, Bilinear)
+    abstract = (EntityModule, Model, KGE, Bilinear)
     return [
         each
         for each in found
@@ -54,7 +64,7 @@ def every() -> list[tuple[type, type | None]]:
         (kind, entities)
         for kind in kinds
         for entities in (
-            exported(EntityModule) if issubclass(kind, Bilinear) else [None]
+            exported(EntityModule) if issubclass(kind, KGE) else [None]
         )
     ]
 
@@ -65,7 +75,8 @@ def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     if entities is None:
         return OTHERS[kind]()
-    made: Model = kind(ENTITIES[entities](), R, scale=1.0)
+    options = OPTIONS.get(kind, {})
+    made: Model = kind(ENTITIES[entities](), R, scale=1.0, **options)
     return made
 
 
@@ -106,8 +117,8 @@ def test_loss_teaches_every_parameter(model: Model) -> None:
 
 
 def test_a_few_steps_lift_the_targets_above_all_others(model: Model) -> None:
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.3)
-    for _ in range(10):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    for _ in range(60):
         optimizer.zero_grad()
         torch.stack(list(model.loss(BATCH, 'fp32').values())).sum().backward()
         optimizer.step()
@@ -129,12 +140,19 @@ def test_queries_without_tails_cost_nothing(model: Model) -> None:
 
 
 def test_reset_parameters_draws_everything_anew(model: Model) -> None:
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    assert before
-    model.reset_parameters()
-    for name, parameter in model.named_parameters():
-        assert isinstance(parameter, nn.Parameter)
-        assert (parameter != before[name]).all(), name
+    drawn = []
+    for _ in range(2):
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, 7.0)
+        model.reset_parameters()
+        drawn.append({n: p.clone() for n, p in model.named_parameters()})
+    assert drawn[0]
+    for name, one in drawn[0].items():
+        assert (one != 7.0).all(), name
+        # What is not drawn begins as 0.
+        other = drawn[1][name]
+        assert ((one != other) | ((one == 0) & (other == 0))).all(), name
+    assert any((one != 0).all() for one in drawn[0].values())
 
 
 def test_n3_is_of_models_that_have_it(model: Model) -> None:

@@ -1,0 +1,284 @@
+"""OTE and GC-OTE: relations turn blocks of coordinates."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dsom_pyg.graph import Triples, check_triples
+from dsom_pyg.models.entity import Computed, EntityModule
+from dsom_pyg.models.kge import KGE
+from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
+from dsom_pyg.query_index import QueryBatch
+from dsom_pyg.scatter import scatter, softmax
+
+
+class OTE(KGE):
+    r"""Orthogonal transform embedding (`Tang et al.
+    <https://arxiv.org/abs/1911.04910>`_, 2020): :math:`-\sum_g \lVert f_r(h)_g
+    - t_g \rVert_2` over blocks g of :obj:`block` coordinates.
+
+    A relation has an orthogonal matrix Q, and a scale :math:`e^c` a
+    coordinate: :math:`f_r(x) = x \, \mathrm{diag}(e^c) \, Q`. The reciprocal
+    of a relation is its inverse.
+
+    Args:
+        entities: Gives the entity matrix ``[E, 2D]``.
+        num_relations: R.
+        block: Coordinates of a block; it divides :math:`2D`.
+        as_coded: The inverse is :math:`x \, \mathrm{diag}(e^{-c}) \, Q^T`, as
+            in the code of the authors, which inverts only where all scales of
+            a block are equal.
+        scale: Standard deviation of the initial c.
+        objective: See :class:`~dsom_pyg.models.KGE`.
+    """
+
+    def __init__(
+        self,
+        entities: EntityModule,
+        num_relations: int,
+        block: int = 4,
+        as_coded: bool = False,
+        scale: float = 0.0,
+        objective: Objective = CROSS_ENTROPY,
+    ) -> None:
+        width = 2 * entities.hidden_channels
+        if block < 1 or width % block:
+            raise ValueError(
+                f'block must divide the {width} coordinates, got {block}'
+            )
+        super().__init__(
+            entities,
+            num_relations,
+            scale=scale,
+            objective=objective,
+            reciprocals=False,
+            relation_channels=width * (block + 1),
+        )
+        self.block, self.as_coded = block, as_coded
+        self.reset_relations()
+
+    @property
+    def width(self) -> int:
+        r"""Coordinates of an entity, :math:`2D`."""
+        return 2 * self.hidden_channels
+
+    @torch.no_grad()
+    def reset_relations(self) -> None:
+        r"""Draw the matrices and the logarithms of scales."""
+        if not self.relations.is_meta:
+            nn.init.uniform_(self.relations)
+            self.relations[:, -self.width :].normal_(std=self.scale)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.reset_relations()
+
+    def inverse(self, rel: Tensor) -> Tensor:
+        raise NotImplementedError  # relation_rows knows it
+
+    def relation_rows(self, rel_type: Tensor) -> Tensor:
+        r"""What maps ``x`` to :math:`((x \cdot a) M) \cdot b`: M, a and b of
+        each relation, ``[B, 2D (block + 2)]``.
+        """
+        raw = self.relations[rel_type % self.num_relations]
+        log = raw[:, -self.width :]
+        matrix = orthonormal(self._blocks(raw[:, : -self.width]))
+        turned = rel_type >= self.num_relations
+        one = torch.zeros_like(log)
+        back = (-log, one) if self.as_coded else (one, -log)
+        there = turned[:, None]
+        before = torch.where(there, back[0], log).exp()
+        after = torch.where(there, back[1], one).exp()
+        matrix = torch.where(
+            turned[:, None, None, None], matrix.transpose(-1, -2), matrix
+        )
+        return torch.cat([matrix.flatten(1), before, after], dim=1)
+
+    def _blocks(self, flat: Tensor) -> Tensor:
+        # Matrices [..., G, block, block].
+        return flat.unflatten(-1, (-1, self.block, self.block))
+
+    def map(self, x: Tensor, rel: Tensor) -> Tensor:
+        r"""Where relations ``[B, k]`` take vectors ``[B, 2D]``."""
+        size = self.width * self.block
+        before, after = rel[..., size:].split(self.width, dim=-1)
+        matrix = self._blocks(rel[..., :size])
+        parts = (x * before).unflatten(-1, (-1, 1, self.block))
+        return (parts @ matrix).flatten(-3) * after
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        return self.map(head, rel)
+
+    def compare(self, query: Tensor, rows: Tensor) -> Tensor:
+        return -self.distance(query - rows)
+
+    def distance(self, difference: Tensor) -> Tensor:
+        r"""The sum of the lengths of the blocks of vectors ``[..., 2D]``."""
+        blocks = difference.unflatten(-1, (-1, self.block))
+        return torch.linalg.vector_norm(blocks, dim=-1).sum(dim=-1)
+
+
+class GCOTE(OTE):
+    r"""OTE with graph contexts (`Tang et al.
+    <https://arxiv.org/abs/1911.04910>`_, 2020, Eq. 11 to 14): the mean of four
+    distances, of head and tail from each other, and of each from what the
+    training triples of the other one say.
+
+    The context :math:`c(e)` on one side is a sum over the triples of e there
+    of the other entity, mapped to where e should be; weights are a softmax
+    over the triples of :math:`\langle e, \cdot \rangle / \sqrt{2D}`. A learned
+    vector stands for an entity without triples. In training the triples of the
+    batch are left out.
+
+    Args:
+        entities: Gives the entity matrix ``[E, 2D]``.
+        num_relations: R.
+        triples: Training triples, without reciprocals.
+        block, as_coded, scale, objective: See :class:`OTE`.
+    """
+
+    edge_index: Tensor
+    edge_type: Tensor
+
+    def __init__(
+        self,
+        entities: EntityModule,
+        num_relations: int,
+        triples: Triples,
+        block: int = 4,
+        as_coded: bool = False,
+        scale: float = 0.0,
+        objective: Objective = CROSS_ENTROPY,
+    ) -> None:
+        words = entities, num_relations, block, as_coded, scale, objective
+        super().__init__(*words)
+        check_triples(
+            triples, self.num_entities, num_relations, 'the context of GCOTE'
+        )
+        self.register_buffer('edge_index', triples.edge_index, False)
+        self.register_buffer('edge_type', triples.edge_type, False)
+        # For tails, and for heads.
+        self.blank = nn.Parameter(torch.zeros(2, self.width))
+
+    @classmethod
+    def of(cls, model: OTE, triples: Triples) -> 'GCOTE':
+        r"""The second stage of training: it begins as a trained OTE."""
+        out = cls(
+            model.entities,
+            model.num_relations,
+            triples,
+            model.block,
+            model.as_coded,
+            model.scale,
+            model.objective,
+        )
+        out.relations = model.relations
+        return out
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.blank)
+
+    def encoded(self, batch: QueryBatch | None = None) -> EntityModule:
+        r"""Rows ``[E, 6D]``: the entity, its contexts as a tail and as a
+        head.
+        """
+        x, keep = self.entities(), self._kept(batch)
+        (head, tail), rel = self.edge_index[:, keep], self.edge_type[keep]
+        there, back, _ = self._split(self.relation_rows(rel))
+        as_tail = self._context(x, tail, self.map(x[head], there), 0)
+        as_head = self._context(x, head, self.map(x[tail], back), 1)
+        return Computed(torch.cat([x, as_tail, as_head], dim=1))
+
+    def _kept(self, batch: QueryBatch | None) -> Tensor:
+        rel, size = self.edge_type, self.num_relations
+        if batch is None:
+            return torch.ones_like(rel, dtype=torch.bool)
+        row, other = batch.targets.row, batch.targets.tail
+        first, asked = batch.head[row], batch.rel[row]
+        turned = asked >= size
+        head = torch.where(turned, other, first)
+        tail = torch.where(turned, first, other)
+        code = (head * size + asked % size) * self.num_entities + tail
+        mine = (self.edge_index[0] * size + rel) * self.num_entities
+        return torch.isin(mine + self.edge_index[1], code, invert=True)
+
+    def _context(
+        self, x: Tensor, index: Tensor, message: Tensor, side: int
+    ) -> Tensor:
+        # Of each entity one more message comes from nobody.
+        nobody = self.blank[side].expand(len(x), -1)
+        message = torch.cat([message, nobody])
+        every = torch.arange(len(x), device=x.device)
+        index = torch.cat([index, every])
+        score = (x[index] * message).sum(dim=1) / self.width**0.5
+        weight = softmax(score, index, num_nodes=len(x))
+        return scatter(message * weight[:, None], index, dim_size=len(x))
+
+    def relation_rows(self, rel_type: Tensor) -> Tensor:
+        r"""Relations as :class:`OTE` has them, their inverses, and 1, or -1
+        for those of reciprocals: the head of these is the tail of triples.
+        """
+        size = self.num_relations
+        turned = (rel_type + size) % (2 * size)
+        there = super().relation_rows(rel_type)
+        side = torch.where(rel_type < size, 1.0, -1.0).to(there)[:, None]
+        return torch.cat([there, super().relation_rows(turned), side], dim=1)
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        r"""The head, its context, where the relation takes it, the inverse,
+        and the side.
+        """
+        x, as_tail, as_head = head.split(self.width, dim=-1)
+        there, back, side = self._split(rel)
+        context = torch.where(side > 0, as_head, as_tail)
+        mapped = self.map(x, there)
+        return torch.cat([x, context, mapped, back, side], dim=-1)
+
+    def _split(self, rel: Tensor) -> list[Tensor]:
+        size = (rel.size(-1) - 1) // 2
+        return list(rel.split([size, size, 1], dim=-1))
+
+    def compare(self, query: Tensor, rows: Tensor) -> Tensor:
+        if query.shape[:-1] == rows.shape[:-1]:
+            return self.compare_all(query, rows.unsqueeze(-2)).squeeze(-1)
+        return self.compare_all(query.squeeze(-2), rows)
+
+    def compare_all(self, query: Tensor, rows: Tensor) -> Tensor:
+        width = self.width
+        size = query.size(-1) - 3 * width - 1
+        sizes = [width, width, width, size, 1]
+        # One more axis, that of the entities.
+        head, context, mapped, back, side = (
+            x.unsqueeze(-2) for x in query.split(sizes, dim=-1)
+        )
+        tail, as_tail, as_head = rows.split(width, dim=-1)
+        other = torch.where(side > 0, as_tail, as_head)
+        turned = self._map_many(tail, back)
+        each = (turned - head, turned - context, mapped - tail, mapped - other)
+        total = self.distance(each[0])
+        for difference in each[1:]:
+            total = total + self.distance(difference)
+        return -total / 4
+
+    def _map_many(self, x: Tensor, rel: Tensor) -> Tensor:
+        # As `map`, of many vectors for each relation: one product a block.
+        size = self.width * self.block
+        before, after = rel[..., size:].split(self.width, dim=-1)
+        matrix = self._blocks(rel[..., 0, :size])
+        parts = (x * before).unflatten(-1, (-1, self.block))
+        out = torch.einsum('...ngi,...gij->...ngj', parts, matrix)
+        return out.flatten(-2) * after
+
+    def pair_width(self) -> int:
+        return 8 * self.width
+
+
+def orthonormal(rows: Tensor) -> Tensor:
+    r"""Gram-Schmidt on the rows of matrices ``[..., n, n]``."""
+    out: list[Tensor] = []
+    for row in rows.unbind(-2):
+        for done in out:
+            row = row - (row * done).sum(dim=-1, keepdim=True) * done
+        out.append(F.normalize(row, dim=-1))
+    return torch.stack(out, dim=-2)

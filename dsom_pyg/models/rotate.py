@@ -1,0 +1,63 @@
+"""RotatE: a relation turns the head, coordinate by coordinate."""
+
+import torch
+from torch import Tensor, nn
+
+from dsom_pyg.models.entity import EntityModule
+from dsom_pyg.models.kge import KGE
+from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
+
+
+class RotatE(KGE):
+    r"""`RotatE <https://arxiv.org/abs/1902.10197>`_ (Sun et al., 2019):
+    :math:`-\sum_k |h_k e^{i \theta_k} - t_k|`, rows [real | imaginary], D
+    angles a relation.
+
+    Args:
+        entities: Gives the entity matrix ``[E, 2D]``.
+        num_relations: R.
+        scale: The largest of the initial angles.
+        objective, reciprocals: See :class:`~dsom_pyg.models.KGE`.
+    """
+
+    def __init__(
+        self,
+        entities: EntityModule,
+        num_relations: int,
+        scale: float = torch.pi,
+        objective: Objective = CROSS_ENTROPY,
+        reciprocals: bool = True,
+    ) -> None:
+        super().__init__(
+            entities,
+            num_relations,
+            scale=scale,
+            objective=objective,
+            reciprocals=reciprocals,
+            relation_channels=entities.hidden_channels,
+        )
+        self.reset_relations()
+
+    def reset_relations(self) -> None:
+        r"""Draw all angles."""
+        if not self.relations.is_meta:
+            nn.init.uniform_(self.relations, -self.scale, self.scale)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.reset_relations()
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        real, imag = head.chunk(2, dim=-1)
+        cos, sin = rel.cos(), rel.sin()
+        return torch.cat(
+            [real * cos - imag * sin, real * sin + imag * cos], -1
+        )
+
+    def inverse(self, rel: Tensor) -> Tensor:
+        return -rel
+
+    def compare(self, query: Tensor, rows: Tensor) -> Tensor:
+        parts = (query - rows).unflatten(-1, (2, self.hidden_channels))
+        # Its gradient at 0 is 0, where that of a root is not a number.
+        return -torch.linalg.vector_norm(parts, dim=-2).sum(dim=-1)

@@ -1,0 +1,93 @@
+"""TuckER: a core tensor makes a matrix of every relation."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dsom_pyg.models.bilinear import Bilinear
+from dsom_pyg.models.entity import EntityModule
+from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
+
+
+class TuckER(Bilinear):
+    r"""`TuckER <https://arxiv.org/abs/1901.09590>`_ (Balažević et al., 2019):
+    :math:`\mathcal{W} \times_1 h \times_2 r \times_3 t`, all real.
+
+    Args:
+        entities: Gives the entity matrix ``[E, 2D]``.
+        num_relations: R.
+        relation_channels: Width of a relation. (default: :math:`2D`)
+        head_dropout, matrix_dropout, query_dropout: Of the rows of heads, of
+            the matrices of relations, and of queries.
+        batch_norm: Normalise heads and queries over the batch.
+        n3, scale, objective: See :class:`~dsom_pyg.models.Bilinear`.
+    """
+
+    complex_rows = False
+
+    def __init__(
+        self,
+        entities: EntityModule,
+        num_relations: int,
+        relation_channels: int | None = None,
+        head_dropout: float = 0.0,
+        matrix_dropout: float = 0.0,
+        query_dropout: float = 0.0,
+        batch_norm: bool = False,
+        n3: float = 0.0,
+        scale: float = 0.1,
+        objective: Objective = CROSS_ENTROPY,
+    ) -> None:
+        super().__init__(
+            entities,
+            num_relations,
+            n3,
+            scale,
+            objective,
+            relation_channels=relation_channels,
+        )
+        width = 2 * entities.hidden_channels
+        shape = self.relations.size(1), width, width
+        self.core = nn.Parameter(torch.empty(shape))
+        self.head_dropout = head_dropout
+        self.matrix_dropout = matrix_dropout
+        self.query_dropout = query_dropout
+        norms = [nn.BatchNorm1d(width) for _ in range(2)] if batch_norm else []
+        self.norms = nn.ModuleList(norms)
+        self.reset_core()
+
+    def reset_core(self) -> None:
+        r"""Draw the core tensor."""
+        if not self.core.is_meta:
+            nn.init.uniform_(self.core, -1.0, 1.0)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.reset_core()
+        for norm in self.norms:
+            assert isinstance(norm, nn.BatchNorm1d)
+            norm.reset_parameters()
+
+    def query(self, head: Tensor, rel: Tensor) -> Tensor:
+        head = self._dropped(self._normed(0, head), self.head_dropout)
+        matrix = (rel @ self.core.flatten(1)).unflatten(1, self.core.shape[1:])
+        matrix = self._dropped(matrix, self.matrix_dropout)
+        query = (head[:, None] @ matrix)[:, 0]
+        return self._dropped(self._normed(1, query), self.query_dropout)
+
+    def _dropped(self, x: Tensor, share: float) -> Tensor:
+        return F.dropout(x, share, self.training)
+
+    def _normed(self, at: int, x: Tensor) -> Tensor:
+        if not self.norms:
+            return x
+        norm = self.norms[at]
+        assert isinstance(norm, nn.BatchNorm1d)
+        if norm.training and len(x) == 1:
+            # One row has no variance: what was seen before is taken.
+            norm = norm.eval()
+            out: Tensor = norm(x)
+            norm.train()
+            return out
+        out = norm(x)
+        return out
