@@ -13,7 +13,18 @@ from torch import Tensor
 
 from dsom_pyg.losses import paper_advantage
 from dsom_pyg.stages import Teachers, fit_folds
-from dsom_pyg.teachers import Combiner, Mean, Policy, TeacherEnsemble, Weighted
+from dsom_pyg.teachers import (
+    Best,
+    Boosted,
+    Combiner,
+    Mean,
+    MostConfident,
+    MulDE,
+    Policy,
+    TeacherEnsemble,
+    Weighted,
+    boost,
+)
 from dsom_pyg.teachers.policy import (
     DECISIONS,
     ESTIMATORS,
@@ -22,7 +33,15 @@ from dsom_pyg.teachers.policy import (
 )
 from dsom_pyg.teachers.rewards import Advantage, RankReward, Reward
 from dsom_pyg.teachers.states import CompactState, State
-from dsom_pyg.training import Fold, KFolds, Loop, OneFold, PolicyTask, Run
+from dsom_pyg.training import (
+    Fold,
+    KFolds,
+    Loop,
+    OneFold,
+    OnValidation,
+    PolicyTask,
+    Run,
+)
 from dsom_pyg.training.folds import held_graph
 from dsom_pyg.training.loop import check_epochs
 from dsom_pyg.training.run import drawn_with
@@ -80,6 +99,92 @@ class MeanOfTeachers:
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         return Mean(self.mask_missing)
+
+
+@dataclass(kw_only=True, frozen=True)
+class OneTeacher:
+    r"""A single teacher, by its modality (Table 6)."""
+
+    name: str = 'structure'
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        if self.name not in ensemble.modalities:
+            raise ValueError(
+                f'there is no teacher {self.name!r}; there are '
+                f'{", ".join(ensemble.modalities)}'
+            )
+        row = [float(name == self.name) for name in ensemble.modalities]
+        both = 2 * ensemble.num_relations
+        return Boosted(torch.tensor([row]).repeat(both, 1))
+
+
+@dataclass(kw_only=True, frozen=True)
+class ConfTeacher:
+    r"""The most confident teacher, query by query (Table 2)."""
+
+    mask_missing: bool = False
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        return MostConfident(self.mask_missing)
+
+
+@dataclass(frozen=True)
+class BestTeacher:
+    r"""The teacher that knows the label best (Table 2)."""
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        return Best(len(ensemble), alone=True)
+
+
+@dataclass(frozen=True)
+class BestStrategy:
+    r"""The subset of teachers that knows the label best (Table 2)."""
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        return Best(len(ensemble))
+
+
+@dataclass(kw_only=True, frozen=True)
+class Senior:
+    r"""The Senior of MulDE, whose options these are; see
+    :class:`~dsom_pyg.teachers.MulDE`. In MulDE the student distils with
+    ``Distill(decoupled='nobody', among=500)``.
+    """
+
+    top: int = 500
+    soft: float = 2.0
+    tau: float = 4.0
+    lr: float = 5e-4
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        return MulDE(len(ensemble), ensemble.num_relations, **vars(self))
+
+
+@dataclass(kw_only=True, frozen=True)
+class Boosting:
+    r"""MoSE-BI: weights by relation, boosted on the validation split; see
+    :func:`~dsom_pyg.teachers.boost`.
+    """
+
+    again: bool = False
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        held = run.graph.index('val').to(run.device)
+        known = run.graph.index('train', 'val').to(run.device)
+        precision = run.resolved_precision()
+        return boost(ensemble, held, known, self.again, precision)
 
 
 class Learner(Protocol):
@@ -211,18 +316,23 @@ class HeldOut:
 
     Args:
         learner: What learns.
-        evidence: What is held out of train: one part, or k folds.
+        evidence: What is held out of train: one part, or k folds; or the
+            validation split, as in the paper's Table 4.
         mask_missing: Leave out teachers whose modality the head lacks.
     """
 
     learner: Learner = field(default_factory=RewardedPolicy)
-    evidence: OneFold | KFolds = field(default_factory=OneFold)
+    evidence: OneFold | KFolds | OnValidation = field(default_factory=OneFold)
     mask_missing: bool = True
 
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
-        folds = fit_folds(run, teachers, self.evidence)
+        if isinstance(self.evidence, OnValidation):
+            held = run.graph.triples('val')
+            folds = [Fold(ensemble, run.graph, held)]
+        else:
+            folds = fit_folds(run, teachers, self.evidence)
         return self.learner.learn(run, teachers.loop, folds, self.mask_missing)
 
 

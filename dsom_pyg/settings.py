@@ -30,6 +30,12 @@ PARTS: dict[str, Any] = {
     part.__name__: part
     for part in (
         policies.AsInPaper,
+        policies.BestStrategy,
+        policies.BestTeacher,
+        policies.Boosting,
+        policies.ConfTeacher,
+        policies.OneTeacher,
+        policies.Senior,
         policies.ByRelation,
         policies.FixedWeights,
         policies.HeldOut,
@@ -53,6 +59,7 @@ PARTS: dict[str, Any] = {
         training.KFolds,
         training.Loop,
         training.OneFold,
+        training.OnValidation,
         training.RowwiseAdagrad,
         training.Sampled,
     )

@@ -282,7 +282,7 @@ def distil(
     """
     extra = student.unlabeled
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
-    if not combiner.learns:
+    if not combiner.learns and not combiner.by_target:
         seen = run.graph.index('train').to(run.device)
         asked = combiner.to(run.device), ensemble.to(run.device), seen, pool
         combiner = Lookup.of(*asked, precision=run.resolved_precision())

@@ -1,6 +1,7 @@
 """Measure an experiment, or make the page of results.
 
     python -m experiments combiners --dataset DB15K --seeds 3 --device cuda
+    python -m experiments search FB15k_237 structure
     python -m experiments page
 
 A run whose file exists is skipped. A file with other settings under the same
@@ -10,6 +11,7 @@ once for each row.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +22,12 @@ from experiments.page import write_page
 
 def main(words: Sequence[str] | None = None) -> None:
     r"""Run the command line."""
+    words = list(sys.argv[1:] if words is None else words)
+    if words[:1] == ['search']:
+        from experiments import search  # Optuna is there for it alone
+
+        search.main(words[1:])
+        return
     parser = argparse.ArgumentParser(
         prog='python -m experiments',
         description=__doc__,

@@ -8,7 +8,7 @@ from typing import Any
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.kg import KG
 from dsom_pyg.policies import HeldOut, RewardedPolicy
-from dsom_pyg.training import Adam, KFolds, Loop, RowwiseAdagrad
+from dsom_pyg.training import Adam, KFolds, Loop, OnValidation, RowwiseAdagrad
 
 FLOAT = 4  # bytes
 # A model that learns multiplies three times as much as one that is asked.
@@ -55,6 +55,8 @@ def _of_held_out(
     evidence = policy.evidence
     if isinstance(evidence, KFolds):
         count, rest, held = evidence.k, 1 - 1 / evidence.k, 1.0
+    elif isinstance(evidence, OnValidation):  # nothing is trained for it
+        count, rest, held = 0, 1.0, 0.05
     else:
         count, rest, held = 1, 1 - evidence.ratio, evidence.ratio
     out = {}

@@ -1,9 +1,12 @@
 """Teachers, and the policies that weigh what they say."""
 
 from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.teachers.boosting import Boosted, boost
 from dsom_pyg.teachers.combiner import Combiner, Decision, Mean
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.lookup import Lookup, ask
+from dsom_pyg.teachers.meta import MetaLearner
+from dsom_pyg.teachers.mulde import MulDE
 from dsom_pyg.teachers.policy import Policy, grid, paper_policy, subsets
 from dsom_pyg.teachers.rewards import (
     CrossEntropyReward,
@@ -13,6 +16,7 @@ from dsom_pyg.teachers.rewards import (
     reciprocal_ranks,
 )
 from dsom_pyg.teachers.scorer import EnsembleScorer
+from dsom_pyg.teachers.selection import Best, MostConfident
 from dsom_pyg.teachers.states import (
     CompactState,
     LogitState,
@@ -23,6 +27,8 @@ from dsom_pyg.teachers.weighted import Weighted
 
 __all__ = [
     'Answers',
+    'Best',
+    'Boosted',
     'Combiner',
     'CompactState',
     'Context',
@@ -32,6 +38,9 @@ __all__ = [
     'LogitState',
     'Lookup',
     'Mean',
+    'MetaLearner',
+    'MostConfident',
+    'MulDE',
     'Policy',
     'QueryState',
     'RankReward',
@@ -40,6 +49,7 @@ __all__ = [
     'TeacherEnsemble',
     'Weighted',
     'ask',
+    'boost',
     'combined_cross_entropy',
     'grid',
     'paper_policy',

@@ -34,6 +34,14 @@ class Combiner(nn.Module):
     lr: float = 1e-3
     r"""Learning rate of Adam, which trains what learns here."""
 
+    by_target = False
+    r"""Whether :meth:`forward` says other weights than :meth:`weights` as it
+    sees the targets or the student, so that it must be asked in every step.
+    """
+
+    epoch = 0
+    r"""Of the training, counted from 0."""
+
     def weights(self, answers: Answers) -> Tensor:
         r"""The weights used where no target is known, ``[B, M]``.
 

@@ -6,6 +6,7 @@ from dsom_pyg.training.folds import (
     Fold,
     KFolds,
     OneFold,
+    OnValidation,
     PolicyTask,
     held_graph,
 )
@@ -37,6 +38,7 @@ __all__ = [
     'KFolds',
     'Loop',
     'ModelTask',
+    'OnValidation',
     'OneFold',
     'PolicyTask',
     'Progress',

@@ -72,6 +72,13 @@ class KFolds:
         ]
 
 
+@dataclass(frozen=True)
+class OnValidation:
+    r"""The validation split, which the teachers have not seen: no teacher is
+    trained for it. It must not choose anything else then.
+    """
+
+
 def _check_enough(graph: KG, least: int) -> None:
     count = graph.triples('train').edge_type.numel()
     if count < least:

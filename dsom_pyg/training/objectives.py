@@ -11,10 +11,12 @@ from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.losses import neighbor_decoupled_kd
 from dsom_pyg.models import Model
 from dsom_pyg.models.base import total
-from dsom_pyg.query_index import Queries, QueryBatch
+from dsom_pyg.query_index import Pairs, Queries, QueryBatch
+from dsom_pyg.scores import Scores
 from dsom_pyg.scores.tables import Basis
 from dsom_pyg.teachers import Combiner, EnsembleScorer, Mean, TeacherEnsemble
 from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.teachers.mulde import best_of
 from dsom_pyg.training.batches import send
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.training.task import Task, adam, describe
@@ -78,6 +80,12 @@ class Distill:
         scale_tau: Multiply by :math:`\tau^2`, as Hinton et al. do; the paper
             does not say. Without it the student loses two points of
             validation MRR on Countries.
+        decoupled: Whose probability is told apart from that of the rest:
+            :obj:`None` for the neighbors, ``'target'`` for the target alone
+            (decoupled distillation, of batches of triples), ``'nobody'``
+            (plain distillation, Eq. 2, weighted by :obj:`beta`).
+        among: Only so many entities, those that the student scores highest;
+            :obj:`None` for all. Of plain distillation alone.
     """
 
     gamma: float = 2.0
@@ -86,8 +94,19 @@ class Distill:
     beta: float = 1.0
     form: str = 'mean'
     scale_tau: bool = True
+    decoupled: str | None = None
+    among: int | None = None
 
     def __post_init__(self) -> None:
+        if self.decoupled not in (None, 'target', 'nobody'):
+            raise ValueError(
+                "decoupled must be None, 'target' or 'nobody', got "
+                f"'{self.decoupled}'"
+            )
+        if self.among is not None and self.decoupled != 'nobody':
+            raise ValueError("among needs decoupled='nobody'")
+        if self.among is not None and self.among < 1:
+            raise ValueError(f'among must be positive, got {self.among}')
         if self.form not in ('mean', 'sum'):
             raise ValueError(
                 f"form must be 'mean' or 'sum', got '{self.form}'"
@@ -163,6 +182,11 @@ class DistillTask(Task):
                 'a combiner that learns along with the student needs all '
                 'entities; leave Loop(sampled=...) out'
             )
+        if self.distill.decoupled == 'target' and loop.batch_by != 'triples':
+            raise ValueError(
+                "decoupled='target' tells single targets apart; take "
+                "Loop(batch_by='triples')"
+            )
         self._tables = None  # of teachers that may have changed since
         return [
             loop.optimizer(self.student.parameters()),
@@ -183,16 +207,23 @@ class DistillTask(Task):
         answers = Answers(
             self.ensemble, batch.head, batch.rel, precision, seen, self._tables
         )
+        self.combiner.epoch = self.epoch
         decision = self.combiner(answers, batch.targets, scores.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
         # training triple alike.
         combined = answers.combined(decision.weights)
-        neighbors = batch.neighbors
         if batch.candidates is not None:
             combined = combined.among(batch.candidates)
-            neighbors = batch.candidates.pairs(neighbors)
+        if d.among is not None:
+            combined, scores = _best(combined, scores, d.among)
         ndkd = neighbor_decoupled_kd(
-            combined, scores, neighbors, d.tau, d.alpha, d.beta, d.form
+            combined,
+            scores,
+            _told_apart(batch, d.decoupled),
+            d.tau,
+            d.alpha,
+            d.beta,
+            d.form,
         )
         count = batch.targets.count(len(batch))
         soft = (ndkd * count).sum() / count.sum()
@@ -222,3 +253,23 @@ class DistillTask(Task):
         head = torch.cat([batch.head, pool.head[at]])
         rel = torch.cat([batch.rel, pool.rel[at]])
         return replace(batch, head=head, rel=rel)
+
+
+def _told_apart(batch: QueryBatch, decoupled: str | None) -> Pairs:
+    # The pairs that distillation decouples from all others.
+    if decoupled == 'nobody':
+        nothing = batch.head.new_empty(0)
+        return Pairs(nothing, nothing)
+    pairs = batch.targets if decoupled == 'target' else batch.neighbors
+    return pairs if batch.candidates is None else batch.candidates.pairs(pairs)
+
+
+def _best(
+    combined: Scores, scores: Scores, count: int
+) -> tuple[Scores, Scores]:
+    # Both of the entities that the second one scores highest.
+    _, ids = best_of(scores.detach(), count)
+    row = torch.arange(len(ids), device=ids.device)
+    pairs = Pairs(row.repeat_interleave(ids.size(1)), ids.flatten())
+    one, other = (x.at(pairs).view(ids.shape) for x in (combined, scores))
+    return Scores.of(one), Scores.of(other)

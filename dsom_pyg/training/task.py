@@ -23,6 +23,9 @@ class Task:
         frozen: What takes part but stays as it is.
     """
 
+    epoch = 0
+    r"""That is trained, counted from 0."""
+
     falling: Sequence[str] = ('loss',)
     r"""The terms that training lowers; one that ends above what it was before
     the first step is an error. Empty where nothing need fall, such as the

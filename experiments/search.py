@@ -1,0 +1,204 @@
+"""Search settings on the validation split, and keep every trial.
+
+    python -m experiments search FB15k_237 structure --trials 12
+    python -m experiments search FB15k_237 student --trials 12
+
+Optuna draws the settings (TPE, seed 0). Trials are kept in a SQLite file below
+``--models``, so that a search goes on where it stopped, and told in
+``results/searches``. No test triple is read. A search of students uses the
+teachers of ``experiments/tables/settled.py``, which are trained once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from dsom_pyg import Recipe, evaluate, train_dsom
+from dsom_pyg.models import ComplEx
+from dsom_pyg.stages import DECAYING_ADAM, Student, Unlabeled
+from dsom_pyg.training import Adam, Distill, Progress, Run
+from experiments import record
+from experiments.measure import Setting, settings, shared_files, single
+from experiments.table import Row, SingleModel, Table
+from experiments.tables.settled import RECIPES
+
+# Shares of a training, in percent, before which no trial is given up.
+WARM_UP = 50
+SELECTION = 'highest validation MRR of the search'
+
+
+def structure(trial: optuna.Trial, base: Recipe) -> SingleModel:
+    r"""Plain ComplEx-N3, which is the structure teacher as well."""
+    n3 = trial.suggest_float('n3', 0.01, 0.4, log=True)
+    lr = trial.suggest_float('lr', 0.005, 0.05, log=True)
+    loop = replace(
+        DECAYING_ADAM,
+        epochs=4 * trial.suggest_int('quarter of the epochs', 2, 6),
+        batch_size=trial.suggest_categorical('batch_size', [125, 250, 500]),
+        optimizer=Adam(lr=lr),
+    )
+    loop = replace(loop, eval_every=loop.epochs // 4)
+    model = partial(ComplEx, n3=n3)
+    return SingleModel(channels=base.teachers.channels, model=model, loop=loop)
+
+
+def student(trial: optuna.Trial, base: Recipe) -> Recipe:
+    r"""What the student learns by."""
+    share = trial.suggest_float('unlabeled share', 0.25, 1.0, step=0.25)
+    old = base.student
+    return replace(
+        base,
+        student=Student(
+            channels=old.channels,
+            model=partial(
+                ComplEx, n3=trial.suggest_float('n3', 0.001, 0.1, log=True)
+            ),
+            loop=old.loop,
+            distill=Distill(
+                tau=trial.suggest_float('tau', 1.0, 4.0, step=0.5),
+                gamma=trial.suggest_float('gamma', 1.0, 16.0, log=True),
+            ),
+            unlabeled=Unlabeled(share=share),
+        ),
+    )
+
+
+Suggest = Callable[[optuna.Trial, Recipe], Any]
+SPACES: dict[str, Suggest] = {'structure': structure, 'student': student}
+
+
+class Reports(Progress):
+    r"""Tells a trial what validation says, and gives it up if it is poor."""
+
+    def __init__(self, trial: optuna.Trial, epochs: int) -> None:
+        self.trial, self.epochs = trial, epochs
+
+    def epoch(self, record: Any) -> None:
+        if 'val_mrr' not in record:
+            return
+        done = round(100 * record['epoch'] / self.epochs)
+        self.trial.report(record['val_mrr'], done)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def value_of(setting: Setting, what: Any, trial: optuna.Trial) -> float:
+    r"""Validation MRR of what a trial is about."""
+    row = Row(f'trial {trial.number}', what)
+    graph = setting.graph(row, 0)
+    if isinstance(what, SingleModel):
+        run = Run(
+            graph=graph,
+            device=setting.device,
+            progress=Reports(trial, what.loop.epochs),
+        )
+        model, result = single(run, what)
+        found = [x['val_mrr'] for x in result.history if 'val_mrr' in x]
+        return found[-1]
+    folder = setting.models / 'searches' / setting.dataset / str(trial.number)
+    recipe = replace(what, device=setting.device, progress=False)
+    with shared_files(setting, row, recipe.teachers, 0, folder):
+        model = train_dsom(graph, recipe, folder).student
+    words = {'filter_splits': setting.filter, 'device': setting.device}
+    return evaluate(model, graph, split=setting.split, **words).mrr()
+
+
+def main(words: Sequence[str]) -> None:
+    r"""Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments search',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('dataset', choices=sorted(RECIPES))
+    parser.add_argument('what', choices=sorted(SPACES))
+    parser.add_argument(
+        '--trials', type=int, default=10, help='how many in all'
+    )
+    parser.add_argument('--channels', type=int, default=256)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--text-model', help='for SBERT, a name or a folder')
+    parser.add_argument('--root', type=Path, default=Path('datasets'))
+    parser.add_argument('--results', type=Path, default=record.RESULTS)
+    parser.add_argument('--models', type=Path)
+    args = parser.parse_args(words)
+    base = RECIPES[args.dataset](args.channels)
+    setting = Setting(
+        name='searches',
+        table=Table([args.dataset], (), SELECTION),
+        dataset=args.dataset,
+        select=True,
+        device=args.device,
+        root=args.root,
+        text_model=args.text_model,
+        results=args.results,
+        models=args.models or args.results / 'models',
+    )
+    name = f'{args.what}-{args.channels}'
+    folder = setting.models / 'searches' / args.dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f'sqlite:///{folder.resolve() / name}.sqlite',
+        study_name=name,
+        load_if_exists=True,
+        direction='maximize',
+        sampler=optuna.samplers.TPESampler(seed=0),
+        pruner=optuna.pruners.MedianPruner(3, WARM_UP),
+    )
+    path = args.results / 'searches' / args.dataset / f'{name}.json'
+
+    def objective(trial: optuna.Trial) -> float:
+        return value_of(setting, SPACES[args.what](trial, base), trial)
+
+    def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        value = f'{trial.value:.4f}' if trial.value else trial.state.name
+        print(f'{trial.number}: {value} {trial.params}', flush=True)
+        record.write(path, told(setting, args.what, base, study))
+
+    done = optuna.trial.TrialState
+    finished = study.get_trials(states=(done.COMPLETE, done.PRUNED))
+    more = args.trials - len(finished)
+    if more > 0:
+        study.optimize(objective, n_trials=more, callbacks=[tell])
+    print(path)
+
+
+def told(
+    setting: Setting, what: str, base: Recipe, study: optuna.Study
+) -> dict[str, Any]:
+    r"""A search as its file tells it."""
+    graph = setting.graph(Row('', base), 0)
+    return {
+        'search': what,
+        'dataset': setting.dataset,
+        'graph': {
+            'fingerprint': graph.fingerprint,
+            'features': setting.features,
+        },
+        'protocol': {
+            'split': setting.split,
+            'filter': setting.filter,
+            'ties': 'realistic',
+            'metric': 'MRR',
+        },
+        'settings': settings(Row('', base)),
+        **record.provenance(setting.device),
+        'trials': [
+            {
+                'number': trial.number,
+                'state': trial.state.name.lower(),
+                'value': trial.value,
+                'reported': trial.intermediate_values,
+                'params': trial.params,
+                'seconds': trial.duration and trial.duration.total_seconds(),
+            }
+            for trial in study.trials
+        ],
+    }
