@@ -61,7 +61,7 @@ class Best(Combiner):
         super().__init__()
         actions = torch.eye(num_teachers)
         if not alone:
-            every = subsets(num_teachers)
+            every = subsets(num_teachers).flip(0)
             size = (every > 0).sum(dim=1)
             # By size; a stable sort keeps the order of the modalities.
             actions = every[size.argsort(stable=True)]
