@@ -39,8 +39,8 @@ class Combiner(nn.Module):
     sees the targets or the student, so that it must be asked in every step.
     """
 
-    epoch = 0
-    r"""Of the training, counted from 0."""
+    epochs_done = 0
+    r"""How many epochs the student has been trained."""
 
     def weights(self, answers: Answers) -> Tensor:
         r"""The weights used where no target is known, ``[B, M]``.

@@ -76,7 +76,7 @@ class MulDE(Combiner):
         )
         scale = self.gates[answers.rel].sigmoid()
         attention = contrast_attention(
-            junior, (each * scale[:, :, None]).detach(), self.epoch
+            junior, (each * scale[:, :, None]).detach(), self.epochs_done
         )
         weights = attention * scale
         if targets is None or not (self.training and weights.requires_grad):

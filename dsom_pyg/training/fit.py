@@ -219,7 +219,7 @@ def _train_epoch(
     told: Callable[[], None],
 ) -> tuple[dict[str, float], dict[str, float]]:
     # The means of all terms, and the lowest values of those that fall.
-    task.epoch = epoch - 1
+    task.epochs_done = epoch - 1
     for module in task.trained:
         module.train()
     start = time.perf_counter()

@@ -207,7 +207,7 @@ class DistillTask(Task):
         answers = Answers(
             self.ensemble, batch.head, batch.rel, precision, seen, self._tables
         )
-        self.combiner.epoch = self.epoch
+        self.combiner.epochs_done = self.epochs_done
         decision = self.combiner(answers, batch.targets, scores.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
         # training triple alike.

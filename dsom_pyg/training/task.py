@@ -23,8 +23,8 @@ class Task:
         frozen: What takes part but stays as it is.
     """
 
-    epoch = 0
-    r"""That is trained, counted from 0."""
+    epochs_done = 0
+    r"""How many have been trained."""
 
     falling: Sequence[str] = ('loss',)
     r"""The terms that training lowers; one that ends above what it was before
