@@ -1,6 +1,7 @@
 """Measure an experiment, or make the page of results.
 
     python -m experiments combiners --dataset DB15K --seeds 3 --device cuda
+    python -m experiments table1 --profile small --dry-run
     python -m experiments search FB15k_237 structure
     python -m experiments page
 
@@ -18,26 +19,35 @@ from pathlib import Path
 from experiments import record, table
 from experiments.measure import Setting, measure
 from experiments.page import write_page
+from experiments.paper import show
 
 
 def main(words: Sequence[str] | None = None) -> None:
     r"""Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     words = list(sys.argv[1:] if words is None else words)
     if words[:1] == ['search']:
         from experiments import search  # Optuna is there for it alone
 
         search.main(words[1:])
         return
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    if words and words[0] in show.names():
+        try:
+            show.main(words[0], words[1:])
+        except (record.OtherRunError, ValueError) as error:
+            parser.exit(1, f'{error}\n')
+        return
     parser.add_argument(
         'name',
-        choices=[*table.names(), 'page'],
+        choices=[*table.names(), *show.names(), 'search', 'page'],
         metavar='NAME',
-        help=', '.join(table.names()) + '; or page',
+        help=f'{", ".join(table.names())}; a table of the paper '
+        f'({", ".join(show.names())}), which has options of its own; search; '
+        'or page',
     )
     parser.add_argument('--dataset', help='this one alone')
     parser.add_argument('--only', action='append', help='this row alone')

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +21,14 @@ from dsom_pyg.dsom import DSoM
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.explain import choices, entity_types, plot_choices
-from dsom_pyg.graph import merge_val
+from dsom_pyg.graph import draw as draw_triples
+from dsom_pyg.graph import merge_val, with_split
 from dsom_pyg.models import EntityEmbedding, Model
 from dsom_pyg.stages import Teachers, fit_teachers
+from dsom_pyg.teachers import EnsembleScorer, MetaLearner, TeacherEnsemble
 from dsom_pyg.training import FitResult, ModelTask, Run, drawn_with
 from experiments import record
-from experiments.table import Row, SingleModel, Table
+from experiments.table import Combined, Mixed, Row, SingleModel, Table
 
 # The relation that tells the type of an entity, where there is one. That of
 # DB15K does not: by its triples films, writers and towns are an 'Island'.
@@ -95,7 +99,8 @@ class Setting:
     def graph(self, row: Row, seed: int) -> KG:
         r"""What a row is trained on."""
         data = self.source[0]
-        if self.dataset == 'DB15K' and not self.select:
+        merged = not self.select and not row.keeps_validation
+        if self.dataset == 'DB15K' and merged:
             # Its validation split is our own. It is only named here: settings
             # are given, so the held-out part goes back into train.
             data = merge_val(data)
@@ -158,6 +163,7 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         print(f'{path} is there', flush=True)
         return path
     models: dict[str, Any] = {}
+    start = time.perf_counter()
 
     def note(name: str, scorer: Scorer, **more: Any) -> None:
         ranking = evaluate(
@@ -180,6 +186,17 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
             ensemble = fit_teachers(run, row.what)
         for name in ensemble.modalities:
             note(name, ensemble[name])
+    elif isinstance(row.what, Combined):
+        teachers = row.what.teachers
+        with shared_files(setting, row, teachers, seed, folder):
+            ensemble = fit_teachers(run, teachers)
+            policy = row.what.policy.prepare(run, teachers, ensemble)
+        seen = graph.index('train')
+        note('teachers', EnsembleScorer(ensemble, policy, seen))
+    elif isinstance(row.what, Mixed):
+        with shared_files(setting, row, row.what.teachers, seed, folder):
+            ensemble = fit_teachers(run, row.what.teachers)
+        note('teachers', mixed(run, row.what, ensemble))
     else:
         recipe = replace(row.what, seed=seed, device=setting.device)
         with shared_files(setting, row, recipe.teachers, seed, folder):
@@ -191,9 +208,13 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         if setting.draw and seed == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
             draw(setting, graph, trained, path)
-    record.write(
-        path, {**about, **record.provenance(setting.device), 'models': models}
-    )
+    cost = {
+        'seconds': time.perf_counter() - start,
+        # Of the process, in whatever it has measured so far.
+        'peak_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    where = record.provenance(setting.device)
+    record.write(path, {**about, **where, **cost, 'models': models})
     return path
 
 
@@ -209,9 +230,24 @@ def settings(row: Row) -> Any:
 def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
     r"""A model alone, with the seeds of a fresh student."""
     with drawn_with(run.seed + 1):
-        table = EntityEmbedding(run.graph.num_entities, what.channels)
+        drawn = what.entity_scale
+        scale = {} if drawn is None else {'scale': drawn}
+        table = EntityEmbedding(run.graph.num_entities, what.channels, **scale)
         model = what.model(table, run.graph.num_relations)
     return model, run.fit('model', ModelTask(model), what.loop)
+
+
+def mixed(run: Run, what: Mixed, ensemble: TeacherEnsemble) -> MetaLearner:
+    r"""A network over the teachers, of validation triples alone."""
+    graph = run.graph
+    held = graph.triples('val')
+    mask = draw_triples(held, 0.1, run.seed, 'nothing')
+    data = with_split(graph.data, 'train', held.select(~mask))
+    data = with_split(data, 'val', held.select(mask))
+    with drawn_with(run.seed + 2):
+        model = MetaLearner(ensemble, what.hidden, what.final_relu)
+    run.fit('mixed', ModelTask(model), what.loop, KG(data))
+    return model
 
 
 def training(result: FitResult) -> dict[str, Any]:

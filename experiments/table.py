@@ -10,12 +10,16 @@ from torch_geometric.data import HeteroData
 
 from dsom_pyg import Recipe
 from dsom_pyg.models import ComplEx
+from dsom_pyg.policies import PolicyChoice
 from dsom_pyg.stages import DECAYING_ADAM, Teachers
 from dsom_pyg.teachers.ensemble import ModelFactory
-from dsom_pyg.training import Loop
+from dsom_pyg.training import Adagrad, Loop
 from experiments import studies, tables
 
 COMPLEX = partial(ComplEx, n3=0.05)
+MIXING = Loop(
+    epochs=20, batch_size=256, optimizer=Adagrad(lr=0.1), eval_every=1
+)
 # From the graph and the seed to the graph that is trained on.
 Change = Callable[[HeteroData, int], HeteroData]
 
@@ -28,11 +32,45 @@ class SingleModel:
         channels: D.
         model: Makes it from an entity module. (default: ComplEx with N3 0.05)
         loop: How it is trained. (default: like the default teachers)
+        entity_scale: Standard deviation of the initial entity rows.
+            (default: that of :class:`~dsom_pyg.models.EntityEmbedding`)
     """
 
     channels: int = 256
     model: ModelFactory = COMPLEX
     loop: Loop = DECAYING_ADAM
+    entity_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Combined:
+    r"""Teachers and who weighs them, at test time, without a student.
+
+    Args:
+        teachers: How they are trained.
+        policy: Who weighs them.
+    """
+
+    teachers: Teachers
+    policy: PolicyChoice
+
+
+@dataclass(frozen=True)
+class Mixed:
+    r"""MoSE-MI: teachers, and a network over what they say, which learns from
+    validation; a tenth of that chooses its epoch.
+
+    Args:
+        teachers: How they are trained.
+        hidden: See :class:`~dsom_pyg.teachers.MetaLearner`.
+        final_relu: Likewise.
+        loop: How the network learns.
+    """
+
+    teachers: Teachers
+    hidden: int = 32
+    final_relu: bool = True
+    loop: Loop = MIXING
 
 
 @dataclass(frozen=True)
@@ -44,18 +82,22 @@ class Row:
         what: What is trained. A :class:`~dsom_pyg.Recipe` gives the teachers
             as its policy combines them and the student;
             :class:`~dsom_pyg.stages.Teachers` give each single teacher; a
-            :class:`SingleModel` gives itself.
+            :class:`SingleModel`, :class:`Combined` or :class:`Mixed` gives
+            itself.
         paper: MRR and Hits@1, 3 and 10 as published, by dataset.
         change: What is done to the graph before. (default: nothing)
         only_validation: The row is a trial that chooses a setting: it is
             measured with ``--select`` and never on test.
+        keeps_validation: It learns from the validation split in a way of its
+            own, so that split stays out of train where others train on it.
     """
 
     name: str
-    what: Recipe | Teachers | SingleModel
+    what: Recipe | Teachers | SingleModel | Combined | Mixed
     paper: Mapping[str, Sequence[float]] = field(default_factory=dict)
     change: Change | None = None
     only_validation: bool = False
+    keeps_validation: bool = False
 
 
 @dataclass(frozen=True)

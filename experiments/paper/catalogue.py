@@ -1,0 +1,214 @@
+"""Everything that the paper's tables show, each trained once.
+
+A row is one kind of run. Tables and figures name rows; who measures a row for
+one table has it for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from dsom_pyg import Recipe
+from dsom_pyg.models import (
+    OTE,
+    ComplEx,
+    DistMult,
+    KvsAll,
+    Negatives,
+    RotatE,
+    SelfAdversarial,
+    TransE,
+    TuckER,
+)
+from dsom_pyg.policies import (
+    AsInPaper,
+    BestStrategy,
+    BestTeacher,
+    Boosting,
+    ConfTeacher,
+    MeanOfTeachers,
+    OneTeacher,
+    PolicyChoice,
+    Senior,
+)
+from dsom_pyg.stages import Student, Teachers
+from dsom_pyg.training import Adam, Distill, Loop
+from experiments.changes import first
+from experiments.table import Combined, Mixed, Row, SingleModel
+from experiments.tables.settled import RECIPES
+
+MKGS = ('DB15K', 'MKG_W', 'MKG_Y')
+# Measured before, three seeds, under these names.
+COMBINERS = {
+    'DSoM, library': 'policy',
+    "DSoM, the paper's policy": "the paper's policy",
+    'mean of two': 'mean of structure and text',
+    'mean of three': 'mean',
+    'teachers': 'single teachers',
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    r"""How large everything is.
+
+    Args:
+        name: The folder of its results.
+        channels: D.
+        epochs: Of teachers and students; :obj:`None` for the recipe's own.
+        datasets: What is measured, if not all that a table has.
+        distances: Epochs of the models that learn from negatives.
+        triples: Of the graph, at most; :obj:`None` for all.
+    """
+
+    name: str
+    channels: int
+    epochs: int | None = None
+    datasets: tuple[str, ...] | None = None
+    distances: int = 60
+    triples: int | None = None
+
+
+PROFILES = {
+    'smoke': Profile('smoke', 8, 1, ('WN9',), 1, 1500),
+    'small': Profile('small', 256),
+    'paper': Profile('large', 2000, 100, None, 1000),
+}
+
+
+def home(profile: Profile, dataset: str, name: str) -> tuple[str, str]:
+    r"""In which folder of results a row lies, and what it is called there."""
+    before = profile.name == 'small' and dataset in MKGS
+    if before and name in COMBINERS:
+        return 'combiners', COMBINERS[name]
+    return profile.name, name
+
+
+def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
+    r"""All rows of a dataset, by name."""
+    recipe = RECIPES[dataset](profile.channels)
+    two = replace(recipe.teachers, joint=False)
+    student = replace(
+        recipe.student, distill=Distill(tau=4.0, gamma=2.0), unlabeled=None
+    )
+    if profile.epochs is not None:
+        recipe, two, student = _shorter(recipe, two, student, profile.epochs)
+
+    def taught(policy: PolicyChoice, **options: object) -> Recipe:
+        distill = replace(student.distill, **options)  # type: ignore[arg-type]
+        learner = replace(student, distill=distill)
+        if distill.decoupled == 'target':
+            loop = replace(learner.loop, batch_by='triples')
+            learner = replace(learner, loop=loop)
+        return Recipe(teachers=two, policy=policy, student=learner)
+
+    def alone(name: str) -> Recipe:
+        return taught(OneTeacher(name=name))
+
+    rc = AsInPaper()
+    what = {
+        'plain ComplEx-N3': SingleModel(
+            channels=profile.channels, model=two.structure, loop=two.loop
+        ),
+        **comparators(profile),
+        'teachers': recipe.teachers,
+        'MoSE-AI': Combined(two, MeanOfTeachers()),
+        'MoSE-BI': Combined(two, Boosting()),
+        'MoSE-MI': Mixed(two),
+        'RC on validation': Combined(two, on_validation()),
+        'mean of two': taught(MeanOfTeachers()),
+        'mean of three': replace(recipe, policy=MeanOfTeachers()),
+        'ConfTeacher': taught(ConfTeacher()),
+        'BestTeacher': taught(BestTeacher()),
+        'BestStrategy': taught(BestStrategy()),
+        'MulDE': taught(Senior(), decoupled='nobody', among=500),
+        'student of structure': alone('structure'),
+        'student of text': alone('text'),
+        "DSoM, the paper's policy": taught(rc),
+        "the paper's policy, NEKD alone": taught(rc, beta=0.0),
+        "the paper's policy, NNKD alone": taught(rc, alpha=0.0),
+        "the paper's policy, vanilla KD": taught(rc, decoupled='nobody'),
+        "the paper's policy, DKD": taught(rc, decoupled='target'),
+        'DSoM, library': recipe,
+    }
+    validated = ('MoSE-BI', 'MoSE-MI', 'RC on validation')
+    change = profile.triples and partial(first, count=profile.triples)
+    return {
+        name: Row(
+            name,
+            each,
+            change=change or None,
+            keeps_validation=name in validated,
+        )
+        for name, each in what.items()
+    }
+
+
+def on_validation() -> PolicyChoice:
+    r"""The library's policy, learned from the validation split."""
+    from dsom_pyg.policies import HeldOut
+    from dsom_pyg.training import OnValidation
+
+    return HeldOut(evidence=OnValidation())
+
+
+def comparators(profile: Profile) -> dict[str, SingleModel]:
+    r"""Models of triples alone, each by the objective of its authors."""
+    negatives = SelfAdversarial(
+        margin=9.0, temperature=1.0, negatives=Negatives(64), subsampling=True
+    )
+    products = replace(negatives, margin=0.0)
+    loop = Loop(
+        epochs=profile.distances,
+        batch_size=1000,
+        batch_by='triples',
+        optimizer=Adam(lr=0.002),
+        cooldown=1.0,
+    )
+
+    def of(model: object, loop: Loop = loop) -> SingleModel:
+        words = {'channels': profile.channels, 'model': model, 'loop': loop}
+        return SingleModel(**words)  # type: ignore[arg-type]
+
+    distance = {'objective': negatives, 'reciprocals': False, 'scale': 0.02}
+    product = {'objective': products, 'reciprocals': False, 'scale': 0.02}
+    queries = replace(loop, batch_size=250, batch_by='queries')
+    half = min(100, profile.channels)
+    tucker = partial(
+        TuckER,
+        relation_channels=2 * half,
+        head_dropout=0.3,
+        matrix_dropout=0.4,
+        query_dropout=0.5,
+        batch_norm=True,
+        objective=KvsAll(0.1),
+    )
+    return {
+        'TransE': of(partial(TransE, **distance)),
+        'DistMult': of(partial(DistMult, n3=1e-5, **product)),
+        'ComplEx': of(partial(ComplEx, n3=1e-5, **product)),
+        'RotatE': of(partial(RotatE, objective=negatives, reciprocals=False)),
+        'TuckER': SingleModel(
+            channels=half,
+            model=tucker,
+            loop=replace(queries, optimizer=Adam(lr=0.001)),
+        ),
+        'OTE': of(partial(OTE, objective=negatives)),
+    }
+
+
+def _shorter(
+    recipe: Recipe, teachers: Teachers, student: Student, epochs: int
+) -> tuple[Recipe, Teachers, Student]:
+    def loop(old: Loop) -> Loop:
+        return replace(old, epochs=epochs)
+
+    short = replace(
+        recipe,
+        teachers=replace(recipe.teachers, loop=loop(recipe.teachers.loop)),
+        student=replace(recipe.student, loop=loop(recipe.student.loop)),
+    )
+    two = replace(teachers, loop=loop(teachers.loop))
+    return short, two, replace(student, loop=loop(student.loop))

@@ -1,0 +1,280 @@
+"""Measure what a table of the paper needs, print it, render the page."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from statistics import mean, stdev
+from typing import Any
+
+from experiments import paper, record
+from experiments.measure import Setting, measure
+from experiments.page import COLUMNS, markdown, paragraphs
+from experiments.paper.catalogue import PROFILES, Profile, home, rows
+from experiments.paper.published import Numbers
+from experiments.table import Table, load
+
+SELECTION = 'settings given, last epoch'
+
+
+@dataclass(frozen=True)
+class Line:
+    r"""A line of a table of the paper.
+
+    Args:
+        label: What it is called.
+        row: Its row in the catalogue.
+        model: Which model of the run.
+        published: What the paper reports, by dataset.
+        seeds: How many are measured.
+    """
+
+    label: str
+    row: str
+    model: str = 'student'
+    published: Mapping[str, Numbers] = field(default_factory=dict)
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    r"""A table of the paper.
+
+    Args:
+        title: Its heading.
+        text: What to know of it.
+        datasets: A block for each.
+        lines: Of every block.
+        missing: Lines of the paper that are not here, and why.
+    """
+
+    title: str
+    text: str
+    datasets: Sequence[str]
+    lines: Sequence[Line]
+    missing: str = ''
+
+
+def names() -> list[str]:
+    r"""All tables of the paper."""
+    found = (module.name for module in iter_modules(paper.__path__))
+    return sorted(name for name in found if name.startswith('table'))
+
+
+def table_of(name: str) -> PaperTable:
+    r"""A table by its name."""
+    module = import_module(f'experiments.paper.{name}')
+    found: PaperTable = module.TABLE
+    return found
+
+
+@dataclass(frozen=True)
+class Wanted:
+    r"""One run that a table needs."""
+
+    dataset: str
+    folder: str
+    row: str
+    name: str
+    seed: int
+
+    def path(self, results: Path) -> Path:
+        r"""Where its file lies."""
+        words = self.folder, self.dataset, self.row, self.seed, 'test'
+        return record.path_of(results, *words)
+
+
+def wanted(
+    table: PaperTable,
+    profile: Profile,
+    dataset: str | None = None,
+    only: Sequence[str] | None = None,
+    seeds: int | None = None,
+) -> Iterator[Wanted]:
+    r"""The runs of a table, each once."""
+    seen = set()
+    for name in table.datasets:
+        if dataset not in (None, name):
+            continue
+        if profile.datasets is not None and name not in profile.datasets:
+            continue
+        for line in table.lines:
+            if only and line.row not in only:
+                continue
+            for seed in range(seeds or line.seeds):
+                folder, row = home(profile, name, line.row)
+                run = Wanted(name, folder, row, line.row, seed)
+                if run not in seen:
+                    seen.add(run)
+                    yield run
+
+
+def main(name: str, words: Sequence[str]) -> None:
+    r"""Run the command line."""
+    parser = argparse.ArgumentParser(prog=f'python -m experiments {name}')
+    parser.add_argument('--profile', choices=[*PROFILES], default='small')
+    parser.add_argument('--dataset', help='this one alone')
+    parser.add_argument('--only', action='append', help='this row alone')
+    parser.add_argument('--seeds', type=int, help='so many of every row')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='tell what is missing'
+    )
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--text-model', help='for SBERT, a name or a folder')
+    parser.add_argument('--root', type=Path, default=Path('datasets'))
+    parser.add_argument('--results', type=Path, default=record.RESULTS)
+    parser.add_argument('--models', type=Path)
+    args = parser.parse_args(words)
+    table, profile = table_of(name), PROFILES[args.profile]
+    runs = [
+        *wanted(table, profile, args.dataset, args.only, args.seeds),
+    ]
+    if args.dry_run:
+        print('\n'.join(missing(runs, args.results)))
+        return
+    for run in runs:
+        if not run.path(args.results).exists():
+            _measure(run, profile, args)
+    print('\n'.join(shown(table, profile, args.results)))
+    print(write_page(args.results))
+
+
+def _measure(run: Wanted, profile: Profile, args: argparse.Namespace) -> None:
+    if run.folder == profile.name:
+        row = rows(profile, run.dataset)[run.name]
+        table = Table((run.dataset,), (row,), SELECTION)
+    else:  # a run of an experiment that was there before
+        tables = load(run.folder)
+        table = next(x for x in tables if run.dataset in x.datasets)
+        row = next(x for x in table.rows if x.name == run.row)
+    setting = Setting(
+        name=run.folder,
+        table=table,
+        dataset=run.dataset,
+        device=args.device,
+        root=args.root,
+        text_model=args.text_model,
+        results=args.results,
+        models=args.models or args.results / 'models',
+    )
+    measure(setting, row, run.seed)
+
+
+def missing(runs: Sequence[Wanted], results: Path) -> list[str]:
+    r"""The runs without a file, and how long each may take: as long as the
+    same row took with another seed.
+    """
+    out, total, unknown = [], 0.0, 0
+    for run in runs:
+        if run.path(results).exists():
+            continue
+        took = _seconds(run, results)
+        if took is None:
+            unknown += 1
+        else:
+            total += took
+        time = '?' if took is None else f'{took / 60:.0f} min'
+        out.append(f'{run.dataset}  {run.name}  seed {run.seed}  {time}')
+    out.append(
+        f'{len(out)} of {len(runs)} runs are missing: {total / 60:.0f} min, '
+        f'and {unknown} runs of unknown length'
+    )
+    return out
+
+
+def _seconds(run: Wanted, results: Path) -> float | None:
+    folder = run.path(results).parent
+    for path in sorted(folder.glob(f'{record.slug(run.row)}-seed*.json')):
+        found = record.read(path).get('seconds')
+        if found is not None:
+            return float(found)
+    return None
+
+
+def shown(table: PaperTable, profile: Profile, results: Path) -> list[str]:
+    r"""A table in markdown: our figure, that of the paper, the difference."""
+    out = [f'## {table.title}', '', *paragraphs(table.text)]
+    for dataset in table.datasets:
+        lines = []
+        for line in table.lines:
+            cells = _cells(line, dataset, profile, results)
+            if cells:
+                lines.append(cells)
+        if lines:
+            head = ['', 'seeds', *COLUMNS.values(), 'MR', 'files']
+            name = dataset.replace('_', '-')
+            out += [f'### {name}', '', *markdown(head, lines), '']
+    return [*out, *paragraphs(table.missing)] if table.missing else out
+
+
+def _cells(
+    line: Line, dataset: str, profile: Profile, results: Path
+) -> list[str]:
+    folder, row = home(profile, dataset, line.row)
+    words = folder, dataset, row
+    found: list[tuple[Path, Mapping[str, Any]]] = []
+    for seed in range(10):
+        path = record.path_of(results, *words, seed, 'test')
+        if path.exists():
+            models = record.read(path)['models']
+            if line.model in models:
+                found.append((path, models[line.model]))
+    if not found:
+        return []
+    theirs = line.published.get(dataset, ())
+    cells = []
+    for at, key in enumerate(COLUMNS):
+        values = [values[key] for _, values in found]
+        spread = f' ±{stdev(values):.2f}' if len(values) > 1 else ''
+        known = at < len(theirs) and not math.isnan(theirs[at])
+        beside = ''
+        if known:
+            far = mean(values) - theirs[at]
+            beside = f' ({theirs[at]:.2f}, {far:+.2f})'
+        cells.append(f'{mean(values):.2f}{spread}{beside}')
+    rank = f'{mean(values["mr"] for _, values in found):.0f}'
+    path = found[0][0].relative_to(results).as_posix()
+    file = f'[{path.rpartition("/")[2]}]({path})'
+    return [line.label, str(len(found)), *cells, rank, file]
+
+
+HEAD = """
+# The paper's tables
+
+*Generated by `python -m experiments table1` (or any other table) from the
+files in this folder. Do not edit.*
+
+Each figure is ours on test, in percent, then in brackets that of the paper and
+the difference. Where several seeds were measured it is their mean ± the
+deviation of a sample. The file of the first seed tells command, commit,
+settings, protocol and machine: filtered ranks over all entities, both sides,
+realistic ties. Published figures follow other tie rules in part.
+"""
+
+
+def render(results: Path) -> str:
+    r"""The page, from the files below a folder."""
+    lines = paragraphs(HEAD)
+    for profile in PROFILES.values():
+        if profile.name == 'smoke':
+            continue
+        for name in names():
+            table = table_of(name)
+            part = shown(table, profile, results)
+            if any(line.startswith('###') for line in part):
+                sizes = f'D = {profile.channels}'
+                part[0] = f'{part[0]} ({profile.name}, {sizes})'
+                lines += part
+    return '\n'.join(lines).rstrip('\n') + '\n'
+
+
+def write_page(results: Path) -> Path:
+    r"""Write the page beside the files."""
+    path = results / 'paper.md'
+    path.write_text(render(results), encoding='utf-8')
+    return path

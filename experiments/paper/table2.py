@@ -1,0 +1,33 @@
+"""Table 2: who is distilled."""
+
+from experiments.paper.catalogue import MKGS
+from experiments.paper.published import MAIN
+from experiments.paper.show import Line, PaperTable
+
+TABLE = PaperTable(
+    'Table 2: teacher selection in distillation',
+    """
+Students of two teachers, structure and texts. BestTeacher and BestStrategy
+read the label, and judge a query with several targets by their mean.
+""",
+    MKGS,
+    (
+        Line('mean of both', 'mean of two', seeds=3),
+        *(
+            Line(name, name, published=MAIN[name], seeds=3)
+            for name in ('ConfTeacher', 'BestTeacher', 'BestStrategy', 'MulDE')
+        ),
+        Line(
+            "DSoM, the paper's policy",
+            "DSoM, the paper's policy",
+            published=MAIN['DSoM'],
+            seeds=3,
+        ),
+        Line(
+            "**DSoM, the library's recipe**",
+            'DSoM, library',
+            published=MAIN['DSoM'],
+            seeds=3,
+        ),
+    ),
+)
