@@ -6,7 +6,7 @@
 Optuna draws the settings (TPE, seed 0). Trials are kept in a SQLite file below
 ``--models``, so that a search goes on where it stopped, and told in
 ``results/searches``. No test triple is read. A search of students uses the
-teachers of ``experiments/tables/settled.py``, which are trained once.
+teachers of ``experiments/paper/recipes.py``, which are trained once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from dsom_pyg.stages import DECAYING_ADAM, Student, Unlabeled
 from dsom_pyg.training import Adam, Distill, Progress, Run
 from experiments import record
 from experiments.measure import Setting, settings, shared_files, single
+from experiments.paper.recipes import RECIPES
 from experiments.table import Row, SingleModel, Table
-from experiments.tables.settled import RECIPES
 
 # Shares of a training, in percent, before which no trial is given up.
 WARM_UP = 50

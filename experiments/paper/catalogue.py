@@ -36,8 +36,8 @@ from dsom_pyg.policies import (
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Adam, Distill, Loop
 from experiments.changes import first
+from experiments.paper.recipes import RECIPES
 from experiments.table import Combined, Mixed, Row, SingleModel
-from experiments.tables.settled import RECIPES
 
 MKGS = ('DB15K', 'MKG_W', 'MKG_Y')
 # Measured before, three seeds, under these names.
