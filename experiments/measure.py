@@ -257,6 +257,7 @@ def training(result: FitResult) -> dict[str, Any]:
         'seconds': result.seconds,
         'best_epoch': result.best_epoch,
         'last_epoch': last,
+        'history': result.history,
     }
 
 

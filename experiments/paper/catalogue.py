@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from dsom_pyg import Recipe
 from dsom_pyg.models import (
@@ -35,19 +36,26 @@ from dsom_pyg.policies import (
 )
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Adam, Distill, Loop
-from experiments.changes import first
+from experiments.changes import first, missing_texts
 from experiments.paper.recipes import RECIPES
 from experiments.table import Combined, Mixed, Row, SingleModel
 
 MKGS = ('DB15K', 'MKG_W', 'MKG_Y')
-# Measured before, three seeds, under these names.
-COMBINERS = {
-    'DSoM, library': 'policy',
-    "DSoM, the paper's policy": "the paper's policy",
-    'mean of two': 'mean of structure and text',
-    'mean of three': 'mean',
-    'teachers': 'single teachers',
+# Measured before with three seeds: the row, and other names of its models.
+COMBINERS: dict[str, tuple[str, dict[str, str]]] = {
+    'plain ComplEx-N3': ('single teachers', {'model': 'structure'}),
+    'DSoM, library': ('policy', {}),
+    "DSoM, the paper's policy": ("the paper's policy", {}),
+    'mean of two': ('mean of structure and text', {}),
+    'mean of three': ('mean', {}),
+    'teachers': ('single teachers', {}),
 }
+
+
+# Of students, in Figure 4.
+WIDTHS = (32, 64, 128, 256, 512)
+# Of entities whose texts are taken away, in percent, there as well.
+SHARES = (20, 40, 60, 80)
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,26 @@ PROFILES = {
 }
 
 
-def home(profile: Profile, dataset: str, name: str) -> tuple[str, str]:
-    r"""In which folder of results a row lies, and what it is called there."""
+class Home(NamedTuple):
+    r"""Where the runs of a row lie.
+
+    Args:
+        folder: Of results.
+        row: What it is called there.
+        models: What its models are called there, if otherwise.
+    """
+
+    folder: str
+    row: str
+    models: Mapping[str, str]
+
+
+def home(profile: Profile, dataset: str, name: str) -> Home:
+    r"""Where the runs of a row of the catalogue lie."""
     before = profile.name == 'small' and dataset in MKGS
     if before and name in COMBINERS:
-        return 'combiners', COMBINERS[name]
-    return profile.name, name
+        return Home('combiners', *COMBINERS[name])
+    return Home(profile.name, name, {})
 
 
 def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
@@ -103,6 +125,11 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
             loop = replace(learner.loop, batch_by='triples')
             learner = replace(learner, loop=loop)
         return Recipe(teachers=two, policy=policy, student=learner)
+
+    def wide(channels: int) -> Recipe:
+        return replace(
+            recipe, student=replace(recipe.student, channels=channels)
+        )
 
     def alone(name: str) -> Recipe:
         return taught(OneTeacher(name=name))
@@ -132,10 +159,29 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         "the paper's policy, vanilla KD": taught(rc, decoupled='nobody'),
         "the paper's policy, DKD": taught(rc, decoupled='target'),
         'DSoM, library': recipe,
+        **{f'gamma = {x}': taught(rc, gamma=float(x)) for x in (0.5, 1, 4, 8)},
+        **{f'tau = {x}': taught(rc, tau=float(x)) for x in (1, 2, 8)},
+        **{f'alpha = {x}': taught(rc, alpha=float(x)) for x in (0.25, 4)},
+        **{f'beta = {x}': taught(rc, beta=float(x)) for x in (0.25, 4)},
+        **{f'D = {x}': wide(x) for x in WIDTHS if x != profile.channels},
+        **{
+            f'committee of {x}': replace(
+                recipe, teachers=replace(recipe.teachers, committee=x)
+            )
+            for x in (2, 4)
+        },
     }
     validated = ('MoSE-BI', 'MoSE-MI', 'RC on validation')
     change = profile.triples and partial(first, count=profile.triples)
-    return {
+    gaps = {
+        f'{share} % of texts missing': Row(
+            f'{share} % of texts missing',
+            recipe,
+            change=partial(missing_texts, share=share / 100),
+        )
+        for share in SHARES
+    }
+    return gaps | {
         name: Row(
             name,
             each,

@@ -61,16 +61,57 @@ class PaperTable:
 
 
 def names() -> list[str]:
-    r"""All tables of the paper."""
+    r"""All tables and figures of the paper."""
     found = (module.name for module in iter_modules(paper.__path__))
-    return sorted(name for name in found if name.startswith('table'))
+    return sorted(n for n in found if n.startswith(('table', 'figure')))
 
 
-def table_of(name: str) -> PaperTable:
-    r"""A table by its name."""
+def table_of(name: str) -> PaperTable | PaperFigure:
+    r"""A table or figure by its name."""
     module = import_module(f'experiments.paper.{name}')
-    found: PaperTable = module.TABLE
+    found: PaperTable | PaperFigure = module.TABLE
     return found
+
+
+@dataclass(frozen=True)
+class Panel:
+    r"""A curve of a figure of the paper.
+
+    Args:
+        title: What is varied.
+        points: Each value, and its row in the catalogue.
+        model: Which model of the runs.
+        term: What is drawn over the epochs of the one row, as the history of
+            its training tells it, instead of MRR over values.
+    """
+
+    title: str
+    points: Sequence[tuple[float, str]]
+    model: str = 'student'
+    term: str | None = None
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    r"""A figure of the paper.
+
+    Args:
+        title: Its heading.
+        text: What to know of it.
+        datasets: A block for each.
+        panels: Its curves.
+    """
+
+    title: str
+    text: str
+    datasets: Sequence[str]
+    panels: Sequence[Panel]
+
+    @property
+    def lines(self) -> list[Line]:
+        r"""What is measured for it."""
+        names = [row for panel in self.panels for _, row in panel.points]
+        return [Line(name, name) for name in dict.fromkeys(names)]
 
 
 @dataclass(frozen=True)
@@ -90,7 +131,7 @@ class Wanted:
 
 
 def wanted(
-    table: PaperTable,
+    table: PaperTable | PaperFigure,
     profile: Profile,
     dataset: str | None = None,
     only: Sequence[str] | None = None,
@@ -107,7 +148,7 @@ def wanted(
             if only and line.row not in only:
                 continue
             for seed in range(seeds or line.seeds):
-                folder, row = home(profile, name, line.row)
+                folder, row, _ = home(profile, name, line.row)
                 run = Wanted(name, folder, row, line.row, seed)
                 if run not in seen:
                     seen.add(run)
@@ -137,14 +178,23 @@ def main(name: str, words: Sequence[str]) -> None:
     if args.dry_run:
         print('\n'.join(missing(runs, args.results)))
         return
+    settings: dict[tuple[str, str], Setting] = {}
     for run in runs:
         if not run.path(args.results).exists():
-            _measure(run, profile, args)
+            _measure(run, profile, args, settings)
+    if isinstance(table, PaperFigure):
+        for dataset in table.datasets:
+            draw(name, table, dataset, profile, args.results)
     print('\n'.join(shown(table, profile, args.results)))
     print(write_page(args.results))
 
 
-def _measure(run: Wanted, profile: Profile, args: argparse.Namespace) -> None:
+def _measure(
+    run: Wanted,
+    profile: Profile,
+    args: argparse.Namespace,
+    settings: dict[tuple[str, str], Setting],
+) -> None:
     if run.folder == profile.name:
         row = rows(profile, run.dataset)[run.name]
         table = Table((run.dataset,), (row,), SELECTION)
@@ -152,17 +202,20 @@ def _measure(run: Wanted, profile: Profile, args: argparse.Namespace) -> None:
         tables = load(run.folder)
         table = next(x for x in tables if run.dataset in x.datasets)
         row = next(x for x in table.rows if x.name == run.row)
-    setting = Setting(
-        name=run.folder,
-        table=table,
-        dataset=run.dataset,
-        device=args.device,
-        root=args.root,
-        text_model=args.text_model,
-        results=args.results,
-        models=args.models or args.results / 'models',
-    )
-    measure(setting, row, run.seed)
+    # A dataset is read once.
+    key = run.folder, run.dataset
+    if key not in settings:
+        settings[key] = Setting(
+            name=run.folder,
+            table=table,
+            dataset=run.dataset,
+            device=args.device,
+            root=args.root,
+            text_model=args.text_model,
+            results=args.results,
+            models=args.models or args.results / 'models',
+        )
+    measure(settings[key], row, run.seed)
 
 
 def missing(runs: Sequence[Wanted], results: Path) -> list[str]:
@@ -196,9 +249,15 @@ def _seconds(run: Wanted, results: Path) -> float | None:
     return None
 
 
-def shown(table: PaperTable, profile: Profile, results: Path) -> list[str]:
+def shown(
+    table: PaperTable | PaperFigure, profile: Profile, results: Path
+) -> list[str]:
     r"""A table in markdown: our figure, that of the paper, the difference."""
     out = [f'## {table.title}', '', *paragraphs(table.text)]
+    if isinstance(table, PaperFigure):
+        for dataset in table.datasets:
+            out += _curves(table, dataset, profile, results)
+        return out
     for dataset in table.datasets:
         lines = []
         for line in table.lines:
@@ -212,18 +271,95 @@ def shown(table: PaperTable, profile: Profile, results: Path) -> list[str]:
     return [*out, *paragraphs(table.missing)] if table.missing else out
 
 
+def _found(
+    row: str, model: str, dataset: str, profile: Profile, results: Path
+) -> list[tuple[Path, Mapping[str, Any]]]:
+    # The files of a row, and what they tell of a model.
+    where = home(profile, dataset, row)
+    name, found = where.models.get(model, model), []
+    for seed in range(10):
+        path = record.path_of(
+            results, where.folder, dataset, where.row, seed, 'test'
+        )
+        if path.exists():
+            there = record.read(path)['models']
+            if name in there:
+                found.append((path, there[name]))
+    return found
+
+
+def curve(
+    panel: Panel, dataset: str, profile: Profile, results: Path
+) -> list[tuple[float, list[float]]]:
+    r"""The points of a curve that are measured: value, and MRR of each seed;
+    or epoch, and the term.
+    """
+    out = []
+    for value, row in panel.points:
+        found = _found(row, panel.model, dataset, profile, results)
+        if panel.term is None and found:
+            out.append((value, [each['mrr'] for _, each in found]))
+        for _, each in found[:1]:
+            for epoch in each.get('history', []) if panel.term else []:
+                if panel.term in epoch:
+                    out.append((epoch['epoch'], [epoch[panel.term]]))
+    return out
+
+
+def _curves(
+    figure: PaperFigure, dataset: str, profile: Profile, results: Path
+) -> list[str]:
+    out = []
+    for panel in figure.panels:
+        points = curve(panel, dataset, profile, results)
+        if points:
+            head = [panel.title, *(f'{value:g}' for value, _ in points)]
+            what = panel.term or 'MRR'
+            cells = [what, *(f'{mean(values):.2f}' for _, values in points)]
+            out += [*markdown(head, [cells]), '']
+    if not out:
+        return []
+    name = dataset.replace('_', '-')
+    return [f'### {name}', '', *out]
+
+
+def draw(
+    name: str,
+    figure: PaperFigure,
+    dataset: str,
+    profile: Profile,
+    results: Path,
+) -> Path | None:
+    r"""Draw what is measured of a figure, if anything is."""
+    curves = [
+        (panel, points)
+        for panel in figure.panels
+        if (points := curve(panel, dataset, profile, results))
+    ]
+    if not curves:
+        return None
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(3.2 * len(curves), 2.8), layout='constrained')
+    axes = drawn.subplots(1, len(curves), squeeze=False)[0]
+    for ax, (panel, points) in zip(axes, curves, strict=True):
+        ax.plot(
+            [value for value, _ in points],
+            [mean(values) for _, values in points],
+            marker='o',
+        )
+        ax.set_title(panel.title, fontsize=9)
+        ax.set_ylabel(panel.term or 'MRR')
+    path = results / profile.name / dataset / f'{name}.png'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=120, metadata={'Software': None})
+    return path
+
+
 def _cells(
     line: Line, dataset: str, profile: Profile, results: Path
 ) -> list[str]:
-    folder, row = home(profile, dataset, line.row)
-    words = folder, dataset, row
-    found: list[tuple[Path, Mapping[str, Any]]] = []
-    for seed in range(10):
-        path = record.path_of(results, *words, seed, 'test')
-        if path.exists():
-            models = record.read(path)['models']
-            if line.model in models:
-                found.append((path, models[line.model]))
+    found = _found(line.row, line.model, dataset, profile, results)
     if not found:
         return []
     theirs = line.published.get(dataset, ())

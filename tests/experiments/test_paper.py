@@ -27,7 +27,7 @@ def write(results: Path, row: str, seed: int, mrr: float, **more: Any) -> None:
 
 
 def test_every_line_has_its_row() -> None:
-    assert len(show.names()) == 6
+    assert len(show.names()) == 8
     for name in show.names():
         table = show.table_of(name)
         for dataset in table.datasets:
@@ -35,7 +35,7 @@ def test_every_line_has_its_row() -> None:
             for line in table.lines:
                 assert line.row in known
                 assert known[line.row].name == line.row
-                folder, row = home(SMALL, dataset, line.row)
+                folder, row, _ = home(SMALL, dataset, line.row)
                 if folder != 'small':
                     there = {
                         each.name
@@ -126,6 +126,7 @@ def test_a_table_is_measured_once(
     words = ['--profile', 'smoke', '--seeds', '1', '--text-model', 'none']
     monkeypatch.setattr('experiments.measure.SBERT', FakeEncoder)
     table = show.table_of('table7')
+    assert isinstance(table, show.PaperTable)
     every = tuple(
         show.Line(name, name, 'model') for name in rows(profile, 'WN9')
     )
@@ -167,3 +168,42 @@ def test_recipes_are_of_the_six() -> None:
     assert len(RECIPES) == 6
     for recipe in RECIPES.values():
         assert recipe(8).teachers.channels == 8
+
+
+def test_a_figure(tmp_path: Path) -> None:
+    """Points are means over seeds, in the order of the values."""
+    figure = show.PaperFigure(
+        'Figure 9',
+        'Text.',
+        ('WN9',),
+        (
+            show.Panel('tau', ((1, 'tau = 1'), (4, 'DSoM, library'))),
+            show.Panel('epoch', ((0, 'tau = 1'),), term='advantage'),
+            show.Panel('beta', ((1, 'beta = 4'),)),
+        ),
+    )
+    assert show.draw('figure9', figure, 'WN9', SMALL, tmp_path) is None
+    assert [line.row for line in figure.lines] == [
+        'tau = 1',
+        'DSoM, library',
+        'beta = 4',
+    ]
+    for seed, mrr in ((0, 90.0), (1, 94.0)):
+        write(tmp_path, 'tau = 1', seed, mrr)
+    write(tmp_path, 'DSoM, library', 0, 80.0)
+    path = record.path_of(tmp_path, 'small', 'WN9', 'tau = 1', 0, 'test')
+    found = json.loads(path.read_text())
+    found['models']['student']['history'] = [
+        {'epoch': 1.0, 'advantage': -5.0},
+        {'epoch': 2.0, 'advantage': -4.0},
+    ]
+    path.write_text(json.dumps(found))
+    lines = show.shown(figure, SMALL, tmp_path)
+    assert '| tau | 1 | 4 |' in lines
+    assert '| MRR | 92.00 | 80.00 |' in lines
+    assert '| epoch | 1 | 2 |' in lines
+    assert '| advantage | -5.00 | -4.00 |' in lines
+    assert not any('beta' in line for line in lines)
+    drawn = show.draw('figure9', figure, 'WN9', SMALL, tmp_path)
+    assert drawn is not None
+    assert drawn.read_bytes()[:4] == b'\x89PNG'

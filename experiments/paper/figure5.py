@@ -1,0 +1,27 @@
+"""Figure 5: gamma, tau, alpha, beta, and the reward over time."""
+
+from experiments.paper.show import Panel, PaperFigure
+
+PAPERS = "DSoM, the paper's policy"
+
+
+def _panel(name: str, own: float, others: tuple[float, ...]) -> Panel:
+    points = [(x, f'{name} = {x:g}') for x in others]
+    return Panel(name, tuple(sorted([(own, PAPERS), *points])))
+
+
+TABLE = PaperFigure(
+    'Figure 5: settings of distillation',
+    """
+Students of the paper's policy over two teachers. The advantage is the paper's
+delta, its mean over an epoch: -11, 0 or 11 for each target.
+""",
+    ('DB15K',),
+    (
+        _panel('gamma', 2, (0.5, 1, 4, 8)),
+        _panel('tau', 4, (1, 2, 8)),
+        _panel('alpha', 1, (0.25, 4)),
+        _panel('beta', 1, (0.25, 4)),
+        Panel('epoch', ((0, PAPERS),), term='advantage'),
+    ),
+)
