@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dsom_pyg.kg import KG
-from dsom_pyg.models import Bilinear, ComplEx, Model
+from dsom_pyg.models import KGE, ComplEx, Model
 from dsom_pyg.models.entity import EntityEmbedding, JointEmbedding
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
@@ -137,8 +137,8 @@ class WarmStart(FreshTable):
     set its ``initial_accumulator``.
 
     Raises:
-        ValueError: The graph has no features, or the student is no bilinear
-            model.
+        ValueError: The graph has no features, or the student no entity
+            rows.
     """
 
     has_learned = True
@@ -166,15 +166,15 @@ class WarmStart(FreshTable):
                 return make(blank, graph.num_relations)
 
         begun = joint(student.model)
-        if not isinstance(begun, Bilinear):
+        if not isinstance(begun, KGE):
             raise ValueError(
-                f'the scores of {type(begun).__name__} are no products with '
+                f'the scores of {type(begun).__name__} are not those of '
                 'entity rows, so no table can take their place; use '
                 'FreshTable()'
             )
         source = ensemble['joint'] if 'joint' in ensemble.modalities else None
         if not (
-            isinstance(source, Bilinear)
+            isinstance(source, KGE)
             and type(source) is type(begun)
             and source.hidden_channels == student.channels
         ):
@@ -185,7 +185,7 @@ class WarmStart(FreshTable):
         return begun
 
     def finish(self, model: Model) -> Model:
-        assert isinstance(model, Bilinear)
+        assert isinstance(model, KGE)
         return model.as_table()
 
 

@@ -40,7 +40,7 @@ from dsom_pyg.evaluation import evaluate, queries_at_a_time
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
-from dsom_pyg.models import Bilinear
+from dsom_pyg.models import KGE
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.teachers import Answers
 
@@ -108,7 +108,7 @@ class Completer:
         r"""What was trained by :func:`~dsom_pyg.train_dsom` already.
 
         Raises:
-            ValueError: The student is no bilinear model.
+            ValueError: The student has no table of entities.
         """
         from dsom_pyg.completion.making import parts_of
 
@@ -122,7 +122,7 @@ class Completer:
 
     @classmethod
     def load(
-        cls, folder: str | Path, models: Sequence[type[Bilinear]] = ()
+        cls, folder: str | Path, models: Sequence[type[KGE]] = ()
     ) -> Completer:
         r"""Read a model from a folder. It needs neither the dataset nor a
         network, and nothing in the folder runs.

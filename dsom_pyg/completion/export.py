@@ -12,6 +12,7 @@ from dsom_pyg.completion.provenance import Provenance
 from dsom_pyg.completion.store import Parts
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import hash_file, save_tensors, whole_or_nothing
+from dsom_pyg.models import Bilinear
 
 # Names in .npz are as wide as the longest one; no more bytes than this.
 WIDEST = 2**30
@@ -114,6 +115,11 @@ def _write_index(path: Path, parts: Parts, about: dict[str, str]) -> None:
     except ImportError as error:
         message = 'a vector index needs faiss: pip install "dsom_pyg[index]"'
         raise ImportError(message) from error
+    if not isinstance(parts.student, Bilinear):
+        raise ValueError(
+            'an index finds the highest products, and the scores of a '
+            f'{type(parts.student).__name__} are none; export .safetensors'
+        )
     entities = _tables(parts)['entities'].numpy()
     index = faiss.IndexFlatIP(entities.shape[1])
     index.add(entities)

@@ -20,7 +20,7 @@ from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.dsom import DSoM, Recipe, train_dsom
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.kg import KG
-from dsom_pyg.models import Bilinear, EntityEmbedding, Model
+from dsom_pyg.models import KGE, EntityEmbedding, Model
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import drawn_with
@@ -90,14 +90,14 @@ def parts_of(
             'seconds': {k: r.seconds for k, r in trained.results.items()},
         },
     )
-    if teachers and trained.ensemble.bilinear is not None:
+    if teachers and all(isinstance(x, KGE) for x in trained.ensemble):
         parts.teachers, parts.weights = _frozen(trained, graph)
     return parts
 
 
-def _product(model: Model) -> Bilinear:
+def _product(model: Model) -> KGE:
     check_kept(model)
-    assert isinstance(model, Bilinear)
+    assert isinstance(model, KGE)
     return model
 
 
@@ -109,7 +109,7 @@ def _name(dataset: MultimodalDataset) -> str:
     return Path(dataset.root).resolve().name
 
 
-def _kinds(recipe: Recipe, teachers: bool) -> list[type[Bilinear]]:
+def _kinds(recipe: Recipe, teachers: bool) -> list[type[KGE]]:
     # The classes of what will be kept, if it can be.
     def probe(make: ModelFactory) -> Model:
         return make(EntityEmbedding(2, recipe.student.channels), 1)
@@ -118,13 +118,13 @@ def _kinds(recipe: Recipe, teachers: bool) -> list[type[Bilinear]]:
         out = [_product(probe(recipe.student.model))]
         if teachers:
             makers = recipe.teachers.structure, recipe.teachers.feature
-            # Teachers that are no products are not kept.
+            # Teachers without tables are not kept.
             found = [probe(make) for make in makers]
-            out += [_product(x) for x in found if isinstance(x, Bilinear)]
+            out += [_product(x) for x in found if isinstance(x, KGE)]
     return [type(model) for model in out]
 
 
-def _metrics(student: Bilinear, graph: KG) -> dict[str, dict[str, float]]:
+def _metrics(student: KGE, graph: KG) -> dict[str, dict[str, float]]:
     return {
         split: evaluate(student, graph, split).metrics()
         for split in ('val', 'test')
@@ -134,14 +134,13 @@ def _metrics(student: Bilinear, graph: KG) -> dict[str, dict[str, float]]:
 
 def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
     # Tables need no features, and the policy's weights no state.
-    bilinear = trained.ensemble.bilinear
-    assert bilinear is not None
     names = trained.ensemble.modalities
     seen = graph.index('train')
     asked = trained.policy.cpu(), trained.ensemble.cpu(), seen
     weights = Lookup.of(*asked)
     tables = {
         name: teacher.as_table().eval()
-        for name, teacher in zip(names, bilinear, strict=True)
+        for name, teacher in zip(names, trained.ensemble, strict=True)
+        if isinstance(teacher, KGE)
     }
     return TeacherEnsemble(tables), weights

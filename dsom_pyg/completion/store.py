@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import dsom_pyg
 from dsom_pyg.completion.calibration import Calibration
@@ -31,11 +31,15 @@ from dsom_pyg.files import (
 from dsom_pyg.graph import SPLITS, TripleGraph, Triples, aligned
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
-    Bilinear,
+    KGE,
+    OTE,
     ComplEx,
     DistMult,
     EntityEmbedding,
     Model,
+    RotatE,
+    TransE,
+    TuckER,
 )
 from dsom_pyg.processes import first
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
@@ -46,8 +50,15 @@ STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
 )
 # Models that a folder may name; others are given by who loads it.
-KINDS = (ComplEx, DistMult)
-Kinds = Sequence[type[Bilinear]]
+KINDS: tuple[type[KGE], ...] = (
+    ComplEx,
+    DistMult,
+    OTE,
+    RotatE,
+    TransE,
+    TuckER,
+)
+Kinds = Sequence[type[KGE]]
 
 
 class ModelFolderError(ValueError):
@@ -72,7 +83,7 @@ class Parts:
             JSON.
     """
 
-    student: Bilinear
+    student: KGE
     graph: KG
     entities: Vocabulary
     relations: Vocabulary
@@ -106,7 +117,7 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
     save_tensors(
         folder / STUDENT,
         {
-            **_table(parts.student),
+            **parts.student.kept(),
             'temperature': parts.calibration.temperature,
         },
     )
@@ -126,6 +137,14 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
         'teachers': {
             name: type(teacher).__name__
             for name, teacher in _named(parts.teachers)
+        },
+        'options': {
+            'student': parts.student.options(),
+            **{
+                f'teacher {name}': teacher.options()
+                for name, teacher in _named(parts.teachers)
+                if isinstance(teacher, KGE)
+            },
         },
         'calibration': {
             'before': parts.calibration.before,
@@ -228,7 +247,12 @@ def _assembled(
             tensors[TEACHERS], about, sizes[1], kinds
         )
     return Parts(
-        student=_read_table(student, _class(about['model'], kinds), sizes[1]),
+        student=_read_table(
+            student,
+            _class(about['model'], kinds),
+            sizes[1],
+            about.get('options', {}).get('student', {}),
+        ),
         graph=graph,
         entities=entities,
         relations=relations,
@@ -248,18 +272,28 @@ def check_kept(model: Model) -> None:
     again from its class and its tables: what else it may hold is not kept.
     """
     name = type(model).__name__
-    if not isinstance(model, Bilinear):
+    if not isinstance(model, KGE):
         raise ValueError(
             f'a {name} cannot be kept as tables of entities and relations; '
             'see dsom_pyg.training.checkpoint'
         )
+    training = model.training
+    model.eval()  # dropout is no part of it
     rel = torch.arange(min(8, 2 * model.num_relations))
     head = rel % model.num_entities
-    table = {key: value.cpu() for key, value in _table(model).items()}
-    again = _read_table(table, type(model), model.num_relations)
+    table = {key: value.cpu() for key, value in model.kept().items()}
+    words = type(model), model.num_relations, model.options()
+    try:
+        again = _read_table(table, *words)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f'a {name} cannot be kept: it cannot be made again from its class '
+            f'and its tables ({error})'
+        ) from error
     device = model.relations.device
     scores = model.score_tails(head.to(device), rel.to(device)).cpu()
     others = again.score_tails(head, rel)
+    model.train(training)
     if not torch.allclose(others, scores, rtol=1e-4, atol=0.0):
         raise ValueError(
             f'a {name} cannot be kept: made again from its class and its '
@@ -277,7 +311,7 @@ def _each(teachers: TeacherEnsemble | None) -> list[Model]:
     return [teacher for _, teacher in _named(teachers)]
 
 
-def _class(name: str, kinds: Kinds) -> type[Bilinear]:
+def _class(name: str, kinds: Kinds) -> type[KGE]:
     for kind in kinds:
         if kind.__name__ == name:
             return kind
@@ -288,28 +322,33 @@ def _class(name: str, kinds: Kinds) -> type[Bilinear]:
     )
 
 
-@torch.no_grad()
-def _table(model: Bilinear) -> dict[str, Tensor]:
-    return {'entities': model.entities(), 'relations': model.relations}
-
-
 def _read_table(
-    tensors: Mapping[str, Tensor], kind: type[Bilinear], num_relations: int
-) -> Bilinear:
-    entities, relations = tensors['entities'], tensors['relations']
-    shape = 2 * num_relations, entities.size(1)
-    if tuple(relations.shape) != shape:
-        raise ValueError(
-            f'relations have shape {list(relations.shape)}, expected '
-            f'{list(shape)}'
-        )
+    tensors: Mapping[str, Tensor],
+    kind: type[KGE],
+    num_relations: int,
+    options: Mapping[str, Any],
+) -> KGE:
+    entities = tensors['entities']
     with torch.device('meta'):  # nothing is drawn
         table = EntityEmbedding(len(entities), entities.size(1) // 2)
-        model = kind(table, num_relations)
-    entities, relations = aligned(entities), aligned(relations)
-    model.entities.weight = nn.Parameter(entities, requires_grad=False)
-    model.relations = nn.Parameter(relations, requires_grad=False)
-    return model.eval()
+        model = kind(table, num_relations, **options)
+    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    own = {key for key in held if not key.startswith('entities.')}
+    if own != tensors.keys() - {'entities'}:
+        raise ValueError(
+            f'a {kind.__name__} holds {", ".join(sorted(own))}, and there are '
+            f'{", ".join(sorted(tensors.keys() - {"entities"}))}'
+        )
+    for key in own:
+        if held[key].shape != tensors[key].shape:
+            raise ValueError(
+                f'{key} have shape {list(tensors[key].shape)}, expected '
+                f'{list(held[key].shape)}'
+            )
+    state = {key: aligned(tensors[key]) for key in own}
+    state['entities.weight'] = aligned(entities)
+    model.load_state_dict(state, strict=False, assign=True)
+    return model.requires_grad_(False).eval()
 
 
 def _teacher_tensors(
@@ -320,8 +359,8 @@ def _teacher_tensors(
     out['weights'] = weights.table[:-1]  # the last row is their mean
     for name in teachers.modalities:
         teacher = teachers[name]
-        assert isinstance(teacher, Bilinear)
-        for key, value in _table(teacher).items():
+        assert isinstance(teacher, KGE)
+        for key, value in teacher.kept().items():
             out[f'teacher/{name}/{key}'] = value
     return out
 
@@ -335,11 +374,13 @@ def _read_teachers(
     teachers = {
         name: _read_table(
             {
-                key: tensors[f'teacher/{name}/{key}']
-                for key in ('entities', 'relations')
+                key.removeprefix(f'teacher/{name}/'): value
+                for key, value in tensors.items()
+                if key.startswith(f'teacher/{name}/')
             },
             _class(kind, kinds),
             num_relations,
+            about.get('options', {}).get(f'teacher {name}', {}),
         )
         for name, kind in about['teachers'].items()
     }

@@ -1,5 +1,7 @@
 """OTE and GC-OTE: relations turn blocks of coordinates."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,6 +58,9 @@ class OTE(KGE):
         )
         self.block, self.as_coded = block, as_coded
         self.reset_relations()
+
+    def options(self) -> dict[str, Any]:
+        return {'block': self.block, 'as_coded': self.as_coded}
 
     @property
     def width(self) -> int:

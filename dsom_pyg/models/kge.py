@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -186,6 +186,18 @@ class KGE(Model):
     def penalties(self, step: Step) -> dict[str, Tensor]:
         r"""What the loss has beside the objective."""
         return {}
+
+    def options(self) -> dict[str, Any]:
+        r"""What its class takes beside entities and R to make it again for
+        its tables, as JSON.
+        """
+        return {} if self.reciprocals else {'reciprocals': False}
+
+    def kept(self) -> dict[str, Tensor]:
+        r"""Its tables: entity rows, relations, and whatever else it holds."""
+        held = (*self.named_parameters(), *self.named_buffers())
+        own = {k: x for k, x in held if not k.startswith('entities.')}
+        return {'entities': self.entities(), **own}
 
     def as_table(self: Kind) -> Kind:
         r"""A copy that scores alike from a free table of entity rows, so that

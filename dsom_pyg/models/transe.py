@@ -1,5 +1,7 @@
 """TransE: a relation is a step from head to tail."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,9 @@ class TransE(KGE):
             reciprocals=reciprocals,
         )
         self.p = p
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), 'p': self.p}
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
         return head + rel

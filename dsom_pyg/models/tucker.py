@@ -1,5 +1,7 @@
 """TuckER: a core tensor makes a matrix of every relation."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,6 +69,12 @@ class TuckER(Bilinear):
         for norm in self.norms:
             assert isinstance(norm, nn.BatchNorm1d)
             norm.reset_parameters()
+
+    def options(self) -> dict[str, Any]:
+        return {
+            'relation_channels': self.relations.size(1),
+            'batch_norm': bool(self.norms),
+        }
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
         head = self._dropped(self._normed(0, head), self.head_dropout)

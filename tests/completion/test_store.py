@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,23 @@ import torch
 from torch import Tensor
 from transe import TransE
 
-from dsom_pyg import KG, Recipe, train_dsom
+from dsom_pyg import KG, Recipe, models, train_dsom
 from dsom_pyg.completion import Completer, ModelFolderError
-from dsom_pyg.completion.store import Parts, load_parts, save_parts
+from dsom_pyg.completion.store import (
+    Parts,
+    check_kept,
+    load_parts,
+    save_parts,
+)
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.files import load_tensors, save_tensors
-from dsom_pyg.models import Bilinear, EntityEmbedding, EntityModule, Model
+from dsom_pyg.models import (
+    KGE,
+    Bilinear,
+    EntityEmbedding,
+    EntityModule,
+    Model,
+)
 from dsom_pyg.stages import Student
 
 
@@ -237,3 +249,46 @@ def test_what_cannot_be_kept_is_said_before_training(
         Completer.train(dataset, tmp_path, recipe)
     assert torch.equal(state, torch.random.get_rng_state())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        partial(models.TransE, p=2, reciprocals=False),
+        partial(models.RotatE),
+        partial(models.DistMult, reciprocals=False),
+        partial(models.OTE, block=2, as_coded=True),
+        partial(models.TuckER, relation_channels=3, batch_norm=True),
+    ],
+    ids=lambda make: make.func.__name__,
+)
+def test_every_score_function_is_kept_and_asked(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path, make: partial[KGE]
+) -> None:
+    """As student and as teachers, whatever its options."""
+    mine = replace(
+        recipe,
+        teachers=replace(recipe.teachers, structure=make, feature=make),
+        student=replace(recipe.student, model=make),
+    )
+    model = Completer.train(dataset, tmp_path / 'run', mine)
+    again = Completer.load(tmp_path / 'run')
+    assert type(again.parts.student) is make.func
+    assert again.parts.student.options() == model.parts.student.options()
+    head, rel = torch.arange(6), torch.arange(6)
+    scores = model.parts.student.score_tails(head, rel)
+    assert torch.equal(again.parts.student.score_tails(head, rel), scores)
+    one, other = (x.answer('MV Auk', 'calls at') for x in (model, again))
+    assert [x.score for x in one] == [x.score for x in other]
+    said = again.explain('MV Auk', 'calls at', 'Crail')
+    assert {x.teacher for x in said.opinions} >= {'structure', 'text'}
+    if make.func in (models.TransE, models.RotatE, models.OTE):
+        with pytest.raises(ValueError, match='are none; export'):
+            again.export(tmp_path / 'vectors.faiss')
+
+
+def test_contexts_of_a_graph_are_not_kept(model: Completer) -> None:
+    triples = model.parts.graph.triples('train')
+    mine = models.GCOTE(EntityEmbedding(14, 2), 3, triples, block=2)
+    with pytest.raises(ValueError, match='a GCOTE cannot be kept'):
+        check_kept(mine)
