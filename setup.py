@@ -72,6 +72,8 @@ setup(
         'index': ['faiss-cpu>=1.9'],
         'plots': ['matplotlib>=3.8'],
         'rdf': ['pyoxigraph>=0.5'],
+        # Of `python -m experiments search`.
+        'search': ['optuna>=4'],
         # No wheel in the public index; needs an installed torch and
         # `pip install --no-build-isolation`. Results do not depend on it.
         'scatter': ['torch-scatter>=2.1.2'],
@@ -86,6 +88,7 @@ setup(
             'matplotlib>=3.8',
             'mypy>=1.15',
             'openpyxl>=3.1',
+            'optuna>=4',
             'pandas>=2',
             'pykeen>=1.11',
             'pyoxigraph>=0.5',
