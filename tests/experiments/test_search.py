@@ -1,0 +1,132 @@
+"""A search on validation: resumable, told in a file, blind to test."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from dsom_pyg import Recipe
+from dsom_pyg.datasets import fake
+from dsom_pyg.models import ComplEx
+from dsom_pyg.policies import MeanOfTeachers
+from dsom_pyg.stages import Student, Teachers
+from dsom_pyg.training import Loop
+from experiments import record, search
+from experiments.__main__ import main
+from experiments.paper.recipes import RECIPES
+
+LOOP = Loop(epochs=4, batch_size=50, eval_every=1)
+
+
+class Tiny(fake.FakeMMKG):
+    def __init__(self, root: object, text_encoder: object = None) -> None:
+        super().__init__(30, num_triples=200, seed=1)
+
+
+class FakeEncoder:
+    name = 'none'
+
+    def __init__(self, model: str) -> None:
+        pass
+
+
+def small(channels: int) -> Recipe:
+    return Recipe(
+        teachers=Teachers(channels=channels, loop=LOOP),
+        policy=MeanOfTeachers(),
+        student=Student(channels=channels, loop=LOOP, unlabeled=None),
+    )
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The splits that are ranked."""
+    monkeypatch.setattr('dsom_pyg.datasets.WN9', Tiny)
+    monkeypatch.setattr('experiments.measure.SBERT', FakeEncoder)
+    monkeypatch.setitem(RECIPES, 'WN9', small)
+    splits: list[str] = []
+    once = search.evaluate
+
+    def evaluate(
+        scorer: Any, graph: Any, split: str = 'val', *a: Any, **k: Any
+    ) -> Any:
+        splits.append(split)
+        return once(scorer, graph, split, *a, **k)
+
+    for place in ('experiments.search', 'dsom_pyg.training.fit'):
+        module = __import__(place, fromlist=['evaluate'])
+        monkeypatch.setattr(module, 'evaluate', evaluate)
+    return splits
+
+
+def words(what: str, trials: int, folder: Path) -> list[str]:
+    out = ['search', 'WN9', what, '--trials', str(trials), '--channels', '4']
+    return [*out, '--results', str(folder), '--text-model', 'none']
+
+
+def test_a_search_goes_on(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def space(trial: optuna.Trial, base: Recipe) -> Any:
+        n3 = trial.suggest_float('n3', 0.01, 0.1, log=True)
+        found = search.structure(trial, base)
+        return replace(found, model=partial(ComplEx, n3=n3), loop=LOOP)
+
+    monkeypatch.setitem(search.SPACES, 'structure', space)
+    main(words('structure', 2, tmp_path))
+    path = tmp_path / 'searches' / 'WN9' / 'structure-4.json'
+    found = record.read(path)
+    assert found['protocol']['split'] == 'val'
+    assert found['protocol']['filter'] == ['train', 'val']
+    assert found['command']
+    assert [x['number'] for x in found['trials']] == [0, 1]
+    for trial in found['trials']:
+        # Told at each quarter; the last one is its value.
+        assert [*trial['reported']] == ['25', '50', '75', '100']
+        assert trial['value'] == trial['reported']['100'] > 0
+    main(words('structure', 3, tmp_path))
+    again = record.read(path)['trials']
+    assert again[:2] == found['trials']
+    assert len(again) == 3
+    main(words('structure', 3, tmp_path))
+    assert record.read(path)['trials'] == again
+    assert set(asked) == {'val'}
+
+
+def test_a_poor_trial_is_given_up() -> None:
+    study = optuna.create_study(
+        direction='maximize',
+        pruner=optuna.pruners.MedianPruner(1, search.WARM_UP),
+    )
+
+    def train(trial: optuna.Trial) -> float:
+        told = search.Reports(trial, epochs=4)
+        for epoch in range(1, 5):
+            told.epoch({'epoch': float(epoch)})
+            told.epoch({'epoch': float(epoch), 'val_mrr': -trial.number})
+        return -float(trial.number)
+
+    study.optimize(train, n_trials=2)
+    good, poor = study.trials
+    assert [*good.intermediate_values] == [25, 50, 75, 100]
+    # Not before half of the training.
+    assert poor.state == optuna.trial.TrialState.PRUNED
+    assert [*poor.intermediate_values] == [25, 50]
+
+
+def test_students_share_their_teachers(
+    asked: list[str], tmp_path: Path
+) -> None:
+    main(words('student', 2, tmp_path))
+    found = record.read(tmp_path / 'searches' / 'WN9' / 'student-4.json')
+    assert len(found['trials']) == 2
+    assert {'tau', 'gamma', 'n3', 'unlabeled share'} == set(
+        found['trials'][0]['params']
+    )
+    folder = tmp_path / 'models' / 'searches' / 'WN9'
+    files = [folder / str(at) / 'teachers.safetensors' for at in (0, 1)]
+    assert files[0].stat().st_ino == files[1].stat().st_ino
+    assert set(asked) == {'val'}
