@@ -4,21 +4,22 @@
     python -m experiments search FB15k_237 student --trials 12
 
 Optuna draws the settings (TPE, seed 0). Trials are kept in a SQLite file below
-``--models``, so that a search goes on where it stopped, and told in
-``results/searches``. No test triple is read. A search of students uses the
-teachers of ``experiments/paper/recipes.py``, which are trained once.
+``--models`` and told in ``results/searches``; a search goes on from either. No
+test triple is read. A search of students uses the teachers of
+``experiments/paper/recipes.py``, which are trained once.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import distribution_to_json, json_to_distribution
 
 from dsom_pyg import Recipe, evaluate, train_dsom
 from dsom_pyg.models import ComplEx
@@ -162,12 +163,34 @@ def main(words: Sequence[str]) -> None:
         print(f'{trial.number}: {value} {trial.params}', flush=True)
         record.write(path, told(setting, args.what, base, study))
 
+    if not study.trials and path.exists():
+        study.add_trials(trials_of(record.read(path)))
     done = optuna.trial.TrialState
     finished = study.get_trials(states=(done.COMPLETE, done.PRUNED))
     more = args.trials - len(finished)
     if more > 0:
         study.optimize(objective, n_trials=more, callbacks=[tell])
     print(path)
+
+
+def trials_of(found: Mapping[str, Any]) -> list[optuna.trial.FrozenTrial]:
+    r"""The trials that a file tells, for a machine without their database."""
+    return [
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState[trial['state'].upper()],
+            value=trial['value'],
+            params=trial['params'],
+            distributions={
+                name: json_to_distribution(text)
+                for name, text in trial['distributions'].items()
+            },
+            intermediate_values={
+                int(at): value for at, value in trial['reported'].items()
+            },
+        )
+        for trial in found['trials']
+        if trial['state'] in ('complete', 'pruned')
+    ]
 
 
 def told(
@@ -197,8 +220,16 @@ def told(
                 'value': trial.value,
                 'reported': trial.intermediate_values,
                 'params': trial.params,
-                'seconds': trial.duration and trial.duration.total_seconds(),
+                'distributions': {
+                    name: distribution_to_json(each)
+                    for name, each in trial.distributions.items()
+                },
+                'seconds': _seconds(trial),
             }
             for trial in study.trials
         ],
     }
+
+
+def _seconds(trial: optuna.trial.FrozenTrial) -> float | None:
+    return trial.duration.total_seconds() if trial.duration else None

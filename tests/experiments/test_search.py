@@ -1,5 +1,6 @@
 """A search on validation: resumable, told in a file, blind to test."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_a_search_goes_on(
     assert len(again) == 3
     main(words('structure', 3, tmp_path))
     assert record.read(path)['trials'] == again
+    # On another machine there is the file alone.
+    shutil.rmtree(tmp_path / 'models')
+    main(words('structure', 4, tmp_path))
+    later = record.read(path)['trials']
+    assert len(later) == 4
+    for one, other in zip(again, later, strict=False):
+        for key in ('state', 'value', 'params', 'reported', 'distributions'):
+            assert one[key] == other[key]
     assert set(asked) == {'val'}
 
 
