@@ -258,6 +258,10 @@ class Step:
         return self.model.compare(query, self.tail)
 
     def of(self, tail: Tensor) -> Tensor:
-        r"""The scores of some entities ``[B, N]`` for each query."""
+        r"""The scores ``[B, N]`` of some entities, ``[B, N]`` or, the same
+        for all queries, ``[N]``.
+        """
+        if tail.dim() == 1:
+            return self.model.compare_all(self.query, self.entities.rows(tail))
         rows = self.entities.rows(tail.flatten()).unflatten(0, tail.shape)
         return self.model.compare(self.query[:, None], rows)

@@ -81,11 +81,14 @@ class Negatives:
             al. <https://ojs.aaai.org/index.php/AAAI/article/view/8870>`_,
             2014).
         filtered: Known tails are no negatives.
+        shared: All queries of a batch have the same ones, which costs a
+            fraction.
     """
 
     count: int = 64
     corruption: str = 'uniform'
     filtered: bool = True
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -97,12 +100,15 @@ class Negatives:
             )
 
     def draw(self, step: Step) -> tuple[Tensor, Tensor]:
-        r"""Negatives ``[B, N]``, and which of them count."""
-        batch = step.batch
-        size, shape = step.model.num_entities, (len(batch), self.count)
+        r"""Negatives, ``[B, N]`` or shared ``[N]``, and which of them count
+        for each query, ``[B, N]``.
+        """
+        batch, size = step.batch, step.model.num_entities
+        shape = (len(batch), self.count)[self.shared :]
         drawn = torch.randint(size, shape, device=batch.head.device)
         if not self.filtered:
-            return drawn, torch.ones_like(drawn, dtype=torch.bool)
+            every = torch.ones(len(batch), self.count, dtype=torch.bool)
+            return drawn, every.to(drawn.device)
         pairs = batch.neighbors
         row = torch.arange(len(batch), device=drawn.device)[:, None]
         false = torch.isin(

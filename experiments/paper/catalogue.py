@@ -203,7 +203,10 @@ def on_validation() -> PolicyChoice:
 def comparators(profile: Profile) -> dict[str, SingleModel]:
     r"""Models of triples alone, each by the objective of its authors."""
     negatives = SelfAdversarial(
-        margin=9.0, temperature=1.0, negatives=Negatives(64), subsampling=True
+        margin=9.0,
+        temperature=1.0,
+        negatives=Negatives(256, shared=True),
+        subsampling=True,
     )
     products = replace(negatives, margin=0.0)
     loop = Loop(

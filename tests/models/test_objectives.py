@@ -127,19 +127,25 @@ def test_self_adversarial_by_hand() -> None:
     assert negative.item() == 0
 
 
-def test_negatives_are_no_known_tails() -> None:
+@pytest.mark.parametrize('shared', [True, False])
+def test_negatives_are_no_known_tails(shared: bool) -> None:
     asked = batch()
     step = Step(model_of(Margin()), asked, 'fp32')
-    drawn, false = Negatives(200).draw(step)
+    drawn, false = Negatives(200, shared=shared).draw(step)
+    assert drawn.shape == ((200,) if shared else (len(asked), 200))
     pairs = asked.neighbors
     known = set(zip(pairs.row.tolist(), pairs.tail.tolist(), strict=True))
-    for row, tails in enumerate(drawn.tolist()):
+    every = drawn.expand(len(asked), 200)
+    for row, tails in enumerate(every.tolist()):
         counts = [(row, tail) not in known for tail in tails]
         assert false[row].tolist() == counts
     assert not false.all()
     assert len(drawn.unique()) == E
-    _, false = Negatives(200, filtered=False).draw(step)
+    one = Step(model_of(Margin()), asked, 'fp32')
+    torch.testing.assert_close(one.of(drawn), one.of(every))
+    _, false = Negatives(200, filtered=False, shared=shared).draw(step)
     assert false.all()
+    assert false.shape == (len(asked), 200)
 
 
 def test_which_side_is_replaced() -> None:
@@ -200,6 +206,7 @@ def test_self_adversarial_of_a_model(
         Margin(2.0, Negatives(5)),
         Margin(2.0, Negatives(5, 'bernoulli')),
         SelfAdversarial(4.0, 1.0, Negatives(5), True),
+        SelfAdversarial(4.0, 1.0, Negatives(20, shared=True)),
     ],
     ids=str,
 )
