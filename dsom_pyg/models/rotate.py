@@ -7,7 +7,6 @@ from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.models.kge import KGE
 from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
 
-
 TINY = 1e-30
 
 

@@ -209,6 +209,8 @@ def comparators(profile: Profile) -> dict[str, SingleModel]:
         subsampling=True,
     )
     products = replace(negatives, margin=0.0)
+    # These hold every coordinate of every pair.
+    fewer = replace(negatives, negatives=Negatives(64, shared=True))
     loop = Loop(
         epochs=profile.distances,
         batch_size=1000,
@@ -238,13 +240,13 @@ def comparators(profile: Profile) -> dict[str, SingleModel]:
         'TransE': of(partial(TransE, **distance)),
         'DistMult': of(partial(DistMult, n3=1e-5, **product)),
         'ComplEx': of(partial(ComplEx, n3=1e-5, **product)),
-        'RotatE': of(partial(RotatE, objective=negatives, reciprocals=False)),
+        'RotatE': of(partial(RotatE, objective=fewer, reciprocals=False)),
         'TuckER': SingleModel(
             channels=half,
             model=tucker,
             loop=replace(queries, optimizer=Adam(lr=0.001)),
         ),
-        'OTE': of(partial(OTE, objective=negatives)),
+        'OTE': of(partial(OTE, objective=fewer)),
     }
 
 

@@ -364,3 +364,14 @@ def test_each_learns_and_teaches(name: str) -> None:
     task = DistillTask(student, teachers.requires_grad_(False), Mean())
     history = fit(task, GRAPH, loop).history
     assert history[-1]['ndkd'] < history[0]['ndkd']
+
+
+@pytest.mark.parametrize('name', ['TransE, 1', 'TransE, 2', 'RotatE', 'OTE'])
+def test_a_distance_of_0_has_a_gradient(name: str) -> None:
+    model = made(name)
+    query = model.query_vectors(torch.tensor([3]), torch.tensor([0]))
+    for compare in (model.compare, model.compare_all):
+        found = compare(query, query.detach())
+        assert found.item() == pytest.approx(0.0, abs=1e-12)
+        [grad] = torch.autograd.grad(found.sum(), query, retain_graph=True)
+        assert grad.isfinite().all()
