@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dsom_pyg.graph import Triples
 from dsom_pyg.losses import paper_advantage
 from dsom_pyg.stages import Teachers, fit_folds
 from dsom_pyg.teachers import (
@@ -181,6 +182,7 @@ class Boosting:
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
+        _validation(run)
         held = run.graph.index('val').to(run.device)
         known = run.graph.index('train', 'val').to(run.device)
         precision = run.resolved_precision()
@@ -329,11 +331,20 @@ class HeldOut:
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         if isinstance(self.evidence, OnValidation):
-            held = run.graph.triples('val')
+            held = _validation(run)
             folds = [Fold(ensemble, run.graph, held)]
         else:
             folds = fit_folds(run, teachers, self.evidence)
         return self.learner.learn(run, teachers.loop, folds, self.mask_missing)
+
+
+def _validation(run: Run) -> Triples:
+    held = run.graph.triples('val')
+    if not held.edge_type.numel():
+        raise ValueError(
+            'the graph has no validation triples to learn weights from'
+        )
+    return held
 
 
 def _learned(

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fake_answers import GRAPH, TARGETS, answers, by_teacher, ensemble
+from fake_answers import DATA, GRAPH, TARGETS, answers, by_teacher, ensemble
 from torch.nn import functional as F
 
 from dsom_pyg import Recipe, train_dsom
+from dsom_pyg.graph import merge_val
+from dsom_pyg.kg import KG
 from dsom_pyg.losses import decoupled_kd, kd, neighbor_decoupled_kd
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.policies import (
@@ -355,3 +357,14 @@ def test_settings_that_say_nothing() -> None:
             Distill(**words)
     with pytest.raises(ValueError, match='top'):
         MulDE(2, 3, top=0)
+
+
+@pytest.mark.parametrize(
+    'policy',
+    [Boosting(), HeldOut(learner=FixedWeights(), evidence=OnValidation())],
+)
+def test_weights_from_validation_need_some(policy: PolicyChoice) -> None:
+    merged = KG(merge_val(DATA))
+    recipe = Recipe(teachers=Teachers(channels=4, loop=LOOP), policy=policy)
+    with pytest.raises(ValueError, match='no validation triples'):
+        train_dsom(merged, recipe)
