@@ -7,8 +7,8 @@ TABLE = PaperTable(
     'Table 7: WN9',
     """
 Structure and texts, no images. 90 % of the test pairs occur in train,
-reversed. Teachers together, which read the texts at test time, stay above their
-students here; why is unexplained.
+reversed. Teachers together, which read the texts at test time, stay above
+their students here; why is unexplained.
 """,
     ('WN9',),
     (
