@@ -161,6 +161,9 @@ def main(words: Sequence[str]) -> None:
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         value = f'{trial.value:.4f}' if trial.value else trial.state.name
         print(f'{trial.number}: {value} {trial.params}', flush=True)
+        keep()
+
+    def keep() -> None:
         record.write(path, told(setting, args.what, base, study))
 
     if not study.trials and path.exists():
@@ -170,6 +173,8 @@ def main(words: Sequence[str]) -> None:
     more = args.trials - len(finished)
     if more > 0:
         study.optimize(objective, n_trials=more, callbacks=[tell])
+    elif not path.exists():
+        keep()
     print(path)
 
 
