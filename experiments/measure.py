@@ -155,7 +155,9 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
             'split': setting.split,
             'filter': setting.filter,
             'ties': 'realistic',
-            'selection': setting.table.selection,
+            'selection': getattr(
+                row.what, 'selection', setting.table.selection
+            ),
         },
         'settings': settings(row),
     }
@@ -182,24 +184,27 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         model, result = single(run, row.what)
         note('model', model, **training(result))
     elif isinstance(row.what, Teachers):
-        with shared_files(setting, row, row.what, seed, folder):
+        with shared_files(setting, row, graph, row.what, seed, folder):
             ensemble = fit_teachers(run, row.what)
         for name in ensemble.modalities:
             note(name, ensemble[name])
     elif isinstance(row.what, Combined):
         teachers = row.what.teachers
-        with shared_files(setting, row, teachers, seed, folder):
+        with shared_files(setting, row, graph, teachers, seed, folder):
             ensemble = fit_teachers(run, teachers)
             policy = row.what.policy.prepare(run, teachers, ensemble)
         seen = graph.index('train')
         note('teachers', EnsembleScorer(ensemble, policy, seen))
     elif isinstance(row.what, Mixed):
-        with shared_files(setting, row, row.what.teachers, seed, folder):
+        with shared_files(
+            setting, row, graph, row.what.teachers, seed, folder
+        ):
             ensemble = fit_teachers(run, row.what.teachers)
-        note('teachers', mixed(run, row.what, ensemble))
+        model, result = mixed(run, row.what, ensemble)
+        note('teachers', model, **training(result))
     else:
         recipe = replace(row.what, seed=seed, device=setting.device)
-        with shared_files(setting, row, recipe.teachers, seed, folder):
+        with shared_files(setting, row, graph, recipe.teachers, seed, folder):
             trained = train_dsom(graph, recipe, folder)
         note('teachers', trained.teachers)
         note(
@@ -237,7 +242,9 @@ def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
     return model, run.fit('model', ModelTask(model), what.loop)
 
 
-def mixed(run: Run, what: Mixed, ensemble: TeacherEnsemble) -> MetaLearner:
+def mixed(
+    run: Run, what: Mixed, ensemble: TeacherEnsemble
+) -> tuple[MetaLearner, FitResult]:
     r"""A network over the teachers, of validation triples alone."""
     graph = run.graph
     held = graph.triples('val')
@@ -246,8 +253,8 @@ def mixed(run: Run, what: Mixed, ensemble: TeacherEnsemble) -> MetaLearner:
     data = with_split(data, 'val', held.select(mask))
     with drawn_with(run.seed + 2):
         model = MetaLearner(ensemble, what.hidden, what.final_relu)
-    run.fit('mixed', ModelTask(model), what.loop, KG(data))
-    return model
+    result = run.fit('mixed', ModelTask(model), what.loop, KG(data))
+    return model, result
 
 
 def training(result: FitResult) -> dict[str, Any]:
@@ -263,13 +270,19 @@ def training(result: FitResult) -> dict[str, Any]:
 
 @contextmanager
 def shared_files(
-    setting: Setting, row: Row, teachers: Teachers, seed: int, folder: Path
+    setting: Setting,
+    row: Row,
+    graph: KG,
+    teachers: Teachers,
+    seed: int,
+    folder: Path,
 ) -> Iterator[None]:
     r"""Rows with the same teachers on the same graph train them once: their
     files, and those of the folds, are linked from row to row.
     """
     words = [
         setting.dataset,
+        graph.fingerprint,
         setting.split,
         setting.features,
         torch.device(setting.device).type,

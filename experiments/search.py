@@ -3,15 +3,18 @@
     python -m experiments search FB15k_237 structure --trials 12
     python -m experiments search FB15k_237 student --trials 12
 
-Optuna draws the settings (TPE, seed 0). Trials are kept in a SQLite file below
-``--models`` and told in ``results/searches``; a search goes on from either. No
-test triple is read. A search of students uses the teachers of
-``experiments/paper/recipes.py``, which are trained once.
+Optuna draws the settings (TPE, its seed the number of trials that are there).
+Trials are kept in a SQLite file below ``--models`` and told in
+``results/searches``; a search goes on from either. No test triple is read. A
+search of students uses the teachers of ``experiments/paper/recipes.py``, which
+are trained once.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -103,9 +106,12 @@ def value_of(setting: Setting, what: Any, trial: optuna.Trial) -> float:
         model, result = single(run, what)
         found = [x['val_mrr'] for x in result.history if 'val_mrr' in x]
         return found[-1]
-    folder = setting.models / 'searches' / setting.dataset / str(trial.number)
+    # By what is trained: numbers may come again on another machine.
+    text = json.dumps(record.describe(what), sort_keys=True)
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = setting.models / 'searches' / setting.dataset / name
     recipe = replace(what, device=setting.device, progress=False)
-    with shared_files(setting, row, recipe.teachers, 0, folder):
+    with shared_files(setting, row, graph, recipe.teachers, 0, folder):
         model = train_dsom(graph, recipe, folder).student
     words = {'filter_splits': setting.filter, 'device': setting.device}
     return evaluate(model, graph, split=setting.split, **words).mrr()
@@ -150,7 +156,6 @@ def main(words: Sequence[str]) -> None:
         study_name=name,
         load_if_exists=True,
         direction='maximize',
-        sampler=optuna.samplers.TPESampler(seed=0),
         pruner=optuna.pruners.MedianPruner(3, WARM_UP),
     )
     path = args.results / 'searches' / args.dataset / f'{name}.json'
@@ -168,6 +173,8 @@ def main(words: Sequence[str]) -> None:
 
     if not study.trials and path.exists():
         study.add_trials(trials_of(record.read(path)))
+    # A search that goes on must not draw the same again.
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
     done = optuna.trial.TrialState
     finished = study.get_trials(states=(done.COMPLETE, done.PRUNED))
     more = args.trials - len(finished)

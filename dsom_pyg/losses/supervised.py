@@ -123,7 +123,7 @@ def self_adversarial(
 def bernoulli_weights(index: QueryIndex, num_relations: int) -> Tensor:
     r"""How much each side of a triple is corrupted, ``[2R]``, 1 on average
     over both sides: twice the probability of replacing the tail, which is
-    tails a head over the sum of that and heads a tail (`Wang et al.
+    heads a tail over the sum of that and tails a head (`Wang et al.
     <https://ojs.aaai.org/index.php/AAAI/article/view/8870>`_, 2014).
 
     Args:

@@ -160,8 +160,9 @@ class GCOTE(OTE):
         check_triples(
             triples, self.num_entities, num_relations, 'the context of GCOTE'
         )
-        self.register_buffer('edge_index', triples.edge_index, False)
-        self.register_buffer('edge_type', triples.edge_type, False)
+        # Codes of narrower integers would overflow.
+        self.register_buffer('edge_index', triples.edge_index.long(), False)
+        self.register_buffer('edge_type', triples.edge_type.long(), False)
         # For tails, and for heads.
         self.blank = nn.Parameter(torch.zeros(2, self.width))
 
@@ -283,7 +284,8 @@ def orthonormal(rows: Tensor) -> Tensor:
     r"""Gram-Schmidt on the rows of matrices ``[..., n, n]``."""
     out: list[Tensor] = []
     for row in rows.unbind(-2):
-        for done in out:
+        # Twice: what one pass leaves of nearly parallel rows is not small.
+        for done in (*out, *out):
             row = row - (row * done).sum(dim=-1, keepdim=True) * done
         out.append(F.normalize(row, dim=-1))
     return torch.stack(out, dim=-2)

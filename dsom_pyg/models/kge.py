@@ -85,7 +85,8 @@ class KGE(Model):
 
     def compare(self, query: Tensor, rows: Tensor) -> Tensor:
         r"""Scores of queries ``[..., k]`` and of entity rows ``[..., 2D]``,
-        whose other axes are broadcast.
+        whose other axes are broadcast. They depend on nothing else: what is
+        learned, or drawn, goes into :meth:`query`.
         """
         raise NotImplementedError
 

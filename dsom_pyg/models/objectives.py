@@ -1,7 +1,7 @@
 """What a model learns by: losses over all entities, or over drawn ones.
 
 Every objective takes a :class:`~dsom_pyg.models.Step` and gives the terms of
-the loss, means over its targets.
+the loss: means over its targets, of :class:`KvsAll` over its queries.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class SelfAdversarial:
         temperature: Of the weights of negatives; 0 for equal ones.
         negatives: How they are drawn.
         subsampling: Frequent pairs count less, by :math:`(c(h, r) + c(t,
-            r^{-1}))^{-1/2}`, counts from 4 on.
+            r^{-1}))^{-1/2}`; the first triple of a pair counts 4.
     """
 
     margin: float = 9.0
@@ -195,7 +195,7 @@ class SelfAdversarial:
             turned = (batch.rel[row] + size) % (2 * size)
             count = index.counts(batch.head, batch.rel)[row]
             count = count + index.counts(tail, turned)
-            weight = (count + 8).to(weight).rsqrt()
+            weight = (count + 6).to(weight).rsqrt()
         sides = self.negatives.weights(step)
         return weight if sides is None else weight * sides[row]
 

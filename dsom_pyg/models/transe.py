@@ -59,4 +59,6 @@ class TransE(KGE):
         return -torch.cdist(query, rows, p=self.p, compute_mode=mode)
 
     def pair_width(self) -> int:
-        return 1
+        # On a GPU the gradient of `cdist` holds a number for each coordinate.
+        on_cpu = self.relations.device.type == 'cpu'
+        return 1 if on_cpu else super().pair_width()

@@ -22,8 +22,9 @@ class MulDE(Combiner):
     highest, :math:`d_i = KL(P_{stu} \,\|\, \mathrm{softmax}\, \tilde s^i)`,
     and weights are :math:`\mathrm{softmax}_i(-d_i / \rho)`, with :math:`\rho =
     e^{\lfloor n / 5 \rfloor}` in epoch n, counted from 0. The gates learn from
-    a binary cross-entropy of the combined logits, and from the distillation,
-    as if both were one loss.
+    a binary cross-entropy of the combined logits, and from the distillation.
+    The student learns from neither weights nor gates, which MulDE as published
+    does not detach.
 
     Args:
         num_teachers: M.
@@ -142,7 +143,8 @@ def senior_kl(senior: Tensor, junior: Tensor, tau: float) -> Tensor:
 
 def _labels(ids: Tensor, targets: Pairs) -> Tensor:
     # Which of the entities [B, K] are targets, as numbers.
-    size = int(max(ids.max(), targets.tail.max())) + 1
+    both = torch.cat([ids.flatten(), targets.tail])
+    size = int(both.max()) + 1
     row = torch.arange(len(ids), device=ids.device)[:, None]
     known = targets.row * size + targets.tail
     return torch.isin(row * size + ids, known).float()

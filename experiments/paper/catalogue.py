@@ -102,6 +102,8 @@ class Home(NamedTuple):
 
 def home(profile: Profile, dataset: str, name: str) -> Home:
     r"""Where the runs of a row of the catalogue lie."""
+    if name == f'D = {profile.channels}':
+        name = 'DSoM, library'
     before = profile.name == 'small' and dataset in MKGS
     if before and name in COMBINERS:
         return Home('combiners', *COMBINERS[name])
@@ -163,7 +165,7 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         **{f'tau = {x}': taught(rc, tau=float(x)) for x in (1, 2, 8)},
         **{f'alpha = {x}': taught(rc, alpha=float(x)) for x in (0.25, 4)},
         **{f'beta = {x}': taught(rc, beta=float(x)) for x in (0.25, 4)},
-        **{f'D = {x}': wide(x) for x in WIDTHS if x != profile.channels},
+        **{f'D = {x}': wide(x) for x in WIDTHS},
         **{
             f'committee of {x}': replace(
                 recipe, teachers=replace(recipe.teachers, committee=x)
@@ -219,9 +221,13 @@ def comparators(profile: Profile) -> dict[str, SingleModel]:
         cooldown=1.0,
     )
 
-    def of(model: object, loop: Loop = loop) -> SingleModel:
-        words = {'channels': profile.channels, 'model': model, 'loop': loop}
-        return SingleModel(**words)  # type: ignore[arg-type]
+    def of(model: object) -> SingleModel:
+        return SingleModel(
+            channels=profile.channels,
+            model=model,  # type: ignore[arg-type]
+            loop=loop,
+            entity_scale=0.02,
+        )
 
     distance = {'objective': negatives, 'reciprocals': False, 'scale': 0.02}
     product = {'objective': products, 'reciprocals': False, 'scale': 0.02}

@@ -22,7 +22,7 @@ that have them; teachers keep their D where that of the student varies.
         ),
         Panel(
             'D of the student',
-            tuple((x, WHOLE if x == 256 else f'D = {x}') for x in WIDTHS),
+            tuple((x, f'D = {x}') for x in WIDTHS),
         ),
         Panel(
             'members of a committee',

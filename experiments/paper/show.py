@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from typing import Any
 
 from experiments import paper, record
 from experiments.measure import Setting, measure
+from experiments.measure import settings as settings_of
 from experiments.page import COLUMNS, markdown, paragraphs
 from experiments.paper.catalogue import PROFILES, Profile, home, rows
 from experiments.paper.published import Numbers
-from experiments.table import Table, load
+from experiments.table import Row, Table, load
 
 SELECTION = 'settings given, last epoch'
 
@@ -175,12 +177,20 @@ def main(name: str, words: Sequence[str]) -> None:
     runs = [
         *wanted(table, profile, args.dataset, args.only, args.seeds),
     ]
+    if not runs:
+        raise ValueError(
+            f'{name} has no such dataset or row; its datasets are '
+            f'{", ".join(table.datasets)}, its rows '
+            f'{", ".join(dict.fromkeys(line.row for line in table.lines))}'
+        )
     if args.dry_run:
         print('\n'.join(missing(runs, args.results)))
         return
     settings: dict[tuple[str, str], Setting] = {}
     for run in runs:
-        if not run.path(args.results).exists():
+        if run.path(args.results).exists():
+            _check(run, profile, args.results)
+        else:
             _measure(run, profile, args, settings)
     if isinstance(table, PaperFigure):
         for dataset in table.datasets:
@@ -189,19 +199,42 @@ def main(name: str, words: Sequence[str]) -> None:
     print(write_page(args.results))
 
 
+def _declared(run: Wanted, profile: Profile) -> tuple[Row, Table]:
+    # The row of a run, and the table that it is of.
+    if run.folder == profile.name:
+        row = rows(profile, run.dataset)[run.name]
+        return row, Table((run.dataset,), (row,), SELECTION)
+    # A run of an experiment that was there before.
+    tables = load(run.folder)
+    table = next(x for x in tables if run.dataset in x.datasets)
+    return next(x for x in table.rows if x.name == run.row), table
+
+
+def _check(run: Wanted, profile: Profile, results: Path) -> None:
+    # A file with other settings is refused, also where nothing is measured.
+    path = run.path(results)
+    found = record.read(path)
+    if 'converted_from' in found:
+        return
+    here = json.loads(json.dumps(settings_of(_declared(run, profile)[0])))
+    one, other = record.flat(found['settings']), record.flat(here)
+    far = sorted(
+        key for key in {*one, *other} if one.get(key) != other.get(key)
+    )
+    if far:
+        raise record.OtherRunError(
+            f'{path} holds a run with other settings: {", ".join(far)}. Move '
+            'it away, or name another folder with --results.'
+        )
+
+
 def _measure(
     run: Wanted,
     profile: Profile,
     args: argparse.Namespace,
     settings: dict[tuple[str, str], Setting],
 ) -> None:
-    if run.folder == profile.name:
-        row = rows(profile, run.dataset)[run.name]
-        table = Table((run.dataset,), (row,), SELECTION)
-    else:  # a run of an experiment that was there before
-        tables = load(run.folder)
-        table = next(x for x in tables if run.dataset in x.datasets)
-        row = next(x for x in table.rows if x.name == run.row)
+    row, table = _declared(run, profile)
     # A dataset is read once.
     key = run.folder, run.dataset
     if key not in settings:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from dsom_pyg.datasets import fake
+from dsom_pyg.graph import merge_val
+from dsom_pyg.kg import KG
 from experiments import record
 from experiments.__main__ import main
 from experiments.paper import published, show
@@ -207,3 +209,69 @@ def test_a_figure(tmp_path: Path) -> None:
     drawn = show.draw('figure9', figure, 'WN9', SMALL, tmp_path)
     assert drawn is not None
     assert drawn.read_bytes()[:4] == b'\x89PNG'
+
+
+def test_files_of_other_settings_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 'MoSE-AI', 0, 99.9, settings={'kind': 'another'})
+    words = ['table7', '--results', str(tmp_path), '--only', 'MoSE-AI']
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 1
+    assert 'holds a run with other settings: kind' in capsys.readouterr().err
+    for more in (['--only', 'MoSE'], ['--dataset', 'DB15K']):
+        with pytest.raises(SystemExit):
+            main(['table7', '--dry-run', *more])
+        assert 'its datasets are WN9' in capsys.readouterr().err
+
+
+def test_d_of_the_profile_is_the_recipe_itself() -> None:
+    for name, channels in (('small', 256), ('paper', 2000)):
+        profile = PROFILES[name]
+        here = home(profile, 'WN9', f'D = {channels}')
+        assert here == home(profile, 'WN9', 'DSoM, library')
+    assert home(PROFILES['paper'], 'WN9', 'D = 256').row == 'D = 256'
+
+
+def test_products_have_no_margin() -> None:
+    known = rows(SMALL, 'WN9')
+    for name, margin in (('DistMult', 0.0), ('ComplEx', 0.0), ('TransE', 9.0)):
+        words = known[name].what.model.keywords  # type: ignore[union-attr]
+        assert words['objective'].margin == margin
+
+
+def test_who_learns_from_validation_is_not_trained_on_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As DB15K has it, where others train on that split as well."""
+
+    class Tiny(fake.FakeMMKG):
+        def __init__(self, root: object, text_encoder: object = None) -> None:
+            super().__init__(30, num_triples=200, seed=1)
+
+        entity_names = relation_names = ()
+
+    monkeypatch.setattr('dsom_pyg.datasets.DB15K', Tiny)
+    monkeypatch.setattr('experiments.measure.SBERT', FakeEncoder)
+    profile = Profile('smoke', 4, 1, ('DB15K',), 1)
+    monkeypatch.setitem(PROFILES, 'smoke', profile)
+    words = ['--profile', 'smoke', '--text-model', 'none', '--seeds', '1']
+    words += ['--results', str(tmp_path), '--dataset', 'DB15K']
+    for name in ('MoSE-AI', 'MoSE-MI', 'RC on validation'):
+        main(['table4', *words, '--only', name])
+    found = {
+        path.stem: record.read(path)
+        for path in tmp_path.glob('smoke/DB15K/*.json')
+    }
+    data = Tiny(None)[0]
+    whole = merge_val(data)
+    prints = {key: x['graph']['fingerprint'] for key, x in found.items()}
+    assert prints == {
+        'mose-ai-seed0': KG(whole).fingerprint,
+        'mose-mi-seed0': KG(data).fingerprint,
+        'rc-on-validation-seed0': KG(data).fingerprint,
+    }
+    mixed = found['mose-mi-seed0']
+    assert 'tenth of validation' in mixed['protocol']['selection']
+    assert mixed['models']['teachers']['best_epoch'] >= 1

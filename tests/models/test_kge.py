@@ -175,6 +175,17 @@ def test_tucker_in_training() -> None:
     head, rel = torch.arange(6), torch.arange(6)
     one = model.query_vectors(head, rel)
     assert not torch.equal(one, model.query_vectors(head, rel))
+    # Each of the three dropouts, and both normalisations, do something.
+    for at in range(3):
+        shares = [0.0, 0.0, 0.0]
+        shares[at] = 0.5
+        torch.manual_seed(0)
+        one = TuckER(entities, R, 5, *shares, scale=1.0)
+        found = [one.query_vectors(head, rel) for _ in range(2)]
+        assert not torch.equal(*found)
+    plain = model.norms[1]
+    assert isinstance(plain, torch.nn.BatchNorm1d)
+    assert plain.num_batches_tracked.item() > 0
     # A batch of one query has no variance.
     assert model.query_vectors(head[:1], rel[:1]).isfinite().all()
     model.eval()
@@ -375,3 +386,11 @@ def test_a_distance_of_0_has_a_gradient(name: str) -> None:
         assert found.item() == pytest.approx(0.0, abs=1e-12)
         [grad] = torch.autograd.grad(found.sum(), query, retain_graph=True)
         assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize('block', [4, 20])
+def test_blocks_are_orthonormal(block: int) -> None:
+    torch.manual_seed(0)
+    q = orthonormal(torch.rand(500, block, block))
+    far = (q @ q.transpose(1, 2) - torch.eye(block)).abs().max()
+    assert far < 1e-5

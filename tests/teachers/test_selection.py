@@ -47,6 +47,7 @@ from dsom_pyg.training import (
     ModelTask,
     OnValidation,
     QueryLoader,
+    Run,
     fit,
 )
 
@@ -77,6 +78,14 @@ def test_the_most_confident(chunked: None) -> None:
     assert masked[3].tolist() == [1, 0, 0]
     assert masked[1, 1] == 0
     assert masked.sum(dim=1).tolist() == [1] * 4
+    # Who is sure without knowing the head is not asked.
+    sure = said.each[1].clone()
+    sure[:, 0] = 1e3
+    said.streams[1] = Scores.of(sure)
+    assert MostConfident().weights(said)[1].tolist() == [0, 1, 0]
+    masked = MostConfident(mask_missing=True).weights(said)
+    assert masked[0].tolist() == [0, 1, 0]
+    assert masked[1, 1] == 0
 
 
 def test_the_best_by_the_label(chunked: None) -> None:
@@ -207,6 +216,10 @@ def test_mulde_by_hand() -> None:
     assert senior[0].tolist() == pytest.approx(expected, abs=1e-6)
     soft = senior_kl(senior, junior, tau=1.0)
     assert soft.item() == pytest.approx(0.0051177, abs=1e-6)
+    # Logits of the same ratio to tau: only the factor differs.
+    assert senior_kl(4 * senior, 4 * junior, 4.0).item() == pytest.approx(
+        16 * soft.item(), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize('count', [1, 4, 20, 50])
@@ -368,3 +381,21 @@ def test_weights_from_validation_need_some(policy: PolicyChoice) -> None:
     recipe = Recipe(teachers=Teachers(channels=4, loop=LOOP), policy=policy)
     with pytest.raises(ValueError, match='no validation triples'):
         train_dsom(merged, recipe)
+
+
+def test_boosting_learns_from_validation_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def spy(*words: object) -> object:
+        asked.append(words)
+        return boost(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr('dsom_pyg.policies.boost', spy)
+    teachers = Teachers(channels=4, joint=False, loop=LOOP)
+    run = Run(graph=GRAPH, progress=False)
+    Boosting().prepare(run, teachers, ensemble())
+    _, held, known, *_ = asked[0]
+    assert torch.equal(held.tail, GRAPH.index('val').tail)
+    assert torch.equal(known.tail, GRAPH.index('train', 'val').tail)
