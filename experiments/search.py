@@ -89,7 +89,7 @@ class Reports(Progress):
             return
         done = round(100 * record['epoch'] / self.epochs)
         self.trial.report(record['val_mrr'], done)
-        if self.trial.should_prune():
+        if done < 100 and self.trial.should_prune():
             raise optuna.TrialPruned
 
 

@@ -277,8 +277,6 @@ def check_kept(model: Model) -> None:
             f'a {name} cannot be kept as tables of entities and relations; '
             'see dsom_pyg.training.checkpoint'
         )
-    training = model.training
-    model.eval()  # dropout is no part of it
     rel = torch.arange(min(8, 2 * model.num_relations))
     head = rel % model.num_entities
     table = {key: value.cpu() for key, value in model.kept().items()}
@@ -291,6 +289,8 @@ def check_kept(model: Model) -> None:
             f'and its tables ({error})'
         ) from error
     device = model.relations.device
+    training = model.training
+    model.eval()  # dropout is no part of it
     try:
         scores = model.score_tails(head.to(device), rel.to(device)).cpu()
     finally:
@@ -380,7 +380,8 @@ def _read_teachers(
             {
                 key.removeprefix(f'teacher/{name}/'): value
                 for key, value in tensors.items()
-                if key.startswith(f'teacher/{name}/')
+                # The name of another one may begin alike, and go on.
+                if key.rpartition('/')[0] == f'teacher/{name}'
             },
             _class(kind, kinds),
             num_relations,

@@ -34,8 +34,7 @@ class Bilinear(KGE):
         entities: Gives the entity matrix ``[E, 2D]``.
         num_relations: R.
         n3: Weight of the N3 regulariser.
-        scale, objective, reciprocals, relation_channels: See
-            :class:`~dsom_pyg.models.KGE`.
+        scale, objective, reciprocals: See :class:`~dsom_pyg.models.KGE`.
     """
 
     complex_rows = True
@@ -66,7 +65,6 @@ class Bilinear(KGE):
         scale: float = 1e-3,
         objective: Objective = CROSS_ENTROPY,
         reciprocals: bool = True,
-        relation_channels: int | None = None,
     ) -> None:
         super().__init__(
             entities,
@@ -74,7 +72,6 @@ class Bilinear(KGE):
             scale=scale,
             objective=objective,
             reciprocals=reciprocals,
-            relation_channels=relation_channels,
         )
         self.n3 = n3
 

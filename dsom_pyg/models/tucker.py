@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsom_pyg.models.bilinear import Bilinear
-from dsom_pyg.models.entity import EntityModule
+from dsom_pyg.models.entity import EntityModule, draw_normal
 from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
 
 
@@ -40,17 +40,14 @@ class TuckER(Bilinear):
         scale: float = 0.1,
         objective: Objective = CROSS_ENTROPY,
     ) -> None:
-        super().__init__(
-            entities,
-            num_relations,
-            n3,
-            scale,
-            objective,
-            relation_channels=relation_channels,
-        )
+        super().__init__(entities, num_relations, n3, scale, objective)
         width = 2 * entities.hidden_channels
-        shape = self.relations.size(1), width, width
-        self.core = nn.Parameter(torch.empty(shape))
+        if relation_channels is not None:
+            shape = 2 * num_relations, relation_channels
+            self.relations = nn.Parameter(torch.empty(shape))
+            draw_normal(self.relations, scale)
+        channels = self.relations.size(1)
+        self.core = nn.Parameter(torch.empty(channels, width, width))
         self.head_dropout = head_dropout
         self.matrix_dropout = matrix_dropout
         self.query_dropout = query_dropout

@@ -3,6 +3,7 @@
 from experiments.paper.catalogue import MKGS
 from experiments.paper.published import MAIN
 from experiments.paper.show import Line, PaperTable
+from experiments.paper.table1 import DSOM
 
 TABLE = PaperTable(
     'Table 2: teacher selection in distillation',
@@ -17,17 +18,6 @@ read the label, and judge a query with several targets by their mean.
             Line(name, name, published=MAIN[name], seeds=3)
             for name in ('ConfTeacher', 'BestTeacher', 'BestStrategy', 'MulDE')
         ),
-        Line(
-            "DSoM, the paper's policy",
-            "DSoM, the paper's policy",
-            published=MAIN['DSoM'],
-            seeds=3,
-        ),
-        Line(
-            "**DSoM, the library's recipe**",
-            'DSoM, library',
-            published=MAIN['DSoM'],
-            seeds=3,
-        ),
+        *DSOM,
     ),
 )

@@ -292,3 +292,15 @@ def test_contexts_of_a_graph_are_not_kept(model: Completer) -> None:
     mine = models.GCOTE(EntityEmbedding(14, 2), 3, triples, block=2)
     with pytest.raises(ValueError, match='a GCOTE cannot be kept'):
         check_kept(mine)
+
+
+def test_rounding_is_no_other_score() -> None:
+    """Sums of large products that come near 0 by chance."""
+    torch.manual_seed(0)
+    x, present = torch.randn(2000, 384), torch.ones(2000, dtype=torch.bool)
+    entities = models.FeatureProjection(x, present, 64)
+    model = models.ComplEx(entities, 30, scale=1.0).train()
+    check_kept(model)
+    assert model.training
+    with pytest.raises(ValueError, match='cannot be kept'):
+        check_kept(Scaled(EntityEmbedding(14, 2), 3, by=1.01))
