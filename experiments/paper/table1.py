@@ -18,11 +18,11 @@ TABLE = PaperTable(
     'Table 1: link prediction',
     """
 The unimodal systems by the objectives of their authors (self-adversarial
-negatives; TuckER: all entities at once), and those inside the framework of the
-paper, on structure and texts; no images. The teachers of MoSE-BI and MoSE-MI are
-not trained on the validation split, which these two learn from; on DB15K all
-others are. Plain ComplEx-N3, cross-entropy over all entities, is missing in the
-paper.
+negatives; TuckER: all entities at once), and those inside the framework of
+the paper, on structure and texts; no images. The teachers of MoSE-BI and
+MoSE-MI are not trained on the validation split, which these two learn from; on
+DB15K all others are. Plain ComplEx-N3, cross-entropy over all entities, is
+missing in the paper.
 """,
     MKGS,
     (
