@@ -20,6 +20,16 @@ class ComplEx(Bilinear):
             [h_re * r_re - h_im * r_im, h_re * r_im + h_im * r_re], dim=-1
         )
 
+    def compare_relations(
+        self, head: Tensor, rel: Tensor, tail: Tensor
+    ) -> Tensor:
+        h_re, h_im = head.chunk(2, dim=-1)
+        t_re, t_im = tail.chunk(2, dim=-1)
+        pair = torch.cat(
+            [h_re * t_re + h_im * t_im, h_re * t_im - h_im * t_re], dim=-1
+        )
+        return pair @ rel.T
+
     def inverse(self, rel: Tensor) -> Tensor:
         real, imag = rel.chunk(2, dim=-1)
         return torch.cat([real, -imag], dim=-1)

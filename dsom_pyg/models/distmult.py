@@ -16,5 +16,10 @@ class DistMult(Bilinear):
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
         return head * rel
 
+    def compare_relations(
+        self, head: Tensor, rel: Tensor, tail: Tensor
+    ) -> Tensor:
+        return (head * tail) @ rel.T
+
     def inverse(self, rel: Tensor) -> Tensor:
         return rel

@@ -101,6 +101,20 @@ class KGE(Model):
         r"""How many numbers :meth:`compare_all` holds for each pair."""
         return 2 * self.hidden_channels
 
+    def compare_relations(
+        self, head: Tensor, rel: Tensor, tail: Tensor
+    ) -> Tensor:
+        r"""Scores ``[K, N]`` of rows of heads and tails, ``[K, 2D]``, with
+        each of N rows of relations. Override it where there is a way that
+        holds less than :math:`K \cdot N \cdot 2D` numbers.
+        """
+        size, number = len(head), len(rel)
+        query = self.query(
+            head.repeat_interleave(number, dim=0), rel.repeat(size, 1)
+        )
+        tail = tail.repeat_interleave(number, dim=0)
+        return self.compare(query, tail).unflatten(0, (size, number))
+
     def inverse(self, rel: Tensor) -> Tensor:
         r"""Rows of the reciprocals of relations, from their own."""
         raise NotImplementedError
@@ -257,6 +271,15 @@ class Step:
         r"""The scores of the targets alone, ``[K]``."""
         query = self.query[self.batch.targets.row]
         return self.model.compare(query, self.tail)
+
+    def of_relations(self) -> Tensor:
+        r"""The scores ``[K, 2R]`` of heads and targets with every relation
+        and every reciprocal.
+        """
+        model, head = self.model, self.head[self.batch.targets.row]
+        every = torch.arange(2 * model.num_relations, device=head.device)
+        rows = model.relation_rows(every)
+        return model.compare_relations(head, rows, self.tail)
 
     def of(self, tail: Tensor) -> Tensor:
         r"""The scores ``[B, N]`` of some entities, ``[B, N]`` or, the same

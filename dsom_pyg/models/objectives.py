@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dsom_pyg.losses import (
     bernoulli_weights,
@@ -35,10 +36,29 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    r"""Cross-entropy over all entities (Eq. 1)."""
+    r"""Cross-entropy over all entities (Eq. 1), and of the relation between
+    head and tail over all relations (`Chen et al.
+    <https://arxiv.org/abs/2110.02834>`_, 2021).
+
+    Args:
+        relations: Weight of the second; 0 for none.
+    """
+
+    relations: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.relations < 0:
+            raise ValueError(
+                f'relations is a weight, at least 0, got {self.relations}'
+            )
 
     def __call__(self, step: Step) -> dict[str, Tensor]:
-        return {'ce': query_cross_entropy(step.scores, step.targets)}
+        terms = {'ce': query_cross_entropy(step.scores, step.targets)}
+        if self.relations:
+            right = step.batch.rel[step.batch.targets.row]
+            ce = F.cross_entropy(step.of_relations(), right)
+            terms['relation_ce'] = self.relations * ce
+        return terms
 
 
 CROSS_ENTROPY = CrossEntropy()

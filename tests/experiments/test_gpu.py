@@ -27,7 +27,16 @@ def test_the_benchmark_of_gpus_runs_anywhere(
         ),
         *(f'large, {x}, D = 16' for x in ('teacher', 'student', 'ranking')),
         *(f'growth, E = {e}' for e in gpu.GROWTH),
+        *(f'losses, E = {e}' for e in (50, 500)),
     }
+    for entities in (50, 500):
+        part = measured.pop(f'losses, E = {entities}')
+        # One loss, however it is made. Where nothing compiles, that is told.
+        ways = [x for x in part.values() if isinstance(x, dict)]
+        values = [way['value'] for way in ways]
+        assert len(values) >= 2
+        assert values == pytest.approx([values[0]] * len(values), rel=1e-2)
+        assert all(way['seconds'] > 0 for way in ways)
     for name, part in measured.items():
         times = [part[x] for x in part if x.endswith(('_s', 'seconds'))]
         numbers = [x for x in times if isinstance(x, float)]

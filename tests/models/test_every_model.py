@@ -18,6 +18,7 @@ from dsom_pyg.models import (
     FeatureProjection,
     JointEmbedding,
     Model,
+    Step,
 )
 from dsom_pyg.query_index import Pairs, QueryBatch
 
@@ -95,6 +96,27 @@ def test_forward_is_what_score_tails_says(model: Model) -> None:
     torch.testing.assert_close(model.score_tails(HEAD, REL), scores)
     logits = model.scores_and_loss(BATCH, 'fp32')[0].dense()
     torch.testing.assert_close(logits, scores)
+
+
+def test_relations_are_scored_as_triples_are(model: Model) -> None:
+    if not isinstance(model, KGE):
+        return
+    # Both in evaluation: a query by itself, and drops nothing.
+    model.eval()
+    step = Step(model, BATCH, 'fp32')
+    scores = step.of_relations()
+    assert scores.shape == (4, 2 * R)
+    head = HEAD[TARGETS.row]
+    for r in range(2 * R):
+        one = step.entities.rows(head), step.entities.rows(TARGETS.tail)
+        rel = model.relation_rows(torch.full_like(head, r))
+        expected = model.compare(model.query(one[0], rel), one[1])
+        torch.testing.assert_close(scores[:, r], expected)
+    # Where entity rows are the same in every step, triples say it as well.
+    if not isinstance(model, GCOTE):
+        for r in range(2 * R):
+            found = model(head, torch.full_like(head, r), TARGETS.tail)
+            torch.testing.assert_close(scores[:, r], found)
 
 
 def test_both_sides_are_asked_of_a_model_with_its_own_relations(

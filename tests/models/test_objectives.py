@@ -69,6 +69,30 @@ def test_bce_of_all_entities(
     torch.testing.assert_close(have, want)
 
 
+def test_cross_entropy_of_relations_by_hand() -> None:
+    model, asked = model_of(CrossEntropy(0.3), ComplEx), batch()
+    row, tail = asked.targets.row, asked.targets.tail
+    logits = torch.stack(
+        [
+            model(asked.head[row], torch.full_like(row, r), tail)
+            for r in range(2 * R)
+        ],
+        dim=1,
+    )
+    expected = F.cross_entropy(logits, asked.rel[row])
+    terms = model.loss(asked, 'fp32')
+    torch.testing.assert_close(terms['relation_ce'], 0.3 * expected)
+    plain = model_of(CrossEntropy(), ComplEx).loss(asked, 'fp32')
+    assert plain.keys() == {'ce', 'n3'}
+    torch.testing.assert_close(terms['ce'], plain['ce'])
+    # The gradient of the relation rows is that of the plain formula.
+    [have] = torch.autograd.grad(terms['relation_ce'], model.relations)
+    [want] = torch.autograd.grad(0.3 * expected, model.relations)
+    torch.testing.assert_close(have, want)
+    with pytest.raises(ValueError, match='weight'):
+        CrossEntropy(-1.0)
+
+
 def test_k_versus_all_of_a_model() -> None:
     model = model_of(KvsAll(0.1), ComplEx)
     asked = batch()

@@ -45,6 +45,7 @@ class BenchmarkOptions(Options, total=False):
     images: str | Path | None
     texts: str | Path | None
     tokenizer: str | Path | None
+    more_texts: bool
 
 
 class Benchmark(MultimodalDataset):
@@ -57,7 +58,9 @@ class Benchmark(MultimodalDataset):
 
     To add a benchmark, list its files in ``sources.tsv`` and override
     :meth:`read_texts`. If image or feature files call entities by more than
-    their keys, override :meth:`aliases` too.
+    their keys, override :meth:`aliases` too. If others have published texts
+    for its entities, list their files under its name and ``texts``, and
+    override :meth:`read_more_texts`.
 
     Args:
         images: A folder of images, by default ``<root>/images``, or a file
@@ -68,10 +71,14 @@ class Benchmark(MultimodalDataset):
         tokenizer: Of a file of tokens: a folder or a name on the hub; or
             :obj:`None`, which makes a word of each token.
             (default: :obj:`'bert-base-uncased'`)
+        more_texts: Whether texts that others have published for the entities
+            are read as well. Each dataset says which.
         options: See :class:`MultimodalDataset`.
     """
 
     sources: ClassVar[Mapping[str, Source]] = {}
+    # Files that only `more_texts` needs.
+    texts_beside: ClassVar[Mapping[str, Source]] = {}
     # The files of the splits, and the line of their first triple.
     split_files: ClassVar = ('train2id.txt', 'valid2id.txt', 'test2id.txt')
     first_line: ClassVar[int] = 2
@@ -83,8 +90,15 @@ class Benchmark(MultimodalDataset):
         images: str | Path | None = None,
         texts: str | Path | None = None,
         tokenizer: str | Path | None = 'bert-base-uncased',
+        more_texts: bool = False,
         **options: Unpack[Options],
     ) -> None:
+        if more_texts and not self.texts_beside:
+            raise DatasetError(
+                f'no further texts of {type(self).__name__} are known: leave '
+                'more_texts out, or give a file of your own, texts=...'
+            )
+        self.more_texts = more_texts
         self._images = None if images is None else Path(images).expanduser()
         self._texts = None if texts is None else Path(texts).expanduser()
         self._tokenizer = tokenizer
@@ -113,6 +127,12 @@ class Benchmark(MultimodalDataset):
         r"""Names and texts of the entities. To be overridden."""
         raise NotImplementedError
 
+    def read_more_texts(self, keys: list[str], texts: Texts) -> Texts:
+        r"""Names and texts with those that others have published. To be
+        overridden.
+        """
+        raise NotImplementedError
+
     def aliases(self, keys: list[str]) -> list[list[str]]:
         r"""What files may call each entity, apart from its name."""
         return [[key] for key in keys]
@@ -127,10 +147,13 @@ class Benchmark(MultimodalDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        return list(self.sources)
+        return list(self._files())
+
+    def _files(self) -> dict[str, Source]:
+        return {**self.sources, **(self.texts_beside if self.more_texts else {})}
 
     def identity(self) -> dict[str, Any]:
-        hashes = {name: each.sha256 for name, each in self.sources.items()}
+        hashes = {name: each.sha256 for name, each in self._files().items()}
         identity: dict[str, Any] = {'sources': hashes}
         if self._texts:
             content = hash_file(self._texts)
@@ -140,12 +163,15 @@ class Benchmark(MultimodalDataset):
         return identity
 
     def download(self) -> None:
-        for name, source in self.sources.items():
+        for name, source in self._files().items():
             fetch(source, self.raw(name))
 
     def read(self) -> RawGraph:
         entities, relations, splits = self.read_keys()
-        names, texts, described = self.read_texts(entities)
+        found = self.read_texts(entities)
+        if self.more_texts:
+            found = self.read_more_texts(entities, found)
+        names, texts, described = found
         origins = {}
         for split, name, part in zip(
             SPLITS, self.split_files, splits, strict=True
@@ -209,6 +235,26 @@ def dbpedia_title(uri: str) -> str:
 def local_title(uri: str) -> str:
     r"""The title of a DBpedia resource as its URI spells it."""
     return uri.removeprefix('http://dbpedia.org/resource/')
+
+
+def with_more(texts: Texts, more: Mapping[int, str]) -> Texts:
+    r"""Texts with a further sentence each, by entity, in one text."""
+    out = [list(each) for each in texts.texts]
+    described = list(texts.described)
+    for entity, sentence in more.items():
+        first = out[entity][0].rstrip('. ') + '. ' if out[entity] else ''
+        out[entity][:1] = [first + sentence]
+        described[entity] = True
+    return Texts(texts.names, out, described)
+
+
+def freebase_sentences(path: Path) -> dict[str, tuple[str, str]]:
+    r"""Name and first sentence of entities, by their Freebase id."""
+    out = {}
+    for key, text in read_table(path, 2):
+        name, _, sentence = text.partition(' -- ')
+        out[key] = name.strip(), sentence.strip()
+    return out
 
 
 def name_and_description(name: str, description: str | None) -> str:

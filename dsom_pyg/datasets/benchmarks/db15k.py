@@ -31,8 +31,11 @@ class DB15K(base.Benchmark):
     so that the evaluation filter stays the one of the literature.
 
     The text of an entity is its name, from the DBpedia URI, and its short
-    Wikidata description; 12,303 of 12,842 have one. Images belong into
-    ``<root>/images/DBIMG00001/`` and so on, by the image index of MMKB.
+    Wikidata description; 12,303 of 12,842 have one. With
+    :obj:`more_texts=True` the first sentence of its Freebase text stands
+    beside, which all have (from the files of `StAR
+    <https://arxiv.org/abs/2004.14781>`_, Wang et al., 2021). Images belong
+    into ``<root>/images/DBIMG00001/`` and so on, by the image index of MMKB.
 
     Args:
         split: ``'clean'`` or ``'distributed'``; the latter warns.
@@ -43,6 +46,7 @@ class DB15K(base.Benchmark):
     """
 
     sources = base.sources_of('DB15K')
+    texts_beside = base.sources_of('DB15K texts')
 
     def __init__(
         self,
@@ -79,14 +83,25 @@ class DB15K(base.Benchmark):
         return raw
 
     def read_texts(self, keys: list[str]) -> base.Texts:
-        rows = read_table(self.raw('entity2fb.txt'), 3, ' ')
-        freebase = {uri: mid for uri, mid, _ in rows}
+        freebase = self._freebase()
         facts = json.loads(self.raw('entity2wikidata.json').read_bytes())
         names = [base.dbpedia_title(key.strip('<>')) for key in keys]
         entries = [facts.get(freebase.get(key), {}) for key in keys]
         about = [entry.get('description') for entry in entries]
         texts = map(base.name_and_description, names, about)
         return base.Texts(names, [[t] for t in texts], list(map(bool, about)))
+
+    def read_more_texts(
+        self, keys: list[str], texts: base.Texts
+    ) -> base.Texts:
+        said = base.freebase_sentences(self.raw('fb-entity2text-new.txt'))
+        freebase = self._freebase()
+        found = {at: said[freebase[key]] for at, key in enumerate(keys)}
+        return base.with_more(texts, {at: x for at, (_, x) in found.items()})
+
+    def _freebase(self) -> dict[str, str]:
+        rows = read_table(self.raw('entity2fb.txt'), 3, ' ')
+        return {uri: mid for uri, mid, _ in rows}
 
     def name_relations(self, keys: list[str]) -> list[str]:
         uris = [key.strip('<>') for key in keys]

@@ -1,5 +1,8 @@
 """MKG-W and MKG-Y: Wikidata and YAGO entities with their names."""
 
+import gzip
+import re
+
 from dsom_pyg.datasets.benchmarks import base
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.names import local_name
@@ -15,11 +18,14 @@ class MKG_W(base.Benchmark):
     test triples. 491 entities occur in no training triple.
 
     The text of an entity is its DBpedia title; there are no descriptions.
+    With :obj:`more_texts=True` those of Wikidata stand beside where one of
+    three files has one (of LiterallyWikidata, KGTK and PKGC, in this order).
     Relations are called by their Wikidata labels. Images belong into
     ``<root>/images/Q370252/`` and so on, by Wikidata id.
     """
 
     sources = base.sources_of('MKG_W')
+    texts_beside = base.sources_of('MKG_W texts')
 
     def read_texts(self, keys: list[str]) -> base.Texts:
         rows = read_table(self.raw('ent_links.txt'), 2)
@@ -33,6 +39,32 @@ class MKG_W(base.Benchmark):
         names = [titles[key] for key in keys]
         texts = [[name] for name in names]
         return base.Texts(names, texts, [False] * len(keys))
+
+    def read_more_texts(
+        self, keys: list[str], texts: base.Texts
+    ) -> base.Texts:
+        about = self._descriptions()
+        out, described = list(texts.texts), []
+        for at, key in enumerate(keys):
+            said = about.get(local_name(key))
+            if said:
+                name = texts.names[at]
+                out[at] = [base.name_and_description(name, said)]
+            described.append(bool(said))
+        return base.Texts(texts.names, out, described)
+
+    def _descriptions(self) -> dict[str, str]:
+        # By Wikidata id. What stands in the first files holds.
+        out = dict(read_table(self.raw('entity2definition.txt'), 2))
+        with gzip.open(self.raw('descriptions.en.tsv.gz'), 'rt') as lines:
+            for line in lines:
+                key, _, said, _ = line.rstrip('\n').split('\t')
+                # 'text'@en, in which quotes have a backslash.
+                quoted = re.fullmatch(r"'(.*)'@en", said)
+                if quoted:
+                    out[key] = re.sub(r'\\(.)', r'\1', quoted[1])
+        path = self.raw('entity_wikidata_descriptions_en.txt')
+        return {**out, **dict(read_table(path, 2))}
 
     def name_relations(self, keys: list[str]) -> list[str]:
         # Rows are id, name, id, in the numbering of the triples.
