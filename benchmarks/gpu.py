@@ -11,9 +11,7 @@ one), of a ranking, and of PyKEEN's LCWA loop on the same graph, if PyKEEN is
 there.
 ``large`` and ``growth``: the median of ``--steps`` steps after a first one;
 ``epoch`` is that times the batches of an epoch, so no epoch was run.
-``losses`` are seconds and memory of the cross-entropy of 1000 queries over all
-entities, with its gradients: ours, of whole logits by PyTorch, the same
-compiled, and by cut-cross-entropy and Liger kernels where they are installed.
+``losses`` are those of :mod:`benchmarks.losses`.
 ``products`` are seconds of the matrix products that no exact step can do
 without, at the measured rate of large products; ``passes`` are those that the
 optimiser needs to read and write parameters, gradients and its state once, at
@@ -28,18 +26,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.losses import losses
 from benchmarks.scale import zipf
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import Triples, make_data
 from dsom_pyg.kg import KG
-from dsom_pyg.losses import query_cross_entropy
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.precision import resolve_precision
-from dsom_pyg.query_index import Pairs
-from dsom_pyg.scores import Scores
 from dsom_pyg.teachers import Mean, TeacherEnsemble
 from dsom_pyg.training import (
     Adam,
@@ -224,72 +218,6 @@ def ranking(bench: Bench, graph: KG, channels: int) -> dict[str, Any]:
     return {'seconds': bench.seconds(call, 1), 'channels': channels}
 
 
-def losses(bench: Bench, entities: int, channels: int) -> dict[str, Any]:
-    """Ways to make one cross-entropy over all entities, and its gradients."""
-    size = 1000
-    dtype = torch.bfloat16 if bench.precision == 'bf16' else torch.float32
-    there = {'device': bench.device, 'requires_grad': True}
-    query = torch.randn(size, 2 * channels, **there)  # type: ignore[arg-type]
-    rows = torch.randn(entities, 2 * channels, **there)  # type: ignore[arg-type]
-    tail = torch.randint(entities, (size,), device=bench.device)
-    pairs = Pairs(torch.arange(size, device=bench.device), tail)
-
-    def ours() -> Tensor:
-        scores = Scores([(query, rows)], bench.precision)
-        return query_cross_entropy(scores, pairs)
-
-    def whole(query: Tensor, rows: Tensor) -> Tensor:
-        logits = query.to(dtype) @ rows.to(dtype).T
-        return functional.cross_entropy(logits.float(), tail)
-
-    ways: dict[str, Callable[[], Tensor]] = {
-        'ours': ours,
-        'whole': lambda: whole(query, rows),
-        'compiled': lambda: compiled(query, rows),
-    }
-    compiled = torch.compile(whole)
-    for name, find in (('cut-cross-entropy', _cut), ('Liger', _liger)):
-        if (theirs := find()) is not None:
-            ways[name] = lambda call=theirs: call(  # type: ignore[misc]
-                query.to(dtype), rows.to(dtype), tail
-            )
-    out: dict[str, Any] = {'entities': entities, 'channels': channels}
-    for name, way in ways.items():
-
-        def once(way: Callable[[], Tensor] = way) -> None:
-            query.grad = rows.grad = None
-            way().backward()
-
-        try:
-            bench.peak()
-            seconds = bench.seconds(once, 5)
-            value = float(way().detach())
-        except RuntimeError as error:
-            # Too little memory, no compiler, a kernel that knows no CPU.
-            out[name] = f'failed: {str(error).splitlines()[0][:200]}'
-            continue
-        out[name] = {'seconds': seconds, 'gb': bench.peak(), 'value': value}
-    return out
-
-
-def _cut() -> Callable[..., Tensor] | None:
-    try:
-        from cut_cross_entropy import linear_cross_entropy
-    except ImportError:
-        return None
-    return linear_cross_entropy  # type: ignore[no-any-return]
-
-
-def _liger() -> Callable[..., Tensor] | None:
-    try:
-        from liger_kernel.transformers.functional import (
-            liger_fused_linear_cross_entropy,
-        )
-    except ImportError:
-        return None
-    return liger_fused_linear_cross_entropy  # type: ignore[no-any-return]
-
-
 def pykeen(
     bench: Bench, graph: KG, channels: int, size: int
 ) -> dict[str, Any]:
@@ -374,7 +302,7 @@ def main() -> None:
         bench.part(
             f'losses, E = {entities}',
             lambda e=entities: losses(  # type: ignore[misc]
-                bench, e, widths[0]
+                e, widths[0], 1000, bench.device, bench.precision
             ),
         )
     large = graph_of(shrunk(WIKIDATA5M))

@@ -79,26 +79,35 @@ class Setting:
         r"""Of the texts."""
         return SBERT(self.text_model or bundled_text_model())
 
-    @cached_property
-    def source(self) -> MultimodalDataset:
+    def source(self, row: Row) -> MultimodalDataset:
         r"""The dataset, with features."""
+        if row.more_texts not in self._sources:
+            self._sources[row.more_texts] = self._source(row.more_texts)
+        return self._sources[row.more_texts]
+
+    @cached_property
+    def _sources(self) -> dict[bool, MultimodalDataset]:
+        return {}
+
+    def _source(self, more_texts: bool) -> MultimodalDataset:
         if self.dataset == 'Countries':  # brings encoders of its own
             return datasets.Countries()
         kind = getattr(datasets, self.dataset)
         root = self.root / self.dataset
-        source: MultimodalDataset = kind(root, text_encoder=self.encoder)
-        return source
+        words = {'more_texts': True} if more_texts else {}
+        out: MultimodalDataset = kind(root, text_encoder=self.encoder, **words)
+        return out
 
-    @cached_property
-    def features(self) -> dict[str, str]:
-        r"""What encoded each modality."""
+    def features(self, row: Row) -> dict[str, str]:
+        r"""What encoded each modality, and of which texts."""
         if self.dataset == 'Countries':
             return {'image': 'bundled', 'text': 'bundled'}
-        return {'text': self.encoder.name}
+        texts = {'texts': 'with further ones'} if row.more_texts else {}
+        return {'text': self.encoder.name, **texts}
 
     def graph(self, row: Row, seed: int) -> KG:
         r"""What a row is trained on."""
-        data = self.source[0]
+        data = self.source(row)[0]
         merged = not self.select and not row.keeps_validation
         if self.dataset == 'DB15K' and merged:
             # Its validation split is our own. It is only named here: settings
@@ -148,7 +157,7 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         'seed': seed,
         'graph': {
             'fingerprint': graph.fingerprint,
-            'features': setting.features,
+            'features': setting.features(row),
             'changes': record.describe([row.change] if row.change else []),
         },
         'protocol': {
@@ -212,7 +221,7 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         )
         if setting.draw and seed == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draw(setting, graph, trained, path)
+            draw(setting, row, graph, trained, path)
     cost = {
         'seconds': time.perf_counter() - start,
         # Of the process, in whatever it has measured so far.
@@ -284,7 +293,7 @@ def shared_files(
         setting.dataset,
         graph.fingerprint,
         setting.split,
-        setting.features,
+        setting.features(row),
         torch.device(setting.device).type,
         record.describe(row.change) if row.change else None,
         record.describe(teachers),
@@ -310,9 +319,11 @@ def link(source: Path, target: Path) -> None:
                 os.link(path, new)
 
 
-def draw(setting: Setting, graph: KG, trained: DSoM, path: Path) -> None:
+def draw(
+    setting: Setting, row: Row, graph: KG, trained: DSoM, path: Path
+) -> None:
     r"""A page and tables of what the policy chose, beside a file."""
-    source = setting.source
+    source = setting.source(row)
     chosen = choices(
         graph,
         trained.ensemble,

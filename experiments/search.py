@@ -209,13 +209,14 @@ def told(
     setting: Setting, what: str, base: Recipe, study: optuna.Study
 ) -> dict[str, Any]:
     r"""A search as its file tells it."""
-    graph = setting.graph(Row('', base), 0)
+    row = Row('', base)
+    graph = setting.graph(row, 0)
     return {
         'search': what,
         'dataset': setting.dataset,
         'graph': {
             'fingerprint': graph.fingerprint,
-            'features': setting.features,
+            'features': setting.features(row),
         },
         'protocol': {
             'split': setting.split,
@@ -223,7 +224,7 @@ def told(
             'ties': 'realistic',
             'metric': 'MRR',
         },
-        'settings': settings(Row('', base)),
+        'settings': settings(row),
         **record.provenance(setting.device),
         'trials': [
             {

@@ -94,6 +94,7 @@ class Row:
         change: What is done to the graph before. (default: nothing)
         only_validation: The row is a trial that chooses a setting: it is
             measured with ``--select`` and never on test.
+        more_texts: It looks at the texts that others have published as well.
         keeps_validation: It learns from the validation split in a way of its
             own, so that split stays out of train where others train on it.
     """
@@ -103,6 +104,7 @@ class Row:
     paper: Mapping[str, Sequence[float]] = field(default_factory=dict)
     change: Change | None = None
     only_validation: bool = False
+    more_texts: bool = False
     keeps_validation: bool = False
 
 

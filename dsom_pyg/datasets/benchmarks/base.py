@@ -1,5 +1,6 @@
 """What the public benchmarks share: sources, id files, image folders."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -150,7 +151,10 @@ class Benchmark(MultimodalDataset):
         return list(self._files())
 
     def _files(self) -> dict[str, Source]:
-        return {**self.sources, **(self.texts_beside if self.more_texts else {})}
+        return {
+            **self.sources,
+            **(self.texts_beside if self.more_texts else {}),
+        }
 
     def identity(self) -> dict[str, Any]:
         hashes = {name: each.sha256 for name, each in self._files().items()}
@@ -242,6 +246,8 @@ def with_more(texts: Texts, more: Mapping[int, str]) -> Texts:
     out = [list(each) for each in texts.texts]
     described = list(texts.described)
     for entity, sentence in more.items():
+        if not sentence:
+            continue
         first = out[entity][0].rstrip('. ') + '. ' if out[entity] else ''
         out[entity][:1] = [first + sentence]
         described[entity] = True
@@ -252,7 +258,9 @@ def freebase_sentences(path: Path) -> dict[str, tuple[str, str]]:
     r"""Name and first sentence of entities, by their Freebase id."""
     out = {}
     for key, text in read_table(path, 2):
-        name, _, sentence = text.partition(' -- ')
+        # Quotes are written \", ends of lines \n.
+        plain = re.sub(r'\\[nrt]|\\(?=[" ])', ' ', text).replace(' "', '"')
+        name, _, sentence = plain.partition(' -- ')
         out[key] = name.strip(), sentence.strip()
     return out
 

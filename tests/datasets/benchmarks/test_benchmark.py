@@ -1,3 +1,4 @@
+import gzip
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -313,6 +314,115 @@ def test_fb15k_237(publish: Callable[..., Any], tmp_path: Path) -> None:
     assert present.tolist() == [False, True, False]
 
 
+FREEBASE = (
+    '/m/1\tMoscow -- Moscow is a \\"city\\" in Idaho.\n'
+    '/m/2\tAC/DC -- AC/DC are\\na band. \n'
+    '/m/3\tThe Café\n'
+    '/m/4\tOslo -- A city -- in Norway.\n'
+    '/m/5\tÅlesund -- A town.\n'
+)
+
+
+def more(
+    base: type[Benchmark],
+    publish: Callable[..., Any],
+    files: dict[str, str],
+    texts: dict[str, Any],
+) -> Any:
+    both = publish({**files, **texts})
+    parts = {
+        'sources': {name: both[name] for name in files},
+        'texts_beside': {name: both[name] for name in texts},
+    }
+    return type(base.__name__, (base,), parts)
+
+
+def test_sentences_of_db15k(
+    publish: Callable[..., Any], tmp_path: Path
+) -> None:
+    texts = {'fb-entity2text-new.txt': FREEBASE}
+    cls = more(DB15K, publish, db15k_files(), texts)
+    short = cls(tmp_path)
+    assert not (tmp_path / 'raw' / 'fb-entity2text-new.txt').exists()
+    dataset = cls(tmp_path, more_texts=True)
+    assert dataset.entity_names == short.entity_names
+    assert dataset.entity_texts == [
+        ['Moscow, Idaho: town. Moscow is a "city" in Idaho.'],
+        ['AC/DC. AC/DC are a band.'],
+        ['Café'],
+        ['Oslo. A city -- in Norway.'],
+        ['Ålesund. A town.'],
+    ]
+    assert dataset.coverage()['description'] == 0.8
+    # Which texts were read is part of the key of the file.
+    assert cls(tmp_path).entity_texts == short.entity_texts
+
+
+def test_sentences_of_fb15k_237(
+    publish: Callable[..., Any], tmp_path: Path
+) -> None:
+    facts = {'/m/1': {'label': 'Moscow', 'description': 'town.'}}
+    files = {
+        **id_files(['/m/1', '/m/3', '/m/5'], ['/l/contains', '/p/contains']),
+        'entity2wikidata.json': json.dumps(facts),
+        'FB15K_ImageIndex.txt': '/m/1\tFBIMG1\n',
+    }
+    texts = {'fb-entity2text-new.txt': FREEBASE}
+    cls = more(FB15k_237, publish, files, texts)
+    dataset = cls(tmp_path, more_texts=True)
+    assert dataset.entity_names == ['Moscow', 'The Café', 'Ålesund']
+    assert dataset.entity_texts == [
+        ['Moscow: town. Moscow is a "city" in Idaho.'],
+        ['The Café'],
+        ['Ålesund: A town.'],
+    ]
+
+
+def test_descriptions_of_mkg_w(
+    publish: Callable[..., Any], tmp_path: Path
+) -> None:
+    keys = [f'http://www.wikidata.org/entity/Q{i}' for i in range(7, 12)]
+    files = {
+        **id_files(keys, ['http://w.org/P161', 'http://w.org/P58']),
+        'relation_names.txt': '1 screenwriter 1\n0 cast_member 0\n',
+        'ent_links.txt': ''.join(
+            f'{DBPEDIA}{name}\t{key}\n'
+            for name, key in zip('ABCDE', keys, strict=True)
+        ),
+    }
+    table = (
+        'node1\tlabel\tnode2\tid\n'
+        "Q7\tdescription\t'second'@en\tx\n"
+        "Q8\tdescription\t'\\'an\\' album'@en\tx\n"
+    )
+    texts = {
+        'entity_wikidata_descriptions_en.txt': 'Q7\tfirst\n',
+        'descriptions.en.tsv.gz': gzip.compress(table.encode()),
+        'entity2definition.txt': 'Q7\tthird\nQ8\tthird\nQ9\ta town\n',
+        'entity2wikidata.json': json.dumps(
+            {
+                '/m/1': {'wikidata_id': 'Q9', 'description': 'fourth'},
+                '/m/2': {'wikidata_id': 'Q11', 'description': 'a fourth'},
+            }
+        ),
+    }
+    cls = more(MKG_W, publish, files, texts)
+    dataset = cls(tmp_path, more_texts=True)
+    assert dataset.entity_texts == [
+        ['A: first'],
+        ["B: 'an' album"],
+        ['C: a town'],
+        ['D'],
+        ['E: a fourth'],
+    ]
+    assert dataset.coverage()['description'] == 0.8
+
+
+def test_no_further_texts_are_known(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'texts of WN9 are known.*texts='):
+        WN9(tmp_path, more_texts=True)
+
+
 def test_wn18(publish: Callable[..., Any], tmp_path: Path) -> None:
     files = {
         **id_files(['001', '002', '003'], ['_hypernym', '_hyponym']),
@@ -406,8 +516,9 @@ def test_sources_are_pinned(cls: type[Benchmark]) -> None:
 def test_every_source_has_its_benchmark() -> None:
     known = {cls.__name__ for cls in Benchmark.__subclasses__()}
     rows = SOURCES.read_text().splitlines()
-    assert {row.split('\t')[0] for row in rows} <= known
-    assert len(rows) == 37
+    named = {row.split('\t')[0] for row in rows}
+    assert {name.removesuffix(' texts') for name in named} <= known
+    assert len(rows) == 43
     with pytest.raises(DatasetError, match='lists no file of DB14K'):
         sources_of('DB14K')
 

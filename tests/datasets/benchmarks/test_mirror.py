@@ -141,6 +141,18 @@ def test_golden_counts(cls: Any, root: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ('cls', 'described'),
+    [(DB15K, 12_839), (FB15k_237, 14_540), (MKG_W, 4_641)],
+)
+def test_further_texts(cls: Any, described: int, root: Path) -> None:
+    dataset = load(cls, root, more_texts=True)
+    coverage, size = dataset.coverage(), dataset.num_entities
+    assert coverage['text'] == 1.0
+    assert round(coverage['description'] * size) == described
+    assert not any('\\"' in text for [text] in dataset.entity_texts)
+
+
 @pytest.mark.parametrize('cls', GOLDEN)
 def test_splits_are_disjoint_and_names_unique(cls: Any, root: Path) -> None:
     dataset = load(cls, root)
