@@ -70,6 +70,7 @@ class QueryBatch:
         weight: How much its loss, a mean over the targets, counts.
         candidates: The entities that losses are over, if not all.
         index: N(h, r) of all training triples.
+        rarity: a; a target of a query with n tails weighs :math:`n^{-a}`.
     """
 
     head: Tensor
@@ -79,9 +80,27 @@ class QueryBatch:
     weight: float = 1.0
     candidates: Candidates | None = None
     index: QueryIndex | None = None
+    rarity: float = 0.0
 
     def __len__(self) -> int:
         return self.head.numel()
+
+    def pair_weights(self) -> Tensor | None:
+        r"""How much each target counts, ``[K]``; :obj:`None` if all count
+        alike.
+        """
+        if not self.rarity:
+            return None
+        tails = self.neighbors.count(len(self))
+        weight: Tensor = tails.to(torch.get_default_dtype()) ** -self.rarity
+        return weight[self.targets.row]
+
+    def query_weights(self) -> Tensor:
+        r"""How much the targets of each query count together, ``[B]``."""
+        row, each = self.targets.row, self.pair_weights()
+        if each is None:
+            return self.targets.count(len(self))
+        return each.new_zeros(len(self)).index_add_(0, row, each)
 
 
 class Queries(NamedTuple):

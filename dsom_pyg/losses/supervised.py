@@ -8,7 +8,9 @@ from dsom_pyg.query_index import Pairs, QueryIndex
 from dsom_pyg.scores import Scores, as_scores
 
 
-def query_cross_entropy(scores: Scores | Tensor, targets: Pairs) -> Tensor:
+def query_cross_entropy(
+    scores: Scores | Tensor, targets: Pairs, weight: Tensor | None = None
+) -> Tensor:
     r"""Cross-entropy over all entities, mean over (query, tail) pairs.
 
     With :math:`n_q` tails of query q among the targets (Eq. 1 of the paper,
@@ -18,14 +20,18 @@ def query_cross_entropy(scores: Scores | Tensor, targets: Pairs) -> Tensor:
         \mathcal{L} = \frac{1}{K} \Big( \sum_q n_q \log \sum_e e^{F_q[e]}
         - \sum_{(q, t)} F_q[t] \Big)
 
-    The scores are ``[B, E]``, the targets K pairs, at least one.
+    The scores are ``[B, E]``, the targets K pairs, at least one. With weights
+    ``[K]`` it is the weighted mean.
     """
     if targets.row.numel() == 0:
         raise ValueError('query_cross_entropy needs at least one target')
     scores = as_scores(scores)
-    log_z, count = scores.logsumexp(), targets.count(scores.shape[0])
-    total = (log_z * count).sum() - scores.at(targets).sum()
-    return total / targets.row.numel()
+    log_z, score = scores.logsumexp(), scores.at(targets)
+    if weight is None:
+        count = targets.count(scores.shape[0])
+        return ((log_z * count).sum() - score.sum()) / targets.row.numel()
+    total = (weight * (log_z[targets.row] - score)).sum()
+    return total / weight.sum()
 
 
 def n3(

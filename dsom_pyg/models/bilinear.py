@@ -149,14 +149,13 @@ class Bilinear(KGE):
     def penalties(self, step: Step) -> dict[str, Tensor]:
         # Head and relation rows count once for each tail of their query, so
         # that a batch of queries equals the batch of its triples.
-        targets = step.batch.targets
-        count = targets.count(len(step.batch)).to(step.query.dtype)
+        count = step.batch.query_weights().to(step.query.dtype)
         cubes = (
             n3(step.head, count, self.complex_rows)
             + n3(step.rel, count, self.complex_rows)
-            + n3(step.tail, None, self.complex_rows)
+            + n3(step.tail, step.weights, self.complex_rows)
         )
-        return {'n3': self.n3 * cubes / targets.row.numel()}
+        return {'n3': self.n3 * cubes / count.sum()}
 
 
 def _scores(

@@ -256,6 +256,14 @@ class Step:
         return self.model.scores_of(*words)
 
     @cached_property
+    def weights(self) -> Tensor | None:
+        r"""How much each target counts, ``[K]``; :obj:`None` if all count
+        alike.
+        """
+        weight = self.batch.pair_weights()
+        return None if weight is None else weight.to(self.query)
+
+    @cached_property
     def targets(self) -> Pairs:
         r"""The targets, by their places among the scored entities."""
         candidates, targets = self.batch.candidates, self.batch.targets

@@ -53,12 +53,15 @@ class CrossEntropy:
             )
 
     def __call__(self, step: Step) -> dict[str, Tensor]:
-        terms = {'ce': query_cross_entropy(step.scores, step.targets)}
-        if self.relations:
-            right = step.batch.rel[step.batch.targets.row]
-            ce = F.cross_entropy(step.of_relations(), right)
-            terms['relation_ce'] = self.relations * ce
-        return terms
+        ce = query_cross_entropy(step.scores, step.targets, step.weights)
+        if not self.relations:
+            return {'ce': ce}
+        right = step.batch.rel[step.batch.targets.row]
+        each = F.cross_entropy(step.of_relations(), right, reduction='none')
+        return {
+            'ce': ce,
+            'relation_ce': self.relations * _mean(each, step.weights),
+        }
 
 
 CROSS_ENTROPY = CrossEntropy()
@@ -83,6 +86,11 @@ class KvsAll:
 
     def __call__(self, step: Step) -> dict[str, Tensor]:
         _needs_all(step.batch, self)
+        if step.batch.rarity:
+            raise ValueError(
+                'KvsAll weighs queries, not their tails; leave '
+                'Loop(rarity=...) out'
+            )
         # A query without known tails is asked for the sake of others.
         known = step.batch.neighbors.count(len(step.batch)) > 0
         each = multi_label_bce(step.scores, step.neighbors, self.smoothing)
@@ -167,7 +175,7 @@ class Margin:
         weight = self.negatives.weights(step)
         if weight is not None:
             each = each * weight[row]
-        return {'margin': each.mean()}
+        return {'margin': _mean(each, step.weights)}
 
 
 @dataclass(frozen=True)
@@ -216,8 +224,16 @@ class SelfAdversarial:
             count = index.counts(batch.head, batch.rel)[row]
             count = count + index.counts(tail, turned)
             weight = (count + 6).to(weight).rsqrt()
+        if step.weights is not None:
+            weight = weight * step.weights
         sides = self.negatives.weights(step)
         return weight if sides is None else weight * sides[row]
+
+
+def _mean(each: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return each.mean()
+    return (weight * each).sum() / weight.sum()
 
 
 def _index(step: Step) -> QueryIndex:

@@ -38,11 +38,13 @@ class QueryLoader:
             for half to a quarter of the work of ``'triples'``, each with one
             tail.
         seed: Of the shuffling; every iteration goes on from the last one.
-        equal_pairs: Every (query, tail) pair counts alike: a batch weighs as
-            its pairs to those of a mean batch. The gradients of an epoch then
-            add up to that of the mean over all training triples, as they do
-            in batches of triples. Otherwise every batch counts alike, so a
-            pair that shares its batch with many others counts less.
+        equal_pairs: Every (query, tail) pair counts alike, or as
+            ``rarity`` says: a batch weighs as its pairs to those of a mean
+            batch. The gradients of an epoch then add up to that of the mean
+            over all training triples, as they do in batches of triples.
+            Otherwise every batch counts alike, so a pair that shares its
+            batch with many others counts less.
+        rarity: a; a pair of a query with n tails weighs :math:`n^{-a}`.
         sampled: Losses are over some entities alone, which are drawn here.
         num_entities: E, to draw from.
     """
@@ -54,6 +56,7 @@ class QueryLoader:
         batch_by: str = 'queries',
         seed: int = 0,
         equal_pairs: bool = False,
+        rarity: float = 0.0,
         sampled: Sampled | None = None,
         num_entities: int | None = None,
     ) -> None:
@@ -67,8 +70,7 @@ class QueryLoader:
         every = torch.arange(len(index), device=index.head.device)
         self.row_of_pair = index.rows(every).row
         self.size = len(index) if self.by_query else index.tail.numel()
-        pairs = index.tail.numel() * batch_size / self.size
-        self.mean_pairs = pairs if equal_pairs else None
+        self.equal_pairs, self.rarity = equal_pairs, rarity
         self.draw = None
         if sampled is not None:
             assert num_entities is not None
@@ -86,21 +88,34 @@ class QueryLoader:
         # steps the host need not wait for a device.
         totals = index.ptr.new_zeros(len(self))
         batch = torch.arange(self.size, device=rows.device) // self.batch_size
-        totals.index_add_(0, batch, index.ptr.diff()[rows])
-        for chosen, at, total in zip(
+        tails = index.ptr.diff()[rows]
+        totals.index_add_(0, batch, tails)
+        for chosen, at, total, weight in zip(
             order.split(self.batch_size),
             rows.split(self.batch_size),
             totals.tolist(),
+            self._weights(batch, tails),
             strict=True,
         ):
             targets = neighbors = index.rows(at, total)
             if not self.by_query:
                 row = torch.arange(chosen.numel(), device=chosen.device)
                 targets = Pairs(row, index.tail[chosen])
-            weight = 1.0
-            if self.mean_pairs is not None:
-                weight = targets.row.numel() / self.mean_pairs
             head, rel = index.head[at], index.rel[at]
             drawn = self.draw(neighbors.tail) if self.draw else None
-            known = neighbors, weight, drawn, index
+            known = neighbors, weight, drawn, index, self.rarity
             yield QueryBatch(head, rel, targets, *known)
+
+    def _weights(
+        self, batch: torch.Tensor, tails: torch.Tensor
+    ) -> list[float]:
+        # Of batches, from the batch of each query or triple, and from the
+        # number of tails of its query.
+        if not self.equal_pairs:
+            return [1.0] * len(self)
+        pairs = tails if self.by_query else torch.ones_like(tails)
+        each = pairs.double() * tails.double() ** -self.rarity
+        total = each.new_zeros(len(self)).index_add_(0, batch, each)
+        mean = total.sum() * self.batch_size / self.size
+        out: list[float] = (total / mean).tolist()
+        return out

@@ -147,6 +147,7 @@ def _fit(
         loop.batch_by,
         seed,
         loop.equal_pairs,
+        loop.rarity,
         loop.sampled,
         graph.num_entities,
     )

@@ -127,6 +127,9 @@ class Loop:
             its queries have, see :class:`~dsom_pyg.training.QueryLoader`. On
             validation of DB15K, MKG-W and MKG-Y it changed the MRR by less
             than another seed does.
+        rarity: a; a (query, tail) pair of a query with n tails weighs
+            :math:`n^{-a}` in losses over targets. With 0 all count alike, with
+            1 all queries do.
         optimizer: Of models, teachers and students. Combiners have an Adam of
             their own.
         cooldown: In which share of the steps, the last ones, the learning
@@ -143,6 +146,7 @@ class Loop:
     batch_size: int = 500
     batch_by: str = 'queries'
     equal_pairs: bool = False
+    rarity: float = 0.0
     optimizer: Adagrad | Adam | RowwiseAdagrad = field(default_factory=Adagrad)
     cooldown: float = 0.0
     eval_every: int = 0
@@ -154,6 +158,8 @@ class Loop:
         check_batches(self.batch_size, self.batch_by)
         if not 0.0 <= self.cooldown <= 1.0:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
+        if not 0.0 <= self.rarity <= 1.0:
+            raise ValueError(f'rarity must be in 0..1, got {self.rarity}')
         if not callable(self.optimizer):
             raise TypeError(
                 'optimizer must be Adagrad(...) or Adam(...) or '

@@ -210,7 +210,7 @@ class DistillTask(Task):
         self.combiner.epochs_done = self.epochs_done
         decision = self.combiner(answers, batch.targets, scores.detach())
         # The student imitates the teachers so weighed (Eq. 11-12), for every
-        # training triple alike.
+        # training triple as its own loss weighs them.
         combined = answers.combined(decision.weights)
         if batch.candidates is not None:
             combined = combined.among(batch.candidates)
@@ -225,8 +225,8 @@ class DistillTask(Task):
             d.beta,
             d.form,
         )
-        count = batch.targets.count(len(batch))
-        soft = (ndkd * count).sum() / count.sum()
+        weight = batch.query_weights()
+        soft = (ndkd * weight).sum() / weight.sum()
         if len(batch) > labeled:
             soft = soft + ndkd[labeled:].mean()
         if d.scale_tau:

@@ -7,9 +7,9 @@ import torch
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import Triples
 from dsom_pyg.kg import KG
-from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.models import ComplEx, CrossEntropy, EntityEmbedding
 from dsom_pyg.models.base import total
-from dsom_pyg.query_index import QueryBatch, QueryIndex
+from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 from dsom_pyg.training import Loop, ModelTask, QueryLoader, fit
 
 
@@ -99,12 +99,48 @@ def test_pairs_that_count_alike_make_the_gradient_of_all_triples(
     # On average a full batch counts once.
     weights = sum(batch.weight for batch in loader)
     assert weights == pytest.approx(loader.size / 7)
-    scale = index.tail.numel() / loader.mean_pairs
+    scale = loader.size / 7
     assert torch.allclose(exact, whole * scale, rtol=1e-9, atol=1e-12)
     # Without, the queries of large batches count less.
     other = entity_gradient(model, QueryLoader(index, 7, batch_by))
     off = (other / len(loader) - whole).norm() / whole.norm()
     assert off > (0.01 if batch_by == 'queries' else 1e-3)
+
+
+@pytest.mark.parametrize('batch_by', ['queries', 'triples'])
+@pytest.mark.parametrize('rarity', [0.5, 1.0])
+def test_pairs_count_as_their_query_is_rare(
+    batch_by: str, rarity: float
+) -> None:
+    graph = KG(FakeMMKG()[0])
+    index = graph.index('train')
+    objective = CrossEntropy(relations=0.5)
+    model = ComplEx(
+        EntityEmbedding(graph.num_entities, 4, scale=1.0),
+        graph.num_relations,
+        objective=objective,
+    ).double()
+    # By hand: the loss of each triple alone, weighted.
+    size, every = index.tail.numel(), index.rows(torch.arange(len(index)))
+    tails = index.ptr.diff()[every.row].double()
+    expected, total = torch.zeros_like(model.entities.weight), 0.0
+    for at in range(size):
+        query = every.row[at : at + 1]
+        pair = Pairs(torch.zeros(1, dtype=torch.long), every.tail[at : at + 1])
+        one = QueryBatch(index.head[query], index.rel[query], pair, pair)
+        weight = float(tails[at] ** -rarity)
+        expected += weight * entity_gradient(model, [one])
+        total += weight
+    loader = QueryLoader(index, 7, batch_by, equal_pairs=True, rarity=rarity)
+    found = entity_gradient(model, loader)
+    scale = loader.size / 7 / total
+    torch.testing.assert_close(found, expected * scale, rtol=1e-5, atol=1e-8)
+    # All queries count alike in the end.
+    if rarity == 1.0:
+        assert total == pytest.approx(len(index))
+        (batch,) = QueryLoader(index, 10_000, rarity=rarity)
+        ones = torch.ones(len(batch))
+        torch.testing.assert_close(batch.query_weights(), ones)
 
 
 def test_a_batch_counts_as_much_as_it_says() -> None:
