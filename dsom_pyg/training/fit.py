@@ -147,7 +147,7 @@ def _fit(
         loop.batch_by,
         seed,
         loop.equal_pairs,
-        loop.rarity,
+        loop.rarity or 0.0,
         loop.sampled,
         graph.num_entities,
     )

@@ -128,8 +128,8 @@ class Loop:
             validation of DB15K, MKG-W and MKG-Y it changed the MRR by less
             than another seed does.
         rarity: a; a (query, tail) pair of a query with n tails weighs
-            :math:`n^{-a}` in losses over targets. With 0 all count alike, with
-            1 all queries do.
+            :math:`n^{-a}` in losses over targets. With 1 all queries count
+            alike. (default: all pairs do)
         optimizer: Of models, teachers and students. Combiners have an Adam of
             their own.
         cooldown: In which share of the steps, the last ones, the learning
@@ -146,7 +146,7 @@ class Loop:
     batch_size: int = 500
     batch_by: str = 'queries'
     equal_pairs: bool = False
-    rarity: float = 0.0
+    rarity: float | None = None
     optimizer: Adagrad | Adam | RowwiseAdagrad = field(default_factory=Adagrad)
     cooldown: float = 0.0
     eval_every: int = 0
@@ -158,7 +158,7 @@ class Loop:
         check_batches(self.batch_size, self.batch_by)
         if not 0.0 <= self.cooldown <= 1.0:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
-        if not 0.0 <= self.rarity <= 1.0:
+        if not 0.0 <= (self.rarity or 0.0) <= 1.0:
             raise ValueError(f'rarity must be in 0..1, got {self.rarity}')
         if not callable(self.optimizer):
             raise TypeError(
