@@ -43,13 +43,14 @@ def choices(
     types: Sequence[str] | None = None,
     top: int = 15,
     batch_size: int = 500,
+    entity_names: Sequence[str] | None = None,
 ) -> Choices:
     r"""The weights that a combiner gives the queries of a split.
 
-    Queries are grouped by side, by relation and by the type of the head (the
-    most frequent ones), by how often the head occurs in train, by how many
-    answers are known from train, and by whether the head has each modality.
-    Answers are not looked at.
+    Queries are grouped by side, by relation, by head and by the type of the
+    head (the most frequent ones), by how often the head occurs in train, by
+    how many answers are known from train, and by whether the head has each
+    modality. Answers are not looked at.
 
     Args:
         data: The graph.
@@ -59,8 +60,9 @@ def choices(
         relation_names: Names of the R relations. (default: numbers)
         types: A type for each of the E entities.
             (default: what :func:`entity_types` says of roles)
-        top: How many relations and types to show.
+        top: How many relations, heads and types to show.
         batch_size: Queries at a time.
+        entity_names: Names of the E entities. (default: no groups by head)
 
     Raises:
         ValueError: The split has no triples, names are too few or too many,
@@ -80,13 +82,17 @@ def choices(
     names = _names(relation_names, graph.num_relations, 'relation_names')
     types = entity_types(graph, names) if types is None else types
     types = _names(types, graph.num_entities, 'types')
+    groups = _groups(graph, asked, names, types, top)
+    if entity_names is not None:
+        heads = _names(entity_names, graph.num_entities, 'entity_names')
+        groups['head'] = frequent(asked.head, heads, top)
     tables = {
         title: [
             (label, int(mask.sum()), weights[mask].mean(dim=0).tolist())
             for label, mask in rows
             if mask.any()
         ]
-        for title, rows in _groups(graph, asked, names, types, top).items()
+        for title, rows in groups.items()
     }
     return Choices(ensemble.modalities, tables)
 

@@ -17,7 +17,6 @@ import torch
 
 from dsom_pyg import KG, Recipe, datasets, evaluate, train_dsom
 from dsom_pyg.datasets import MultimodalDataset
-from dsom_pyg.dsom import DSoM
 from dsom_pyg.encoders import SBERT
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.explain import choices, entity_types, plot_choices
@@ -25,7 +24,12 @@ from dsom_pyg.graph import draw as draw_triples
 from dsom_pyg.graph import merge_val, with_split
 from dsom_pyg.models import EntityEmbedding, Model
 from dsom_pyg.stages import Teachers, fit_teachers
-from dsom_pyg.teachers import EnsembleScorer, MetaLearner, TeacherEnsemble
+from dsom_pyg.teachers import (
+    Combiner,
+    EnsembleScorer,
+    MetaLearner,
+    TeacherEnsemble,
+)
 from dsom_pyg.training import FitResult, ModelTask, Run, drawn_with
 from experiments import record
 from experiments.table import Combined, Mixed, Row, SingleModel, Table
@@ -204,6 +208,8 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
             policy = row.what.policy.prepare(run, teachers, ensemble)
         seen = graph.index('train')
         note('teachers', EnsembleScorer(ensemble, policy, seen))
+        if setting.draw and seed == 0:
+            draw(setting, row, graph, (ensemble, policy), path)
     elif isinstance(row.what, Mixed):
         with shared_files(
             setting, row, graph, row.what.teachers, seed, folder
@@ -220,8 +226,8 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
             'student', trained.student, **training(trained.results['student'])
         )
         if setting.draw and seed == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draw(setting, row, graph, trained, path)
+            both = trained.ensemble, trained.policy.eval()
+            draw(setting, row, graph, both, path)
     cost = {
         'seconds': time.perf_counter() - start,
         # Of the process, in whatever it has measured so far.
@@ -320,14 +326,18 @@ def link(source: Path, target: Path) -> None:
 
 
 def draw(
-    setting: Setting, row: Row, graph: KG, trained: DSoM, path: Path
+    setting: Setting,
+    row: Row,
+    graph: KG,
+    combined: tuple[TeacherEnsemble, Combiner],
+    path: Path,
 ) -> None:
     r"""A page and tables of what the policy chose, beside a file."""
     source = setting.source(row)
+    path.parent.mkdir(parents=True, exist_ok=True)
     chosen = choices(
         graph,
-        trained.ensemble,
-        trained.policy.eval(),
+        *combined,
         setting.split,
         source.relation_names,
         entity_types(
@@ -336,6 +346,7 @@ def draw(
             TYPES.get(setting.dataset),
             source.entity_names,
         ),
+        entity_names=source.entity_names,
     )
     plot_choices(chosen, path.with_suffix('.png'))
     record.write(path.with_suffix('.choices.json'), asdict(chosen))

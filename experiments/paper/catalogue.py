@@ -147,6 +147,7 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         'MoSE-BI': Combined(two, Boosting()),
         'MoSE-MI': Mixed(two),
         'RC on validation': Combined(two, on_validation()),
+        'policy of the library': Combined(recipe.teachers, recipe.policy),
         'mean of two': taught(MeanOfTeachers()),
         'mean of three': replace(recipe, policy=MeanOfTeachers()),
         'ConfTeacher': taught(ConfTeacher()),

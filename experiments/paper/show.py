@@ -68,10 +68,10 @@ def names() -> list[str]:
     return sorted(n for n in found if n.startswith(('table', 'figure')))
 
 
-def table_of(name: str) -> PaperTable | PaperFigure:
+def table_of(name: str) -> Shown:
     r"""A table or figure by its name."""
     module = import_module(f'experiments.paper.{name}')
-    found: PaperTable | PaperFigure = module.TABLE
+    found: Shown = module.TABLE
     return found
 
 
@@ -117,6 +117,36 @@ class PaperFigure:
 
 
 @dataclass(frozen=True)
+class PaperChoices:
+    r"""A figure of the paper that shows which teachers a policy chose.
+
+    Args:
+        title: Its heading.
+        text: What to know of it.
+        datasets: A block for each.
+        row: Whose policy, in the catalogue.
+        groups: Which groups of queries, as
+            :func:`~dsom_pyg.explain.choices` calls them.
+        top: Rows of each group.
+    """
+
+    title: str
+    text: str
+    datasets: Sequence[str]
+    row: str
+    groups: Sequence[str]
+    top: int = 8
+
+    @property
+    def lines(self) -> list[Line]:
+        r"""What is measured for it."""
+        return [Line(self.row, self.row, 'teachers')]
+
+
+Shown = PaperTable | PaperFigure | PaperChoices
+
+
+@dataclass(frozen=True)
 class Wanted:
     r"""One run that a table needs."""
 
@@ -133,7 +163,7 @@ class Wanted:
 
 
 def wanted(
-    table: PaperTable | PaperFigure,
+    table: Shown,
     profile: Profile,
     dataset: str | None = None,
     only: Sequence[str] | None = None,
@@ -191,7 +221,8 @@ def main(name: str, words: Sequence[str]) -> None:
         if run.path(args.results).exists():
             _check(run, profile, args.results)
         else:
-            _measure(run, profile, args, settings)
+            draws = isinstance(table, PaperChoices)
+            _measure(run, profile, args, settings, draws)
     if isinstance(table, PaperFigure):
         for dataset in table.datasets:
             draw(name, table, dataset, profile, args.results)
@@ -233,6 +264,7 @@ def _measure(
     profile: Profile,
     args: argparse.Namespace,
     settings: dict[tuple[str, str], Setting],
+    draws: bool,
 ) -> None:
     row, table = _declared(run, profile)
     # A dataset is read once.
@@ -247,6 +279,7 @@ def _measure(
             text_model=args.text_model,
             results=args.results,
             models=args.models or args.results / 'models',
+            draw=draws,
         )
     measure(settings[key], row, run.seed)
 
@@ -282,14 +315,16 @@ def _seconds(run: Wanted, results: Path) -> float | None:
     return None
 
 
-def shown(
-    table: PaperTable | PaperFigure, profile: Profile, results: Path
-) -> list[str]:
+def shown(table: Shown, profile: Profile, results: Path) -> list[str]:
     r"""A table in markdown: our figure, that of the paper, the difference."""
     out = [f'## {table.title}', '', *paragraphs(table.text)]
     if isinstance(table, PaperFigure):
         for dataset in table.datasets:
             out += _curves(table, dataset, profile, results)
+        return out
+    if isinstance(table, PaperChoices):
+        for dataset in table.datasets:
+            out += _choices(table, dataset, profile, results)
         return out
     for dataset in table.datasets:
         lines = []
@@ -354,6 +389,27 @@ def _curves(
         return []
     name = dataset.replace('_', '-')
     return [f'### {name}', '', *out]
+
+
+def _choices(
+    figure: PaperChoices, dataset: str, profile: Profile, results: Path
+) -> list[str]:
+    where = home(profile, dataset, figure.row)
+    path = record.path_of(
+        results, where.folder, dataset, where.row, 0, 'test'
+    ).with_suffix('.choices.json')
+    if not path.exists():
+        return []
+    found = record.read(path)
+    out = [f'### {dataset.replace("_", "-")}', '']
+    for group in figure.groups:
+        lines = [
+            [label, f'{count:,}', *(f'{100 * x:.0f}' for x in weights)]
+            for label, count, weights in found['tables'][group][: figure.top]
+        ]
+        out += [*markdown([group, 'queries', *found['teachers']], lines), '']
+    drawn = path.with_suffix('').with_suffix('.png').relative_to(results)
+    return [*out, f'[Drawn, with further groups]({drawn.as_posix()})', '']
 
 
 def draw(

@@ -29,7 +29,7 @@ def write(results: Path, row: str, seed: int, mrr: float, **more: Any) -> None:
 
 
 def test_every_line_has_its_row() -> None:
-    assert len(show.names()) == 8
+    assert len(show.names()) == 9
     for name in show.names():
         table = show.table_of(name)
         for dataset in table.datasets:
@@ -275,3 +275,38 @@ def test_who_learns_from_validation_is_not_trained_on_it(
     mixed = found['mose-mi-seed0']
     assert 'tenth of validation' in mixed['protocol']['selection']
     assert mixed['models']['teachers']['best_epoch'] >= 1
+
+
+def test_what_a_policy_chose(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Tiny(fake.FakeMMKG):
+        def __init__(self, root: object, text_encoder: object = None) -> None:
+            super().__init__(30, num_triples=200, seed=1)
+
+    monkeypatch.setattr('dsom_pyg.datasets.DB15K', Tiny)
+    monkeypatch.setattr('experiments.measure.SBERT', FakeEncoder)
+    profile = Profile('smoke', 4, 1, ('DB15K',), 1)
+    monkeypatch.setitem(PROFILES, 'smoke', profile)
+    words = ['--profile', 'smoke', '--text-model', 'none']
+    main(['figure3', *words, '--results', str(tmp_path)])
+    told = capsys.readouterr().out
+    source = Tiny('')
+    graph = KG(source[0])
+    asked = graph.index('test')
+    most = int(asked.head.bincount(minlength=30).argmax())
+    count = int((asked.head == most).sum())
+    assert f'| {source.entity_names[most]} | {count} |' in told
+    assert f'| all queries | {len(asked)} |' in told
+    assert '| head | queries | structure |' in told
+    # The weights of a row are shares.
+    row = next(x for x in told.splitlines() if x.startswith('| all queries'))
+    shares = [int(x) for x in row.strip('| ').split(' | ')[2:]]
+    assert 98 <= sum(shares) <= 102
+    assert len(shares) == len(graph.modalities) + 2
+    folder = tmp_path / 'smoke' / 'DB15K'
+    drawn = folder / 'policy-of-the-library-seed0.png'
+    assert drawn.read_bytes()[:4] == b'\x89PNG'
+    assert f'({drawn.relative_to(tmp_path).as_posix()})' in told
