@@ -72,6 +72,15 @@ Root = Annotated[
     Path, typer.Option(help='Where benchmarks are downloaded to.')
 ]
 
+Reviewed = Annotated[
+    Path | None,
+    typer.Option(
+        '--review',
+        help='Decisions of people to heed. [default: review.jsonl in the '
+        'folder of the model, if it is there]',
+    ),
+]
+
 # Exit statuses: what went wrong, and an interruption as shells count it.
 FAILED, INTERRUPTED = 1, 130
 
@@ -168,6 +177,13 @@ def train(
     texts: Texts = None,
     columns: Order = None,
     literals: Literals = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            help='Decisions of people: accepted triples join train, rejected '
+            'ones leave the graph.'
+        ),
+    ] = None,
     root: Root = Path('datasets'),
     as_json: Json = False,
 ) -> None:
@@ -192,6 +208,7 @@ def train(
             texts=texts,
             columns=columns,
             literals=literals,
+            review=review,
             root=root,
             as_json=as_json,
         )
@@ -213,11 +230,12 @@ def answer(
             '--any-kind', help='Any entity may answer, whatever its kind.'
         ),
     ] = False,
+    review: Reviewed = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question, such as: answer runs/countries Norway borders."""
     with told('dsom_pyg.completion'):
-        found = _load(model).answer(
+        found = _heeding(model, review).answer(
             None if head == '?' else head,
             relation,
             None if tail == '?' else tail,
@@ -246,11 +264,12 @@ def complete(
         typer.Option(help='Write them there: .tsv, .nt or .parquet.'),
     ] = None,
     show: Annotated[int, typer.Option(help='How many to print.')] = 20,
+    review: Reviewed = None,
     as_json: Json = False,
 ) -> None:
     """Propose triples that the graph may lack, most probable first."""
     with told('dsom_pyg.completion'):
-        loaded = _load(model)
+        loaded = _heeding(model, review)
         found = loaded.complete(
             relation or None,
             entity or None,
@@ -424,6 +443,21 @@ def _load(folder: Path) -> Any:
     from dsom_pyg.completion import Completer
 
     return Completer.load(folder)
+
+
+def _heeding(folder: Path, review: Path | None) -> Any:
+    # The model, and what people decided since it was trained.
+    from dsom_pyg.completion.review import FILE, Review
+
+    loaded = _load(folder)
+    if review is not None and not review.is_file():
+        raise ValueError(f"--review: there is no file '{review}'")
+    said = Review(review or folder / FILE)
+    count = len(said.last())
+    if not count:
+        return loaded
+    print(f'heeding {count} decisions of {said.path}', file=sys.stderr)
+    return loaded.with_review(said)
 
 
 def _show(found: Any, as_json: bool) -> None:

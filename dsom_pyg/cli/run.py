@@ -46,6 +46,7 @@ def train_run(
     texts: str | None,
     columns: str | None,
     literals: str | None,
+    review: Path | None,
     root: Path,
     as_json: bool,
 ) -> None:
@@ -54,6 +55,8 @@ def train_run(
     Raises:
         ValueError: A word is none that is known.
     """
+    if review is not None and not review.is_file():
+        raise ValueError(f"--review: there is no file '{review}'")
     settings = read_settings(config) if config else {}
     settings |= read_words(words)
     given = {
@@ -101,7 +104,8 @@ def train_run(
             'dsom-pyg audit'
         )
     _introduce(console, graph, chosen, given['recipe'])
-    model = Completer.train(dataset, out, replace(chosen, progress=console))
+    told = replace(chosen, progress=console)
+    model = Completer.train(dataset, out, told, review=review)
     if not console.stage:
         console.say(f'this run has ended before; the model is that of {out}')
     _conclude(console, model, out)

@@ -4,6 +4,7 @@ from dsom_pyg.completion.calibration import Calibration, Confidences
 from dsom_pyg.completion.completer import Completer
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.results import Answer, Link, Rows, ScoredTriple
+from dsom_pyg.completion.review import Decision, Review
 from dsom_pyg.completion.store import ModelFolderError, Parts
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 
@@ -12,10 +13,12 @@ __all__ = [
     'Calibration',
     'Completer',
     'Confidences',
+    'Decision',
     'Link',
     'ModelFolderError',
     'Parts',
     'Ranges',
+    'Review',
     'Rows',
     'ScoredTriple',
     'UnknownNameError',

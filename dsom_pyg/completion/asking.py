@@ -37,6 +37,7 @@ class Candidates:
             any entity.
         among: These alone, bool ``[E]``; :obj:`None` for all.
         new: Leave known answers out.
+        never: Answers that nobody is to be given again.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class Candidates:
         ranges: Ranges | None = None,
         among: Tensor | None = None,
         new: bool = True,
+        never: QueryIndex | None = None,
     ) -> None:
         self.known, self.num_entities = known, num_entities
         self.ranges, self.among, self.new = ranges, among, new
+        self.never = never
 
     def bar(self, scores: Tensor, head: Tensor, rel: Tensor) -> Pairs:
         r"""Set the scores ``[B, E]`` of all others to -inf.
@@ -72,6 +75,9 @@ class Candidates:
             scores[alone, head[alone]] = -torch.inf
         # What is known fits, whatever its kind.
         scores[true.row, true.tail] = -torch.inf if self.new else known
+        if self.never is not None:
+            false = self.never.lookup(head, rel)
+            scores[false.row, false.tail] = -torch.inf
         if self.among is not None:
             scores.masked_fill_(~self.among, -torch.inf)
         return true

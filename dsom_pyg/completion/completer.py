@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from dsom_pyg.completion.export import export
 from dsom_pyg.completion.hub import download, upload
 from dsom_pyg.completion.ntriples import BASE
 from dsom_pyg.completion.proposals import (
+    Odds,
     Rates,
     most_probable,
     propose,
@@ -33,11 +35,12 @@ from dsom_pyg.completion.results import (
     Rows,
     ScoredTriple,
 )
+from dsom_pyg.completion.review import Review, reviewed, within
 from dsom_pyg.completion.store import Parts, load_parts, save_parts
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.completion.writers import write_proposals
 from dsom_pyg.evaluation import evaluate, queries_at_a_time
-from dsom_pyg.graph import SPLITS
+from dsom_pyg.graph import SPLITS, add_reciprocals, concat
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
 from dsom_pyg.models import KGE
@@ -50,6 +53,10 @@ if TYPE_CHECKING:
     from dsom_pyg.dsom import DSoM, Recipe
 
 Triple = tuple[Word, Word, Word]
+
+
+def _review(given: str | Path | Review) -> Review:
+    return given if isinstance(given, Review) else Review(given)
 
 
 class Completer:
@@ -74,6 +81,7 @@ class Completer:
         folder: str | Path | None = None,
         recipe: Recipe | None = None,
         teachers: bool = True,
+        review: str | Path | Review | None = None,
     ) -> Completer:
         r"""Train a model for a dataset, and keep it in a folder, with the
         settings and metrics of the run.
@@ -88,6 +96,8 @@ class Completer:
             recipe: How to train.
                 (default: :func:`~dsom_pyg.recipes.of_size`)
             teachers: Keep the teachers, too, for :meth:`explain`.
+            review: Decisions of people: what they accepted joins train, what
+                they rejected leaves the graph and is not proposed.
 
         Raises:
             ValueError: The folder holds another run; what differs is named. Or
@@ -95,7 +105,8 @@ class Completer:
         """
         from dsom_pyg.completion.making import train
 
-        return cls(train(dataset, folder, recipe, teachers))
+        said = None if review is None else _review(review)
+        return cls(train(dataset, folder, recipe, teachers, said))
 
     @classmethod
     def of(
@@ -113,6 +124,28 @@ class Completer:
         from dsom_pyg.completion.making import parts_of
 
         return cls(parts_of(dataset, graph, trained, teachers))
+
+    def with_review(self, review: str | Path | Review) -> Completer:
+        r"""The same model, which heeds decisions that were made since: what
+        people accepted is known, what they rejected is not, and is never
+        proposed; both say how often proposals come true.
+        """
+        parts = self.parts
+        judged = _review(review).judged(parts.entities, parts.relations)
+        if not any(len(each.edge_type) for each in judged):
+            return self
+        rejected = judged.rejected
+        if parts.rejected is not None:
+            old = parts.rejected
+            old = old.select(~within(old, concat(*judged)))
+            rejected = concat(old, rejected)
+        # Of the graph that it was trained on: there accepted ones are open.
+        asked = parts.student, parts.graph, self.ranges
+        odds = Odds.fit(*asked, parts.calibration.temperature, judged=judged)
+        graph = KG(reviewed(parts.graph, judged).triple_graph)
+        return Completer(
+            replace(parts, graph=graph, rejected=rejected, odds=odds)
+        )
 
     def save(self, folder: str | Path) -> None:
         r"""Write the model into a folder, see
@@ -207,6 +240,15 @@ class Completer:
         return Ranges(self.graph.index('train'), *sizes)
 
     @cached_property
+    def rejected(self) -> QueryIndex | None:
+        r"""Answers that people have rejected."""
+        if self.parts.rejected is None:
+            return None
+        sizes = self.graph.num_entities, self.graph.num_relations
+        both = add_reciprocals(self.parts.rejected, sizes[1])
+        return QueryIndex(both, *sizes)
+
+    @cached_property
     def known(self) -> QueryIndex:
         r"""The known answers of every question."""
         return self.graph.index(*SPLITS)
@@ -250,6 +292,7 @@ class Completer:
             self.ranges if among is None else None,
             self._among(among),
             new=not known,
+            never=self.rejected,
         )
         found = self._best(end, rel, k, candidates)
         out = [
@@ -430,7 +473,7 @@ class Completer:
             self.parts.student,
             self.graph,
             questions_about(self.graph, self.ranges, links, about),
-            Candidates(self.known, size, self.ranges),
+            Candidates(self.known, size, self.ranges, never=self.rejected),
             self.parts.calibration.temperature,
             Rates(self.graph, self.ranges),
             self.parts.odds,

@@ -8,6 +8,7 @@ from dsom_pyg import recipes
 from dsom_pyg.completion.calibration import Calibration
 from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.ranges import Ranges
+from dsom_pyg.completion.review import Judged, Review, reviewed
 from dsom_pyg.completion.run_folder import RunFolder, identity_of
 from dsom_pyg.completion.store import (
     Parts,
@@ -19,6 +20,7 @@ from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.dsom import DSoM, Recipe, train_dsom
 from dsom_pyg.evaluation import evaluate
+from dsom_pyg.files import digest
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, EntityEmbedding, Model
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
@@ -31,16 +33,23 @@ def train(
     folder: str | Path | None,
     recipe: Recipe | None,
     teachers: bool,
+    review: Review | None = None,
 ) -> Parts:
     r"""See :meth:`Completer.train <dsom_pyg.completion.Completer.train>`."""
-    graph = KG(dataset[0])
+    graph, judged = KG(dataset[0]), None
+    if review is not None:
+        judged = review.judged(*vocabularies(dataset))
+        graph = reviewed(graph, judged)
     recipe = recipe or recipes.of_size(graph)
     # Found out now, not after everything was trained.
     kinds = _kinds(recipe, teachers)
     identity = identity_of(recipe, graph)
+    if judged is not None:
+        columns = enumerate(x for part in judged for x in part)
+        identity['review'] = digest((str(at), x) for at, x in columns)
     if folder is None:
         trained = train_dsom(graph, recipe)
-        return parts_of(dataset, graph, trained, teachers, identity)
+        return parts_of(dataset, graph, trained, teachers, identity, judged)
     run = RunFolder(folder, identity)
     if run.has_ended():
         kept = load_parts(run.folder, kinds)
@@ -50,7 +59,7 @@ def train(
     run.begin()
     told = replace(recipe, progress=run.metrics(recipe.progress))
     trained = train_dsom(graph, told, run.stages)
-    made = parts_of(dataset, graph, trained, teachers, identity)
+    made = parts_of(dataset, graph, trained, teachers, identity, judged)
     save_parts(run.folder, made)
     return made
 
@@ -61,6 +70,7 @@ def parts_of(
     trained: DSoM,
     teachers: bool,
     identity: dict[str, Any] | None = None,
+    judged: Judged | None = None,
 ) -> Parts:
     r"""See :meth:`Completer.of <dsom_pyg.completion.Completer.of>`."""
     student = _product(trained.student).as_table().cpu().eval()
@@ -68,19 +78,17 @@ def parts_of(
     calibration = Calibration.fit(student, graph)
     sizes = graph.num_entities, graph.num_relations
     ranges = Ranges(graph.index('train'), *sizes)
+    entities, relations = vocabularies(dataset)
     parts = Parts(
         student=student,
         graph=KG(graph.triple_graph),
-        entities=Vocabulary(
-            dataset.entity_names, getattr(dataset, 'entity_keys', None)
-        ),
-        relations=Vocabulary(
-            dataset.relation_names,
-            getattr(dataset, 'relation_keys', None),
-            'relation',
-        ),
+        entities=entities,
+        relations=relations,
         calibration=calibration,
-        odds=Odds.fit(student, graph, ranges, calibration.temperature),
+        odds=Odds.fit(
+            student, graph, ranges, calibration.temperature, judged=judged
+        ),
+        rejected=judged.rejected if judged else None,
         texts=dataset.entity_texts,
         images=[[str(p) for p in each] for each in images or []],
         about={
@@ -93,6 +101,18 @@ def parts_of(
     if teachers and all(isinstance(x, KGE) for x in trained.ensemble):
         parts.teachers, parts.weights = _frozen(trained, graph)
     return parts
+
+
+def vocabularies(
+    dataset: MultimodalDataset,
+) -> tuple[Vocabulary, Vocabulary]:
+    r"""What entities and relations of a dataset are called."""
+    entities = getattr(dataset, 'entity_keys', None)
+    relations = getattr(dataset, 'relation_keys', None)
+    return (
+        Vocabulary(dataset.entity_names, entities),
+        Vocabulary(dataset.relation_names, relations, 'relation'),
+    )
 
 
 def _product(model: Model) -> KGE:

@@ -1,6 +1,7 @@
 """Triples that a graph may lack, most probable first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from dsom_pyg.completion.asking import Candidates, best_tails
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.evaluation import Scorer
+from dsom_pyg.graph import Triples, concat
 from dsom_pyg.kg import KG
 
 # A relation with this many questions counts as much as all others together.
@@ -88,28 +90,43 @@ class Odds(NamedTuple):
         temperature: Tensor,
         k: int = 10,
         questions: int = 20_000,
+        judged: tuple[Triples, Triples] | None = None,
     ) -> 'Odds':
         r"""Fit them to what is proposed of train alone, and to what of that
-        validation has; of so many questions, evenly spread over all.
+        validation has; of so many questions, evenly spread over all. The
+        questions of judged triples, accepted and rejected ones, are asked as
+        well: what people say of a proposal holds.
         """
         part = graph.triples('val')
+        if judged is not None:
+            part = concat(part, judged[0])
         if not len(part.edge_type):
             return cls()
         sizes = graph.num_entities, graph.num_relations
-        asked = _some_of(graph, ranges, questions)
+        asked: Iterable[tuple[Tensor, Tensor]] = _some_of(
+            graph, ranges, questions
+        )
+        if judged is not None:
+            both = concat(*judged)
+            asked = chain(asked, [(both.head, both.edge_type)])
         train = graph.index('train')
         candidates = Candidates(train, sizes[0], ranges)
         rates = Rates(graph, ranges)
         words = scorer, graph, asked, candidates, temperature, rates
-        found = [*propose(*words, cls(), k, 0.0)]
-        if not found:
+        # A question may be asked twice; what is proposed counts once.
+        once = {each[2:]: each for each in propose(*words, cls(), k, 0.0)}
+        if not once:
             return cls()
         p, _, head, rel, tail = (
-            torch.tensor(column) for column in zip(*found, strict=True)
+            torch.tensor(column) for column in zip(*once.values(), strict=True)
         )
         ours = (head * sizes[1] + rel) * sizes[0] + tail
         theirs = part.head * sizes[1] + part.edge_type
         hit = torch.isin(ours, theirs * sizes[0] + part.tail)
+        if judged is not None:
+            no = judged[1]
+            wrong = (no.head * sizes[1] + no.edge_type) * sizes[0] + no.tail
+            hit &= ~torch.isin(ours, wrong)
         if not hit.any() or hit.all():
             return cls()
         claimed = p.double().clamp(LEAST, 1 - LEAST).logit()[:, None]
@@ -138,7 +155,7 @@ def _some_of(
 def propose(
     scorer: Scorer,
     graph: KG,
-    questions: Iterator[tuple[Tensor, Tensor]],
+    questions: Iterable[tuple[Tensor, Tensor]],
     candidates: Candidates,
     temperature: Tensor,
     rates: Rates,

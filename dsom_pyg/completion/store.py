@@ -28,7 +28,13 @@ from dsom_pyg.files import (
     save_tensors,
     whole_or_nothing,
 )
-from dsom_pyg.graph import SPLITS, TripleGraph, Triples, aligned
+from dsom_pyg.graph import (
+    SPLITS,
+    TripleGraph,
+    Triples,
+    aligned,
+    check_triples,
+)
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
     KGE,
@@ -46,6 +52,7 @@ from dsom_pyg.teachers import Lookup, TeacherEnsemble
 
 FORMAT = 1
 MANIFEST = 'model.json'
+REJECTED = 'rejected'
 STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
 )
@@ -79,6 +86,7 @@ class Parts:
         odds: From these to probabilities of proposals.
         texts, images: Of each entity; none, one or many.
         teachers: The teachers, and the weights that the policy gave them.
+        rejected: Triples that people have rejected.
         about: Whatever else is to be known: settings, metrics, versions; as
             JSON.
     """
@@ -93,6 +101,7 @@ class Parts:
     images: list[list[str]] = field(default_factory=list)
     teachers: TeacherEnsemble | None = None
     weights: Lookup | None = None
+    rejected: Triples | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -262,6 +271,7 @@ def _assembled(
         images=said['images'],
         teachers=teachers,
         weights=weights,
+        rejected=said[REJECTED],
         about=about['about'],
     )
 
@@ -403,7 +413,9 @@ def _graph_tensors(parts: Parts) -> dict[str, Tensor]:
     }
     text = json.dumps(said, ensure_ascii=False)
     out = {'names': _packed(text.encode('utf-8', 'surrogatepass'))}
-    splits = parts.graph.triple_graph.splits
+    splits = dict(parts.graph.triple_graph.splits)
+    if parts.rejected is not None:
+        splits[REJECTED] = parts.rejected
     for name, (edge_index, edge_type) in splits.items():
         rows = torch.cat([edge_index, edge_type[None]]).cpu().numpy()
         out[name] = _packed(rows.astype('<i8').tobytes())
@@ -416,11 +428,14 @@ def _read_graph(
     text = _unpacked(tensors['names']).decode('utf-8', 'surrogatepass')
     splits = {
         name: Triples(rows[:2], rows[2])
-        for name in (*SPLITS, 'filter')
+        for name in (*SPLITS, 'filter', REJECTED)
         if name in tensors
         for rows in [_rows(_unpacked(tensors[name]))]
     }
     said: dict[str, Any] = json.loads(text)
+    said[REJECTED] = splits.pop(REJECTED, None)
+    if said[REJECTED] is not None:
+        check_triples(said[REJECTED], num_entities, num_relations, REJECTED)
     return KG(TripleGraph(num_entities, num_relations, splits)), said
 
 

@@ -1,0 +1,204 @@
+"""What people decided about triples, in a file that only grows.
+
+A line of JSON for each decision: ``head``, ``relation`` and ``tail`` as the
+files of the graph call them, ``verdict``, ``time``, and the ``model`` that was
+shown. Of several decisions on a triple the last one holds.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+import torch
+
+from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
+from dsom_pyg.files import explain
+from dsom_pyg.graph import (
+    EDGE,
+    SPLITS,
+    Triples,
+    concat,
+    triple_keys,
+    with_split,
+)
+from dsom_pyg.kg import KG
+
+FILE = 'review.jsonl'
+# What a person says of a triple: it holds, it does not, or that is open.
+VERDICTS = ('accept', 'reject', 'unsure')
+
+
+@dataclass(frozen=True)
+class Decision:
+    r"""What somebody said of a triple.
+
+    Attributes:
+        head, relation, tail: As the files of the graph call them.
+        verdict: ``'accept'``, ``'reject'`` or ``'unsure'``.
+        time: When, in UTC, as ISO 8601 has it.
+        model: Fingerprint of the graph of the model that was shown.
+    """
+
+    head: str
+    relation: str
+    tail: str
+    verdict: str
+    time: str = ''
+    model: str = ''
+
+    @property
+    def triple(self) -> tuple[str, str, str]:
+        r"""What it is about."""
+        return self.head, self.relation, self.tail
+
+
+class Judged(NamedTuple):
+    r"""Decided triples by their ids."""
+
+    accepted: Triples
+    rejected: Triples
+
+
+class Review:
+    r"""A file of decisions.
+
+    Args:
+        path: The file; it need not be there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self._lock = Lock()
+
+    def decide(
+        self, head: str, relation: str, tail: str, verdict: str, model: str
+    ) -> Decision:
+        r"""Add a decision. When this returns, it is on the disk.
+
+        Raises:
+            ValueError: There is no such verdict.
+            NotWritten: The disk is full, or the file read-only.
+        """
+        if verdict not in VERDICTS:
+            raise ValueError(
+                f'a verdict is one of {", ".join(VERDICTS)}, got {verdict!r}'
+            )
+        now = datetime.now(timezone.utc).isoformat(timespec='seconds')
+        made = Decision(head, relation, tail, verdict, now, model)
+        line = json.dumps(asdict(made), ensure_ascii=True) + '\n'
+        with self._lock:
+            try:
+                self._append(line.encode())
+            except OSError as error:
+                explain(error, self.path)
+                raise
+        return made
+
+    def _append(self, line: bytes) -> None:
+        # One write at the end of the file: of several processes that decide
+        # none overwrites another. What a kill has left of a line stays alone.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        file = os.open(self.path, flags, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b'\n':
+                line = b'\n' + line
+            written = os.write(file, line)
+            if written < len(line):
+                raise OSError(28, os.strerror(28))
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def __iter__(self) -> Iterator[Decision]:
+        r"""All decisions, in their order. A line that is none, such as half
+        of one, is told by a warning.
+        """
+        if not self.path.exists():
+            return
+        text = self.path.read_bytes().decode('utf-8', 'replace')
+        for number, line in enumerate(text.split('\n'), 1):
+            if not line.strip():
+                continue
+            try:
+                said = json.loads(line)
+                made = Decision(**{key: str(x) for key, x in said.items()})
+                if made.verdict not in VERDICTS:
+                    raise ValueError
+            except (TypeError, ValueError, AttributeError):
+                warnings.warn(
+                    f'{self.path}, line {number} is no decision and is left '
+                    'out',
+                    UserWarning,
+                    stacklevel=2,
+                )
+                continue
+            yield made
+
+    def last(self) -> dict[tuple[str, str, str], Decision]:
+        r"""The decision that holds, for each triple."""
+        return {each.triple: each for each in self}
+
+    def judged(self, entities: Vocabulary, relations: Vocabulary) -> Judged:
+        r"""Accepted and rejected triples. One with a name that the graph does
+        not have is told by a warning.
+        """
+        found: dict[str, list[tuple[int, int, int]]] = {
+            v: [] for v in VERDICTS
+        }
+        for each in self.last().values():
+            try:
+                ids = (
+                    entities.id(each.head),
+                    relations.id(each.relation),
+                    entities.id(each.tail),
+                )
+            except UnknownNameError as error:
+                warnings.warn(
+                    f'{self.path}: {error}; the decision is left out',
+                    UserWarning,
+                    stacklevel=2,
+                )
+                continue
+            found[each.verdict].append(ids)
+        return Judged(*(_triples(found[v]) for v in VERDICTS[:2]))
+
+
+def _triples(rows: list[tuple[int, int, int]]) -> Triples:
+    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).t()
+    return Triples(table[[0, 2]].contiguous(), table[1].contiguous())
+
+
+def reviewed(graph: KG, judged: Judged) -> KG:
+    r"""The graph as people have corrected it: what they accepted is in train,
+    and in no other split; what they rejected is in none.
+    """
+    accepted, rejected = judged
+    data = graph.data
+    for split in SPLITS:
+        part = graph.triples(split)
+        gone = concat(accepted, rejected) if split != 'train' else rejected
+        part = part.select(~within(part, gone))
+        if split == 'train':
+            part = concat(part, accepted.select(~within(accepted, part)))
+        data = with_split(data, split, part)
+    store = data[EDGE]
+    if 'filter_edge_index' in store:
+        part = Triples(store.filter_edge_index, store.filter_edge_type)
+        store.filter_edge_index, store.filter_edge_type = part.select(
+            ~within(part, rejected)
+        )
+    return KG(data)
+
+
+def within(part: Triples, others: Triples) -> torch.Tensor:
+    r"""Which of some triples are among others, bool ``[T]``."""
+    keys = triple_keys(concat(part, others))
+    own, other = keys.split([len(part.edge_type), len(others.edge_type)])
+    return torch.isin(own, other)

@@ -1,0 +1,282 @@
+"""Decisions of people: kept whatever happens, and heeded everywhere."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsom_pyg import Recipe
+from dsom_pyg.completion import Completer, Review
+from dsom_pyg.completion.making import vocabularies
+from dsom_pyg.completion.proposals import Odds
+from dsom_pyg.completion.review import Judged, reviewed, within
+from dsom_pyg.datasets.own.base import OwnGraph
+from dsom_pyg.graph import EDGE, Triples, make_data
+from dsom_pyg.kg import KG
+
+
+def triples(*rows: tuple[int, int, int]) -> Triples:
+    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
+    return Triples(table[:, [0, 2]].t(), table[:, 1])
+
+
+def rows(part: Triples) -> set[tuple[int, int, int]]:
+    columns = part.head, part.edge_type, part.tail
+    return set(zip(*(x.tolist() for x in columns), strict=True))
+
+
+def test_the_last_decision_holds(tmp_path: Path) -> None:
+    review = Review(tmp_path / 'review.jsonl')
+    assert list(review) == []
+    review.decide('a', 'r', 'b', 'accept', 'x')
+    review.decide('a', 'r', 'c', 'reject', 'x')
+    made = review.decide('a', 'r', 'b', 'unsure', 'y')
+    assert len(list(review)) == 3
+    assert review.last()['a', 'r', 'b'] == made
+    assert made.time.endswith('+00:00')
+    with pytest.raises(ValueError, match='one of accept, reject, unsure'):
+        review.decide('a', 'r', 'b', 'yes', 'x')
+    with pytest.raises(IsADirectoryError):
+        Review(tmp_path).decide('a', 'r', 'b', 'accept', 'x')
+
+
+@pytest.mark.parametrize(
+    'name', ['</script>', 'نص', '🚢', 'a\nb', '"', 'é' * 9]
+)
+def test_any_name_is_one_line(name: str, tmp_path: Path) -> None:
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide(name, 'r', name, 'accept', 'x')
+    review.decide('a', 'r', 'b', 'reject', 'x')
+    assert len(review.path.read_text().splitlines()) == 2
+    assert [each.head for each in review] == [name, 'a']
+
+
+def test_half_a_line_is_told_and_hurts_no_other(tmp_path: Path) -> None:
+    path = tmp_path / 'review.jsonl'
+    review = Review(path)
+    review.decide('a', 'r', 'b', 'accept', 'x')
+    whole = path.read_text()
+    # A kill in the middle of a write; then somebody goes on.
+    path.write_text(whole + whole[:20])
+    review.decide('c', 'r', 'd', 'reject', 'x')
+    with pytest.warns(UserWarning, match=r'review.jsonl, line 2 is no dec'):
+        found = [each.triple for each in review]
+    assert found == [('a', 'r', 'b'), ('c', 'r', 'd')]
+    for line in ('[]', '{"head": 1}', '{"verdict": "yes"}', '7'):
+        path.write_text(whole + line + '\n')
+        with pytest.warns(UserWarning, match='line 2 is no decision'):
+            assert len(list(review)) == 1
+
+
+CHILD = """
+import sys
+from dsom_pyg.completion.review import Review
+review = Review(sys.argv[1])
+for at in range(100_000):
+    review.decide(f'a{at}', 'r', 'b', 'accept', 'x')
+    sys.stdout.write(f'{at}\\n')
+    sys.stdout.flush()
+"""
+
+
+def test_a_kill_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
+    path = tmp_path / 'review.jsonl'
+    words = [sys.executable, '-c', CHILD, str(path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) >= 200:
+                os.kill(child.pid, signal.SIGKILL)
+                break
+        confirmed = [200, *map(int, child.stdout.read().split())]
+    assert child.returncode == -signal.SIGKILL
+    found = [each.head for each in Review(path)]
+    last = confirmed[-1]
+    assert found[: last + 1] == [f'a{at}' for at in range(last + 1)]
+
+
+def test_many_at_once(tmp_path: Path) -> None:
+    path = tmp_path / 'review.jsonl'
+
+    def work(number: int) -> None:
+        review = Review(path)
+        for at in range(50):
+            review.decide(f'{number} {at}', 'r', 'b', 'accept', 'x')
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    heads = {each.head for each in Review(path)}
+    assert heads == {f'{n} {at}' for n in range(4) for at in range(50)}
+
+
+def test_the_graph_as_it_was_corrected() -> None:
+    train = triples((0, 0, 1), (1, 0, 2), (2, 1, 3))
+    val, test = triples((3, 0, 0)), triples((3, 1, 1), (0, 1, 3))
+    graph = KG(make_data(4, 2, train, val, test))
+    accepted = triples((3, 1, 1), (0, 0, 3), (0, 0, 1))
+    rejected = triples((1, 0, 2), (3, 0, 0), (2, 0, 2))
+    found = reviewed(graph, Judged(accepted, rejected))
+    assert rows(found.triples('train')) == {
+        (0, 0, 1),
+        (2, 1, 3),
+        (3, 1, 1),
+        (0, 0, 3),
+    }
+    assert len(found.triples('train').edge_type) == 4
+    assert rows(found.triples('val')) == set()
+    assert rows(found.triples('test')) == {(0, 1, 3)}
+    # The graph itself is as it was.
+    assert rows(graph.triples('train')) == rows(train)
+    assert rows(graph.triples('test')) == rows(test)
+    both = within(train, triples((1, 0, 2), (5, 5, 5)))
+    assert both.tolist() == [False, True, False]
+
+
+def test_further_known_triples_can_be_rejected() -> None:
+    data = make_data(3, 1, triples((0, 0, 1)))
+    store = data[EDGE]
+    extra = triples((1, 0, 2), (2, 0, 0))
+    store.filter_edge_index, store.filter_edge_type = extra
+    judged = Judged(triples(), triples((1, 0, 2)))
+    known = reviewed(KG(data), judged).triple_graph.known()
+    assert rows(known) == {(0, 0, 1), (2, 0, 0)}
+
+
+def test_what_was_decided_is_heeded(model: Completer, tmp_path: Path) -> None:
+    proposals = model.complete()
+    good, bad, later = proposals[0], proposals[1], proposals[2]
+    assert good.head != bad.head or good.tail != bad.tail
+    review = Review(tmp_path / 'review.jsonl')
+    for each, verdict in (
+        (good, 'accept'),
+        (bad, 'reject'),
+        (later, 'unsure'),
+    ):
+        triple = each.head, each.relation, each.tail
+        review.decide(*triple, verdict, model.graph.fingerprint)
+    heeding = model.with_review(review.path)
+    left = {each.id for each in heeding.complete()}
+    assert good.id not in left
+    assert bad.id not in left
+    assert later.id in left
+    assert left == {each.id for each in proposals} - {good.id, bad.id}
+    # The accepted one is a fact now, the rejected one is no answer at all.
+    (fact,) = heeding.score([(good.head, good.relation, good.tail)])
+    assert fact.known
+    for among in (None, 'all'):
+        answers = heeding.answer(
+            bad.head, bad.relation, k=50, known=True, among=among
+        )
+        assert bad.tail not in [answer.name for answer in answers]
+        asked = heeding.answer(
+            relation=bad.relation, tail=bad.tail, k=50, among=among
+        )
+        assert bad.head not in [answer.name for answer in asked]
+    # Kept and loaded it is the same.
+    heeding.save(tmp_path / 'kept')
+    again = Completer.load(tmp_path / 'kept')
+    assert {each.id for each in again.complete()} == left
+    # Somebody changes their mind.
+    review.decide(bad.head, bad.relation, bad.tail, 'accept', '')
+    changed = again.with_review(review)
+    assert changed.rejected is not None
+    assert len(changed.rejected) == 0
+    (fact,) = changed.score([(bad.head, bad.relation, bad.tail)])
+    assert fact.known
+    # Nothing was decided: nothing changes.
+    assert model.with_review(tmp_path / 'nothing') is model
+
+
+def test_a_rejected_fact_is_known_no_more(
+    model: Completer, tmp_path: Path
+) -> None:
+    part = model.graph.triples('train')
+    h, r, t = (int(x[0]) for x in (part.head, part.edge_type, part.tail))
+    names = model.entities.names
+    word = model.relations_known.names[r]
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide(names[h], word, names[t], 'reject', '')
+    heeding = model.with_review(review)
+    (fact,) = heeding.score([(h, r, t)])
+    assert not fact.known
+    assert (h, r, t) not in rows(heeding.graph.triples('train'))
+    assert (h, r, t) not in {each.id for each in heeding.complete()}
+
+
+def test_names_that_are_not_there_are_told(
+    dataset: OwnGraph, tmp_path: Path
+) -> None:
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide('Arnel', 'sea route to', 'Atlantis', 'accept', '')
+    review.decide('Arnel', 'sea route to', 'Elie', 'accept', '')
+    with pytest.warns(UserWarning, match="unknown entity 'Atlantis'"):
+        judged = review.judged(*vocabularies(dataset))
+    assert len(judged.accepted.edge_type) == 1
+
+
+def test_training_on_a_corrected_graph(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide('Arnel', 'sea route to', 'Elie', 'accept', '')
+    review.decide('Arnel', 'sea route to', 'Crail', 'reject', '')
+    folder = tmp_path / 'run'
+    model = Completer.train(dataset, folder, recipe, review=review)
+    entities, relations = vocabularies(dataset)
+    triple = tuple(
+        vocabulary.id(word)
+        for vocabulary, word in (
+            (entities, 'Arnel'),
+            (relations, 'sea route to'),
+            (entities, 'Elie'),
+        )
+    )
+    assert triple in rows(model.graph.triples('train'))
+    assert triple not in rows(KG(dataset[0]).triple_graph.known())
+    loaded = Completer.load(folder)
+    answers = loaded.answer('Arnel', 'sea route to', k=50, among='all')
+    assert not {'Crail', 'Elie'} & {answer.name for answer in answers}
+    # With other decisions it is another run, also if the graph is the same.
+    review.decide('Arnel', 'sea route to', 'Doune', 'reject', '')
+    with pytest.raises(ValueError, match=r'holds another run.*\nreview: '):
+        Completer.train(dataset, folder, recipe, review=review)
+    with pytest.raises(ValueError, match='holds another run'):
+        Completer.train(dataset, folder, recipe)
+
+
+class Certain:
+    """Of entity 0 all are sure, in the order of their ids."""
+
+    def score_tails(
+        self, head: torch.Tensor, rel: torch.Tensor
+    ) -> torch.Tensor:
+        return -torch.arange(6.0).expand(len(head), 6).clone()
+
+
+def test_decisions_say_how_often_proposals_come_true() -> None:
+    from dsom_pyg.completion.ranges import Ranges
+
+    train = triples(*((h, 0, t) for h, t in ((0, 1), (1, 2), (2, 3), (3, 4))))
+    val = triples((0, 0, 2), (1, 0, 1), (4, 0, 1))
+    graph = KG(make_data(6, 1, train, val))
+    ranges = Ranges(graph.index('train'), 6, 1)
+    words = Certain(), graph, ranges, torch.ones(2)
+    before = Odds.fit(*words)
+    some = triples((2, 0, 1), (3, 0, 1), (2, 0, 2), (3, 0, 2))
+    none = triples()
+    more = Odds.fit(*words, judged=(some, none))
+    less = Odds.fit(*words, judged=(none, some))
+    p = torch.tensor([0.05, 0.2, 0.5])
+    assert (more.of(p) > before.of(p)).all()
+    assert (less.of(p) <= before.of(p) + 1e-6).all()
+    # A validation triple that people rejected is no hit.
+    fewer = Odds.fit(*words, judged=(none, triples((0, 0, 2))))
+    assert (fewer.of(p) < before.of(p)).any()
