@@ -298,7 +298,6 @@ def shared_files(
     words = [
         setting.dataset,
         graph.fingerprint,
-        setting.split,
         setting.features(row),
         torch.device(setting.device).type,
         record.describe(row.change) if row.change else None,

@@ -25,7 +25,7 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 from dsom_pyg import Recipe, evaluate, train_dsom
-from dsom_pyg.models import ComplEx
+from dsom_pyg.models import ComplEx, CrossEntropy
 from dsom_pyg.stages import DECAYING_ADAM, Student, Unlabeled
 from dsom_pyg.training import Adam, Distill, Progress, Run
 from experiments import record
@@ -35,6 +35,8 @@ from experiments.table import Row, SingleModel, Table
 
 # Shares of a training, in percent, before which no trial is given up.
 WARM_UP = 50
+# Weights of the cross-entropy over relations.
+RELATIONS = (0.0, 0.3, 1.0, 3.0)
 SELECTION = 'highest validation MRR of the search'
 
 
@@ -49,7 +51,8 @@ def structure(trial: optuna.Trial, base: Recipe) -> SingleModel:
         optimizer=Adam(lr=lr),
     )
     loop = replace(loop, eval_every=loop.epochs // 4)
-    model = partial(ComplEx, n3=n3)
+    relations = trial.suggest_categorical('relations', RELATIONS)
+    model = partial(ComplEx, n3=n3, objective=CrossEntropy(relations))
     return SingleModel(channels=base.teachers.channels, model=model, loop=loop)
 
 
@@ -62,7 +65,11 @@ def student(trial: optuna.Trial, base: Recipe) -> Recipe:
         student=Student(
             channels=old.channels,
             model=partial(
-                ComplEx, n3=trial.suggest_float('n3', 0.001, 0.1, log=True)
+                ComplEx,
+                n3=trial.suggest_float('n3', 0.001, 0.1, log=True),
+                objective=CrossEntropy(
+                    trial.suggest_categorical('relations', RELATIONS)
+                ),
             ),
             loop=old.loop,
             distill=Distill(
@@ -74,6 +81,23 @@ def student(trial: optuna.Trial, base: Recipe) -> Recipe:
     )
 
 
+# Where a search begins: what the recipes have.
+BEGIN = {
+    'structure': {
+        'n3': 0.05,
+        'lr': 0.02,
+        'quarter of the epochs': 3,
+        'batch_size': 250,
+        'relations': 0.0,
+    },
+    'student': {
+        'unlabeled share': 1.0,
+        'n3': 0.01,
+        'relations': 1.0,
+        'tau': 2.0,
+        'gamma': 4.0,
+    },
+}
 Suggest = Callable[[optuna.Trial, Recipe], Any]
 SPACES: dict[str, Suggest] = {'structure': structure, 'student': student}
 
@@ -173,6 +197,8 @@ def main(words: Sequence[str]) -> None:
 
     if not study.trials and path.exists():
         study.add_trials(trials_of(record.read(path)))
+    if not study.trials:
+        study.enqueue_trial(BEGIN[args.what])
     # A search that goes on must not draw the same again.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
     done = optuna.trial.TrialState

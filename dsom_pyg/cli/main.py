@@ -184,6 +184,14 @@ def train(
             'ones leave the graph.'
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help='Find suspects as well: judges are trained without one of '
+            'so many parts of train. Each costs a training.',
+        ),
+    ] = None,
     root: Root = Path('datasets'),
     as_json: Json = False,
 ) -> None:
@@ -209,6 +217,7 @@ def train(
             columns=columns,
             literals=literals,
             review=review,
+            folds=folds,
             root=root,
             as_json=as_json,
         )
@@ -282,6 +291,24 @@ def complete(
         if not as_json:
             where = f' are in {out}' if out else '; --out FILE writes them'
             print(f'{len(found)} proposals{where}')
+
+
+@app.command()
+def suspects(
+    model: Model,
+    k: K = 20,
+    relation: Annotated[
+        str | None, typer.Option(help='Of this one alone.')
+    ] = None,
+    review: Reviewed = None,
+    as_json: Json = False,
+) -> None:
+    """Show known triples that may be wrong, the least believed first.
+
+    The model must have been trained with --folds.
+    """
+    with told('dsom_pyg.completion'):
+        _show(_heeding(model, review).suspects(k, relation), as_json)
 
 
 @app.command()

@@ -47,6 +47,7 @@ def train_run(
     columns: str | None,
     literals: str | None,
     review: Path | None,
+    folds: int | None,
     root: Path,
     as_json: bool,
 ) -> None:
@@ -105,7 +106,7 @@ def train_run(
         )
     _introduce(console, graph, chosen, given['recipe'])
     told = replace(chosen, progress=console)
-    model = Completer.train(dataset, out, told, review=review)
+    model = Completer.train(dataset, out, told, review=review, folds=folds)
     if not console.stage:
         console.say(f'this run has ended before; the model is that of {out}')
     _conclude(console, model, out)

@@ -34,9 +34,11 @@ from dsom_pyg.completion.results import (
     Reason,
     Rows,
     ScoredTriple,
+    Suspect,
 )
-from dsom_pyg.completion.review import Review, reviewed, within
+from dsom_pyg.completion.review import Judged, Review, reviewed, within
 from dsom_pyg.completion.store import Parts, load_parts, save_parts
+from dsom_pyg.completion.suspects import Suspicion
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.completion.writers import write_proposals
 from dsom_pyg.evaluation import evaluate, queries_at_a_time
@@ -57,6 +59,12 @@ Triple = tuple[Word, Word, Word]
 
 def _review(given: str | Path | Review) -> Review:
     return given if isinstance(given, Review) else Review(given)
+
+
+def _undecided(found: Suspicion | None, judged: Judged) -> Suspicion | None:
+    if found is None:
+        return None
+    return found.select(~within(found.triples, concat(*judged)))
 
 
 class Completer:
@@ -82,6 +90,7 @@ class Completer:
         recipe: Recipe | None = None,
         teachers: bool = True,
         review: str | Path | Review | None = None,
+        folds: int | None = None,
     ) -> Completer:
         r"""Train a model for a dataset, and keep it in a folder, with the
         settings and metrics of the run.
@@ -98,6 +107,9 @@ class Completer:
             teachers: Keep the teachers, too, for :meth:`explain`.
             review: Decisions of people: what they accepted joins train, what
                 they rejected leaves the graph and is not proposed.
+            folds: Find :meth:`suspects` as well, by judges that are trained
+                without one of so many parts of train, 2 or more. Each costs
+                a training.
 
         Raises:
             ValueError: The folder holds another run; what differs is named. Or
@@ -106,7 +118,7 @@ class Completer:
         from dsom_pyg.completion.making import train
 
         said = None if review is None else _review(review)
-        return cls(train(dataset, folder, recipe, teachers, said))
+        return cls(train(dataset, folder, recipe, teachers, said, folds))
 
     @classmethod
     def of(
@@ -144,7 +156,13 @@ class Completer:
         odds = Odds.fit(*asked, parts.calibration.temperature, judged=judged)
         graph = KG(reviewed(parts.graph, judged).triple_graph)
         return Completer(
-            replace(parts, graph=graph, rejected=rejected, odds=odds)
+            replace(
+                parts,
+                graph=graph,
+                rejected=rejected,
+                suspicion=_undecided(parts.suspicion, judged),
+                odds=odds,
+            )
         )
 
     def save(self, folder: str | Path) -> None:
@@ -484,6 +502,43 @@ class Completer:
         return Rows(
             Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
             for p, score, h, r, t in most_probable(found, limit)
+        )
+
+    def suspects(
+        self, k: int = 20, relation: Word | None = None
+    ) -> Rows[Suspect]:
+        r"""Training triples that may be wrong, the least believed first, by
+        judges that did not see them; see
+        :func:`~dsom_pyg.completion.judging.suspicion`.
+
+        Args:
+            k: How many.
+            relation: Of this one alone.
+
+        Raises:
+            ValueError: No such judges were trained.
+        """
+        if k < 1:
+            raise ValueError(f'k must be positive, got {k}')
+        found = self.parts.suspicion
+        if found is None:
+            raise ValueError(
+                'nobody judged the triples of this model: train it with '
+                'folds=4 (dsom-pyg train ... --folds 4)'
+            )
+        order = found.order
+        if relation is not None:
+            asked = self.relations_known.id(relation)
+            order = order[found.triples.edge_type[order] == asked]
+        best = found.select(order[:k])
+        entities, relations = self.entities.names, self.relations_known.names
+        part = best.triples
+        columns = part.head, part.edge_type, part.tail, best.belief
+        return Rows(
+            Suspect(entities[h], relations[r], entities[t], value, (h, r, t))
+            for h, r, t, value in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
         )
 
     def write_proposals(

@@ -6,6 +6,7 @@ from typing import Any
 
 from dsom_pyg import recipes
 from dsom_pyg.completion.calibration import Calibration
+from dsom_pyg.completion.judging import suspicion
 from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.review import Judged, Review, reviewed
@@ -34,6 +35,7 @@ def train(
     recipe: Recipe | None,
     teachers: bool,
     review: Review | None = None,
+    folds: int | None = None,
 ) -> Parts:
     r"""See :meth:`Completer.train <dsom_pyg.completion.Completer.train>`."""
     graph, judged = KG(dataset[0]), None
@@ -47,20 +49,26 @@ def train(
     if judged is not None:
         columns = enumerate(x for part in judged for x in part)
         identity['review'] = digest((str(at), x) for at, x in columns)
-    if folder is None:
-        trained = train_dsom(graph, recipe)
-        return parts_of(dataset, graph, trained, teachers, identity, judged)
-    run = RunFolder(folder, identity)
-    if run.has_ended():
-        kept = load_parts(run.folder, kinds)
-        kept.entities.check(dataset.entity_names)
-        kept.relations.check(dataset.relation_names)
-        return kept
-    run.begin()
-    told = replace(recipe, progress=run.metrics(recipe.progress))
-    trained = train_dsom(graph, told, run.stages)
+    if folds is not None:
+        identity['suspects'] = folds
+    stages: Path | None = None
+    if folder is not None:
+        run = RunFolder(folder, identity)
+        if run.has_ended():
+            kept = load_parts(run.folder, kinds)
+            kept.entities.check(dataset.entity_names)
+            kept.relations.check(dataset.relation_names)
+            return kept
+        run.begin()
+        recipe = replace(recipe, progress=run.metrics(recipe.progress))
+        stages = run.stages
+    trained = train_dsom(graph, recipe, stages)
     made = parts_of(dataset, graph, trained, teachers, identity, judged)
-    save_parts(run.folder, made)
+    if folds is not None:
+        words = graph, recipe, folds, stages, trained.results
+        made.suspicion = suspicion(*words)
+    if folder is not None:
+        save_parts(folder, made)
     return made
 
 

@@ -68,6 +68,24 @@ class Proposal:
     id: tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    r"""A training triple that may be wrong.
+
+    Attributes:
+        head, relation, tail: Their names.
+        belief: How much it is believed by who did not see it, in standard
+            deviations from the mean of its relation.
+        id: Of head, relation and tail.
+    """
+
+    head: str
+    relation: str
+    tail: str
+    belief: float
+    id: tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class Opinion:
     r"""What a teacher thinks of a triple, and how much the policy listens.

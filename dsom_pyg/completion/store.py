@@ -21,6 +21,7 @@ from torch import Tensor
 import dsom_pyg
 from dsom_pyg.completion.calibration import Calibration
 from dsom_pyg.completion.proposals import Odds
+from dsom_pyg.completion.suspects import Suspicion
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import (
     hash_file,
@@ -52,7 +53,9 @@ from dsom_pyg.teachers import Lookup, TeacherEnsemble
 
 FORMAT = 1
 MANIFEST = 'model.json'
-REJECTED = 'rejected'
+# Triples beside those of the graph, and how much some are believed.
+REJECTED, SUSPECTS, BELIEF = 'rejected', 'suspects', 'belief'
+BESIDE = REJECTED, SUSPECTS
 STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
 )
@@ -87,6 +90,8 @@ class Parts:
         texts, images: Of each entity; none, one or many.
         teachers: The teachers, and the weights that the policy gave them.
         rejected: Triples that people have rejected.
+        suspicion: How much training triples are believed by who did not see
+            them; :obj:`None` if nobody was asked.
         about: Whatever else is to be known: settings, metrics, versions; as
             JSON.
     """
@@ -102,6 +107,7 @@ class Parts:
     teachers: TeacherEnsemble | None = None
     weights: Lookup | None = None
     rejected: Triples | None = None
+    suspicion: Suspicion | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -272,6 +278,7 @@ def _assembled(
         teachers=teachers,
         weights=weights,
         rejected=said[REJECTED],
+        suspicion=said[SUSPECTS],
         about=about['about'],
     )
 
@@ -416,6 +423,9 @@ def _graph_tensors(parts: Parts) -> dict[str, Tensor]:
     splits = dict(parts.graph.triple_graph.splits)
     if parts.rejected is not None:
         splits[REJECTED] = parts.rejected
+    if parts.suspicion is not None:
+        splits[SUSPECTS] = parts.suspicion.triples
+        out[BELIEF] = parts.suspicion.belief
     for name, (edge_index, edge_type) in splits.items():
         rows = torch.cat([edge_index, edge_type[None]]).cpu().numpy()
         out[name] = _packed(rows.astype('<i8').tobytes())
@@ -428,14 +438,20 @@ def _read_graph(
     text = _unpacked(tensors['names']).decode('utf-8', 'surrogatepass')
     splits = {
         name: Triples(rows[:2], rows[2])
-        for name in (*SPLITS, 'filter', REJECTED)
+        for name in (*SPLITS, 'filter', *BESIDE)
         if name in tensors
         for rows in [_rows(_unpacked(tensors[name]))]
     }
     said: dict[str, Any] = json.loads(text)
-    said[REJECTED] = splits.pop(REJECTED, None)
-    if said[REJECTED] is not None:
-        check_triples(said[REJECTED], num_entities, num_relations, REJECTED)
+    for name in BESIDE:
+        said[name] = splits.pop(name, None)
+        if said[name] is not None:
+            check_triples(said[name], num_entities, num_relations, name)
+    if said[SUSPECTS] is not None:
+        found = Suspicion(said[SUSPECTS], tensors[BELIEF])
+        if found.belief.shape != found.triples.edge_type.shape:
+            raise ValueError('there are not as many beliefs as suspects')
+        said[SUSPECTS] = found
     return KG(TripleGraph(num_entities, num_relations, splits)), said
 
 

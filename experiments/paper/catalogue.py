@@ -15,6 +15,7 @@ from dsom_pyg import Recipe
 from dsom_pyg.models import (
     OTE,
     ComplEx,
+    CrossEntropy,
     DistMult,
     KvsAll,
     Negatives,
@@ -136,11 +137,22 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
     def alone(name: str) -> Recipe:
         return taught(OneTeacher(name=name))
 
+    def of_triples(relations: float | None) -> SingleModel:
+        # The recipe's own, whatever that learns beside entities.
+        made = two.structure
+        assert isinstance(made, partial)
+        words = {k: x for k, x in made.keywords.items() if k != 'objective'}
+        if relations is not None:
+            words['objective'] = CrossEntropy(relations)
+        model = partial(made.func, **words)
+        return SingleModel(
+            channels=profile.channels, model=model, loop=two.loop
+        )
+
     rc = AsInPaper()
     what = {
-        'plain ComplEx-N3': SingleModel(
-            channels=profile.channels, model=two.structure, loop=two.loop
-        ),
+        'plain ComplEx-N3': of_triples(None),
+        'ComplEx-N3, relations too': of_triples(1.0),
         **comparators(profile),
         'teachers': recipe.teachers,
         'MoSE-AI': Combined(two, MeanOfTeachers()),

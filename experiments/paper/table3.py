@@ -12,6 +12,11 @@ reversed.
     ('FB15k_237', 'WN18'),
     (
         Line('plain ComplEx-N3', 'plain ComplEx-N3', 'model', seeds=3),
+        Line(
+            'ComplEx-N3 that predicts relations too',
+            'ComplEx-N3, relations too',
+            'model',
+        ),
         Line('MoSE-AI', 'MoSE-AI', 'teachers', LARGE['MoSE-AI']),
         Line(
             "**DSoM, the library's recipe**",

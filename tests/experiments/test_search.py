@@ -134,7 +134,7 @@ def test_students_share_their_teachers(
     main(words('student', 2, tmp_path))
     found = record.read(tmp_path / 'searches' / 'WN9' / 'student-4.json')
     assert len(found['trials']) == 2
-    assert {'tau', 'gamma', 'n3', 'unlabeled share'} == set(
+    assert {'tau', 'gamma', 'relations', 'n3', 'unlabeled share'} == set(
         found['trials'][0]['params']
     )
     folder = tmp_path / 'models' / 'searches' / 'WN9'

@@ -1,0 +1,90 @@
+"""Judges that did not see what they judge.
+
+A model believes what it was trained on. So train is split into parts
+(cross-fitting): teachers learn the rest of each part, a student learns from
+them, and both judge the part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dsom_pyg import stages
+from dsom_pyg.completion.ranges import Ranges
+from dsom_pyg.completion.review import within
+from dsom_pyg.completion.suspects import Suspicion, belief, standardised
+from dsom_pyg.dsom import Recipe
+from dsom_pyg.kg import KG
+from dsom_pyg.pyg import HeteroData
+from dsom_pyg.teachers import EnsembleScorer, Mean
+from dsom_pyg.training import FitResult, KFolds, Run
+
+
+def suspicion(
+    data: HeteroData | KG,
+    recipe: Recipe | None = None,
+    folds: int = 4,
+    folder: str | Path | None = None,
+    results: Mapping[str, FitResult] | None = None,
+) -> Suspicion:
+    r"""Train judges, and let each judge what it did not see.
+
+    The mean of the teachers and the student of a fold say how many of the
+    candidates for the tail of a triple, and how many of those for its head,
+    they hold to be likelier, see
+    :func:`~dsom_pyg.completion.suspects.belief`. What both say is added up.
+    Some relations can be told better than others, so beliefs are compared
+    within a relation.
+
+    Args:
+        data: The graph, with features of its modalities.
+        recipe: How teachers and students are trained; its policy is not.
+            (default: :func:`dsom_pyg.recipes.held_out`)
+        folds: Parts of train, 2 or more. Each costs a training.
+        folder: Where stages are saved, and go on from. Teachers of folds that
+            the recipe's policy has trained there are taken.
+        results: Of the training of the whole graph, whose teachers chose
+            their epochs. (default: the epochs of the recipe)
+    """
+    recipe, graph = recipe or Recipe(), KG.of(data)
+    run = Run(
+        graph=graph,
+        folder=None if folder is None else Path(folder),
+        seed=recipe.seed,
+        device=recipe.device,
+        precision=recipe.precision,
+        progress=recipe.progress,
+        results=dict(results or {}),
+    )
+    train = graph.triples('train')
+    ranges = Ranges(
+        graph.index('train'), graph.num_entities, graph.num_relations
+    )
+    total = torch.zeros(len(train.edge_type))
+    with run.interruptible():
+        parts = stages.fit_folds(run, recipe.teachers, KFolds(folds))
+        for at, fold in enumerate(parts):
+            name = f'judge-{at + 1}-of-{len(parts)}'
+            own = replace(
+                run,
+                graph=fold.graph,
+                folder=run.folder and run.folder / name,
+                results={},
+            )
+            learner = recipe.student, recipe.teachers, fold.ensemble
+            begun = stages.start_student(own, *learner)
+            words = recipe.student, begun, fold.ensemble, Mean()
+            student = stages.distil(own, *words)
+            seen = fold.graph.index('train')
+            mine = within(train, fold.held)
+            for judge in (
+                student.cpu().eval(),
+                EnsembleScorer(fold.ensemble.cpu(), Mean(), seen),
+            ):
+                asked = judge, graph, ranges, train.select(mine)
+                total[mine] += belief(*asked)
+    return Suspicion(train, standardised(total, train.edge_type))
