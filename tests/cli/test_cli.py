@@ -17,7 +17,7 @@ import torch
 from click.testing import Result
 
 from dsom_pyg.cli import console, main
-from dsom_pyg.completion import Completer
+from dsom_pyg.completion import Completer, Review
 from dsom_pyg.files import load_tensors
 from dsom_pyg.training.progress import Record
 
@@ -391,3 +391,52 @@ def test_an_interruption_while_something_is_imported(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=50)
     assert process.returncode == 130
     assert said.strip() == 'interrupted; run the same again to go on'
+
+
+def test_people_decide(
+    command: Command, folder: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    said = tmp_path / 'said.jsonl'
+    review = Review(said)
+    review.decide('Arnel', 'sea route to', 'Crail', 'reject', '')
+    review.decide('Port Bude', 'sea route to', 'Doune', 'accept', '')
+    words = 'answer', run_folder, 'Arnel', 'sea route to', '--any-kind', '-k'
+    plain = command(*words, '20')
+    assert 'Crail' in plain.output
+    heeding = command(*words, '20', '--review', said)
+    assert 'heeding 2 decisions' in heeding.output
+    assert 'Crail' not in heeding.stdout
+    missing = command(*words, '20', '--review', tmp_path / 'no.jsonl')
+    assert missing.exit_code == 1
+    assert "there is no file '" in missing.output
+    # Those beside the model are heeded unasked.
+    beside = run_folder / 'review.jsonl'
+    beside.write_text(said.read_text())
+    try:
+        assert 'Crail' not in command(*words, '20').stdout
+        words = 'complete', run_folder, '--show', '500', '--json'
+        rows = json.loads(command(*words).stdout)['rows']
+        found = {(row['head'], row['tail']) for row in rows}
+        assert found
+        assert ('Arnel', 'Crail') not in found
+    finally:
+        beside.unlink()
+    none = command('suspects', run_folder)
+    assert none.exit_code == 1
+    assert '--folds 4' in none.output
+    out = tmp_path / 'second'
+    done = command(
+        *('train', folder, '--out', out, '--config', folder / 'run.toml'),
+        *('--review', said, '--folds', '2'),
+    )
+    assert done.exit_code == 0, done.output
+    found = command('suspects', out, '-k', '3', '--json')
+    rows = json.loads(found.stdout)['rows']
+    assert len(rows) == 3
+    answers = command('answer', out, 'Arnel', 'sea route to', '--any-kind')
+    assert 'Crail' not in answers.stdout
+    known = command(
+        *('answer', out, 'Port Bude', 'sea route to', '--known', '--json')
+    )
+    facts = [x for x in json.loads(known.stdout)['rows'] if x['known']]
+    assert 'Doune' in [x['name'] for x in facts]
