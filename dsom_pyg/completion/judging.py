@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dsom_pyg import stages
 from dsom_pyg.completion.ranges import Ranges
@@ -31,14 +32,29 @@ def suspicion(
     folder: str | Path | None = None,
     results: Mapping[str, FitResult] | None = None,
 ) -> Suspicion:
+    r"""How much training triples are believed by who did not see them, see
+    :func:`beliefs`. Some relations can be told better than others, so beliefs
+    are compared within a relation.
+    """
+    graph = KG.of(data)
+    train = graph.triples('train')
+    total = beliefs(graph, recipe, folds, folder, results)
+    return Suspicion(train, standardised(total, train.edge_type))
+
+
+def beliefs(
+    data: HeteroData | KG,
+    recipe: Recipe | None = None,
+    folds: int = 4,
+    folder: str | Path | None = None,
+    results: Mapping[str, FitResult] | None = None,
+) -> Tensor:
     r"""Train judges, and let each judge what it did not see.
 
     The mean of the teachers and the student of a fold say how many of the
     candidates for the tail of a triple, and how many of those for its head,
     they hold to be likelier, see
     :func:`~dsom_pyg.completion.suspects.belief`. What both say is added up.
-    Some relations can be told better than others, so beliefs are compared
-    within a relation.
 
     Args:
         data: The graph, with features of its modalities.
@@ -49,6 +65,9 @@ def suspicion(
             the recipe's policy has trained there are taken.
         results: Of the training of the whole graph, whose teachers chose
             their epochs. (default: the epochs of the recipe)
+
+    Returns:
+        A value for each training triple, ``[T]``.
     """
     recipe, graph = recipe or Recipe(), KG.of(data)
     run = Run(
@@ -87,4 +106,4 @@ def suspicion(
             ):
                 asked = judge, graph, ranges, train.select(mine)
                 total[mine] += belief(*asked)
-    return Suspicion(train, standardised(total, train.edge_type))
+    return total
