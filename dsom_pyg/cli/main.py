@@ -347,6 +347,47 @@ def evaluate(
 
 
 @app.command()
+def report(
+    model: Model,
+    out: Annotated[
+        Path | None,
+        typer.Option(help='The file. [default: report.html in the folder]'),
+    ] = None,
+) -> None:
+    """Write a report of a run: one HTML file, which needs no network."""
+    with told('dsom_pyg.pages.report'):
+        from dsom_pyg.pages.report import write_report
+
+        path = write_report(model, out)
+        print(f'written: {path} ({path.stat().st_size / 1e6:.1f} MB)')
+
+
+@app.command()
+def serve(
+    model: Model,
+    port: Annotated[int, typer.Option(help='Of this machine.')] = 8765,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            help='Where decisions are kept. [default: review.jsonl in the '
+            'folder of the model]'
+        ),
+    ] = None,
+) -> None:
+    """Open a local site: search, answers, reasons, review."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        _fail('the site needs FastAPI: pip install "dsom_pyg[site]"')
+    with told('dsom_pyg.pages.site'):
+        from dsom_pyg.pages.site import serve as run
+
+        print(f'http://127.0.0.1:{port}/   (Ctrl-C ends it)', flush=True)
+        run(model, review, port)
+
+
+@app.command()
 def info(
     model: Model,
     settings: Annotated[

@@ -28,6 +28,9 @@ from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import drawn_with
 
+# Findings of each kind that a model keeps.
+FINDINGS = 3
+
 
 def train(
     dataset: MultimodalDataset,
@@ -104,6 +107,7 @@ def parts_of(
             'run': identity or identity_of(trained.recipe, graph),
             'metrics': _metrics(student, graph),
             'seconds': {k: r.seconds for k, r in trained.results.items()},
+            'findings': _findings(dataset),
         },
     )
     if teachers and all(isinstance(x, KGE) for x in trained.ensemble):
@@ -121,6 +125,20 @@ def vocabularies(
         Vocabulary(dataset.entity_names, entities),
         Vocabulary(dataset.relation_names, relations, 'relation'),
     )
+
+
+def _findings(dataset: MultimodalDataset) -> dict[str, Any]:
+    # How many of each kind, and the first of them in words.
+    found = dataset.findings
+    return {
+        kind: {
+            'count': count,
+            'examples': [
+                str(x) for x in found.examples.get(kind, ())[:FINDINGS]
+            ],
+        }
+        for kind, count in sorted(found.counts.items())
+    }
 
 
 def _product(model: Model) -> KGE:

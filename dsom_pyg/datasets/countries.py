@@ -52,6 +52,15 @@ class Countries(MultimodalDataset):
         r"""What each entity is: a territory, a city, a currency, ..."""
         return self._meta['extra']['kinds']
 
+    @property
+    def entity_images(self) -> list[list[Path]]:
+        r"""Files of images for each entity."""
+        folder = data_folder()
+        names = self.entity_names
+        ids = index_names(folder / 'entities.tsv', names)
+        images = read_items(folder / 'images.tsv', ids)
+        return [[folder / image for image in each] for each in images]
+
     def read(self) -> RawGraph:
         folder = data_folder()
         rows = read_table(folder / 'entities.tsv', 2)

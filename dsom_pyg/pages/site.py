@@ -1,0 +1,501 @@
+"""A local site: ask a model, see why, and decide what it proposes.
+
+It is made for one person at one machine. It answers to local names alone,
+refuses what other sites send, loads nothing from elsewhere, and writes nothing
+but decisions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import torch
+from fastapi import FastAPI, Form, HTTPException, Query, Request
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+)
+from pydantic import BaseModel, Field
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from dsom_pyg.completion import (
+    Completer,
+    Decision,
+    Review,
+    UnknownNameError,
+)
+from dsom_pyg.completion.review import FILE
+from dsom_pyg.pages.render import image_bytes, render
+
+HOSTS = ('127.0.0.1', 'localhost', '[::1]')
+# Nothing is loaded from elsewhere, and no page of another site may hold one.
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'unsafe-inline'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+# Bytes of a request, questions in it, and answers to each.
+LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
+PROPOSALS, SUSPECTS, FACTS, FOUND, NEIGHBOURS = 200, 200, 50, 20, 14
+Verdict = Literal['accept', 'reject', 'unsure']
+Ids = tuple[int, int, int]
+Word = str | int
+
+
+class Question(BaseModel):
+    """(head, relation, ?) or (?, relation, tail)."""
+
+    relation: Word
+    head: Word | None = None
+    tail: Word | None = None
+
+
+class Questions(BaseModel):
+    """Several questions."""
+
+    questions: Annotated[list[Question], Field(max_length=QUESTIONS)]
+    k: Annotated[int, Field(ge=1, le=ANSWERS)] = 10
+    known: bool = False
+    any_kind: bool = False
+
+
+class Judgement(BaseModel):
+    """What somebody says of a triple."""
+
+    head: Word
+    relation: Word
+    tail: Word
+    verdict: Verdict
+
+
+class Asked:
+    r"""A model and what was decided since.
+
+    Args:
+        model: The model.
+        review: Where decisions are kept.
+    """
+
+    def __init__(self, model: Completer, review: Review) -> None:
+        self.model, self.review = model, review
+        self.lock = Lock()
+        self.decided: dict[Ids, str] = {}
+        # How many answers to a question were decided on, by what is given.
+        self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
+        for each in review.last().values():
+            try:
+                ids = self.ids(each.head, each.relation, each.tail)
+            except UnknownNameError:  # of another state of the graph
+                continue
+            self._heed(ids, each.verdict)
+        self.proposals = lru_cache(64)(self._proposals)
+        self.about = lru_cache(256)(self._about)
+
+    def ids(self, head: Word, relation: Word, tail: Word) -> Ids:
+        r"""Ids of what is called so."""
+        ends, links = self.model.entities, self.model.relations_known
+        return ends.id(head), links.id(relation), ends.id(tail)
+
+    def decide(self, triple: Ids, verdict: str) -> Decision:
+        r"""Keep a decision. When this returns, it is on the disk."""
+        h, r, t = triple
+        ends, links = self.model.entities, self.model.relations_known
+        words = ends.labels[h], links.labels[r], ends.labels[t]
+        with self.lock:
+            made = self.review.decide(
+                *words, verdict, self.model.graph.fingerprint
+            )
+            self._heed(triple, verdict)
+        return made
+
+    def _heed(self, triple: Ids, verdict: str) -> None:
+        if triple not in self.decided:
+            h, r, t = triple
+            self.counts[h, r, None] += 1
+            self.counts[None, r, t] += 1
+        self.decided[triple] = verdict
+
+    def answers(self, asked: Questions) -> list[list[dict[str, Any]]]:
+        r"""The best answers to each question, as decided: what was rejected
+        is none, what was accepted is known.
+        """
+        out = []
+        for each in asked.questions:
+            rel = self.model.relations_known.id(each.relation)
+            end = each.tail if each.head is None else each.head
+            other = None if end is None else self.model.entities.id(end)
+            given = (other, None) if each.tail is None else (None, other)
+            found: Any = self.model.answer(
+                each.head,
+                each.relation,
+                each.tail,
+                k=asked.k + self.counts[given[0], rel, given[1]],
+                known=asked.known,
+                among='all' if asked.any_kind else None,
+            )
+            assert other is not None  # the model refused both, and none
+            rows = []
+            for answer in found:
+                ids = (other, rel, answer.id)
+                if each.head is None:
+                    ids = (answer.id, rel, other)
+                said = self.decided.get(ids)
+                known = answer.known or said == 'accept'
+                if said != 'reject' and (asked.known or not known):
+                    rows.append(
+                        {
+                            'name': answer.name,
+                            'id': answer.id,
+                            'probability': answer.probability,
+                            'score': answer.score,
+                            'known': known,
+                        }
+                    )
+            out.append(rows[: asked.k])
+        return out
+
+    def _proposals(self, relation: int) -> list[Any]:
+        return list(self.model.complete(relation, limit=PROPOSALS))
+
+    def _about(self, entity: int) -> list[Any]:
+        return list(self.model.complete(entities=[entity], limit=FOUND))
+
+    def open(self, rows: Sequence[Any]) -> list[Any]:
+        r"""Those on which nobody has decided, or somebody was unsure."""
+        return [
+            row
+            for row in rows
+            if self.decided.get(row.id, 'unsure') == 'unsure'
+        ]
+
+    def search(self, text: str) -> list[tuple[int, str]]:
+        r"""Entities whose names have a text in them, those that begin with it
+        first, shorter ones before.
+        """
+        text = text.strip().casefold()
+        if not text:
+            return []
+        found = [at for at, name in enumerate(self.folded) if text in name]
+        found.sort(
+            key=lambda at: (
+                not self.folded[at].startswith(text),
+                len(self.folded[at]),
+            )
+        )
+        names = self.model.entities.names
+        return [(at, names[at]) for at in found[:FOUND]]
+
+    @cached_property
+    def folded(self) -> list[str]:
+        r"""Names of entities, as they are searched."""
+        return [name.casefold() for name in self.model.entities.names]
+
+    def facts(self, entity: int) -> dict[str, list[tuple[str, Any]]]:
+        r"""Known facts of an entity, by relation: as head, and as tail."""
+        known, size = self.model.known, self.model.graph.num_relations
+        rel = torch.arange(2 * size)
+        found = known.lookup(torch.full_like(rel, entity), rel)
+        out: dict[str, list[tuple[str, Any]]] = {}
+        names = self.model.entities.names
+        for r, other in zip(
+            found.row.tolist(), found.tail.tolist(), strict=True
+        ):
+            ids = (entity, r, other) if r < size else (other, r - size, entity)
+            if self.decided.get(ids) == 'reject':
+                continue
+            word = self.model.relations_known.names[r % size]
+            label = word if r < size else f'{word} of'
+            row = {'id': ids, 'other': other, 'name': names[other]}
+            out.setdefault(label, []).append((names[other], row))
+        for (h, r, t), verdict in self.decided.items():
+            if verdict == 'accept' and entity in (h, t):
+                word = self.model.relations_known.names[r]
+                other = t if h == entity else h
+                label = word if h == entity else f'{word} of'
+                row = {'id': (h, r, t), 'other': other, 'name': names[other]}
+                if all(x[1]['id'] != (h, r, t) for x in out.get(label, [])):
+                    out.setdefault(label, []).append((names[other], row))
+        return out
+
+
+def make_app(
+    folder: str | Path, review: str | Path | None = None, port: int = 8765
+) -> FastAPI:
+    r"""The site of a model.
+
+    Args:
+        folder: Of the model.
+        review: Where decisions are kept. (default: ``review.jsonl`` there)
+        port: Where it will be reached; pages of other ports are foreign.
+    """
+    folder = Path(folder).expanduser()
+    model = Completer.load(folder)
+    state = Asked(model, Review(review or folder / FILE))
+    app = FastAPI(
+        title='dsom_pyg',
+        docs_url=None,
+        redoc_url=None,
+        description='Answers of a model, and decisions about triples.',
+    )
+    app.state.asked = state
+    origins = {f'http://{host}:{port}' for host in HOSTS}
+    _guard(app, origins)
+    _add_pages(app, state)
+    _add_api(app, state)
+    return app
+
+
+def _guard(app: FastAPI, origins: set[str]) -> None:
+    @app.middleware('http')
+    async def guard(
+        request: Request, go_on: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        origin = request.headers.get('origin')
+        site = request.headers.get('sec-fetch-site', 'same-origin')
+        if request.method not in ('GET', 'HEAD') and (
+            (origin is not None and origin not in origins)
+            or site not in ('same-origin', 'none')
+        ):
+            return JSONResponse({'detail': 'a foreign page asks'}, 403)
+        try:
+            size = int(request.headers.get('content-length', '0'))
+        except ValueError:
+            size = LARGEST + 1
+        # Without a length nobody knows how much would come.
+        if size > LARGEST or 'transfer-encoding' in request.headers:
+            return JSONResponse({'detail': 'too large'}, 413)
+        response = await go_on(request)
+        response.headers['Content-Security-Policy'] = POLICY
+        response.headers['X-Content-Type-Options'] = 'nosniff'
+        response.headers['Referrer-Policy'] = 'same-origin'
+        return response
+
+    @app.exception_handler(UnknownNameError)
+    async def unknown(_: Request, error: UnknownNameError) -> Response:
+        return JSONResponse({'detail': str(error)}, 404)
+
+    @app.exception_handler(ValueError)
+    async def wrong(_: Request, error: ValueError) -> Response:
+        return JSONResponse({'detail': str(error)}, 422)
+
+    hosts = [host.strip('[]') for host in HOSTS]
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*hosts, '[::1]'])
+
+
+def _add_pages(app: FastAPI, state: Asked) -> None:
+    model = state.model
+    names, links = model.entities.names, model.relations_known.names
+
+    def page(template: str, **values: Any) -> HTMLResponse:
+        about = model.parts.about.get('dataset', 'a graph')
+        there = model.parts.suspicion is not None
+        words = {'site': about, 'links': links, 'judged': there, **values}
+        return HTMLResponse(render(template, **words))
+
+    def entity_id(at: int) -> int:
+        if not 0 <= at < len(names):
+            raise HTTPException(404, f'there is no entity {at}')
+        return at
+
+    def relation_id(at: int) -> int:
+        if not 0 <= at < len(links):
+            raise HTTPException(404, f'there is no relation {at}')
+        return at
+
+    @app.get('/', include_in_schema=False)
+    def home(q: str = '') -> HTMLResponse:
+        found = state.search(q)
+        counts = model.graph.num_entities, model.graph.num_relations
+        return page('home.html', q=q, found=found, counts=counts)
+
+    @app.get('/entity/{at}', include_in_schema=False)
+    def entity(at: int) -> HTMLResponse:
+        entity_id(at)
+        facts = state.facts(at)
+        texts = model.parts.texts
+        images = model.parts.images
+        return page(
+            'entity.html',
+            at=at,
+            name=names[at],
+            texts=texts[at] if texts else [],
+            picture=bool(images and images[at]),
+            facts={k: [x for _, x in v][:FACTS] for k, v in facts.items()},
+            rest={k: max(0, len(v) - FACTS) for k, v in facts.items()},
+            rows=state.open(state.about(at)),
+            around=_around(facts),
+            back=f'/entity/{at}',
+        )
+
+    @app.get('/picture/{at}', include_in_schema=False)
+    def picture(at: int) -> Response:
+        images = model.parts.images
+        found = image_bytes(images[entity_id(at)]) if images else None
+        if found is None:
+            raise HTTPException(404, 'there is no picture')
+        return Response(found, media_type='image/jpeg')
+
+    @app.get('/proposals', include_in_schema=False)
+    def proposals(
+        relation: int | None = None, order: str = 'probable'
+    ) -> HTMLResponse:
+        count = model.graph.triples('train').edge_type.bincount(
+            minlength=len(links)
+        )
+        at = int(count.argmax()) if relation is None else relation
+        rows = state.open(state.proposals(relation_id(at)))
+        if order == 'uncertain':
+            rows.sort(key=lambda row: abs(row.probability - 0.5))
+        return page(
+            'proposals.html',
+            at=at,
+            order=order,
+            rows=rows[:FACTS],
+            back=f'/proposals?relation={at}&order={order}',
+        )
+
+    @app.get('/suspects', include_in_schema=False)
+    def suspects() -> HTMLResponse:
+        rows = []
+        if model.parts.suspicion is not None:
+            rows = state.open(model.suspects(SUSPECTS))[:FACTS]
+        return page('suspects.html', rows=rows, back='/suspects')
+
+    @app.get('/why', include_in_schema=False)
+    def why(head: int, relation: int, tail: int) -> HTMLResponse:
+        ids = entity_id(head), relation_id(relation), entity_id(tail)
+        back = f'/why?head={head}&relation={relation}&tail={tail}'
+        found = model.explain(*ids)
+        said = state.decided.get(ids)
+        return page('why.html', found=found, ids=ids, said=said, back=back)
+
+    @app.get('/review', include_in_schema=False)
+    def review() -> HTMLResponse:
+        decisions = list(state.review.last().values())[::-1]
+        return page('review.html', rows=decisions, path=state.review.path)
+
+    @app.post('/decide', include_in_schema=False)
+    def decide(
+        head: Annotated[int, Form()],
+        relation: Annotated[int, Form()],
+        tail: Annotated[int, Form()],
+        verdict: Annotated[Verdict, Form()],
+        back: Annotated[str, Form()] = '/',
+    ) -> RedirectResponse:
+        ids = entity_id(head), relation_id(relation), entity_id(tail)
+        state.decide(ids, verdict)
+        # Back to a page of this site, and no other.
+        parts = urlsplit(back)
+        here = not parts.scheme and not parts.netloc
+        safe = here and back.startswith('/') and back[1:2] not in '/\\'
+        return RedirectResponse(back if safe else '/', 303)
+
+    @app.get('/site.js', include_in_schema=False)
+    def script() -> Response:
+        text = files('dsom_pyg.pages').joinpath('templates/site.js')
+        return Response(text.read_text(), media_type='text/javascript')
+
+    @app.get('/docs', include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return page('api.html', schema=app.openapi())
+
+
+def _around(
+    facts: dict[str, list[tuple[str, Any]]],
+) -> list[dict[str, Any]]:
+    # Some neighbours on a circle, each relation in turn.
+    queues = [list(rows) for rows in facts.values()]
+    labels = list(facts)
+    chosen: list[tuple[str, Any]] = []
+    while len(chosen) < NEIGHBOURS and any(queues):
+        for label, queue in zip(labels, queues, strict=True):
+            if queue and len(chosen) < NEIGHBOURS:
+                chosen.append((label, queue.pop(0)[1]))
+    out = []
+    for at, (label, row) in enumerate(chosen):
+        angle = 2 * math.pi * at / len(chosen)
+        out.append(
+            {
+                'x': round(300 + 190 * math.cos(angle)),
+                'y': round(180 + 140 * math.sin(angle)),
+                'relation': label,
+                **row,
+            }
+        )
+    return out
+
+
+def _add_api(app: FastAPI, state: Asked) -> None:
+    model = state.model
+
+    @app.get('/api/search')
+    def search(
+        q: Annotated[str, Query(max_length=200)],
+    ) -> list[dict[str, Any]]:
+        """Entities whose names have a text in them."""
+        return [{'id': at, 'name': name} for at, name in state.search(q)]
+
+    # In the loop itself: a question takes a millisecond or two, and threads
+    # would take turns for them.
+    @app.post('/api/answers')
+    async def answers(asked: Questions) -> dict[str, Any]:
+        """The best answers to each of several questions."""
+        return {'answers': state.answers(asked)}
+
+    @app.get('/api/entities/{at}')
+    def entity(at: int) -> dict[str, Any]:
+        """What is known of an entity."""
+        if not 0 <= at < model.graph.num_entities:
+            raise HTTPException(404, f'there is no entity {at}')
+        facts = {k: [x for _, x in v] for k, v in state.facts(at).items()}
+        texts = model.parts.texts
+        name = model.entities.names[at]
+        said = texts[at] if texts else []
+        return {'id': at, 'name': name, 'texts': said, 'facts': facts}
+
+    @app.get('/api/proposals')
+    def proposals(relation: str) -> list[dict[str, Any]]:
+        """Triples of a relation that the graph may lack."""
+        at = model.relations_known.id(relation)
+        return [_row(x) for x in state.open(state.proposals(at))]
+
+    @app.get('/api/suspects')
+    def suspects(
+        k: Annotated[int, Query(ge=1, le=10_000)] = 20,
+    ) -> list[dict[str, Any]]:
+        """Known triples that may be wrong."""
+        return [_row(x) for x in state.open(model.suspects(k))]
+
+    @app.get('/api/decisions')
+    def decisions() -> list[Decision]:
+        """What was decided, each triple once."""
+        return list(state.review.last().values())
+
+    @app.post('/api/decisions')
+    def decide(said: Judgement) -> Decision:
+        """Keep a decision; once answered, it is on the disk."""
+        ids = state.ids(said.head, said.relation, said.tail)
+        return state.decide(ids, said.verdict)
+
+
+def _row(found: Any) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in found.__slots__}
+
+
+def serve(
+    folder: str | Path, review: str | Path | None = None, port: int = 8765
+) -> None:
+    r"""Serve the site on this machine until it is interrupted."""
+    import uvicorn
+
+    app = make_app(folder, review, port)
+    uvicorn.run(app, host='127.0.0.1', port=port, log_level='warning')

@@ -1,0 +1,264 @@
+"""The local site: who may ask, what it answers, what it keeps."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dsom_pyg.completion import Completer, Review
+from dsom_pyg.pages.site import LARGEST, make_app
+
+PORT = 8765
+HOME = f'http://127.0.0.1:{PORT}'
+
+
+@pytest.fixture
+def folder(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / 'run'))
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[TestClient]:
+    with TestClient(make_app(folder), base_url=HOME) as made:
+        yield made
+
+
+def test_every_page_is_there_and_escaped(
+    client: TestClient, folder: Path
+) -> None:
+    model = Completer.load(folder)
+    ids = model.suspects(1)[0].id
+    words = f'head={ids[0]}&relation={ids[1]}&tail={ids[2]}'
+    pages = ['/', '/?q=arn', '/proposals', '/suspects', '/review', '/docs']
+    pages += [f'/why?{words}', '/proposals?relation=0&order=uncertain']
+    pages += [f'/entity/{at}' for at in range(model.graph.num_entities)]
+    for page in pages:
+        found = client.get(page)
+        assert found.status_code == 200, page
+        text = found.text
+        assert '<script>alert' not in text, page
+        assert '<b>a harbour' not in text, page
+        assert re.findall(r'<script[^>]*>', text) == [
+            '<script src="/site.js" defer>'
+        ]
+        places = re.findall(r'(?:src|href|action)="([^"]*)"', text)
+        assert all(x.startswith(('/', 'data:,')) for x in places), page
+        policy = found.headers['content-security-policy']
+        assert "default-src 'self'" in policy
+    assert (
+        client.get('/site.js')
+        .headers['content-type']
+        .startswith('text/javascript')
+    )
+    assert len(client.get(f'/entity/{model.entities.id("Arnel")}').text) < 2e5
+
+
+def test_pictures(client: TestClient, folder: Path) -> None:
+    names = Completer.load(folder).entities
+    found = client.get(f'/picture/{names.id("Arnel")}')
+    assert found.headers['content-type'] == 'image/jpeg'
+    assert found.content[:2] == b'\xff\xd8'
+    for name in ('Elie', 'Crail'):
+        assert client.get(f'/picture/{names.id(name)}').status_code == 404
+
+
+def test_search(client: TestClient) -> None:
+    found = client.get('/api/search', params={'q': 'BUDE'}).json()
+    assert [each['name'] for each in found] == ['Port Bude']
+    # What begins so comes first.
+    names = [x['name'] for x in client.get('/api/search?q=e').json()]
+    assert names[0] == 'Elie'
+    assert client.get('/api/search', params={'q': '  '}).json() == []
+    assert client.get('/api/search', params={'q': '<script'}).json()
+    long = client.get('/api/search', params={'q': 'x' * 201})
+    assert long.status_code == 422
+
+
+def test_answers_are_those_of_the_model(
+    client: TestClient, folder: Path
+) -> None:
+    model = Completer.load(folder)
+    questions: list[dict[str, Any]] = [
+        {'head': 'سفينة', 'relation': 'calls at'},
+        {'relation': 'calls at', 'tail': 'Arnel'},
+        {'relation': 0, 'tail': 3},
+    ]
+    asked = {'questions': questions, 'k': 3, 'known': True}
+    found = client.post('/api/answers', json=asked).json()['answers']
+    for question, rows in zip(questions, found, strict=True):
+        expected: Any = model.answer(**question, k=3, known=True)
+        assert [row['name'] for row in rows] == [x.name for x in expected]
+        assert [row['known'] for row in rows] == [x.known for x in expected]
+        for row, each in zip(rows, expected, strict=True):
+            assert row['probability'] == pytest.approx(each.probability)
+    both = {'questions': [{'head': 0, 'relation': 0, 'tail': 1}]}
+    assert client.post('/api/answers', json=both).status_code == 422
+    none = {'questions': [{'relation': 0}]}
+    assert client.post('/api/answers', json=none).status_code == 422
+    unknown = {'questions': [{'head': 'Arnol', 'relation': 'calls at'}]}
+    reply = client.post('/api/answers', json=unknown)
+    assert reply.status_code == 404
+    assert 'did you mean' in reply.json()['detail']
+
+
+@pytest.mark.parametrize(
+    'body',
+    [
+        b'',
+        b'{',
+        b'[]',
+        b'\xff\xfe',
+        b'{"questions": 1}',
+        b'{"questions": [{"head": null}]}',
+        b'{"questions": [], "k": 0}',
+        b'{"questions": [], "k": 1e9}',
+        b'{"questions": [{"relation": "calls at", "head": [1]}]}',
+        b'{"questions": [{"relation": "calls at", "head": 999999}]}',
+        b'{"questions": [{"relation": "calls at", "head": -1}]}',
+        json.dumps({'questions': [{'relation': 0}] * 1001}).encode(),
+        b'[' * 100_000,
+    ],
+)
+def test_what_is_malformed_is_refused(client: TestClient, body: bytes) -> None:
+    head = {'content-type': 'application/json'}
+    reply = client.post('/api/answers', content=body, headers=head)
+    assert 400 <= reply.status_code < 500
+    assert 'Traceback' not in reply.text
+
+
+def test_what_is_too_large_is_refused(client: TestClient) -> None:
+    reply = client.post('/api/answers', content=b' ' * (LARGEST + 1))
+    assert reply.status_code == 413
+
+    def parts() -> Iterator[bytes]:
+        yield b'{"questions": []}'
+
+    assert client.post('/api/answers', content=parts()).status_code == 413
+
+
+def test_foreigners_are_refused(client: TestClient, folder: Path) -> None:
+    for host in ('evil.example', '192.168.0.7', '127.0.0.1.evil.example'):
+        assert client.get('/', headers={'host': host}).status_code == 400
+    for host in ('localhost:8765', '127.0.0.1:8765'):
+        assert client.get('/', headers={'host': host}).status_code == 200
+    form = {'head': 0, 'relation': 0, 'tail': 6, 'verdict': 'accept'}
+    for head in (
+        {'origin': 'http://evil.example'},
+        {'origin': 'http://127.0.0.1:9999'},
+        {'origin': 'null'},
+        {'sec-fetch-site': 'cross-site'},
+    ):
+        for path in ('/decide', '/api/decisions', '/api/answers'):
+            reply = client.post(path, data=form, headers=head)
+            assert reply.status_code == 403
+    assert not (folder / 'review.jsonl').exists()
+
+
+def test_decisions_are_kept_and_heeded(
+    client: TestClient, folder: Path
+) -> None:
+    model = Completer.load(folder)
+    first, second = model.complete()[:2]
+    page = f'/entity/{first.id[0]}'
+    before = client.get(page).text
+    value = f'value="{first.id[2]}"'
+    assert value in before
+    form = dict(zip(('head', 'relation', 'tail'), first.id, strict=True))
+    reply = client.post(
+        '/decide',
+        data={**form, 'verdict': 'reject', 'back': page},
+        headers={'origin': HOME},
+        follow_redirects=False,
+    )
+    assert reply.status_code == 303
+    assert reply.headers['location'] == page
+    proposed = client.get('/api/proposals', params={'relation': 'calls at'})
+    left = {tuple(each['id']) for each in proposed.json()}
+    assert first.id not in left
+    assert second.id in left
+    question = {'head': first.head, 'relation': first.relation}
+    asked = {'questions': [question], 'k': 100, 'any_kind': True}
+    rows = client.post('/api/answers', json=asked).json()['answers'][0]
+    assert first.tail not in [row['name'] for row in rows]
+    # By the API, with names; the answer comes when it is on the disk.
+    said = {
+        'head': second.head,
+        'relation': second.relation,
+        'tail': second.tail,
+        'verdict': 'accept',
+    }
+    made = client.post('/api/decisions', json=said).json()
+    assert made['verdict'] == 'accept'
+    assert made['model'] == model.graph.fingerprint
+    kept = [each.verdict for each in Review(folder / 'review.jsonl')]
+    assert kept == ['reject', 'accept']
+    question = {'head': second.head, 'relation': second.relation}
+    asked = {'questions': [question], 'k': 100, 'known': True}
+    rows = client.post('/api/answers', json=asked).json()['answers'][0]
+    (row,) = [row for row in rows if row['name'] == second.tail]
+    assert row['known']
+    facts = client.get(f'/api/entities/{second.id[0]}').json()['facts']
+    assert second.tail in [x['name'] for x in facts['calls at']]
+    # Another start of the site knows them.
+    with TestClient(make_app(folder), base_url=HOME) as again:
+        assert len(again.get('/api/decisions').json()) == 2
+        proposed = again.get('/api/proposals', params={'relation': 'calls at'})
+        left = {tuple(each['id']) for each in proposed.json()}
+        assert not {first.id, second.id} & left
+    for word in ('verdict', 'head'):
+        bad = {**said, word: 'nothing at all'}
+        reply = client.post('/api/decisions', json=bad)
+        assert reply.status_code in (404, 422)
+    assert len(list(Review(folder / 'review.jsonl'))) == 2
+
+
+@pytest.mark.parametrize(
+    'back', ['http://evil.example', '//evil.example', '/\\evil', 'x', '']
+)
+def test_nobody_is_sent_elsewhere(client: TestClient, back: str) -> None:
+    form = {'head': 0, 'relation': 0, 'tail': 6, 'verdict': 'unsure'}
+    reply = client.post(
+        '/decide', data={**form, 'back': back}, follow_redirects=False
+    )
+    assert reply.headers['location'] == '/'
+
+
+def test_suspects_that_were_decided_are_gone(
+    client: TestClient, folder: Path
+) -> None:
+    first = client.get('/api/suspects?k=3').json()
+    assert len(first) == 3
+    said = {key: first[0][key] for key in ('head', 'relation', 'tail')}
+    client.post('/api/decisions', json={**said, 'verdict': 'accept'})
+    left = client.get('/api/suspects?k=3').json()
+    assert first[0]['id'] not in [each['id'] for each in left]
+    wrong = Completer.load(folder).parts
+    assert wrong.suspicion is not None
+
+
+def test_what_is_not_there(client: TestClient) -> None:
+    for page in (
+        '/entity/999',
+        '/entity/-1',
+        '/picture/999',
+        '/proposals?relation=9',
+        '/why?head=0&relation=9&tail=0',
+        '/api/entities/999',
+        '/nothing',
+    ):
+        assert client.get(page).status_code == 404, page
+    assert client.get('/entity/x').status_code == 422
+    about = client.get('/openapi.json').json()
+    assert set(about['paths']) == {
+        '/api/answers',
+        '/api/decisions',
+        '/api/entities/{at}',
+        '/api/proposals',
+        '/api/search',
+        '/api/suspects',
+    }
