@@ -412,8 +412,13 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
 def _around(
     facts: dict[str, list[tuple[str, Any]]],
 ) -> list[dict[str, Any]]:
-    # Some neighbours on a circle, each relation in turn.
-    queues = [list(rows) for rows in facts.values()]
+    # Some neighbours on a circle, each once, each relation in turn.
+    seen: set[int] = set()
+    queues = []
+    for rows in facts.values():
+        new = [each for each in rows if each[1]['other'] not in seen]
+        seen |= {each[1]['other'] for each in new}
+        queues.append(new)
     labels = list(facts)
     chosen: list[tuple[str, Any]] = []
     while len(chosen) < NEIGHBOURS and any(queues):
