@@ -16,6 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import uvicorn
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from dsom_pyg import datasets, recipes
@@ -160,6 +162,14 @@ def test_train_keep_ask_of_the_readme(
     quick = partial(recipes.tiny, epochs=1, channels=4)
     quick.__name__ = 'tiny'  # type: ignore[attr-defined]
     monkeypatch.setattr(recipes, 'tiny', quick)
+    served = []
+
+    def once(site: Any, host: str, port: int, **_: Any) -> None:
+        # A server would go on for ever.
+        with TestClient(site, base_url=f'http://{host}:{port}') as client:
+            served.append(client.get('/').status_code)
+
+    monkeypatch.setattr(uvicorn, 'run', once)
     commands = block('Train, keep, ask', '').splitlines()
     assert len(commands) >= 6
     for line in commands:
@@ -167,6 +177,8 @@ def test_train_keep_ask_of_the_readme(
         assert word == 'dsom-pyg'
         done = CliRunner().invoke(app, rest)
         assert done.exit_code == 0, f'{line}: {done.output}'
+    assert served == [200]
+    assert (tmp_path / 'runs' / 'countries' / 'report.html').is_file()
     assert (tmp_path / 'new.tsv').is_file()
     names: dict[str, Any] = {}
     code = block('Train, keep, ask')
