@@ -100,6 +100,22 @@ def test_a_kill_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
     assert found[: last + 1] == [f'a{at}' for at in range(last + 1)]
 
 
+def test_a_decision_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def sync(file: int) -> None:
+        # The whole line is written when it is asked for.
+        size = os.fstat(file).st_size
+        synced.append(os.pread(file, size, 0).decode())
+
+    monkeypatch.setattr(os, 'fsync', sync)
+    path = tmp_path / 'review.jsonl'
+    Review(path).decide('a', 'r', 'b', 'accept', 'x')
+    assert synced == [path.read_text()]
+
+
 def test_many_at_once(tmp_path: Path) -> None:
     path = tmp_path / 'review.jsonl'
 

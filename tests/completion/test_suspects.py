@@ -57,6 +57,10 @@ def test_belief_by_hand() -> None:
         -torch.tensor(1 / 2).log() - torch.tensor(2 / 2).log(),
     ]
     torch.testing.assert_close(found, torch.stack(expected))
+    # One that nobody knows: no rival of itself. (0, 0, ?) has no other new
+    # candidate than 4, and (?, 0, 4) none than 0.
+    unknown = belief(scorer, graph, ranges, triples((0, 0, 4)))
+    assert unknown.tolist() == [0.0]
 
 
 def test_beliefs_are_compared_within_a_relation() -> None:
