@@ -1,6 +1,7 @@
 """Known triples that nobody believes who did not see them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from dsom_pyg import Recipe
 from dsom_pyg.completion import Completer, ModelFolderError, Ranges, Review
 from dsom_pyg.completion import judging as rooms
+from dsom_pyg.completion.review import within
 from dsom_pyg.completion.suspects import (
     PRIOR_TRIPLES,
     Suspicion,
@@ -57,10 +59,11 @@ def test_belief_by_hand() -> None:
         -torch.tensor(1 / 2).log() - torch.tensor(2 / 2).log(),
     ]
     torch.testing.assert_close(found, torch.stack(expected))
-    # One that nobody knows: no rival of itself. (0, 0, ?) has no other new
-    # candidate than 4, and (?, 0, 4) none than 0.
-    unknown = belief(scorer, graph, ranges, triples((0, 0, 4)))
-    assert unknown.tolist() == [0.0]
+    # One that nobody knows is no rival of itself: 3 has the rival 2 alone,
+    # which is below, and 1 has none.
+    graph = KG(make_data(6, 1, triples((0, 0, 2), (0, 0, 3), (1, 0, 4))))
+    unknown = belief(scorer, graph, ranges, triples((1, 0, 3)))
+    torch.testing.assert_close(unknown, -torch.tensor([1 / 2]).log())
 
 
 def test_beliefs_are_compared_within_a_relation() -> None:
@@ -140,10 +143,21 @@ def test_judges_did_not_see_what_they_judge(
             seen.append(int(same.sum()))
         return torch.zeros(len(part.edge_type))
 
+    taught: list[KG] = []
+    distil = rooms.stages.distil
+
+    def watched(run: Any, *others: Any) -> Any:
+        taught.append(run.graph)
+        return distil(run, *others)
+
     monkeypatch.setattr(rooms, 'belief', look)
+    monkeypatch.setattr(rooms.stages, 'distil', watched)
     rooms.suspicion(graph, recipe, folds=2)
     assert seen == [0, 0]
     held = [part for _, part in KFolds(2).parts(graph, recipe.seed + 1)]
+    # Nor did the students.
+    for own, part in zip(taught, held, strict=True):
+        assert not within(part, own.triples('train')).any()
     assert sum(len(part.edge_type) for part in held) == len(
         graph.triples('train').edge_type
     )
