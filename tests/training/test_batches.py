@@ -7,10 +7,19 @@ import torch
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import Triples
 from dsom_pyg.kg import KG
+from dsom_pyg.losses import neighbor_decoupled_kd
 from dsom_pyg.models import ComplEx, CrossEntropy, EntityEmbedding
 from dsom_pyg.models.base import total
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
-from dsom_pyg.training import Loop, ModelTask, QueryLoader, fit
+from dsom_pyg.teachers import Mean, TeacherEnsemble
+from dsom_pyg.training import (
+    Distill,
+    DistillTask,
+    Loop,
+    ModelTask,
+    QueryLoader,
+    fit,
+)
 
 
 def collect(loader: QueryLoader) -> list[tuple[int, int, int]]:
@@ -177,3 +186,25 @@ def test_the_loop_says_whether_pairs_count_alike() -> None:
     count = len(weights) // 2
     assert weights[:count] == [1.0] * count
     assert len(set(weights[count:])) > 1
+
+
+@pytest.mark.parametrize('rarity', [0.0, 0.5, 1.0])
+def test_distillation_weighs_queries_as_their_targets(rarity: float) -> None:
+    graph = KG(FakeMMKG()[0])
+    sizes = graph.num_entities, graph.num_relations
+    torch.manual_seed(0)
+    student = ComplEx(EntityEmbedding(sizes[0], 4, scale=1.0), sizes[1])
+    teachers = TeacherEnsemble.from_features(graph.features, *sizes, 4)
+    distill = Distill(tau=2.0, gamma=1.0)
+    task = DistillTask(student, teachers.eval(), Mean(), distill)
+    task.optimizers(Loop())
+    (batch,) = QueryLoader(graph.index('train'), 10_000, rarity=rarity)
+    found = task.step(batch, 'fp32')['ndkd']
+    asked = batch.head, batch.rel
+    logits = torch.stack(list(teachers.each(*asked))).mean(dim=0)
+    each = neighbor_decoupled_kd(
+        logits, student.score_tails(*asked), batch.neighbors, 2.0
+    )
+    weight = batch.neighbors.count(len(batch)).float() ** (1 - rarity)
+    expected = 4 * (each * weight).sum() / weight.sum()
+    torch.testing.assert_close(found, expected)
