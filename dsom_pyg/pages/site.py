@@ -283,6 +283,11 @@ def _guard(app: FastAPI, origins: set[str]) -> None:
     async def unknown(_: Request, error: UnknownNameError) -> Response:
         return JSONResponse({'detail': str(error)}, 404)
 
+    @app.exception_handler(OSError)
+    async def unwritten(_: Request, error: OSError) -> Response:
+        # A full disk, a file that may not be written: nothing was decided.
+        return JSONResponse({'detail': f'not kept: {error}'}, 507)
+
     @app.exception_handler(ValueError)
     async def wrong(_: Request, error: ValueError) -> Response:
         return JSONResponse({'detail': str(error)}, 422)

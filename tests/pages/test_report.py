@@ -3,11 +3,13 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from dsom_pyg import evaluate
 from dsom_pyg.cli.main import app
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.pages.render import plot, thumbnail
@@ -86,6 +88,43 @@ def test_figures_are_those_of_the_model(run: Path, tmp_path: Path) -> None:
     assert '<td>accept</td>' in report(model, folder)
     # Without a folder there are no curves.
     assert 'No learning curves were kept' in report(model)
+
+
+def test_best_and_worst(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, Any] = {}
+
+    def capture(_: str, **values: Any) -> str:
+        shown.update(values)
+        return ''
+
+    monkeypatch.setattr('dsom_pyg.pages.report.render', capture)
+    model = Completer.load(run)
+    # Of train there are enough answers to tell.
+    monkeypatch.setattr(
+        model,
+        'evaluate',
+        lambda split: evaluate(model.parts.student, model.graph, 'train'),
+    )
+    report(model)
+    best, worst = shown['best'], shown['worst']
+    assert {row['rank'] for row in best} == {1}
+    sure = [row['triple'].probability for row in best]
+    assert sure == sorted(sure, reverse=True)
+    tails = model.evaluate(split='x')
+    tails = tails.select(tails.rel < model.graph.num_relations)
+    ranks = sorted(tails.ranks().tolist(), reverse=True)
+    assert [row['rank'] for row in worst] == ranks[: len(worst)]
+    first = tails.ranks() == 1
+    scored = model.score(
+        zip(
+            *(x[first].tolist() for x in (tails.head, tails.rel, tails.tail)),
+            strict=True,
+        )
+    )
+    assert sure[0] == max(each.probability for each in scored)
+    # Who stands in the place of a right answer that is not the first.
+    for row in worst:
+        assert (row['instead'] != '') == (row['rank'] > 1)
 
 
 def test_a_model_without_anything_beside(run: Path) -> None:

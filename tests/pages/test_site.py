@@ -217,6 +217,26 @@ def test_decisions_are_kept_and_heeded(
     assert len(list(Review(folder / 'review.jsonl'))) == 2
 
 
+def test_what_cannot_be_kept_is_not_confirmed(
+    folder: Path, tmp_path: Path
+) -> None:
+    # A folder stands where the file should be.
+    (tmp_path / 'taken').mkdir()
+    app = make_app(folder, tmp_path / 'taken' / 'review.jsonl')
+    (tmp_path / 'taken' / 'review.jsonl').mkdir()
+    said = {'head': 0, 'relation': 0, 'tail': 6, 'verdict': 'reject'}
+    with TestClient(app, base_url=HOME) as client:
+        before = client.get('/entity/0').text
+        for path, words in (
+            ('/api/decisions', {'json': said}),
+            ('/decide', {'data': said}),
+        ):
+            reply = client.post(path, **words)  # type: ignore[arg-type]
+            assert reply.status_code == 507
+            assert 'not kept' in reply.json()['detail']
+        assert client.get('/entity/0').text == before
+
+
 @pytest.mark.parametrize(
     'back', ['http://evil.example', '//evil.example', '/\\evil', 'x', '']
 )
@@ -228,17 +248,23 @@ def test_nobody_is_sent_elsewhere(client: TestClient, back: str) -> None:
     assert reply.headers['location'] == '/'
 
 
-def test_suspects_that_were_decided_are_gone(
-    client: TestClient, folder: Path
-) -> None:
+def test_suspects_that_were_decided_are_gone(client: TestClient) -> None:
     first = client.get('/api/suspects?k=3').json()
     assert len(first) == 3
     said = {key: first[0][key] for key in ('head', 'relation', 'tail')}
     client.post('/api/decisions', json={**said, 'verdict': 'accept'})
     left = client.get('/api/suspects?k=3').json()
     assert first[0]['id'] not in [each['id'] for each in left]
-    wrong = Completer.load(folder).parts
-    assert wrong.suspicion is not None
+    # Accepted it stays a fact; rejected it is none any more.
+    page = f'/api/entities/{first[0]["id"][0]}'
+
+    def tails() -> list[str]:
+        facts = client.get(page).json()['facts']
+        return [x['name'] for x in facts.get(said['relation'], [])]
+
+    assert said['tail'] in tails()
+    client.post('/api/decisions', json={**said, 'verdict': 'reject'})
+    assert said['tail'] not in tails()
 
 
 def test_what_is_not_there(client: TestClient) -> None:
