@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
+from dsom_pyg.plots import new_figure
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
@@ -212,14 +213,9 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
     Raises:
         ImportError: matplotlib is not installed (extra ``plots``).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        message = 'plots need matplotlib: pip install "dsom_pyg[plots]"'
-        raise ImportError(message) from error
     sizes = [len(rows) + 1 for rows in chosen.tables.values()]
     height = 0.95 * len(sizes) + 0.25 * sum(sizes)
-    figure = Figure(figsize=(8, height), layout='constrained')
+    figure = new_figure(8, height)
     grid = figure.subplots(len(sizes), squeeze=False, height_ratios=sizes)
     panels = grid[:, 0]
     tables = chosen.tables.items()

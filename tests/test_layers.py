@@ -12,6 +12,7 @@ FLOORS = {
     'graph': 0,
     'losses': 0,
     'metrics': 0,
+    'plots': 0,
     'precision': 0,
     'processes': 0,
     'query_index': 0,

@@ -244,7 +244,7 @@ def answer(
 ) -> None:
     """Answer a question, such as: answer runs/countries Norway borders."""
     with told('dsom_pyg.completion'):
-        found = _heeding(model, review).answer(
+        found = _heeding(model, review, refit=False).answer(
             None if head == '?' else head,
             relation,
             None if tail == '?' else tail,
@@ -308,7 +308,8 @@ def suspects(
     The model must have been trained with --folds.
     """
     with told('dsom_pyg.completion'):
-        _show(_heeding(model, review).suspects(k, relation), as_json)
+        found = _heeding(model, review, refit=False).suspects(k, relation)
+        _show(found, as_json)
 
 
 @app.command()
@@ -377,6 +378,7 @@ def serve(
     """Open a local site: search, answers, reasons, review."""
     try:
         import fastapi  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
         _fail('the site needs FastAPI: pip install "dsom_pyg[site]"')
@@ -513,7 +515,7 @@ def _load(folder: Path) -> Any:
     return Completer.load(folder)
 
 
-def _heeding(folder: Path, review: Path | None) -> Any:
+def _heeding(folder: Path, review: Path | None, refit: bool = True) -> Any:
     # The model, and what people decided since it was trained.
     from dsom_pyg.completion.review import FILE, Review
 
@@ -525,7 +527,7 @@ def _heeding(folder: Path, review: Path | None) -> Any:
     if not count:
         return loaded
     print(f'heeding {count} decisions of {said.path}', file=sys.stderr)
-    return loaded.with_review(said)
+    return loaded.with_review(said, refit)
 
 
 def _show(found: Any, as_json: bool) -> None:

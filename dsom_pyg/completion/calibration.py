@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.kg import KG
+from dsom_pyg.plots import new_figure
 
 # Tried on a logarithmic scale; a parabola through the best gives the rest.
 LOWEST, HIGHEST, TRIED = 0.2, 5.0, 25
@@ -198,12 +199,7 @@ def plot_reliability(
     Raises:
         ImportError: matplotlib is not installed (extra ``plots``).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        message = 'plots need matplotlib: pip install "dsom_pyg[plots]"'
-        raise ImportError(message) from error
-    figure = Figure(figsize=(5, 5), layout='constrained')
+    figure = new_figure(5, 5)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color='grey', linewidth=1)
     for name, found in curves.items():

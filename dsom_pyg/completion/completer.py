@@ -137,10 +137,17 @@ class Completer:
 
         return cls(parts_of(dataset, graph, trained, teachers))
 
-    def with_review(self, review: str | Path | Review) -> Completer:
+    def with_review(
+        self, review: str | Path | Review, refit: bool = True
+    ) -> Completer:
         r"""The same model, which heeds decisions that were made since: what
         people accepted is known, what they rejected is not, and is never
         proposed; both say how often proposals come true.
+
+        Args:
+            review: The decisions.
+            refit: Fit again how often proposals come true, which asks
+                thousands of questions. Only :meth:`complete` needs it.
         """
         parts = self.parts
         judged = _review(review).judged(parts.entities, parts.relations)
@@ -151,9 +158,13 @@ class Completer:
             old = parts.rejected
             old = old.select(~within(old, concat(*judged)))
             rejected = concat(old, rejected)
-        # Of the graph that it was trained on: there accepted ones are open.
-        asked = parts.student, parts.graph, self.ranges
-        odds = Odds.fit(*asked, parts.calibration.temperature, judged=judged)
+        odds = parts.odds
+        if refit:
+            # Of the graph that it was trained on: there accepted ones are
+            # open.
+            asked = parts.student, parts.graph, self.ranges
+            warm = parts.calibration.temperature
+            odds = Odds.fit(*asked, warm, judged=judged)
         graph = KG(reviewed(parts.graph, judged).triple_graph)
         return Completer(
             replace(

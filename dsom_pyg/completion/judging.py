@@ -87,12 +87,11 @@ def beliefs(
     with run.interruptible():
         parts = stages.fit_folds(run, recipe.teachers, KFolds(folds))
         for at, fold in enumerate(parts):
-            name = f'judge-{at + 1}-of-{len(parts)}'
             own = replace(
                 run,
                 graph=fold.graph,
-                folder=run.folder and run.folder / name,
                 results={},
+                within=f'judge-{at + 1}-of-{len(parts)}/',
             )
             learner = recipe.student, recipe.teachers, fold.ensemble
             begun = stages.start_student(own, *learner)

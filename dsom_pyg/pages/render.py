@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dsom_pyg.plots import new_figure
+
 # Of the longer side of a thumbnail, in pixels.
 THUMBNAIL = 96
 # Bytes of an image file that is opened at most.
@@ -89,14 +91,8 @@ def plot(
     Raises:
         ImportError: matplotlib is not installed (extra ``plots``).
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        message = 'plots need matplotlib: pip install "dsom_pyg[plots]"'
-        raise ImportError(message) from error
     grey = '#808080'
-    figure = Figure(figsize=(4.2, 2.6), layout='constrained')
+    figure = new_figure(4.2, 2.6)
     figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
@@ -112,9 +108,11 @@ def plot(
         spine.set_color(grey)
     if len(curves) > 1:
         axes.legend(fontsize=7, labelcolor=grey, framealpha=0)
+    from matplotlib import rc_context
+
     out = BytesIO()
     # The same curves give the same bytes.
-    with mpl.rc_context({'svg.hashsalt': 'dsom_pyg', 'svg.fonttype': 'none'}):
+    with rc_context({'svg.hashsalt': 'dsom_pyg', 'svg.fonttype': 'none'}):
         figure.savefig(out, format='svg', metadata=NOTHING)
     text = out.getvalue().decode()
     return Markup(text[text.index('<svg') :])

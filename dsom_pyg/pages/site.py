@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal
@@ -79,6 +80,10 @@ class Judgement(BaseModel):
 
 class Asked:
     r"""A model and what was decided since.
+
+    What it answers is sifted by the decisions. A model that heeds them,
+    :meth:`~dsom_pyg.completion.Completer.with_review`, would have to be made
+    anew for each.
 
     Args:
         model: The model.
@@ -199,32 +204,36 @@ class Asked:
         r"""Names of entities, as they are searched."""
         return [name.casefold() for name in self.model.entities.names]
 
-    def facts(self, entity: int) -> dict[str, list[tuple[str, Any]]]:
+    def facts(self, entity: int) -> dict[str, list[dict[str, Any]]]:
         r"""Known facts of an entity, by relation: as head, and as tail."""
         known, size = self.model.known, self.model.graph.num_relations
         rel = torch.arange(2 * size)
         found = known.lookup(torch.full_like(rel, entity), rel)
-        out: dict[str, list[tuple[str, Any]]] = {}
+        out: dict[str, list[dict[str, Any]]] = {}
         names = self.model.entities.names
         for r, other in zip(
             found.row.tolist(), found.tail.tolist(), strict=True
         ):
             ids = (entity, r, other) if r < size else (other, r - size, entity)
-            if self.decided.get(ids) == 'reject':
+            # A loop is found from both sides.
+            twice = r >= size and other == entity
+            if twice or self.decided.get(ids) == 'reject':
                 continue
-            word = self.model.relations_known.names[r % size]
-            label = word if r < size else f'{word} of'
-            row = {'id': ids, 'other': other, 'name': names[other]}
-            out.setdefault(label, []).append((names[other], row))
-        for (h, r, t), verdict in self.decided.items():
-            if verdict == 'accept' and entity in (h, t):
-                word = self.model.relations_known.names[r]
-                other = t if h == entity else h
-                label = word if h == entity else f'{word} of'
-                row = {'id': (h, r, t), 'other': other, 'name': names[other]}
-                if all(x[1]['id'] != (h, r, t) for x in out.get(label, [])):
-                    out.setdefault(label, []).append((names[other], row))
+            out.setdefault(self._label(ids, entity), []).append(
+                {'id': ids, 'other': other, 'name': names[other]}
+            )
+        for ids, verdict in self.decided.items():
+            if verdict != 'accept' or entity not in (ids[0], ids[2]):
+                continue
+            rows = out.setdefault(self._label(ids, entity), [])
+            if all(row['id'] != ids for row in rows):
+                other = ids[2] if ids[0] == entity else ids[0]
+                rows.append({'id': ids, 'other': other, 'name': names[other]})
         return out
+
+    def _label(self, triple: Ids, entity: int) -> str:
+        word = self.model.relations_known.names[triple[1]]
+        return word if triple[0] == entity else f'{word} of'
 
 
 def make_app(
@@ -334,7 +343,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
             name=names[at],
             texts=texts[at] if texts else [],
             picture=bool(images and images[at]),
-            facts={k: [x for _, x in v][:FACTS] for k, v in facts.items()},
+            facts={k: v[:FACTS] for k, v in facts.items()},
             rest={k: max(0, len(v) - FACTS) for k, v in facts.items()},
             rows=state.open(state.about(at)),
             around=_around(facts),
@@ -415,32 +424,21 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
 
 
 def _around(
-    facts: dict[str, list[tuple[str, Any]]],
+    facts: dict[str, list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     # Some neighbours on a circle, each once, each relation in turn.
-    seen: set[int] = set()
-    queues = []
-    for rows in facts.values():
-        new = [each for each in rows if each[1]['other'] not in seen]
-        seen |= {each[1]['other'] for each in new}
-        queues.append(new)
+    in_turn = zip_longest(*facts.values())
     labels = list(facts)
-    chosen: list[tuple[str, Any]] = []
-    while len(chosen) < NEIGHBOURS and any(queues):
-        for label, queue in zip(labels, queues, strict=True):
-            if queue and len(chosen) < NEIGHBOURS:
-                chosen.append((label, queue.pop(0)[1]))
-    out = []
-    for at, (label, row) in enumerate(chosen):
-        angle = 2 * math.pi * at / len(chosen)
-        out.append(
-            {
-                'x': round(300 + 190 * math.cos(angle)),
-                'y': round(180 + 140 * math.sin(angle)),
-                'relation': label,
-                **row,
-            }
-        )
+    chosen: dict[int, dict[str, Any]] = {}
+    for rows in in_turn:
+        for label, row in zip(labels, rows, strict=True):
+            if row is not None:
+                chosen.setdefault(row['other'], {**row, 'relation': label})
+    out = list(chosen.values())[:NEIGHBOURS]
+    for at, each in enumerate(out):
+        angle = 2 * math.pi * at / len(out)
+        each['x'] = round(300 + 190 * math.cos(angle))
+        each['y'] = round(180 + 140 * math.sin(angle))
     return out
 
 
@@ -466,11 +464,13 @@ def _add_api(app: FastAPI, state: Asked) -> None:
         """What is known of an entity."""
         if not 0 <= at < model.graph.num_entities:
             raise HTTPException(404, f'there is no entity {at}')
-        facts = {k: [x for _, x in v] for k, v in state.facts(at).items()}
         texts = model.parts.texts
-        name = model.entities.names[at]
-        said = texts[at] if texts else []
-        return {'id': at, 'name': name, 'texts': said, 'facts': facts}
+        return {
+            'id': at,
+            'name': model.entities.names[at],
+            'texts': texts[at] if texts else [],
+            'facts': state.facts(at),
+        }
 
     @app.get('/api/proposals')
     def proposals(relation: str) -> list[dict[str, Any]]:

@@ -27,6 +27,8 @@ class Run:
         seed: Of all draws; stages add small numbers to it.
         device, precision, progress: See :func:`~dsom_pyg.training.fit`.
         results: What happened, stage by stage.
+        within: Begins the name of each stage, for a run that is a part of
+            another one.
     """
 
     graph: KG
@@ -36,6 +38,7 @@ class Run:
     precision: str | None = None
     progress: bool | Progress | None = None
     results: dict[str, FitResult] = field(default_factory=dict)
+    within: str = ''
 
     def __post_init__(self) -> None:
         self.device = begin(self.device)
@@ -54,6 +57,7 @@ class Run:
         and the task in what is shown of it. The last stage, on which no other
         one builds, may go on with more epochs.
         """
+        stage = self.within + stage
         task.name = stage
         path = self.folder and self.folder / f'{stage}.safetensors'
         self.results[stage] = fit(

@@ -207,6 +207,10 @@ def test_what_was_decided_is_heeded(model: Completer, tmp_path: Path) -> None:
     assert len(changed.rejected) == 0
     (fact,) = changed.score([(bad.head, bad.relation, bad.tail)])
     assert fact.known
+    # Whoever proposes nothing need not know how often that comes true.
+    quick = model.with_review(review, refit=False)
+    assert quick.parts.odds == model.parts.odds
+    assert heeding.parts.odds != model.parts.odds
     # Nothing was decided: nothing changes.
     assert model.with_review(tmp_path / 'nothing') is model
 

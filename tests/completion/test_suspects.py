@@ -1,5 +1,6 @@
 """Known triples that nobody believes who did not see them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,20 @@ def test_every_training_triple_is_judged_once(
     # Of a model that was trained without judges.
     with pytest.raises(ValueError, match='--folds 4'):
         model.suspects()
+
+
+def test_stages_of_judges_have_names_of_their_own(run: Path) -> None:
+    """The curve of the student is not that of a judge."""
+    lines = (run / 'metrics.jsonl').read_text().splitlines()
+    stages = [json.loads(line)['stage'] for line in lines]
+    judges = {f'judge-{at}-of-3/student' for at in (1, 2, 3)}
+    assert judges | {'student', 'teachers'} <= {*stages}
+    assert stages.count('student') == 8
+    last = json.loads(
+        [line for line in lines if json.loads(line)['stage'] == 'student'][-1]
+    )
+    assert stages.index('student') < stages.index('judge-1-of-3/student')
+    assert last['epoch'] == 8
 
 
 def test_judges_did_not_see_what_they_judge(

@@ -243,3 +243,45 @@ def test_validation_of_db15k_goes_back_into_train(
         )
         graph = setting.graph(ROWS[0], 0)
         assert len(graph.triples('train').edge_type) == size
+
+
+def test_a_row_may_look_at_further_texts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It gets a dataset of its own, and its file says so."""
+    asked = []
+
+    def source(root: Path, text_encoder: Any, **words: Any) -> Tiny:
+        asked.append(words)
+        return Tiny(FakeMMKG(30, 4, 200, seed=len(asked))[0])
+
+    monkeypatch.setattr(datasets, 'WN9', source)
+    monkeypatch.setattr(measure, 'SBERT', Named)
+    what = SingleModel(channels=4, loop=LOOP)
+    rows = Row('plain', what), Row('more', what, more_texts=True)
+    setting = measure.Setting(
+        name='x',
+        table=Table(('WN9',), rows),
+        dataset='WN9',
+        select=True,
+        text_model='any',
+        results=tmp_path,
+        models=tmp_path,
+    )
+    files = [measure.measure(setting, row, 0) for row in (*rows, rows[0])]
+    assert asked == [{}, {'more_texts': True}]
+    plain, more, again = (json.loads(path.read_text()) for path in files)
+    assert again == plain
+    assert plain['graph']['features'] == {'text': 'named'}
+    assert more['graph']['features'] == {
+        'text': 'named',
+        'texts': 'with further ones',
+    }
+    assert more['graph']['fingerprint'] != plain['graph']['fingerprint']
+
+
+class Named:
+    name = 'named'
+
+    def __init__(self, model: str) -> None:
+        pass

@@ -181,6 +181,6 @@ def test_without_matplotlib(
 ) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     with pytest.raises(ImportError, match=r'dsom_pyg\[plots\]'):
         report(Completer.load(run), run)
