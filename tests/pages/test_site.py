@@ -204,6 +204,10 @@ def test_decisions_are_kept_and_heeded(
     assert row['known']
     facts = client.get(f'/api/entities/{second.id[0]}').json()['facts']
     assert second.tail in [x['name'] for x in facts['calls at']]
+    # Seen from the other end the relation is called otherwise.
+    facts = client.get(f'/api/entities/{second.id[2]}').json()['facts']
+    assert facts.keys() == {'calls at of'}
+    assert second.head in [x['name'] for x in facts['calls at of']]
     # Another start of the site knows them.
     with TestClient(make_app(folder), base_url=HOME) as again:
         assert len(again.get('/api/decisions').json()) == 2
