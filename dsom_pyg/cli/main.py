@@ -192,6 +192,13 @@ def train(
             'so many parts of train. Each costs a training.',
         ),
     ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Who keeps settings and curves as well: tensorboard, wandb '
+            'or mlflow; may recur.'
+        ),
+    ] = None,
     root: Root = Path('datasets'),
     as_json: Json = False,
 ) -> None:
@@ -218,6 +225,7 @@ def train(
             literals=literals,
             review=review,
             folds=folds,
+            trackers=tracker or [],
             root=root,
             as_json=as_json,
         )

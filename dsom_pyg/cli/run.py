@@ -16,6 +16,7 @@ from dsom_pyg.completion import Completer
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.kg import KG
 from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
+from dsom_pyg.trackers import tracker
 
 # Findings in the data that are said; an audit tells all.
 SHOWN = 5
@@ -48,6 +49,7 @@ def train_run(
     literals: str | None,
     review: Path | None,
     folds: int | None,
+    trackers: Iterable[str],
     root: Path,
     as_json: bool,
 ) -> None:
@@ -58,6 +60,8 @@ def train_run(
     """
     if review is not None and not review.is_file():
         raise ValueError(f"--review: there is no file '{review}'")
+    # Found out now, not after everything was trained.
+    telling = [tracker(name) for name in trackers]
     settings = read_settings(config) if config else {}
     settings |= read_words(words)
     given = {
@@ -106,7 +110,9 @@ def train_run(
         )
     _introduce(console, graph, chosen, given['recipe'])
     told = replace(chosen, progress=console)
-    model = Completer.train(dataset, out, told, review=review, folds=folds)
+    model = Completer.train(
+        dataset, out, told, review=review, folds=folds, trackers=telling
+    )
     if not console.stage:
         console.say(f'this run has ended before; the model is that of {out}')
     _conclude(console, model, out)

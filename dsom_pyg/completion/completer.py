@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     # Only training needs them, and they take seconds to import.
     from dsom_pyg.datasets.base import MultimodalDataset
     from dsom_pyg.dsom import DSoM, Recipe
+    from dsom_pyg.trackers import Tracker
 
 Triple = tuple[Word, Word, Word]
 
@@ -91,6 +92,7 @@ class Completer:
         teachers: bool = True,
         review: str | Path | Review | None = None,
         folds: int | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> Completer:
         r"""Train a model for a dataset, and keep it in a folder, with the
         settings and metrics of the run.
@@ -110,15 +112,20 @@ class Completer:
             folds: Find :meth:`suspects` as well, by judges that are trained
                 without one of so many parts of train, 2 or more. Each costs
                 a training.
+            trackers: Who keeps settings, curves and metrics as well, see
+                :mod:`dsom_pyg.trackers`.
 
         Raises:
             ValueError: The folder holds another run; what differs is named. Or
-                a model of the recipe cannot be kept.
+                a model of the recipe cannot be kept. Or there are trackers
+                and no folder.
         """
         from dsom_pyg.completion.making import train
 
         said = None if review is None else _review(review)
-        return cls(train(dataset, folder, recipe, teachers, said, folds))
+        return cls(
+            train(dataset, folder, recipe, teachers, said, folds, trackers)
+        )
 
     @classmethod
     def of(

@@ -1,5 +1,6 @@
 """How a kept model is made: by a training, or of one that has ended."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, EntityEmbedding, Model
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
+from dsom_pyg.trackers import Tracked, Tracker
 from dsom_pyg.training import drawn_with
 
 # Findings of each kind that a model keeps.
@@ -39,6 +41,7 @@ def train(
     teachers: bool,
     review: Review | None = None,
     folds: int | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Parts:
     r"""See :meth:`Completer.train <dsom_pyg.completion.Completer.train>`."""
     graph, judged = KG(dataset[0]), None
@@ -54,24 +57,32 @@ def train(
         identity['review'] = digest((str(at), x) for at, x in columns)
     if folds is not None:
         identity['suspects'] = folds
-    stages: Path | None = None
-    if folder is not None:
-        run = RunFolder(folder, identity)
-        if run.has_ended():
-            kept = load_parts(run.folder, kinds)
-            kept.entities.check(dataset.entity_names)
-            kept.relations.check(dataset.relation_names)
-            return kept
-        run.begin()
-        recipe = replace(recipe, progress=run.metrics(recipe.progress))
-        stages = run.stages
-    trained = train_dsom(graph, recipe, stages)
-    made = parts_of(dataset, graph, trained, teachers, identity, judged)
-    if folds is not None:
-        words = graph, recipe, folds, stages, trained.results
-        made.suspicion = suspicion(*words)
-    if folder is not None:
-        save_parts(folder, made)
+
+    def make(recipe: Recipe, stages: Path | None) -> Parts:
+        trained = train_dsom(graph, recipe, stages)
+        made = parts_of(dataset, graph, trained, teachers, identity, judged)
+        if folds is not None:
+            words = graph, recipe, folds, stages, trained.results
+            made.suspicion = suspicion(*words)
+        return made
+
+    if folder is None:
+        if trackers:
+            raise ValueError('trackers need the folder of a run')
+        return make(recipe, None)
+    run = RunFolder(folder, identity)
+    if run.has_ended():
+        kept = load_parts(run.folder, kinds)
+        kept.entities.check(dataset.entity_names)
+        kept.relations.check(dataset.relation_names)
+        return kept
+    run.begin()
+    told = Tracked(trackers, recipe.progress)
+    with told.start(run.folder, identity):
+        recipe = replace(recipe, progress=run.metrics(told))
+        made = make(recipe, run.stages)
+        save_parts(run.folder, made)
+        told.metrics = made.about['metrics']
     return made
 
 

@@ -37,6 +37,18 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     }
 
 
+def test_a_tracker_is_told(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    done = train(command, folder, tmp_path / 'x', '--tracker', 'neptune')
+    assert done.exit_code == 1
+    assert "'neptune'" in done.output
+    assert not (tmp_path / 'x').exists()
+    done = train(command, folder, tmp_path / 'y', '--tracker', 'tensorboard')
+    assert done.exit_code == 0, done.output
+    assert [*(tmp_path / 'y' / 'tensorboard').glob('events*')]
+
+
 def assert_same(one: Path, other: Path) -> None:
     ours, theirs = weights(one), weights(other)
     assert ours.keys() == theirs.keys()

@@ -142,3 +142,36 @@ def test_students_share_their_teachers(
     assert len(files) == 2
     assert files[0].stat().st_ino == files[1].stat().st_ino
     assert set(asked) == {'val'}
+
+
+@pytest.mark.parametrize('killed', [False, True])
+def test_an_interrupted_trial_is_taken_up_again(killed: bool) -> None:
+    study = optuna.create_study()
+    asked: list[dict[str, Any]] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        asked.append({'a': trial.suggest_float('a', 0.0, 1.0)})
+        if len(asked) in (1, 3):
+            raise KeyboardInterrupt
+        return 0.0
+
+    search.resume(study, {'a': 0.25})
+    if killed:
+        # What a process leaves that was killed: a trial that nobody ends.
+        asked.append({'a': study.ask().suggest_float('a', 0.0, 1.0)})
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            study.optimize(objective, n_trials=1)
+    search.resume(study, {'a': 0.5})
+    search.resume(study, {'a': 0.5})
+    study.optimize(objective, n_trials=1)
+    assert asked == [{'a': 0.25}] * 2
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(objective, n_trials=1)
+    search.resume(study, {})
+    study.optimize(objective, n_trials=1)
+    assert asked[3] == asked[2] != asked[0]
+    # Nothing is left over: what follows is drawn anew.
+    search.resume(study, {})
+    study.optimize(objective, n_trials=1)
+    assert asked[4] not in asked[:4]
