@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     # Only training needs them, and they take seconds to import.
     from dsom_pyg.datasets.base import MultimodalDataset
     from dsom_pyg.dsom import DSoM, Recipe
+    from dsom_pyg.encoders import Encoder
     from dsom_pyg.trackers import Tracker
 
 Triple = tuple[Word, Word, Word]
@@ -143,6 +144,42 @@ class Completer:
         from dsom_pyg.completion.making import parts_of
 
         return cls(parts_of(dataset, graph, trained, teachers))
+
+    def add_entities(
+        self,
+        texts: Mapping[str, str | Sequence[str]] | None = None,
+        images: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
+        triples: Iterable[Triple] = (),
+        *,
+        text_encoder: Encoder | None = None,
+        image_encoder: Encoder | None = None,
+        seed: int = 0,
+    ) -> Completer:
+        r"""The same model with entities that were not there in training, known
+        by what is said of them. Answers for those that were there hardly
+        change; a training on all would know more.
+
+        Args:
+            texts: By the name of a new entity: a text, several, or ``[]``.
+                They should be like those of the training.
+            images: Likewise, paths.
+            triples: What is known of new entities. At least one end of each
+                is new.
+            text_encoder: That of the training.
+                (default: made again, if it has no weights)
+            image_encoder: Likewise.
+            seed: Of the fit of their rows.
+
+        Raises:
+            UnknownNameError: A triple has a name that nobody has.
+            ValueError: A name is there already, an encoder is not that of the
+                training, or the model has no teachers.
+        """
+        from dsom_pyg.completion.adding import Newcomers, added
+
+        new = Newcomers(self.parts, texts, images, triples)
+        encoders = {'text': text_encoder, 'image': image_encoder}
+        return type(self)(added(self.parts, new, encoders, seed))
 
     def with_review(
         self, review: str | Path | Review, refit: bool = True
@@ -273,7 +310,8 @@ class Completer:
     def ranges(self) -> Ranges:
         r"""Which entities each relation takes."""
         sizes = self.graph.num_entities, self.graph.num_relations
-        return Ranges(self.graph.index('train'), *sizes)
+        seen = self.graph.index('train')
+        return Ranges(seen, *sizes, likely=self.parts.likely)
 
     @cached_property
     def rejected(self) -> QueryIndex | None:
@@ -385,10 +423,12 @@ class Completer:
 
     def _notes(self, end: int, rel: int) -> list[str]:
         notes = []
-        if not self.ranges.seen[end]:
+        name = self.entities.names[end]
+        if end >= self.graph.num_entities - self.parts.about.get('added', 0):
+            notes.append(f'{name!r} was added later, and is known less well')
+        elif not self.ranges.seen[end]:
             notes.append(
-                f'{self.entities.names[end]!r} is in no training triple: '
-                'these answers say nothing'
+                f'{name!r} is in no training triple: these answers say nothing'
             )
         if not self._trained[rel % self.graph.num_relations]:
             name = self.relations_known.names[rel % self.graph.num_relations]
@@ -619,13 +659,26 @@ class Completer:
             return []
         h, r = torch.tensor([head]), torch.tensor([rel])
         weights = lookup.weights(Answers(teachers, h, r))[0]
-        shares = (weights / weights.sum()).tolist()
         true = self.known.lookup(h, r).tail
         rivals = true[true != tail]
+        # A teacher without a row for one of the ends has nothing to say.
+        speaks = [
+            bool(teacher.kept()['entities'][[head, tail]].any(dim=1).all())
+            for teacher in teachers
+            if isinstance(teacher, KGE)
+        ]
+        shares = weights * torch.tensor(speaks)
+        shares = shares / shares.sum()
         out = []
-        for name, share, (logits,) in zip(
-            teachers.modalities, shares, teachers.each(h, r), strict=True
+        for name, speak, share, (logits,) in zip(
+            teachers.modalities,
+            speaks,
+            shares.tolist(),
+            teachers.each(h, r),
+            strict=True,
         ):
+            if not speak:
+                continue
             logits[rivals] = -torch.inf
             own = logits[tail]
             probability = (own - logits.logsumexp(dim=0)).exp()

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from dsom_pyg import recipes
 from dsom_pyg.completion.calibration import Calibration
 from dsom_pyg.completion.judging import suspicion
@@ -13,6 +15,7 @@ from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.review import Judged, Review, reviewed
 from dsom_pyg.completion.run_folder import RunFolder, identity_of
 from dsom_pyg.completion.store import (
+    Maps,
     Parts,
     check_kept,
     load_parts,
@@ -24,7 +27,13 @@ from dsom_pyg.dsom import DSoM, Recipe, train_dsom
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import digest
 from dsom_pyg.kg import KG
-from dsom_pyg.models import KGE, EntityEmbedding, Model
+from dsom_pyg.models import (
+    KGE,
+    EntityEmbedding,
+    FeatureProjection,
+    JointEmbedding,
+    Model,
+)
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.trackers import Tracked, Tracker
@@ -119,10 +128,12 @@ def parts_of(
             'metrics': _metrics(student, graph),
             'seconds': {k: r.seconds for k, r in trained.results.items()},
             'findings': _findings(dataset),
+            'encoders': dataset.encoder_names,
         },
     )
     if teachers and all(isinstance(x, KGE) for x in trained.ensemble):
         parts.teachers, parts.weights = _frozen(trained, graph)
+        parts.maps = _maps(trained.ensemble, graph)
     return parts
 
 
@@ -187,6 +198,24 @@ def _metrics(student: KGE, graph: KG) -> dict[str, dict[str, float]]:
         for split in ('val', 'test')
         if len(graph.triples(split).edge_type)
     }
+
+
+def _maps(ensemble: TeacherEnsemble, graph: KG) -> Maps:
+    # What tells features from what teachers made of them, in the order in
+    # which they were given.
+    out: dict[str, dict[str, Tensor]] = {}
+    for name in ensemble.modalities:
+        entities = getattr(ensemble[name], 'entities', None)
+        if isinstance(entities, FeatureProjection):
+            out[name] = {name: entities.weight.detach().cpu()}
+        elif isinstance(entities, JointEmbedding):
+            found = [
+                part.weight.detach().cpu()
+                for part in entities.parts
+                if isinstance(part, FeatureProjection)
+            ]
+            out[name] = dict(zip(graph.features, found, strict=True))
+    return out
 
 
 def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:

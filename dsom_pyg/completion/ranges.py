@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.query_index import Queries, QueryIndex
 
 # An entity is like the tails of a relation if it has a role that at least
 # this share of them has, too.
@@ -28,6 +28,8 @@ class Ranges:
         num_entities: E.
         num_relations: R.
         shared: Which share of the tails of r must have a role.
+        likely: Questions that can be asked of entities that have no triples
+            yet, see :mod:`dsom_pyg.completion.newcomers`.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Ranges:
         num_entities: int,
         num_relations: int,
         shared: float = SHARED,
+        likely: Queries | None = None,
     ) -> None:
         self.num_entities, self.num_relations = num_entities, num_relations
         self.shared = shared
@@ -43,6 +46,7 @@ class Ranges:
         self._entity = index.head.cpu()
         rel, size = index.rel.cpu(), num_relations
         self._role = torch.where(rel < size, rel + size, rel - size)
+        self._likely = likely
         self._found: dict[int, Tensor] = {}
         # Relations that link some entity to itself.
         pairs = index.rows(torch.arange(len(index), device=index.head.device))
@@ -78,6 +82,9 @@ class Ranges:
         both = self._counts(entities)
         alike = both >= self.shared * int(entities.sum())
         entities[self._entity[alike[self._role]]] = True
+        if self._likely is not None:
+            turned = (rel + self.num_relations) % (2 * self.num_relations)
+            entities[self._likely.head[self._likely.rel == turned]] = True
         return entities
 
     def _counts(self, entities: Tensor) -> Tensor:
@@ -87,7 +94,11 @@ class Ranges:
 
     @cached_property
     def seen(self) -> Tensor:
-        r"""Which entities are in a training triple, bool ``[E]``."""
+        r"""Of which entities something is known, bool ``[E]``: they are in a
+        training triple, or likely to be asked.
+        """
         out = torch.zeros(self.num_entities, dtype=torch.bool)
         out[self._entity] = True
+        if self._likely is not None:
+            out[self._likely.head] = True
         return out

@@ -9,7 +9,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from dsom_pyg.graph import (
     TripleGraph,
     Triples,
     aligned,
+    check_queries,
     check_triples,
 )
 from dsom_pyg.kg import KG
@@ -49,12 +50,14 @@ from dsom_pyg.models import (
     TuckER,
 )
 from dsom_pyg.processes import first
+from dsom_pyg.query_index import Queries
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 
 FORMAT = 1
 MANIFEST = 'model.json'
 # Triples beside those of the graph, and how much some are believed.
 REJECTED, SUSPECTS, BELIEF = 'rejected', 'suspects', 'belief'
+LIKELY = 'likely'
 BESIDE = REJECTED, SUSPECTS
 STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
@@ -69,6 +72,8 @@ KINDS: tuple[type[KGE], ...] = (
     TuckER,
 )
 Kinds = Sequence[type[KGE]]
+# From a teacher and a modality to the matrix of a projection, [d, 2D].
+Maps = Mapping[str, Mapping[str, Tensor]]
 
 
 class ModelFolderError(ValueError):
@@ -89,6 +94,9 @@ class Parts:
         odds: From these to probabilities of proposals.
         texts, images: Of each entity; none, one or many.
         teachers: The teachers, and the weights that the policy gave them.
+        maps: What teachers have made rows of features with, by teacher and
+            modality, ``[d, 2D]`` each.
+        likely: Questions that can be asked of entities that came later.
         rejected: Triples that people have rejected.
         suspicion: How much training triples are believed by who did not see
             them; :obj:`None` if nobody was asked.
@@ -106,6 +114,8 @@ class Parts:
     images: list[list[str]] = field(default_factory=list)
     teachers: TeacherEnsemble | None = None
     weights: Lookup | None = None
+    maps: Maps = field(default_factory=dict)
+    likely: Queries | None = None
     rejected: Triples | None = None
     suspicion: Suspicion | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -138,9 +148,8 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
     )
     save_tensors(folder / GRAPH, _graph_tensors(parts))
     if parts.teachers is not None and parts.weights is not None:
-        save_tensors(
-            folder / TEACHERS, _teacher_tensors(parts.teachers, parts.weights)
-        )
+        tensors = _teacher_tensors(parts.teachers, parts.weights, parts.maps)
+        save_tensors(folder / TEACHERS, tensors)
         files.append(TEACHERS)
     about = {
         'format': FORMAT,
@@ -257,12 +266,14 @@ def _assembled(
     if (len(entities), len(relations)) != sizes:
         raise ValueError('there are not as many names as ids')
     teachers = weights = None
+    maps: Maps = {}
     if TEACHERS in tensors:
         teachers, weights = _read_teachers(
             tensors[TEACHERS], about, sizes[1], kinds
         )
+        maps = _read_maps(tensors[TEACHERS], about['teachers'])
     return Parts(
-        student=_read_table(
+        student=model_of(
             student,
             _class(about['model'], kinds),
             sizes[1],
@@ -277,6 +288,8 @@ def _assembled(
         images=said['images'],
         teachers=teachers,
         weights=weights,
+        maps=maps,
+        likely=said[LIKELY],
         rejected=said[REJECTED],
         suspicion=said[SUSPECTS],
         about=about['about'],
@@ -299,7 +312,7 @@ def check_kept(model: Model) -> None:
     table = {key: value.cpu() for key, value in model.kept().items()}
     words = type(model), model.num_relations, model.options()
     try:
-        again = _read_table(table, *words)
+        again = model_of(table, *words)
     except (TypeError, RuntimeError) as error:
         raise ValueError(
             f'a {name} cannot be kept: it cannot be made again from its class '
@@ -343,12 +356,15 @@ def _class(name: str, kinds: Kinds) -> type[KGE]:
     )
 
 
-def _read_table(
+def model_of(
     tensors: Mapping[str, Tensor],
     kind: type[KGE],
     num_relations: int,
     options: Mapping[str, Any],
 ) -> KGE:
+    r"""A model from its class, its options and its tables, frozen; see
+    :meth:`KGE.kept <dsom_pyg.models.KGE.kept>`.
+    """
     entities = tensors['entities']
     with torch.device('meta'):  # nothing is drawn
         table = EntityEmbedding(len(entities), entities.size(1) // 2)
@@ -373,7 +389,7 @@ def _read_table(
 
 
 def _teacher_tensors(
-    teachers: TeacherEnsemble, weights: Lookup
+    teachers: TeacherEnsemble, weights: Lookup, maps: Maps
 ) -> dict[str, Tensor]:
     out = {'head': weights.keys // weights.num_rels}
     out['rel'] = weights.keys % weights.num_rels
@@ -383,7 +399,25 @@ def _teacher_tensors(
         assert isinstance(teacher, KGE)
         for key, value in teacher.kept().items():
             out[f'teacher/{name}/{key}'] = value
+    for name, each in maps.items():
+        for modality, weight in each.items():
+            out[f'map/{name}/{modality}'] = weight
     return out
+
+
+def _read_maps(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Maps:
+    # Names of modalities may have slashes, as those of teachers may.
+    return {
+        name: found
+        for name in names
+        if (
+            found := {
+                key.removeprefix(f'map/{name}/'): value
+                for key, value in tensors.items()
+                if key.rpartition('/')[0] == f'map/{name}'
+            }
+        )
+    }
 
 
 def _read_teachers(
@@ -393,7 +427,7 @@ def _read_teachers(
     kinds: Kinds,
 ) -> tuple[TeacherEnsemble, Lookup]:
     teachers = {
-        name: _read_table(
+        name: model_of(
             {
                 key.removeprefix(f'teacher/{name}/'): value
                 for key, value in tensors.items()
@@ -426,6 +460,8 @@ def _graph_tensors(parts: Parts) -> dict[str, Tensor]:
     if parts.suspicion is not None:
         splits[SUSPECTS] = parts.suspicion.triples
         out[BELIEF] = parts.suspicion.belief
+    if parts.likely is not None:
+        out[LIKELY] = torch.stack([parts.likely.head, parts.likely.rel])
     for name, (edge_index, edge_type) in splits.items():
         rows = torch.cat([edge_index, edge_type[None]]).cpu().numpy()
         out[name] = _packed(rows.astype('<i8').tobytes())
@@ -447,6 +483,11 @@ def _read_graph(
         said[name] = splits.pop(name, None)
         if said[name] is not None:
             check_triples(said[name], num_entities, num_relations, name)
+    said[LIKELY] = None
+    if LIKELY in tensors:
+        head, rel = tensors[LIKELY].long()
+        check_queries(head, rel, num_entities, num_relations)
+        said[LIKELY] = Queries(head, rel)
     if said[SUSPECTS] is not None:
         found = Suspicion(said[SUSPECTS], tensors[BELIEF])
         if found.belief.shape != found.triples.edge_type.shape:

@@ -328,6 +328,12 @@ class MultimodalDataset(InMemoryDataset):
         return self._meta['entity_texts']
 
     @property
+    def encoder_names(self) -> dict[str, str]:
+        r"""The name of the encoder of each modality that has one."""
+        given = self._encoders.items()
+        return {name: one.name for name, one in given if one is not None}
+
+    @property
     def num_entities(self) -> int:
         r"""E."""
         return len(self._meta['entity_names'])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,11 +40,23 @@ class TfidfText:
         self.name = f'tfidf-svd-d{out_channels}-min{min_count}-seed{seed}'
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        return self._fit(items)[1]
+
+    def fitted(self, items: Sequence[str]) -> 'FittedTfidf':
+        r"""An encoder of other texts, into the space of the features of
+        these.
+        """
+        return self._fit(items)[0]
+
+    def _fit(
+        self, items: Sequence[str] | Sequence[Path]
+    ) -> tuple['FittedTfidf', Tensor]:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         texts = [str(item) for item in items]
-        out = torch.zeros(len(texts), self.out_channels)
+        nothing = torch.zeros(len(texts), self.out_channels)
+        none = FittedTfidf(self.name, self.out_channels, None, None)
         count = min(self.min_count, max(1, len(texts)))
         vectorizer = TfidfVectorizer(min_df=count, sublinear_tf=True)
         for unit, sizes in (('word', (1, 2)), ('char_wb', (2, 3))):
@@ -54,14 +67,40 @@ class TfidfText:
             except ValueError:  # nothing occurs often enough
                 continue
         else:
-            return out
+            return none, nothing
         width = min(self.out_channels, min(matrix.shape) - 1)
         if width < 1:
-            return out
+            return none, nothing
         svd = TruncatedSVD(width, random_state=self.seed)
-        reduced = torch.from_numpy(svd.fit_transform(matrix)).float()
-        norm = reduced.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        out[:, :width] = reduced / norm
+        reduced = svd.fit_transform(matrix)
+        fitted = FittedTfidf(self.name, self.out_channels, vectorizer, svd)
+        return fitted, fitted.scaled(reduced)
+
+
+class FittedTfidf:
+    r"""What :class:`TfidfText` has learned from its texts: an encoder whose
+    features do not depend on the other texts of a call.
+    """
+
+    def __init__(
+        self, name: str, out_channels: int, vectorizer: Any, svd: Any
+    ) -> None:
+        self.name, self.out_channels = name, out_channels
+        self._vectorizer, self._svd = vectorizer, svd
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        texts = [str(item) for item in items]
+        if self._svd is None or not texts:
+            return torch.zeros(len(texts), self.out_channels)
+        matrix = self._vectorizer.transform(texts)
+        return self.scaled(self._svd.transform(matrix))
+
+    def scaled(self, reduced: np.ndarray) -> Tensor:
+        r"""Rows of unit length, and columns up to the width."""
+        out = torch.zeros(len(reduced), self.out_channels)
+        rows = torch.from_numpy(reduced).float()
+        norm = rows.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        out[:, : rows.size(1)] = rows / norm
         return out
 
 

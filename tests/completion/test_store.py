@@ -280,8 +280,11 @@ def test_every_score_function_is_kept_and_asked(
     assert torch.equal(again.parts.student.score_tails(head, rel), scores)
     one, other = (x.answer('MV Auk', 'calls at') for x in (model, again))
     assert [x.score for x in one] == [x.score for x in other]
-    said = again.explain('MV Auk', 'calls at', 'Crail')
+    said = again.explain('Arnel', 'sea route to', 'Crail')
     assert {x.teacher for x in said.opinions} >= {'structure', 'text'}
+    # A ship has no text, so that teacher has nothing to say of it.
+    said = again.explain('MV Auk', 'calls at', 'Crail')
+    assert 'text' not in {x.teacher for x in said.opinions}
     if make.func in (models.TransE, models.RotatE, models.OTE):
         with pytest.raises(ValueError, match='are none; export'):
             again.export(tmp_path / 'vectors.faiss')

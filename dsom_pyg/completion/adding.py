@@ -1,0 +1,328 @@
+"""A kept model and entities that came later: the same model, a little larger.
+
+What newcomers are to a model is in :mod:`dsom_pyg.completion.newcomers`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsom_pyg.completion import newcomers
+from dsom_pyg.completion.store import Parts, model_of
+from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
+from dsom_pyg.datasets.errors import shorten
+from dsom_pyg.datasets.features.encode import encode_items
+from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
+from dsom_pyg.graph import TripleGraph, Triples, add_reciprocals, concat
+from dsom_pyg.kg import KG
+from dsom_pyg.models import KGE
+from dsom_pyg.query_index import Queries
+from dsom_pyg.scatter import scatter
+from dsom_pyg.teachers import TeacherEnsemble
+
+# Entities whose rows tell whether an encoder is that of the training, and how
+# far, in parts of their length, they may be from what they were.
+LOOKED_AT, FAR = 64, 0.05
+
+Items = Mapping[str, Any]
+Features = dict[str, tuple[Tensor, Tensor]]
+
+
+class Newcomers:
+    r"""What is told of new entities, checked against a model.
+
+    Args:
+        parts: The model.
+        texts, images: By the name of the entity: one, several, or none.
+        triples: With names of entities, old and new, and of relations.
+
+    Raises:
+        UnknownNameError: A triple has a name that nobody has.
+        ValueError: There is no newcomer, one is in the graph already, or a
+            triple has none.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        texts: Items | None,
+        images: Items | None,
+        triples: Iterable[Sequence[str | int]],
+    ) -> None:
+        self.parts = parts
+        self.names = list(dict.fromkeys([*(texts or {}), *(images or {})]))
+        if not self.names:
+            raise ValueError(
+                'no new entity is named; texts or images name them, and '
+                "texts={'Elie': []} names one that has neither"
+            )
+        known = {*parts.entities.names, *parts.entities.keys}
+        for name in self.names:
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f'a name is a text, got {name!r}')
+            if name in known:
+                raise ValueError(
+                    f'{shorten(name)} is in the graph already; what is new '
+                    'about it needs another training'
+                )
+        self.texts = [_listed(texts, name) for name in self.names]
+        self.images = [_listed(images, name) for name in self.names]
+        old = parts.entities
+        self.entities = Vocabulary(
+            [*old.names, *self.names], [*old.keys, *self.names]
+        )
+        self.triples = self._read(triples)
+
+    @property
+    def first(self) -> int:
+        r"""The id of the first newcomer."""
+        return self.parts.graph.num_entities
+
+    def _read(self, triples: Iterable[Sequence[str | int]]) -> Triples:
+        rows = []
+        for at, each in enumerate(triples):
+            if len(each) != 3:
+                raise ValueError(
+                    f'triple {at} is {each!r}, and not head, relation, tail'
+                )
+            head, rel, tail = each
+            try:
+                ends = self.entities.id(head), self.entities.id(tail)
+                link = self.parts.relations.id(rel)
+            except UnknownNameError as error:
+                raise UnknownNameError(
+                    f'triple {at}: {error}; a new entity needs a place in '
+                    'texts or images, and a new relation another training'
+                ) from None
+            if max(ends) < self.first:
+                raise ValueError(
+                    f'triple {at}, {each!r}, has no new entity; accept it in '
+                    'a review, or train again'
+                )
+            rows.append((*ends, link))
+        table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
+        table = table.unique(dim=0).t()
+        return Triples(table[:2].contiguous(), table[2].contiguous())
+
+
+def _listed(items: Items | None, name: str) -> list[str]:
+    found = (items or {}).get(name, [])
+    if isinstance(found, str | Path):
+        found = [found]
+    return [str(each) for each in found]
+
+
+def added(
+    parts: Parts,
+    new: Newcomers,
+    encoders: Mapping[str, Encoder | None],
+    seed: int,
+) -> Parts:
+    r"""A model with rows for newcomers.
+
+    Args:
+        parts: The model; it does not change.
+        new: The newcomers.
+        encoders: Of ``'text'`` and ``'image'``; :obj:`None` for that of the
+            training, where it needs no weights.
+        seed: Of the fit.
+
+    Raises:
+        ValueError: The model has kept no teachers over features, or an
+            encoder is not that of the training.
+    """
+    if parts.teachers is None:
+        raise ValueError(
+            'new entities need the teachers, which this model has not kept; '
+            'train it again with teachers=True'
+        )
+    features = _features(parts, new, encoders)
+    known = torch.zeros(len(new.names), dtype=torch.bool)
+    for _, present in features.values():
+        known |= present
+    rows = newcomers.rows_of(parts.maps, features, len(new.names))
+    teachers = {
+        # Who knows no features says nothing of newcomers.
+        name: _longer(teacher, rows.get(name, _zeros(teacher, new)))
+        for name, teacher in _tables(parts.teachers)
+    }
+    # On validation of MKG-W the joint teacher made answers worse: it has no
+    # row of structure for a newcomer.
+    alone = [name for name in features if name in teachers]
+    index = parts.graph.index('train')
+    old = {
+        name: teacher.entities().detach()
+        for name, teacher in _tables(parts.teachers)
+        if name in alone
+    }
+    own = {name: rows[name] for name in alone}
+    silent = [torch.empty(0, dtype=torch.long)] * len(new.names)
+    near = newcomers.nearest(old, own, index) if alone else silent
+    links = add_reciprocals(new.triples, parts.graph.num_relations)
+    given = links.select(links.head >= new.first)
+    asked = newcomers.likely_questions(near, index, given, new.first)
+    student = newcomers.fit_rows(
+        parts.student,
+        [(1.0 / len(alone), teachers[name]) for name in alone],
+        asked,
+        Queries(index.head, index.rel),
+        given,
+        known,
+        seed=seed,
+    )
+    graph = parts.graph.triple_graph
+    train = concat(graph.split('train'), new.triples)
+    splits = {**graph.splits, 'train': train}
+    size = len(new.entities)
+    count = len(new.names) + parts.about.get('added', 0)
+    return replace(
+        parts,
+        student=_longer(parts.student, student),
+        graph=KG(TripleGraph(size, graph.num_relations, splits)),
+        entities=new.entities,
+        texts=_beside(parts.texts, new.texts, new.first),
+        images=_beside(parts.images, new.images, new.first),
+        teachers=TeacherEnsemble(teachers).eval(),
+        likely=_both(parts.likely, asked),
+        about={**parts.about, 'added': count},
+    )
+
+
+def _tables(teachers: TeacherEnsemble) -> Iterator[tuple[str, KGE]]:
+    for name in teachers.modalities:
+        teacher = teachers[name]
+        assert isinstance(teacher, KGE)  # what is kept has tables
+        yield name, teacher
+
+
+def _zeros(model: KGE, new: Newcomers) -> Tensor:
+    return torch.zeros(len(new.names), 2 * model.hidden_channels)
+
+
+def _longer(model: KGE, rows: Tensor) -> KGE:
+    kept = {key: x.detach() for key, x in model.kept().items()}
+    kept['entities'] = torch.cat([kept['entities'], rows])
+    return model_of(kept, type(model), model.num_relations, model.options())
+
+
+def _beside(
+    old: list[list[str]], new: list[list[str]], first: int
+) -> list[list[str]]:
+    return [*(old or [[] for _ in range(first)]), *new]
+
+
+def _both(old: Queries | None, new: Queries) -> Queries:
+    if old is None:
+        return new
+    pairs = zip(old, new, strict=True)
+    return Queries(*(torch.cat(pair) for pair in pairs))
+
+
+def _features(
+    parts: Parts, new: Newcomers, encoders: Mapping[str, Encoder | None]
+) -> Features:
+    out = {}
+    for modality, items in (('text', new.texts), ('image', new.images)):
+        if not any(items):
+            continue
+        if modality not in parts.maps:
+            warnings.warn(
+                f'no teacher of this model knows {modality}s; those of new '
+                'entities are kept, and say nothing to it',
+                UserWarning,
+                stacklevel=4,
+            )
+            continue
+        encoder = _encoder(parts, modality, encoders.get(modality))
+        out[modality] = _pooled(encoder, modality, items)
+    return out
+
+
+def _pooled(
+    encoder: Encoder, modality: str, items: Sequence[Sequence[str]]
+) -> tuple[Tensor, Tensor]:
+    # Mean feature of each entity, and which have any.
+    kind: Any = Path if modality == 'image' else str
+    flat = [kind(item) for each in items for item in each]
+    owner = [at for at, each in enumerate(items) for _ in each]
+    x, position, failures = encode_items(encoder, flat)
+    for at, why in failures.items():
+        warnings.warn(
+            f'{flat[at]} counts as missing: {why}', UserWarning, stacklevel=5
+        )
+    entity = torch.tensor(owner, dtype=torch.long)[position]
+    pooled = scatter(x, entity, dim_size=len(items), reduce='mean')
+    present = torch.zeros(len(items), dtype=torch.bool)
+    present[entity] = True
+    return pooled, present
+
+
+def _encoder(parts: Parts, modality: str, given: Encoder | None) -> Encoder:
+    name = parts.about.get('encoders', {}).get(modality)
+    encoder = given or _without_weights(name)
+    if encoder is None:
+        by = 'features of a file' if name is None else f'{name!r}'
+        raise ValueError(
+            f'the {modality}s of this model were encoded by {by}; give the '
+            f'same encoder as {modality}_encoder'
+        )
+    if name is not None and encoder.name != name:
+        raise ValueError(
+            f'the {modality}s of this model were encoded by {name!r}, and '
+            f'{modality}_encoder is {encoder.name!r}'
+        )
+    items = parts.texts if modality == 'text' else parts.images
+    items = items[: len(items) - parts.about.get('added', 0)]
+    if isinstance(encoder, TfidfText):
+        encoder = encoder.fitted([text for each in items for text in each])
+    _check(parts, modality, encoder, items)
+    return encoder
+
+
+def _without_weights(name: str | None) -> Encoder | None:
+    # What its name tells all about.
+    if name is None:
+        return None
+    if found := re.fullmatch(r'tfidf-svd-d(\d+)-min(\d+)-seed(\d+)', name):
+        return TfidfText(*map(int, found.groups()))
+    if found := re.fullmatch(r'image-statistics2-s(\d+)', name):
+        return ImageStatistics(int(found[1]))
+    return None
+
+
+def _check(
+    parts: Parts, modality: str, encoder: Encoder, items: list[list[str]]
+) -> None:
+    # Some entities of the training, encoded again, have the rows they had.
+    weight = parts.maps[modality][modality]
+    if encoder.out_channels != len(weight):
+        raise ValueError(
+            f'{modality}_encoder {encoder.name!r} gives '
+            f'{encoder.out_channels} values, and this model knows '
+            f'{modality}s of {len(weight)}'
+        )
+    assert parts.teachers is not None
+    some = [at for at, each in enumerate(items) if each][:LOOKED_AT]
+    if modality == 'image':  # they may have stayed on another machine
+        some = [at for at in some if all(Path(x).is_file() for x in items[at])]
+    if not some:
+        return
+    x, _ = _pooled(encoder, modality, [items[at] for at in some])
+    teacher = parts.teachers[modality]
+    assert isinstance(teacher, KGE)
+    were = teacher.entities().detach()[some]
+    far = float((x @ weight - were).norm() / were.norm().clamp(min=1e-12))
+    if far > FAR:
+        raise ValueError(
+            f'{modality}_encoder {encoder.name!r} is not that of the '
+            f'training: encoded again, known entities are off by '
+            f'{100 * far:.0f} %'
+        )
