@@ -302,6 +302,46 @@ def complete(
 
 
 @app.command()
+def add(
+    model: Model,
+    texts: Annotated[
+        Path,
+        typer.Option(help='New entities and their texts, a table.'),
+    ],
+    out: Annotated[Path, typer.Option(help='The folder of the new model.')],
+    triples: Annotated[
+        Path | None,
+        typer.Option(help='Triples of new entities with others, a table.'),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help='A folder with images of new entities.'),
+    ] = None,
+    text_encoder: TextEncoder = None,
+    image_encoder: ImageEncoder = None,
+    device: Device = 'auto',
+) -> None:
+    """Add entities that were not there in training, without another one.
+
+    Encoders must be those of the training; tfidf and statistics need no word.
+    """
+    with told('dsom_pyg.cli.add'):
+        from dsom_pyg.cli.add import add_run
+        from dsom_pyg.cli.source import device_of
+
+        add_run(
+            model=model,
+            out=out,
+            texts=texts,
+            triples=triples,
+            images=images,
+            text_encoder=text_encoder,
+            image_encoder=image_encoder,
+            device=device_of(device),
+        )
+
+
+@app.command()
 def suspects(
     model: Model,
     k: K = 20,

@@ -37,6 +37,38 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     }
 
 
+def test_entities_are_added(
+    command: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    texts, triples = tmp_path / 'texts.tsv', tmp_path / 'triples.csv'
+    texts.write_text('Elie Deep\ta harbour called Elie Deep\n')
+    triples.write_text('head,relation,tail\nElie Deep,sea route to,Crail\n')
+    out = tmp_path / 'out'
+    words = ('--texts', texts, '--triples', triples, '--out', out)
+    done = command('add', run_folder, *words)
+    assert done.exit_code == 0, done.output
+    assert '1 entities and 1 triples were added' in done.output
+    ask = f"dsom-pyg answer {out} 'Elie Deep' 'calls at'"
+    assert done.output.strip().endswith(ask)
+    made = Completer.load(out)
+    assert made.entities.names[-1] == 'Elie Deep'
+    head, rel, tail = 'Elie Deep', 'sea route to', 'Crail'
+    assert made.score([(head, rel, tail)])[0].known
+    done = command('answer', out, head, rel, '--json')
+    assert done.exit_code == 0
+    # Neither the model nor another one is overwritten.
+    for folder in (run_folder, out):
+        done = command('add', run_folder, '--texts', texts, '--out', folder)
+        assert done.exit_code == 1
+        assert 'choose another folder' in done.output
+    done = command(
+        *('add', run_folder, '--texts', texts, '--out', tmp_path / 'x'),
+        *('--images', tmp_path / 'none'),
+    )
+    assert done.exit_code == 1
+    assert 'there is no folder' in done.output
+
+
 def test_a_tracker_is_told(
     command: Command, folder: Path, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     for part in TRIPLES:
         if path := files.get(part):
             split = 'train' if part == 'all' else part
-            _read_triples(path, table, split, reading)
+            read_triples(path, table, split, reading)
     if path := files.get('entities'):
         table.entities = _listed(path)
     if path := files.get('relations'):
@@ -119,7 +119,7 @@ def read_beside(
         ('texts', TEXT),
     ):
         if path := files.get(part):
-            values, names = _read_entries(path, words, table.findings)
+            values, names = read_entries(path, words, table.findings)
             if part == 'texts':
                 table.texts += values
                 values = names
@@ -138,7 +138,7 @@ def read_beside(
                 table.findings.add('shorter text', message, *entry.place)
     if path := files.get('numbers'):
         said = Table({}, findings=table.findings)
-        _read_triples(path, said, 'train', reading)
+        read_triples(path, said, 'train', reading)
         numbers = table.literals.setdefault('train', [])
         numbers += [*said.triples['train'], *said.literals.get('train', ())]
     for part, path in files.items():
@@ -149,9 +149,10 @@ def read_beside(
             table.findings.add('further ids', message, path)
 
 
-def _read_triples(
+def read_triples(
     path: Path, table: Table, split: str, reading: Reading
 ) -> None:
+    r"""The triples of a file, whatever its format, as a split of a table."""
     words = suffix_of(path) in ('.txt', '.tsv', '')
     if suffix_of(path) in SYNTAXES or (words and is_ntriples(path)):
         read_rdf(path, table, split, reading)
@@ -164,9 +165,12 @@ def _read_triples(
     table.triples[split] = rows
 
 
-def _read_entries(
+def read_entries(
     path: Path, words: tuple[str, ...], findings: Findings
 ) -> tuple[list[Entry], list[Entry]]:
+    r"""Texts or names of entities from a file, whatever its format, and the
+    readable names that stand beside them.
+    """
     kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
     return kind.read_entries(path, words, findings)
 

@@ -1,0 +1,79 @@
+"""The command ``dsom-pyg add``."""
+
+import shlex
+from itertools import islice
+from pathlib import Path
+
+from dsom_pyg.cli.source import encoder_of
+from dsom_pyg.completion import Completer
+from dsom_pyg.completion.store import MANIFEST
+from dsom_pyg.datasets.errors import printable
+from dsom_pyg.datasets.features.images import find_images
+from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.own.columns import TEXT
+from dsom_pyg.datasets.own.layouts.named_files import (
+    read_entries,
+    read_triples,
+)
+from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.datasets.own.table import Table
+from dsom_pyg.encoders import Encoder
+
+# Findings in the files that are said.
+SHOWN = 5
+
+
+def add_run(
+    model: Path,
+    out: Path,
+    texts: Path,
+    triples: Path | None,
+    images: Path | None,
+    text_encoder: str | None,
+    image_encoder: str | None,
+    device: str,
+) -> None:
+    r"""Add entities to a model; see ``dsom-pyg add --help``.
+
+    Raises:
+        ValueError: The folder to be written holds a model.
+    """
+    if (out / MANIFEST).exists():
+        raise ValueError(f'{out} holds a model already; choose another folder')
+    found = Findings()
+    said: dict[str, list[str]] = {}
+    for entry in read_entries(texts, TEXT, found)[0]:
+        said.setdefault(entry.entity[0], []).append(entry.value)
+    table = Table({}, findings=found)
+    if triples is not None:
+        read_triples(triples, table, 'train', Reading())
+    shown: dict[str, list[Path]] = {}
+    if images is not None:
+        if not images.is_dir():
+            raise ValueError(f"--images: there is no folder '{images}'")
+        each, notes = find_images(images, [[name] for name in said])
+        found.extend(notes)
+        shown = dict(zip(said, each, strict=True))
+    for finding in islice(found, SHOWN):
+        print(printable(str(finding)))
+    if len(found) > SHOWN:
+        print(f'and {len(found) - SHOWN} findings more')
+    given = table.triples.get('train', ())
+    made = Completer.load(model).add_entities(
+        said,
+        shown,
+        [each[:3] for each in given],
+        text_encoder=_encoder('text', text_encoder, device),
+        image_encoder=_encoder('image', image_encoder, device),
+    )
+    made.save(out)
+    name = shlex.quote(next(iter(said)))
+    print(
+        f'{len(said)} entities and {len(given)} triples were added; the model '
+        f'is in {out}. Ask it: dsom-pyg answer {shlex.quote(str(out))} {name} '
+        f'{shlex.quote(made.relations_known.names[0])}'
+    )
+
+
+def _encoder(modality: str, word: str | None, device: str) -> Encoder | None:
+    return None if word is None else encoder_of(modality, word, device)
