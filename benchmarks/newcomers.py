@@ -80,10 +80,11 @@ class World:
             for split, rows in self.splits.items()
         }
         known = {end for row in self.rest['train'] for end in row[::2]}
+        links = {row[1] for row in self.rest['train']}
         found: dict[str, Rows] = {name: [] for name in sorted(out)}
         for row in self.splits['train']:
             inside, others = out & {row[0], row[2]}, known & {row[0], row[2]}
-            if inside and others:
+            if inside and others and row[1] in links:
                 found[inside.pop()].append(row)
         self.given = {
             name: rows[: max(GIVEN)]
@@ -96,6 +97,7 @@ class World:
             for row in self.splits['test']
             if self.given.keys() & {row[0], row[2]}
             and {row[0], row[2]} <= ends
+            and row[1] in links
         ]
 
     @staticmethod
@@ -132,8 +134,12 @@ def ranked(world: World, model: Completer, scorer: Model) -> dict[str, float]:
     ends, links = model.entities, model.relations_known
 
     def ids(rows: Rows) -> Triples:
-        here = {*ends.keys}
-        rows = [row for row in rows if {row[0], row[2]} <= here]
+        here, there = {*ends.keys}, {*links.keys}
+        rows = [
+            row
+            for row in rows
+            if {row[0], row[2]} <= here and row[1] in there
+        ]
         head, rel, tail = zip(*rows, strict=True)
         edges = torch.stack([ends.ids(head), ends.ids(tail)])
         return Triples(edges, links.ids(rel))

@@ -182,6 +182,9 @@ def fit_rows(
     )
     complex_rows = getattr(student, 'complex_rows', False)
 
+    # Who has no features is no candidate of what teachers say.
+    heard = torch.cat([torch.ones(size, dtype=torch.bool), known])
+
     def some(count: int) -> Tensor:
         if count <= how.batch:
             return torch.arange(count)
@@ -208,8 +211,9 @@ def fit_rows(
         if teachers and len(asked.head):
             at = some(len(asked.head))
             head, rel = asked.head[at], asked.rel[at]
-            soft = (combined(teachers, head, rel) / how.tau).softmax(dim=1)
-            own = (scores(head, rel) / how.tau).log_softmax(dim=1)
+            soft = combined(teachers, head, rel)[:, heard] / how.tau
+            own = (scores(head, rel)[:, heard] / how.tau).log_softmax(dim=1)
+            soft = soft.softmax(dim=1)
             loss = loss - how.tau**2 * (soft * own).sum(dim=1).mean()
         if pool is not None:
             at = some(len(pool.rest))

@@ -157,6 +157,10 @@ def test_a_kept_model_goes_on(model: Completer, tmp_path: Path) -> None:
     )
     assert 'Elie' in best(further, 'Forth', 'flows through', k=5)
     assert further.parts.about['added'] == 2
+    likely = further.parts.likely
+    assert likely is not None
+    both = further.entities.ids(['Elie', 'Forth'])
+    assert likely.head.unique().tolist() == both.tolist()
     assert evaluate(further.parts.student, further.graph, 'val').mrr() == (
         pytest.approx(
             evaluate(model.parts.student, model.graph, 'val').mrr(), abs=0.2
@@ -257,6 +261,78 @@ def test_nearest_and_likely_questions() -> None:
     assert found == {(4, 0), (4, 1), (5, 1)}
 
 
+NOTHING = Queries(torch.empty(0).long(), torch.empty(0).long())
+NO_TRIPLES = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+
+
+def table(size: int, scale: float = 0.5) -> ComplEx:
+    torch.manual_seed(0)
+    made = ComplEx(EntityEmbedding(size, 4, scale=scale), 2, scale=1.0)
+    return made.requires_grad_(False)
+
+
+def longer(student: ComplEx, rows: Tensor) -> ComplEx:
+    out = ComplEx(EntityEmbedding(student.num_entities + len(rows), 4), 2)
+    out.entities.weight.data = torch.cat([student.entities.weight, rows])
+    out.relations.data = student.relations.data
+    return out.requires_grad_(False)
+
+
+def without_last(teacher: ComplEx, size: int) -> ComplEx:
+    out = ComplEx(EntityEmbedding(size, 4), 2)
+    out.entities.weight.data = teacher.entities.weight[:size].clone()
+    out.relations.data = teacher.relations.data
+    return out.requires_grad_(False)
+
+
+def test_a_given_triple_is_learned_in_both_places() -> None:
+    student = table(20)
+    # Newcomer 20, relation 1, entity 7; the reciprocal of 1 is 3.
+    given = Triples(torch.tensor([[20], [7]]), torch.tensor([1]))
+    known = torch.tensor([False])
+    words = student, [], NOTHING, NOTHING, given, known, Fit(n3=0.0)
+    made = longer(student, fit_rows(*words))
+    ends, links = torch.tensor([20, 7]), torch.tensor([1, 3])
+    probability = made.score_tails(ends, links).softmax(dim=1)
+    assert probability[0, 7] > 0.6
+    assert probability[1, 20] > 0.6
+
+
+def test_answers_are_learned_where_nothing_is_asked() -> None:
+    teacher = table(21)
+    student = without_last(teacher, 20)
+    pairs = torch.cartesian_prod(torch.arange(20), torch.arange(4)).t()
+    teachers = [(1.0, teacher)]
+    words = student, teachers, NOTHING, Queries(*pairs), NO_TRIPLES
+    rows = fit_rows(*words, torch.tensor([True]), Fit(steps=400, n3=0.0))
+    mine = longer(student, rows).score_tails(*pairs).softmax(dim=1)[:, 20]
+    its = teacher.score_tails(*pairs).softmax(dim=1)[:, 20]
+    assert (mine - its).abs().max() < 0.01
+
+
+def test_teachers_say_nothing_of_who_has_no_features() -> None:
+    teacher = table(22)
+    student = without_last(teacher, 20)
+    asked = Queries(torch.tensor([20, 21]), torch.tensor([0, 1]))
+    answered = Queries(torch.arange(9), torch.zeros(9).long())
+    teachers = [(1.0, teacher)]
+    words = student, teachers, asked, answered, NO_TRIPLES
+    rows = fit_rows(*words, torch.tensor([True, False]), Fit(n3=0.0))
+    assert rows[0].norm() > 0.1
+    assert rows[1].norm() < 0.02
+
+
+def test_the_most_common_questions_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('dsom_pyg.completion.newcomers.ROLES', 1)
+    edges = torch.tensor([[0, 1, 1, 2, 2], [3, 3, 4, 3, 4]])
+    index = QueryIndex(Triples(edges, torch.tensor([0, 1, 2, 1, 3])), 5, 2)
+    near = [torch.tensor([0, 1, 2])]
+    asked = likely_questions(near, index, NO_TRIPLES, 5)
+    assert (asked.head.tolist(), asked.rel.tolist()) == ([5], [1])
+
+
 @pytest.mark.parametrize('kind', [ComplEx, RotatE])
 def test_rows_imitate_teachers(kind: type[ComplEx]) -> None:
     """With a teacher that is the student but for one more row, and the row
@@ -271,13 +347,12 @@ def test_rows_imitate_teachers(kind: type[ComplEx]) -> None:
         student.relations.copy_(teacher.relations)
     asked = Queries(torch.full((4,), size), torch.arange(4))
     pairs = torch.cartesian_prod(torch.arange(size), torch.arange(4)).t()
-    nothing = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
     rows = fit_rows(
         student.requires_grad_(False),
         [(1.0, teacher.requires_grad_(False))],
         asked,
         Queries(*pairs),
-        nothing,
+        NO_TRIPLES,
         torch.tensor([True]),
         Fit(steps=400, n3=0.0),
     )
