@@ -2,7 +2,7 @@
 
 It is made for one person at one machine. It answers to local names alone,
 refuses what other sites send, loads nothing from elsewhere, and writes nothing
-but decisions.
+but decisions. Where it is shown to others, nobody decides.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HOSTS = ('127.0.0.1', 'localhost', '[::1]')
 # Nothing is loaded from elsewhere, and no page of another site may hold one.
 POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'unsafe-inline'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors "
 )
 # Bytes of a request, questions in it, and answers to each.
 LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
@@ -87,16 +87,16 @@ class Asked:
 
     Args:
         model: The model.
-        review: Where decisions are kept.
+        review: Where decisions are kept; :obj:`None` if nobody decides.
     """
 
-    def __init__(self, model: Completer, review: Review) -> None:
+    def __init__(self, model: Completer, review: Review | None) -> None:
         self.model, self.review = model, review
         self.lock = Lock()
         self.decided: dict[Ids, str] = {}
         # How many answers to a question were decided on, by what is given.
         self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
-        for each in review.last().values():
+        for each in self.last():
             try:
                 ids = self.ids(each.head, each.relation, each.tail)
             except UnknownNameError:  # of another state of the graph
@@ -105,16 +105,49 @@ class Asked:
         self.proposals = lru_cache(64)(self._proposals)
         self.about = lru_cache(256)(self._about)
 
+    def last(self) -> list[Decision]:
+        r"""The decisions that hold, each triple once."""
+        return [] if self.review is None else [*self.review.last().values()]
+
     def ids(self, head: Word, relation: Word, tail: Word) -> Ids:
         r"""Ids of what is called so."""
         ends, links = self.model.entities, self.model.relations_known
         return ends.id(head), links.id(relation), ends.id(tail)
+
+    def page(self, template: str, **values: Any) -> HTMLResponse:
+        r"""A page of the site."""
+        parts = self.model.parts
+        words = {
+            'site': parts.about.get('dataset', 'a graph'),
+            'links': self.model.relations_known.names,
+            'judged': parts.suspicion is not None,
+            'deciding': self.review is not None,
+        }
+        return HTMLResponse(render(template, **words, **values))
+
+    def entity_id(self, at: int) -> int:
+        r"""An id that somebody has written into an address."""
+        if not 0 <= at < self.model.graph.num_entities:
+            raise HTTPException(404, f'there is no entity {at}')
+        return at
+
+    def relation_id(self, at: int) -> int:
+        r"""Likewise."""
+        if not 0 <= at < self.model.graph.num_relations:
+            raise HTTPException(404, f'there is no relation {at}')
+        return at
+
+    def checked(self, head: int, relation: int, tail: int) -> Ids:
+        r"""Likewise, those of a triple."""
+        rel = self.relation_id(relation)
+        return self.entity_id(head), rel, self.entity_id(tail)
 
     def decide(self, triple: Ids, verdict: str) -> Decision:
         r"""Keep a decision. When this returns, it is on the disk."""
         h, r, t = triple
         ends, links = self.model.entities, self.model.relations_known
         words = ends.labels[h], links.labels[r], ends.labels[t]
+        assert self.review is not None  # nobody is asked otherwise
         with self.lock:
             made = self.review.decide(
                 *words, verdict, self.model.graph.fingerprint
@@ -237,18 +270,26 @@ class Asked:
 
 
 def make_app(
-    folder: str | Path, review: str | Path | None = None, port: int = 8765
+    model: str | Path | Completer,
+    review: str | Path | None = None,
+    port: int = 8765,
+    public: Sequence[str] = (),
 ) -> FastAPI:
     r"""The site of a model.
 
     Args:
-        folder: Of the model.
-        review: Where decisions are kept. (default: ``review.jsonl`` there)
+        model: The model, or its folder.
+        review: Where decisions are kept. (default: ``review.jsonl`` in the
+            folder; nobody decides about a model without one)
         port: Where it will be reached; pages of other ports are foreign.
+        public: Names of hosts under which others may ask, too. Then nobody
+            decides, and pages of others may show this one.
     """
-    folder = Path(folder).expanduser()
-    model = Completer.load(folder)
-    state = Asked(model, Review(review or folder / FILE))
+    if not isinstance(model, Completer):
+        folder = Path(model).expanduser()
+        model, review = Completer.load(folder), review or folder / FILE
+    kept = None if public or review is None else Review(review)
+    state = Asked(model, kept)
     app = FastAPI(
         title='dsom_pyg',
         docs_url=None,
@@ -257,13 +298,19 @@ def make_app(
     )
     app.state.asked = state
     origins = {f'http://{host}:{port}' for host in HOSTS}
-    _guard(app, origins)
+    origins |= {f'https://{host}' for host in public}
+    _guard(app, origins, public)
     _add_pages(app, state)
     _add_api(app, state)
+    if kept is not None:
+        _add_decisions(app, state)
     return app
 
 
-def _guard(app: FastAPI, origins: set[str]) -> None:
+def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
+    # Who frames a page on which one decides may make one decide unawares.
+    policy = POLICY + ('*' if public else "'none'")
+
     @app.middleware('http')
     async def guard(
         request: Request, go_on: Callable[[Request], Awaitable[Response]]
@@ -283,7 +330,7 @@ def _guard(app: FastAPI, origins: set[str]) -> None:
         if size > LARGEST or 'transfer-encoding' in request.headers:
             return JSONResponse({'detail': 'too large'}, 413)
         response = await go_on(request)
-        response.headers['Content-Security-Policy'] = POLICY
+        response.headers['Content-Security-Policy'] = policy
         response.headers['X-Content-Type-Options'] = 'nosniff'
         response.headers['Referrer-Policy'] = 'same-origin'
         return response
@@ -302,28 +349,14 @@ def _guard(app: FastAPI, origins: set[str]) -> None:
         return JSONResponse({'detail': str(error)}, 422)
 
     hosts = [host.strip('[]') for host in HOSTS]
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*hosts, '[::1]'])
+    hosts += ['[::1]', *public]
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
 
 def _add_pages(app: FastAPI, state: Asked) -> None:
     model = state.model
     names, links = model.entities.names, model.relations_known.names
-
-    def page(template: str, **values: Any) -> HTMLResponse:
-        about = model.parts.about.get('dataset', 'a graph')
-        there = model.parts.suspicion is not None
-        words = {'site': about, 'links': links, 'judged': there, **values}
-        return HTMLResponse(render(template, **words))
-
-    def entity_id(at: int) -> int:
-        if not 0 <= at < len(names):
-            raise HTTPException(404, f'there is no entity {at}')
-        return at
-
-    def relation_id(at: int) -> int:
-        if not 0 <= at < len(links):
-            raise HTTPException(404, f'there is no relation {at}')
-        return at
+    page = state.page
 
     @app.get('/', include_in_schema=False)
     def home(q: str = '') -> HTMLResponse:
@@ -333,7 +366,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
 
     @app.get('/entity/{at}', include_in_schema=False)
     def entity(at: int) -> HTMLResponse:
-        entity_id(at)
+        state.entity_id(at)
         facts = state.facts(at)
         texts = model.parts.texts
         images = model.parts.images
@@ -353,7 +386,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
     @app.get('/picture/{at}', include_in_schema=False)
     def picture(at: int) -> Response:
         images = model.parts.images
-        found = image_bytes(images[entity_id(at)]) if images else None
+        found = image_bytes(images[state.entity_id(at)]) if images else None
         if found is None:
             raise HTTPException(404, 'there is no picture')
         return Response(found, media_type='image/jpeg')
@@ -366,7 +399,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
             minlength=len(links)
         )
         at = int(count.argmax()) if relation is None else relation
-        rows = state.open(state.proposals(relation_id(at)))
+        rows = state.open(state.proposals(state.relation_id(at)))
         if order == 'uncertain':
             rows.sort(key=lambda row: abs(row.probability - 0.5))
         return page(
@@ -386,32 +419,11 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
 
     @app.get('/why', include_in_schema=False)
     def why(head: int, relation: int, tail: int) -> HTMLResponse:
-        ids = entity_id(head), relation_id(relation), entity_id(tail)
+        ids = state.checked(head, relation, tail)
         back = f'/why?head={head}&relation={relation}&tail={tail}'
         found = model.explain(*ids)
         said = state.decided.get(ids)
         return page('why.html', found=found, ids=ids, said=said, back=back)
-
-    @app.get('/review', include_in_schema=False)
-    def review() -> HTMLResponse:
-        decisions = list(state.review.last().values())[::-1]
-        return page('review.html', rows=decisions, path=state.review.path)
-
-    @app.post('/decide', include_in_schema=False)
-    def decide(
-        head: Annotated[int, Form()],
-        relation: Annotated[int, Form()],
-        tail: Annotated[int, Form()],
-        verdict: Annotated[Verdict, Form()],
-        back: Annotated[str, Form()] = '/',
-    ) -> RedirectResponse:
-        ids = entity_id(head), relation_id(relation), entity_id(tail)
-        state.decide(ids, verdict)
-        # Back to a page of this site, and no other.
-        parts = urlsplit(back)
-        here = not parts.scheme and not parts.netloc
-        safe = here and back.startswith('/') and back[1:2] not in '/\\'
-        return RedirectResponse(back if safe else '/', 303)
 
     @app.get('/site.js', include_in_schema=False)
     def script() -> Response:
@@ -462,8 +474,7 @@ def _add_api(app: FastAPI, state: Asked) -> None:
     @app.get('/api/entities/{at}')
     def entity(at: int) -> dict[str, Any]:
         """What is known of an entity."""
-        if not 0 <= at < model.graph.num_entities:
-            raise HTTPException(404, f'there is no entity {at}')
+        state.entity_id(at)
         texts = model.parts.texts
         return {
             'id': at,
@@ -485,10 +496,34 @@ def _add_api(app: FastAPI, state: Asked) -> None:
         """Known triples that may be wrong."""
         return [_row(x) for x in state.open(model.suspects(k))]
 
+
+def _add_decisions(app: FastAPI, state: Asked) -> None:
+    @app.get('/review', include_in_schema=False)
+    def review() -> HTMLResponse:
+        assert state.review is not None
+        rows, path = state.last()[::-1], state.review.path
+        return state.page('review.html', rows=rows, path=path)
+
+    @app.post('/decide', include_in_schema=False)
+    def chosen(
+        head: Annotated[int, Form()],
+        relation: Annotated[int, Form()],
+        tail: Annotated[int, Form()],
+        verdict: Annotated[Verdict, Form()],
+        back: Annotated[str, Form()] = '/',
+    ) -> RedirectResponse:
+        ids = state.checked(head, relation, tail)
+        state.decide(ids, verdict)
+        # Back to a page of this site, and no other.
+        parts = urlsplit(back)
+        here = not parts.scheme and not parts.netloc
+        safe = here and back.startswith('/') and back[1:2] not in '/\\'
+        return RedirectResponse(back if safe else '/', 303)
+
     @app.get('/api/decisions')
     def decisions() -> list[Decision]:
         """What was decided, each triple once."""
-        return list(state.review.last().values())
+        return state.last()
 
     @app.post('/api/decisions')
     def decide(said: Judgement) -> Decision:

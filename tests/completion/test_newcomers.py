@@ -91,6 +91,8 @@ def test_a_text_is_enough(model: Completer) -> None:
     through = best(made, 'Forth', 'flows through', k=4)
     assert set(through) == {'Town A', 'Town C', 'Town E', 'Town G'}
     assert 'Elie' in best(made, 'River B', 'flows through', k=4)
+    proposed = made.complete(entities=['Forth'], limit=20)
+    assert 'Forth' in {row.head for row in proposed}
     # Nobody else answers otherwise.
     old = model.answer('Town A', 'lies in', k=1)[0]
     assert made.answer('Town A', 'lies in', k=1)[0].score == old.score
@@ -150,6 +152,10 @@ def test_a_kept_model_goes_on(model: Completer, tmp_path: Path) -> None:
     )
     made.save(tmp_path)
     again = Completer.load(tmp_path)
+    assert again.parts.likely is not None
+    assert made.parts.likely is not None
+    for one, other in zip(again.parts.likely, made.parts.likely, strict=True):
+        assert torch.equal(one, other)
     for question in (('Elie', 'lies in'), ('River B', 'flows through')):
         assert again.answer(*question, k=9) == made.answer(*question, k=9)
     further = again.add_entities(

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,71 @@ def test_what_is_not_there(client: TestClient) -> None:
         '/api/search',
         '/api/suspects',
     }
+
+
+SPACE = Path(__file__).parents[2] / 'examples' / 'space' / 'app.py'
+
+
+def space_app() -> Any:
+    spec = spec_from_file_location('space_app', SPACE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.site()
+
+
+def test_a_space_shows_the_site_and_takes_no_decision(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By its name on the hub, which is not reached from here.
+    asked = []
+
+    def from_pretrained(name: str) -> Completer:
+        asked.append(name)
+        return Completer.load(folder)
+
+    monkeypatch.setattr(Completer, 'from_pretrained', from_pretrained)
+    monkeypatch.setenv('DSOM_MODEL', 'me/ships')
+    monkeypatch.setenv('SPACE_HOST', 'me-ships.hf.space')
+    (folder / 'review.jsonl').write_text('no decision\n')
+    app = space_app()
+    assert asked == ['me/ships']
+    home = 'https://me-ships.hf.space'
+    with TestClient(app, base_url=home) as client:
+        for page in ('/', '/proposals', '/suspects', '/entity/0', '/docs'):
+            found = client.get(page)
+            assert found.status_code == 200, page
+            assert 'review' not in found.text
+            assert '<form method="post"' not in found.text
+            policy = found.headers['content-security-policy']
+            assert policy.endswith('frame-ancestors *')
+        said = {'head': 0, 'relation': 0, 'tail': 1, 'verdict': 'accept'}
+        assert client.post('/decide', data=said).status_code == 404
+        assert client.post('/api/decisions', json=said).status_code == 404
+        assert client.get('/api/decisions').status_code == 404
+        assert client.get('/review').status_code == 404
+        words = {'questions': [{'head': 0, 'relation': 0}]}
+        here = {'origin': home, 'sec-fetch-site': 'same-origin'}
+        found = client.post('/api/answers', json=words, headers=here)
+        assert found.json()['answers'][0]
+        there = {'origin': 'https://elsewhere.example'}
+        found = client.post('/api/answers', json=words, headers=there)
+        assert found.status_code == 403
+        found = client.get('/', headers={'host': 'elsewhere.example'})
+        assert found.status_code == 400
+
+
+def test_a_space_shows_a_folder_to_its_own_machine(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('DSOM_MODEL', raising=False)
+    with pytest.raises(SystemExit, match='DSOM_MODEL'):
+        space_app()
+    monkeypatch.setenv('DSOM_MODEL', str(folder))
+    with TestClient(space_app(), base_url='http://localhost:7860') as client:
+        found = client.get('/proposals')
+        assert found.status_code == 200
+        assert '<form method="post"' not in found.text
+        found = client.get('/', headers={'host': 'me-ships.hf.space'})
+        assert found.status_code == 400
