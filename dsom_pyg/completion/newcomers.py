@@ -49,7 +49,7 @@ class Fit(NamedTuple):
         batch: Questions of each kind in a step.
         pool: Questions of others, at most, that newcomers may answer.
         tau: Temperature of the soft labels.
-        answers: Weight of the place of an answer.
+        answers: Weight of each question that newcomers may answer.
         triples: Weight of each given triple.
         n3: Weight of the N3 regulariser.
     """
@@ -60,7 +60,7 @@ class Fit(NamedTuple):
     batch: int = 256
     pool: int = 4096
     tau: float = 2.0
-    answers: float = 100.0
+    answers: float = 1.0
     triples: float = 3.0
     n3: float = 0.01
 
@@ -222,7 +222,9 @@ def fit_rows(
             cost = binary_cross_entropy_with_logits(
                 odds, pool.target[at][:, known], reduction='sum'
             )
-            loss = loss + how.answers * how.tau**2 * cost / len(at)
+            # As if all questions of train were asked, of each newcomer.
+            weight = how.answers * how.tau**2 * len(answered.head) / num_new
+            loss = loss + weight * cost / len(at)
         if len(given.edge_type):
             part = given.select(some(len(given.edge_type)))
             own = scores(part.head, part.edge_type)
