@@ -5,7 +5,8 @@ from itertools import islice
 from pathlib import Path
 
 from dsom_pyg.cli.source import encoder_of
-from dsom_pyg.completion import Completer
+from dsom_pyg.completion import Completer, Review
+from dsom_pyg.completion.review import FILE
 from dsom_pyg.completion.store import MANIFEST
 from dsom_pyg.datasets.errors import printable
 from dsom_pyg.datasets.features.images import find_images
@@ -67,6 +68,7 @@ def add_run(
         image_encoder=_encoder('image', image_encoder, device),
     )
     made.save(out)
+    Review(model / FILE).copy_to(out / FILE)
     name = shlex.quote(next(iter(said)))
     print(
         f'{len(said)} entities and {len(given)} triples were added; the model '

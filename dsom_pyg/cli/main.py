@@ -362,13 +362,18 @@ def suspects(
 
 @app.command()
 def explain(
-    model: Model, head: str, relation: str, tail: str, as_json: Json = False
+    model: Model,
+    head: str,
+    relation: str,
+    tail: str,
+    review: Reviewed = None,
+    as_json: Json = False,
 ) -> None:
     """Say who holds a triple to be true, and on what evidence."""
     with told('dsom_pyg.completion'):
-        found = _load(model).explain(head, relation, tail)
-        said = json.dumps(asdict(found)) if as_json else str(found)
-        print(said)
+        heeding = _heeding(model, review, refit=False)
+        found = heeding.explain(head, relation, tail)
+        print(_as_json(asdict(found)) if as_json else found)
 
 
 @app.command()
@@ -433,7 +438,6 @@ def serve(
     with told('dsom_pyg.pages.site'):
         from dsom_pyg.pages.site import serve as run
 
-        print(f'http://127.0.0.1:{port}/   (Ctrl-C ends it)', flush=True)
         run(model, review, port)
 
 
@@ -583,7 +587,19 @@ def _show(found: Any, as_json: bool) -> None:
         print(found)
         return
     rows = [asdict(row) for row in found]
-    print(json.dumps({'rows': rows, 'notes': found.notes}, ensure_ascii=False))
+    print(_as_json({'rows': rows, 'notes': found.notes}))
+
+
+def _as_json(value: Any) -> str:
+    # JSON has no NaN.
+    def plain(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {key: plain(each) for key, each in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(each) for each in x]
+        return None if isinstance(x, float) and x != x else x
+
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def main() -> None:

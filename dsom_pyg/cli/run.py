@@ -12,7 +12,7 @@ from dsom_pyg import recipes
 from dsom_pyg.cli.console import Console
 from dsom_pyg.cli.plan import memory, size_of, stages_of
 from dsom_pyg.cli.source import dataset_of, device_of, features_of
-from dsom_pyg.completion import Completer
+from dsom_pyg.completion import Completer, Review
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.kg import KG
 from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
@@ -108,6 +108,12 @@ def train_run(
             f'and {len(dataset.findings) - SHOWN} findings more; see '
             'dsom-pyg audit'
         )
+    if review is not None:
+        said = Review(review).counts()
+        words = ', '.join(
+            f'{count} {verdict}' for verdict, count in said.items()
+        )
+        console.say(f'review: {words}', review=said)
     _introduce(console, graph, chosen, given['recipe'])
     told = replace(chosen, progress=console)
     model = Completer.train(

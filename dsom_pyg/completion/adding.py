@@ -24,7 +24,7 @@ from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
 from dsom_pyg.graph import TripleGraph, Triples, add_reciprocals, concat
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE
-from dsom_pyg.query_index import Queries
+from dsom_pyg.query_index import Queries, QueryIndex, unlabeled_queries
 from dsom_pyg.scatter import scatter
 from dsom_pyg.teachers import TeacherEnsemble
 
@@ -74,7 +74,10 @@ class Newcomers:
                     'about it needs another training'
                 )
         self.texts = [_listed(texts, name) for name in self.names]
-        self.images = [_listed(images, name) for name in self.names]
+        self.images = [
+            [str(Path(path).resolve()) for path in _listed(images, name)]
+            for name in self.names
+        ]
         old = parts.entities
         self.entities = Vocabulary(
             [*old.names, *self.names], [*old.keys, *self.names]
@@ -173,7 +176,7 @@ def added(
         parts.student,
         [(1.0 / len(alone), teachers[name]) for name in alone],
         asked,
-        Queries(index.head, index.rel),
+        _plausible(index, new.first),
         given,
         known,
         seed=seed,
@@ -194,6 +197,14 @@ def added(
         likely=_both(parts.likely, asked),
         about={**parts.about, 'added': count},
     )
+
+
+def _plausible(index: QueryIndex, size: int) -> Queries:
+    # Those of train, and as many without an answer there: a newcomer is to
+    # keep out of these as well.
+    more = unlabeled_queries(index, size, len(index)) if len(index) else None
+    own = Queries(index.head, index.rel)
+    return own if more is None else _both(own, more)
 
 
 def _tables(teachers: TeacherEnsemble) -> Iterator[tuple[str, KGE]]:

@@ -156,8 +156,8 @@ class Completer:
         seed: int = 0,
     ) -> Completer:
         r"""The same model with entities that were not there in training, known
-        by what is said of them. Answers for those that were there hardly
-        change; a training on all would know more.
+        by what is said of them. Nothing else in the model changes, but that
+        they may stand before others among answers; see ``docs/review.md``.
 
         Args:
             texts: By the name of a new entity: a text, several, or ``[]``.
@@ -592,12 +592,16 @@ class Completer:
         entities, relations = self.entities.names, self.relations_known.names
         part = best.triples
         columns = part.head, part.edge_type, part.tail, best.belief
-        return Rows(
+        rows = [
             Suspect(entities[h], relations[r], entities[t], value, (h, r, t))
             for h, r, t, value in zip(
                 *(column.tolist() for column in columns), strict=True
             )
-        )
+        ]
+        kept = ('val', 'test')
+        unseen = sum(len(self.graph.triples(x).edge_type) for x in kept)
+        note = f'{unseen} triples of validation and test were not judged'
+        return Rows(rows, [note] if unseen else [])
 
     def write_proposals(
         self,

@@ -12,7 +12,7 @@ from dsom_pyg.completion.calibration import Calibration
 from dsom_pyg.completion.judging import suspicion
 from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.ranges import Ranges
-from dsom_pyg.completion.review import Judged, Review, reviewed
+from dsom_pyg.completion.review import FILE, Judged, Review, reviewed
 from dsom_pyg.completion.run_folder import RunFolder, identity_of
 from dsom_pyg.completion.store import (
     Maps,
@@ -34,6 +34,7 @@ from dsom_pyg.models import (
     JointEmbedding,
     Model,
 )
+from dsom_pyg.processes import first
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.trackers import Tracked, Tracker
@@ -86,6 +87,9 @@ def train(
         kept.relations.check(dataset.relation_names)
         return kept
     run.begin()
+    if review is not None and first():
+        # What was decided before goes along with what will be decided.
+        review.copy_to(run.folder / FILE)
     told = Tracked(trackers, recipe.progress)
     with told.start(run.folder, identity):
         recipe = replace(recipe, progress=run.metrics(told))
@@ -121,7 +125,9 @@ def parts_of(
         ),
         rejected=judged.rejected if judged else None,
         texts=dataset.entity_texts,
-        images=[[str(p) for p in each] for each in images or []],
+        images=[
+            [str(Path(p).resolve()) for p in each] for each in images or []
+        ],
         about={
             'dataset': _name(dataset),
             'run': identity or identity_of(trained.recipe, graph),

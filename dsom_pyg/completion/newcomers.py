@@ -40,7 +40,8 @@ NEAREST, ROLES = 10, 20
 
 
 class Fit(NamedTuple):
-    r"""How rows are fitted.
+    r"""How rows are fitted. What a newcomer gains as an answer, others lose:
+    with more weight on :obj:`others` and :obj:`n3` they lose less.
 
     Args:
         steps: Of Adam, at least; its rate falls to 0.
@@ -50,6 +51,8 @@ class Fit(NamedTuple):
         pool: Questions of others, at most, that newcomers may answer.
         tau: Temperature of the soft labels.
         answers: Weight of each question that newcomers may answer.
+        others: Weight of the same questions as train has them: with answers
+            that are no newcomers.
         triples: Weight of each given triple.
         n3: Weight of the N3 regulariser.
     """
@@ -61,8 +64,9 @@ class Fit(NamedTuple):
     pool: int = 4096
     tau: float = 2.0
     answers: float = 1.0
-    triples: float = 3.0
-    n3: float = 0.01
+    others: float = 0.3
+    triples: float = 1.0
+    n3: float = 0.5
 
 
 def rows_of(
@@ -217,14 +221,17 @@ def fit_rows(
             loss = loss - how.tau**2 * (soft * own).sum(dim=1).mean()
         if pool is not None:
             at = some(len(pool.rest))
-            own = compared(pool.query[at], rows[known]) / how.tau
-            odds = own - pool.rest[at][:, None]
-            cost = binary_cross_entropy_with_logits(
-                odds, pool.target[at][:, known], reduction='sum'
-            )
+            own = compared(pool.query[at], rows)
             # As if all questions of train were asked, of each newcomer.
-            weight = how.answers * how.tau**2 * len(answered.head) / num_new
-            loss = loss + weight * cost / len(at)
+            weight = len(answered.head) / len(at) / num_new
+            cost = softplus(own - pool.rest[at][:, None]).sum()
+            loss = loss + how.others * weight * cost
+            if pool.target is not None:
+                odds = own[:, known] / how.tau - pool.soft_rest[at][:, None]
+                cost = binary_cross_entropy_with_logits(
+                    odds, pool.target[at][:, known], reduction='sum'
+                )
+                loss = loss + how.answers * how.tau**2 * weight * cost
         if len(given.edge_type):
             part = given.select(some(len(given.edge_type)))
             own = scores(part.head, part.edge_type)
@@ -245,10 +252,12 @@ def fit_rows(
 
 class _Pool(NamedTuple):
     # Questions that newcomers may answer: the student's query, what it gives
-    # to all others in one number, and the probability of each newcomer.
+    # to all others in one number, and the same at the temperature of the soft
+    # labels; and the probability of each newcomer, if there are teachers.
     query: Tensor
     rest: Tensor
-    target: Tensor
+    soft_rest: Tensor
+    target: Tensor | None
 
     @classmethod
     def of(
@@ -260,16 +269,21 @@ class _Pool(NamedTuple):
         how: Fit,
         draw: torch.Generator,
     ) -> _Pool | None:
-        if not teachers or not len(answered.head):
+        if not len(answered.head):
             return None
         order = torch.randperm(len(answered.head), generator=draw)[: how.pool]
-        size, parts = len(table), []
+        parts, targets = [], []
         for at in order.split(how.batch):
             head, rel = answered.head[at], answered.rel[at]
             query = student.query(table[head], student.relation_rows(rel))
             scores = student.scores_of(query, Computed(table), 'fp32').dense()
-            logits = combined(teachers, head, rel) / how.tau
-            total = logits[:, :size].logsumexp(dim=1, keepdim=True)
-            target = (logits[:, size:] - total).sigmoid()
-            parts.append((query, (scores / how.tau).logsumexp(dim=1), target))
-        return cls(*(torch.cat(x) for x in zip(*parts, strict=True)))
+            soft = (scores / how.tau).logsumexp(dim=1)
+            parts.append((query, scores.logsumexp(dim=1), soft))
+            if teachers:
+                logits = combined(teachers, head, rel) / how.tau
+                others, new = logits.tensor_split([len(table)], dim=1)
+                total = others.logsumexp(dim=1, keepdim=True)
+                targets.append((new - total).sigmoid())
+        query, rest, soft = (torch.cat(x) for x in zip(*parts, strict=True))
+        target = torch.cat(targets) if targets else None
+        return cls(query, rest, soft, target)

@@ -7,7 +7,9 @@ shown. Of several decisions on a triple the last one holds.
 
 import json
 import os
+import shutil
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -18,7 +20,7 @@ from typing import NamedTuple
 import torch
 
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
-from dsom_pyg.files import explain
+from dsom_pyg.files import explain, whole_or_nothing
 from dsom_pyg.graph import (
     EDGE,
     SPLITS,
@@ -144,6 +146,18 @@ class Review:
     def last(self) -> dict[tuple[str, str, str], Decision]:
         r"""The decision that holds, for each triple."""
         return {each.triple: each for each in self}
+
+    def copy_to(self, path: Path) -> None:
+        r"""Begin a file with these decisions, unless there is one."""
+        if path.exists() or not self.path.exists():
+            return
+        with whole_or_nothing(path) as temporary:
+            shutil.copyfile(self.path, temporary)
+
+    def counts(self) -> dict[str, int]:
+        r"""How many triples were decided in which way."""
+        said = Counter(each.verdict for each in self.last().values())
+        return {verdict: said[verdict] for verdict in VERDICTS}
 
     def judged(self, entities: Vocabulary, relations: Vocabulary) -> Judged:
         r"""Accepted and rejected triples. One with a name that the graph does

@@ -67,7 +67,11 @@ def report(model: Completer, folder: Path | None = None) -> str:
     if ranking is not None:
         sections['best'], sections['worst'] = _extremes(model, ranking)
     if model.parts.suspicion is not None:
-        sections['suspects'] = model.suspects(SUSPECTS)
+        path = folder and folder / FILE
+        heeding = model
+        if path and path.exists():
+            heeding = model.with_review(path, refit=False)
+        sections['suspects'] = heeding.suspects(SUSPECTS)
     return render('report.html', **sections)
 
 

@@ -8,6 +8,7 @@ but decisions. Where it is shown to others, nobody decides.
 from __future__ import annotations
 
 import math
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, lru_cache
@@ -81,9 +82,9 @@ class Judgement(BaseModel):
 class Asked:
     r"""A model and what was decided since.
 
-    What it answers is sifted by the decisions. A model that heeds them,
+    What it answers is sifted by the decisions: a model that heeds them,
     :meth:`~dsom_pyg.completion.Completer.with_review`, would have to be made
-    anew for each.
+    anew for each. It is made when the site starts.
 
     Args:
         model: The model.
@@ -289,6 +290,9 @@ def make_app(
         folder = Path(model).expanduser()
         model, review = Completer.load(folder), review or folder / FILE
     kept = None if public or review is None else Review(review)
+    if kept is not None and kept.path.exists():
+        # What was decided before; what is decided now is sifted.
+        model = model.with_review(kept)
     state = Asked(model, kept)
     app = FastAPI(
         title='dsom_pyg',
@@ -543,4 +547,13 @@ def serve(
     import uvicorn
 
     app = make_app(folder, review, port)
+    with socket.socket() as probe:
+        try:
+            probe.bind(('127.0.0.1', port))
+        except OSError as error:
+            raise OSError(
+                f'port {port} cannot be had ({error.strerror}); choose '
+                'another one with --port'
+            ) from None
+    print(f'http://127.0.0.1:{port}/   (Ctrl-C ends it)', flush=True)
     uvicorn.run(app, host='127.0.0.1', port=port, log_level='warning')

@@ -304,13 +304,29 @@ def test_a_given_triple_is_learned_in_both_places() -> None:
     assert probability[1, 20] > 0.6
 
 
+def test_a_newcomer_does_not_push_in() -> None:
+    student = table(20)
+    given = Triples(torch.tensor([[20], [7]]), torch.tensor([1]))
+    pairs = torch.cartesian_prod(torch.arange(20), torch.arange(4)).t()
+    words = student, [], NOTHING, Queries(*pairs), given, torch.tensor([False])
+    share = [
+        longer(student, fit_rows(*words, Fit(n3=0.0, others=others)))
+        .score_tails(*pairs)
+        .softmax(dim=1)[:, 20]
+        for others in (0.0, 1.0)
+    ]
+    assert share[1].mean() < 0.5 * share[0].mean()
+
+
 def test_answers_are_learned_where_nothing_is_asked() -> None:
     teacher = table(21)
     student = without_last(teacher, 20)
     pairs = torch.cartesian_prod(torch.arange(20), torch.arange(4)).t()
     teachers = [(1.0, teacher)]
     words = student, teachers, NOTHING, Queries(*pairs), NO_TRIPLES
-    rows = fit_rows(*words, torch.tensor([True]), Fit(steps=400, n3=0.0))
+    rows = fit_rows(
+        *words, torch.tensor([True]), Fit(steps=400, n3=0.0, others=0.0)
+    )
     mine = longer(student, rows).score_tails(*pairs).softmax(dim=1)[:, 20]
     its = teacher.score_tails(*pairs).softmax(dim=1)[:, 20]
     assert (mine - its).abs().max() < 0.01
@@ -323,7 +339,8 @@ def test_teachers_say_nothing_of_who_has_no_features() -> None:
     answered = Queries(torch.arange(9), torch.zeros(9).long())
     teachers = [(1.0, teacher)]
     words = student, teachers, asked, answered, NO_TRIPLES
-    rows = fit_rows(*words, torch.tensor([True, False]), Fit(n3=0.0))
+    alone = Fit(n3=0.0, others=0.0)
+    rows = fit_rows(*words, torch.tensor([True, False]), alone)
     assert rows[0].norm() > 0.1
     assert rows[1].norm() < 0.02
 
@@ -360,7 +377,7 @@ def test_rows_imitate_teachers(kind: type[ComplEx]) -> None:
         Queries(*pairs),
         NO_TRIPLES,
         torch.tensor([True]),
-        Fit(steps=400, n3=0.0),
+        Fit(steps=400, n3=0.0, others=0.0),
     )
     own = kind(EntityEmbedding(size + 1, width), 2, scale=1.0)
     with torch.no_grad():
