@@ -474,9 +474,26 @@ def test_people_decide(
         *('--review', said, '--folds', '2'),
     )
     assert done.exit_code == 0, done.output
+    assert 'review: 1 accept, 1 reject, 0 unsure' in done.output
     found = command('suspects', out, '-k', '3', '--json')
-    rows = json.loads(found.stdout)['rows']
-    assert len(rows) == 3
+    found = json.loads(found.stdout)
+    assert len(found['rows']) == 3
+    (note,) = found['notes']
+    assert 'triples of validation and test were not judged' in note
+    # What was decided goes along: it is no suspect of the next round.
+    rows = json.loads(command('suspects', out, '-k', '99', '--json').stdout)
+    pairs = {(row['head'], row['tail']) for row in rows['rows']}
+    assert ('Port Bude', 'Doune') not in pairs
+    triple = 'Arnel', 'sea route to', 'Port Bude'
+    why = command('explain', run_folder, *triple, '--json')
+    assert json.loads(why.stdout)['triple']['known']
+    # JSON has no NaN.
+    assert json.loads(why.stdout)['opinions'][0]['weight'] is None
+    assert 'NaN' not in why.stdout
+    other = tmp_path / 'other.jsonl'
+    Review(other).decide(*triple, 'reject', '')
+    why = command('explain', run_folder, *triple, '--review', other, '--json')
+    assert not json.loads(why.stdout)['triple']['known']
     answers = command('answer', out, 'Arnel', 'sea route to', '--any-kind')
     assert 'Crail' not in answers.stdout
     known = command(

@@ -264,6 +264,13 @@ def test_training_on_a_corrected_graph(
     loaded = Completer.load(folder)
     answers = loaded.answer('Arnel', 'sea route to', k=50, among='all')
     assert not {'Crail', 'Elie'} & {answer.name for answer in answers}
+    # The decisions go along, for the next round; what comes there stays.
+    beside = Review(folder / 'review.jsonl')
+    assert beside.last() == review.last()
+    assert beside.counts() == {'accept': 1, 'reject': 1, 'unsure': 0}
+    beside.decide('Arnel', 'sea route to', 'Forth', 'reject', '')
+    Completer.train(dataset, folder, recipe, review=review)
+    assert len(beside.last()) == 3
     # With other decisions it is another run, also if the graph is the same.
     review.decide('Arnel', 'sea route to', 'Doune', 'reject', '')
     with pytest.raises(ValueError, match=r'holds another run.*\nreview: '):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dsom_pyg.completion import Completer, Review
-from dsom_pyg.pages.site import LARGEST, make_app
+from dsom_pyg.pages.site import LARGEST, make_app, serve
 
 PORT = 8765
 HOME = f'http://127.0.0.1:{PORT}'
@@ -215,11 +216,30 @@ def test_decisions_are_kept_and_heeded(
         proposed = again.get('/api/proposals', params={'relation': 'calls at'})
         left = {tuple(each['id']) for each in proposed.json()}
         assert not {first.id, second.id} & left
+        # From its start on the model itself heeds them.
+        heeding = Completer.load(folder).with_review(folder / 'review.jsonl')
+        expected = heeding.complete('calls at', limit=len(left))
+        assert [row.probability for row in expected] == pytest.approx(
+            [row['probability'] for row in proposed.json()]
+        )
     for word in ('verdict', 'head'):
         bad = {**said, word: 'nothing at all'}
         reply = client.post('/api/decisions', json=bad)
         assert reply.status_code in (404, 422)
     assert len(list(Review(folder / 'review.jsonl'))) == 2
+
+
+def test_a_port_that_is_taken_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=rf'port {port} .*--port'):
+            serve(folder, port=port)
+    # No address is told where nobody answers.
+    assert 'http' not in capsys.readouterr().out
 
 
 def test_what_cannot_be_kept_is_not_confirmed(
