@@ -7,6 +7,7 @@ but decisions. Where it is shown to others, nobody decides.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 from collections import Counter
@@ -16,7 +17,7 @@ from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import torch
@@ -48,6 +49,8 @@ POLICY = (
 # Bytes of a request, questions in it, and answers to each.
 LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
 PROPOSALS, SUSPECTS, FACTS, FOUND, NEIGHBOURS = 200, 200, 50, 20, 14
+# Seconds that a question waits for others.
+PATIENCE = 0.002
 Verdict = Literal['accept', 'reject', 'unsure']
 Ids = tuple[int, int, int]
 Word = str | int
@@ -77,6 +80,23 @@ class Judgement(BaseModel):
     relation: Word
     tail: Word
     verdict: Verdict
+
+
+class Wanted(NamedTuple):
+    r"""A question by ids."""
+
+    end: int
+    rel: int
+    at_head: bool
+    k: int
+    known: bool
+    any_kind: bool
+
+    @property
+    def given(self) -> tuple[int | None, int, int | None]:
+        r"""Head, relation and tail, as far as they are given."""
+        ends = (None, self.end) if self.at_head else (self.end, None)
+        return ends[0], self.rel, ends[1]
 
 
 class Asked:
@@ -163,43 +183,70 @@ class Asked:
             self.counts[None, r, t] += 1
         self.decided[triple] = verdict
 
-    def answers(self, asked: Questions) -> list[list[dict[str, Any]]]:
-        r"""The best answers to each question, as decided: what was rejected
-        is none, what was accepted is known.
+    def read(self, asked: Questions) -> list[Wanted]:
+        r"""Questions by ids.
+
+        Raises:
+            UnknownNameError: Nothing is called so.
+            ValueError: A question gives both ends, or none.
         """
         out = []
         for each in asked.questions:
+            if (each.head is None) == (each.tail is None):
+                raise ValueError('a question has a head or a tail, not both')
             rel = self.model.relations_known.id(each.relation)
-            end = each.tail if each.head is None else each.head
-            other = None if end is None else self.model.entities.id(end)
-            given = (other, None) if each.tail is None else (None, other)
+            at_head = each.head is None
+            end = each.tail if at_head else each.head
+            other = self.model.entities.id(end if end is not None else 0)
+            what = asked.k, asked.known, asked.any_kind
+            out.append(Wanted(other, rel, at_head, *what))
+        return out
+
+    def answers(self, asked: Sequence[Wanted]) -> list[list[dict[str, Any]]]:
+        r"""The best answers to each question, as decided: what was rejected
+        is none, what was accepted is known. Questions of a kind are put to
+        the model at once, which reads its table once for all of them.
+        """
+        out: list[list[dict[str, Any]]] = [[] for _ in asked]
+        kinds: dict[tuple[bool, bool, bool], list[int]] = {}
+        for at, each in enumerate(asked):
+            kind = each.at_head, each.known, each.any_kind
+            kinds.setdefault(kind, []).append(at)
+        for (at_head, known, any_kind), places in kinds.items():
+            some = [asked[at] for at in places]
+            ends = [each.end for each in some]
             found: Any = self.model.answer(
-                each.head,
-                each.relation,
-                each.tail,
-                k=asked.k + self.counts[given[0], rel, given[1]],
-                known=asked.known,
-                among='all' if asked.any_kind else None,
+                None if at_head else ends,
+                [each.rel for each in some],
+                ends if at_head else None,
+                k=max(each.k + self.counts[each.given] for each in some),
+                known=known,
+                among='all' if any_kind else None,
             )
-            assert other is not None  # the model refused both, and none
-            rows = []
-            for answer in found:
-                ids = (other, rel, answer.id)
-                if each.head is None:
-                    ids = (answer.id, rel, other)
-                said = self.decided.get(ids)
-                known = answer.known or said == 'accept'
-                if said != 'reject' and (asked.known or not known):
-                    rows.append(
-                        {
-                            'name': answer.name,
-                            'id': answer.id,
-                            'probability': answer.probability,
-                            'score': answer.score,
-                            'known': known,
-                        }
-                    )
-            out.append(rows[: asked.k])
+            for at, each, rows in zip(places, some, found, strict=True):
+                out[at] = self._sifted(each, rows)
+        return out
+
+    def _sifted(self, asked: Wanted, rows: Sequence[Any]) -> list[Any]:
+        out = []
+        for answer in rows:
+            ids = (asked.end, asked.rel, answer.id)
+            if asked.at_head:
+                ids = (answer.id, asked.rel, asked.end)
+            said = self.decided.get(ids)
+            known = answer.known or said == 'accept'
+            if said != 'reject' and (asked.known or not known):
+                out.append(
+                    {
+                        'name': answer.name,
+                        'id': answer.id,
+                        'probability': answer.probability,
+                        'score': answer.score,
+                        'known': known,
+                    }
+                )
+            if len(out) == asked.k:
+                break
         return out
 
     def _proposals(self, relation: int) -> list[Any]:
@@ -268,6 +315,44 @@ class Asked:
     def _label(self, triple: Ids, entity: int) -> str:
         word = self.model.relations_known.names[triple[1]]
         return word if triple[0] == entity else f'{word} of'
+
+
+class Together:
+    r"""Questions of several clients, answered at once: reading the table of
+    entities takes most of the time of one, and is shared.
+
+    It works in the loop of the server itself; threads would take turns.
+    """
+
+    def __init__(self, state: Asked) -> None:
+        self.state = state
+        self.waiting: list[tuple[list[Wanted], asyncio.Future[Any]]] = []
+
+    async def ask(self, asked: list[Wanted]) -> list[list[dict[str, Any]]]:
+        r"""The answers to each question of a client."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self.waiting.append((asked, future))
+        if len(self.waiting) == 1:
+            # Others may have come while the last ones were answered.
+            loop.call_later(PATIENCE, self._answer)
+        found: list[list[dict[str, Any]]] = await future
+        return found
+
+    def _answer(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        every = [each for asked, _ in waiting for each in asked]
+        try:
+            found = iter(self.state.answers(every))
+        except Exception as error:
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for asked, future in waiting:
+            mine = [next(found) for _ in asked]
+            if not future.done():  # the client may be gone
+                future.set_result(mine)
 
 
 def make_app(
@@ -468,12 +553,12 @@ def _add_api(app: FastAPI, state: Asked) -> None:
         """Entities whose names have a text in them."""
         return [{'id': at, 'name': name} for at, name in state.search(q)]
 
-    # In the loop itself: a question takes a millisecond or two, and threads
-    # would take turns for them.
+    together = Together(state)
+
     @app.post('/api/answers')
     async def answers(asked: Questions) -> dict[str, Any]:
         """The best answers to each of several questions."""
-        return {'answers': state.answers(asked)}
+        return {'answers': await together.ask(state.read(asked))}
 
     @app.get('/api/entities/{at}')
     def entity(at: int) -> dict[str, Any]:

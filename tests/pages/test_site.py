@@ -1,5 +1,6 @@
 """The local site: who may ask, what it answers, what it keeps."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -13,7 +14,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dsom_pyg.completion import Completer, Review
-from dsom_pyg.pages.site import LARGEST, make_app, serve
+from dsom_pyg.pages.site import (
+    LARGEST,
+    Question,
+    Questions,
+    Together,
+    make_app,
+    serve,
+)
 
 PORT = 8765
 HOME = f'http://127.0.0.1:{PORT}'
@@ -227,6 +235,67 @@ def test_decisions_are_kept_and_heeded(
         reply = client.post('/api/decisions', json=bad)
         assert reply.status_code in (404, 422)
     assert len(list(Review(folder / 'review.jsonl'))) == 2
+
+
+def test_clients_are_answered_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = make_app(folder).state.asked
+    model = state.model
+    size = model.graph.num_entities
+    asked = [
+        Questions(
+            questions=[
+                Question(head=at, relation=at % 2),
+                Question(relation='calls at', tail=at),
+            ],
+            k=1 + at % 4,
+            known=at % 3 == 0,
+            any_kind=at % 2 == 0,
+        )
+        for at in range(size)
+    ]
+    alone = [state.answers(state.read(each)) for each in asked]
+    for each, rows in zip(asked, alone, strict=True):
+        for question, found in zip(each.questions, rows, strict=True):
+            words = question.head, question.relation, question.tail
+            expected = model.answer(
+                *words,
+                k=each.k,
+                known=each.known,
+                among='all' if each.any_kind else None,
+            )
+            assert [x['id'] for x in found] == [x.id for x in expected]
+    calls = []
+    once = state.answers
+    monkeypatch.setattr(
+        state, 'answers', lambda every: calls.append(every) or once(every)
+    )
+
+    async def ask() -> list[Any]:
+        together = Together(state)
+        tasks = [
+            asyncio.create_task(together.ask(state.read(each)))
+            for each in asked
+        ]
+        # The first one goes away before it is answered.
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        return await asyncio.gather(*tasks[1:])
+
+    found = asyncio.run(ask())
+    assert len(calls) == 1
+    for one, other in zip(found, alone[1:], strict=True):
+        assert [[x['id'] for x in rows] for rows in one] == [
+            [x['id'] for x in rows] for rows in other
+        ]
+
+    def fail(every: object) -> None:
+        raise FloatingPointError('no answer')
+
+    monkeypatch.setattr(state, 'answers', fail)
+    with pytest.raises(FloatingPointError):
+        asyncio.run(ask())
 
 
 def test_a_port_that_is_taken_is_named(
