@@ -11,7 +11,8 @@ triples, and with three. Ranked are their test triples, against
 - *chance*: the row of another entity, drawn at random;
 - *mean of neighbours*: the mean row of the other ends of the given triples;
   without any, of the ten entities with the most similar texts;
-- *text teacher*: which knows the text alone;
+- *text teacher*: which knows the text alone, and the *joint* one of structure
+  and texts;
 - *triples alone*: a row fitted to the given triples, without texts;
 - *from the start*: a model of the same recipe, trained on the given triples as
   well (``--from-the-start``; it takes a training each).
@@ -223,6 +224,7 @@ def measure(
         rows = {
             'this library': model.parts.student,
             'text teacher': model.parts.teachers['text'],
+            'joint teacher': model.parts.teachers['joint'],
             'mean of neighbours': with_rows(
                 model, neighbours(base, model, given, len(texts))
             ),
