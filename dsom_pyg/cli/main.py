@@ -485,12 +485,18 @@ def export(
     model: Model,
     out: Annotated[
         Path,
-        typer.Argument(help='A file: .safetensors, .npz or .faiss.'),
+        typer.Argument(help='A file: .safetensors, .npz, .faiss or .tsv.'),
     ],
+    review: Reviewed = None,
 ) -> None:
-    """Write embeddings with names, or a vector index that answers."""
+    """Write embeddings with names, a vector index that answers, or, as .tsv,
+    the triples of the graph as people have corrected it.
+    """
     with told('dsom_pyg.completion'):
-        _load(model).export(out)
+        if out.suffix.lower() == '.tsv':
+            _heeding(model, review, refit=False).write_triples(out)
+        else:
+            _load(model).export(out)
         print(f'written: {out}')
 
 

@@ -40,7 +40,7 @@ from dsom_pyg.completion.review import Judged, Review, reviewed, within
 from dsom_pyg.completion.store import Parts, load_parts, save_parts
 from dsom_pyg.completion.suspects import Suspicion
 from dsom_pyg.completion.vocabulary import Vocabulary
-from dsom_pyg.completion.writers import write_proposals
+from dsom_pyg.completion.writers import write_proposals, write_triples
 from dsom_pyg.evaluation import evaluate, queries_at_a_time
 from dsom_pyg.graph import SPLITS, add_reciprocals, concat
 from dsom_pyg.kg import KG
@@ -277,6 +277,12 @@ class Completer:
         ``.npz`` or ``.faiss``; see :func:`dsom_pyg.completion.export.export`.
         """
         export(path, self.parts)
+
+    def write_triples(self, path: str | Path) -> None:
+        r"""Write the graph that this model knows, as it was corrected and
+        enlarged; see :func:`dsom_pyg.completion.writers.write_triples`.
+        """
+        write_triples(path, self.parts)
 
     def query_vectors(
         self, head: Any = None, relation: Any = None, tail: Any = None

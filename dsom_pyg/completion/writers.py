@@ -1,4 +1,5 @@
-"""Proposals as files: TSV, N-Triples or Parquet, whole or not at all.
+"""Proposals as files: TSV, N-Triples or Parquet, whole or not at all; and
+the graph that a model knows, as it was corrected.
 
 A table has the columns of :class:`Line`. Its heads, relations and tails are
 what the files of the graph call them (:attr:`Vocabulary.labels
@@ -89,6 +90,30 @@ def write_proposals(
             )
 
 
+def write_triples(path: str | Path, parts: Parts) -> None:
+    r"""Write the graph of a model: all triples that it knows, of any split, as
+    TSV with the columns head, relation and tail, by the labels of its files.
+
+    Raises:
+        ValueError: The ending is another, or a label cannot be written so.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() != '.tsv':
+        raise ValueError(f"'{path}' must end in .tsv")
+    known = parts.graph.triple_graph.known()
+    entities, relations = parts.entities.labels, parts.relations.labels
+    columns = known.head, known.edge_type, known.tail
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    with (
+        whole_or_nothing(path) as temporary,
+        temporary.open('w', encoding='utf-8', newline='\n') as file,
+    ):
+        file.write('head\trelation\ttail\n')
+        for head, rel, tail in rows:
+            row = entities[head], relations[rel], entities[tail]
+            file.write('\t'.join(map(_label, row)) + '\n')
+
+
 def _lines(proposals: Iterable[Proposal], parts: Parts) -> Iterator[Line]:
     entities, relations = parts.entities.labels, parts.relations.labels
     for each in proposals:
@@ -114,17 +139,20 @@ def _write_tsv(path: Path, lines: Iterable[Line], origin: Provenance) -> None:
 
 
 def _cells(line: Line) -> Iterator[str]:
-    for label in line[:3]:
-        if any(mark in label for mark in BREAKS):
-            raise ValueError(
-                f'a label with a tab or an end of line cannot stand in .tsv: '
-                f'{shorten(label)}; write .parquet'
-            )
-        yield label
+    yield from map(_label, line[:3])
     for number in line[3:5]:
         yield f'{number:.9g}'  # all of a float32
     for name in line[5:]:
         yield name.translate(dict.fromkeys(map(ord, BREAKS), ' '))
+
+
+def _label(label: str) -> str:
+    if any(mark in label for mark in BREAKS):
+        raise ValueError(
+            f'a label with a tab or an end of line cannot stand in .tsv: '
+            f'{shorten(label)}; write .parquet'
+        )
+    return label
 
 
 def _metadata(name: str, origin: Provenance) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.making import vocabularies
 from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.review import Judged, reviewed, within
+from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.graph import EDGE, Triples, make_data
 from dsom_pyg.kg import KG
@@ -277,6 +278,31 @@ def test_training_on_a_corrected_graph(
         Completer.train(dataset, folder, recipe, review=review)
     with pytest.raises(ValueError, match='holds another run'):
         Completer.train(dataset, folder, recipe)
+
+
+def test_the_corrected_graph_is_written(
+    dataset: OwnGraph, model: Completer, tmp_path: Path
+) -> None:
+    review = Review(tmp_path / 'review.jsonl')
+    known = rows(KG(dataset[0]).triple_graph.known())
+    names, links = dataset.entity_names, dataset.relation_names
+    head, rel, tail = sorted(known)[0]
+    review.decide(names[head], links[rel], names[tail], 'reject', '')
+    review.decide('Arnel', 'sea route to', 'Elie', 'accept', '')
+    path = tmp_path / 'graph' / 'triples.tsv'
+    path.parent.mkdir()
+    model.with_review(review).write_triples(path)
+    again = MKGFolder(path.parent)
+    ends, relations = again.entity_names, again.relation_names
+    found = {
+        (ends[h], relations[r], ends[t])
+        for h, r, t in rows(KG(again[0]).triple_graph.known())
+    }
+    expected = {(names[h], links[r], names[t]) for h, r, t in known}
+    expected -= {(names[head], links[rel], names[tail])}
+    assert found == expected | {('Arnel', 'sea route to', 'Elie')}
+    with pytest.raises(ValueError, match=r'must end in \.tsv'):
+        model.write_triples(tmp_path / 'triples.csv')
 
 
 class Certain:
