@@ -153,7 +153,10 @@ def check(root: Path, by_lines: bool) -> None:
     used = {(str(row.place.file), row.place.line) for row in rows}
     for file in root.iterdir():
         if file.name.startswith(TRIPLES) and file.suffix != '.gz':
-            text = file.read_bytes().decode('utf-8-sig')
+            raw_bytes = file.read_bytes()
+            # What begins as UTF-16 does is read as such.
+            wide = raw_bytes[:2] in (b'\xfe\xff', b'\xff\xfe')
+            text = raw_bytes.decode('utf-16' if wide else 'utf-8-sig')
             # In RDF, a CR alone ends a line, too.
             ends = r'\r\n?|\n' if file.suffix == '.nt' else r'\n'
             for number, line in enumerate(re.split(ends, text), 1):
