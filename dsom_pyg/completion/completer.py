@@ -376,7 +376,7 @@ class Completer:
         )
         found = self._best(end, rel, k, candidates)
         out = [
-            Rows(answers, self._notes(e, r))
+            Rows(answers, self._notes(e, r) + self._left_out(e, r, known))
             for answers, e, r in zip(
                 found, end.tolist(), rel.tolist(), strict=True
             )
@@ -442,6 +442,15 @@ class Completer:
                 f'{name!r} is in no training triple: these answers say nothing'
             )
         return notes
+
+    def _left_out(self, end: int, rel: int, known: bool) -> list[str]:
+        count = len(self.known.lookup(*torch.tensor([[end], [rel]])).tail)
+        if known or not count:
+            return []
+        are = 'answer is' if count == 1 else 'answers are'
+        return [
+            f'{count} known {are} left out; known=True (--known) shows all'
+        ]
 
     @cached_property
     def _trained(self) -> Tensor:

@@ -520,8 +520,17 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
         return Response(text.read_text(), media_type='text/javascript')
 
     @app.get('/docs', include_in_schema=False)
-    def docs() -> HTMLResponse:
-        return page('api.html', schema=app.openapi())
+    def docs(request: Request) -> HTMLResponse:
+        part = model.graph.triples('train')
+        ids = int(part.head[0]), int(part.edge_type[0])
+        return page(
+            'api.html',
+            schema=app.openapi(),
+            address=str(request.base_url).rstrip('/'),
+            ids=ids,
+            head=names[ids[0]],
+            relation=links[ids[1]],
+        )
 
 
 def _around(

@@ -306,11 +306,18 @@ def test_what_no_training_triple_has_is_told() -> None:
         calibration=Calibration.none(2),
     )
     model = Completer(parts)
-    found = model.answer('x', 's')
+    found = model.answer('x', 's', known=True)
     assert isinstance(found, Rows)
     assert [note.split(' is in')[0] for note in found.notes] == ["'x'", "'s'"]
     assert "Note: 'x' is in no training triple" in str(found)
-    assert model.answer('a', 'r').notes == []  # type: ignore[union-attr]
+    found = model.answer('a', 'r', known=True)
+    assert isinstance(found, Rows)
+    assert found.notes == []
+    found = model.answer('a', 'r')
+    assert isinstance(found, Rows)
+    assert found.notes == [
+        '1 known answer is left out; known=True (--known) shows all'
+    ]
 
 
 def test_a_table(model: Completer) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
+from html import unescape
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ def test_every_page_is_there_and_escaped(
         assert all(x.startswith(('/', 'data:,')) for x in places), page
         policy = found.headers['content-security-policy']
         assert "default-src 'self'" in policy
+    # The example of the API is of this graph, at this address.
+    text = unescape(client.get('/docs').text)
+    assert f'curl -X POST {HOME}/api/answers' in text
+    words = re.search(r"-d '(\{.*\})'", text)
+    assert words is not None
+    found = client.post('/api/answers', json=json.loads(words[1]))
+    assert found.status_code == 200
+    assert len(found.json()['answers']) == 1
     assert (
         client.get('/site.js')
         .headers['content-type']
