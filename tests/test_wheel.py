@@ -131,4 +131,6 @@ def test_the_command(site: Path, tmp_path: Path) -> None:
     said = ask(*train).splitlines()[-1]
     assert "dsom-pyg answer runs/countries '" in said
     found = ask('answer', 'runs/countries', 'Norway', 'borders', '-k', '3')
-    assert len(found.splitlines()) == 4  # with a head line
+    *lines, note = found.splitlines()
+    assert len(lines) == 4  # with a head line
+    assert 'known answers are left out' in note
