@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -464,7 +465,8 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
             at=at,
             name=names[at],
             texts=texts[at] if texts else [],
-            picture=bool(images and images[at]),
+            # The files may have stayed on another machine.
+            picture=bool(images) and any(map(os.path.isfile, images[at])),
             facts={k: v[:FACTS] for k, v in facts.items()},
             rest={k: max(0, len(v) - FACTS) for k, v in facts.items()},
             rows=state.open(state.about(at)),
@@ -642,6 +644,9 @@ def serve(
 
     app = make_app(folder, review, port)
     with socket.socket() as probe:
+        if os.name == 'posix':
+            # What is left of a site that has just ended does not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(('127.0.0.1', port))
         except OSError as error:

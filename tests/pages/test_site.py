@@ -84,6 +84,10 @@ def test_pictures(client: TestClient, folder: Path) -> None:
     assert found.content[:2] == b'\xff\xd8'
     for name in ('Elie', 'Crail'):
         assert client.get(f'/picture/{names.id(name)}').status_code == 404
+    for name, shown in (('Arnel', True), ('Crail', False)):
+        at = names.id(name)
+        page = client.get(f'/entity/{at}').text
+        assert (f'"/picture/{at}"' in page) == shown
 
 
 def test_search(client: TestClient) -> None:
