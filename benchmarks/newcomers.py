@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg import Completer, evaluate, recipes
-from dsom_pyg.completion.store import model_of
+from dsom_pyg.completion.store import with_entities
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.dsom import Recipe
@@ -166,12 +166,8 @@ def ranked(world: World, model: Completer, scorer: Model) -> dict[str, float]:
 def with_rows(model: Completer, rows: Tensor) -> Model:
     """The student with other rows of the newcomers."""
     student = model.parts.student
-    kept = dict(student.kept())
-    table = kept['entities'].detach().clone()
-    table[-len(rows) :] = rows
-    kept['entities'] = table
-    words = type(student), student.num_relations, student.options()
-    return model_of(kept, *words)
+    old = student.entities().detach()[: -len(rows)]
+    return with_entities(student, torch.cat([old, rows]))
 
 
 def neighbours(

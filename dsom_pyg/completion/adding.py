@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.completion import newcomers
-from dsom_pyg.completion.store import Parts, model_of
+from dsom_pyg.completion.store import Parts, with_entities
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.features.encode import encode_items
@@ -219,9 +219,7 @@ def _zeros(model: KGE, new: Newcomers) -> Tensor:
 
 
 def _longer(model: KGE, rows: Tensor) -> KGE:
-    kept = {key: x.detach() for key, x in model.kept().items()}
-    kept['entities'] = torch.cat([kept['entities'], rows])
-    return model_of(kept, type(model), model.num_relations, model.options())
+    return with_entities(model, torch.cat([model.entities().detach(), rows]))
 
 
 def _beside(

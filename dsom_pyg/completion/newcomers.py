@@ -37,6 +37,8 @@ from dsom_pyg.query_index import Queries, QueryIndex
 # Entities of like features that say which relations a newcomer has, and how
 # many of these it is asked for at most.
 NEAREST, ROLES = 10, 20
+# Newcomers that are compared with all others at once.
+AT_ONCE = 256
 
 
 class Fit(NamedTuple):
@@ -51,8 +53,7 @@ class Fit(NamedTuple):
         pool: Questions of others, at most, that newcomers may answer.
         tau: Temperature of the soft labels.
         answers: Weight of each question that newcomers may answer.
-        others: Weight of the same questions as train has them: with answers
-            that are no newcomers.
+        others: Weight of the same questions as if no newcomer answered them.
         triples: Weight of each given triple.
         n3: Weight of the N3 regulariser.
     """
@@ -98,18 +99,22 @@ def nearest(
         new: Rows of the newcomers.
         index: N(h, r) of train.
     """
-    sizes = [len(next(iter(rows.values()))) for rows in (new, old)]
-    likeness = torch.zeros(*sizes)
-    known = torch.zeros(sizes[0], dtype=torch.bool)
-    for name, rows in new.items():
-        likeness += normalize(rows) @ normalize(old[name]).t()
-        known |= rows.any(dim=1)
-    silent = torch.ones(sizes[1], dtype=torch.bool)
+    size, others = (len(next(iter(x.values()))) for x in (new, old))
+    unit = {name: normalize(rows) for name, rows in old.items()}
+    silent = torch.ones(others, dtype=torch.bool)
     silent[index.head] = False
-    likeness[:, silent] = -torch.inf
     count = min(NEAREST, int((~silent).sum()))
-    found = likeness.topk(count, dim=1).indices
-    return [x if some else x[:0] for x, some in zip(found, known, strict=True)]
+    out: list[Tensor] = []
+    for part in torch.arange(size).split(AT_ONCE):
+        likeness = torch.zeros(len(part), others)
+        known = torch.zeros(len(part), dtype=torch.bool)
+        for name, rows in new.items():
+            likeness += normalize(rows[part]) @ unit[name].t()
+            known |= rows[part].any(dim=1)
+        likeness[:, silent] = -torch.inf
+        found = likeness.topk(count, dim=1).indices
+        out += [x if k else x[:0] for x, k in zip(found, known, strict=True)]
+    return out
 
 
 def likely_questions(
@@ -222,7 +227,7 @@ def fit_rows(
         if pool is not None:
             at = some(len(pool.rest))
             own = compared(pool.query[at], rows)
-            # As if all questions of train were asked, of each newcomer.
+            # As if all of them were asked, of each newcomer.
             weight = len(answered.head) / len(at) / num_new
             cost = softplus(own - pool.rest[at][:, None]).sum()
             loss = loss + how.others * weight * cost

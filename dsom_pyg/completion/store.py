@@ -388,6 +388,13 @@ def model_of(
     return model.requires_grad_(False).eval()
 
 
+def with_entities(model: KGE, table: Tensor) -> KGE:
+    r"""The same model over other rows of entities, ``[E', 2D]``, frozen."""
+    kept = {key: x.detach() for key, x in model.kept().items()}
+    kept['entities'] = table
+    return model_of(kept, type(model), model.num_relations, model.options())
+
+
 def _teacher_tensors(
     teachers: TeacherEnsemble, weights: Lookup, maps: Maps
 ) -> dict[str, Tensor]:
