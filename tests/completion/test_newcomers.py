@@ -250,10 +250,14 @@ def test_light_encoders_are_made_again(recipe: Recipe, tmp_path: Path) -> None:
     assert torch.allclose(table[-2], one, atol=1e-5)
 
 
-def test_nearest_and_likely_questions() -> None:
+@pytest.mark.parametrize('at_once', [1, 256])
+def test_nearest_and_likely_questions(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('dsom_pyg.completion.newcomers.AT_ONCE', at_once)
     # 0 and 1 point one way, 2 another; 3 is nearest of all, and not in train.
     old = {'text': torch.tensor([[1.0, 0], [1, 0.1], [0, 1], [2, 0]])}
-    new = {'text': torch.tensor([[3.0, 0], [0, 0]])}
+    new = {'text': torch.tensor([[3.0, 0], [0, 0], [0.1, 3]])}
     triples = Triples(
         torch.tensor([[0, 0, 1, 2], [2, 1, 2, 2]]), torch.tensor([0, 1, 0, 2])
     )
@@ -261,6 +265,7 @@ def test_nearest_and_likely_questions() -> None:
     near = nearest(old, new, index)
     assert near[0].tolist() == [0, 1, 2]
     assert near[1].tolist() == []
+    assert near[2].tolist() == [2, 1, 0]
     given = Triples(torch.tensor([[5], [0]]), torch.tensor([1]))
     asked = likely_questions([near[0][:2], near[1]], index, given, 4)
     found = {*zip(asked.head.tolist(), asked.rel.tolist(), strict=True)}
