@@ -272,6 +272,8 @@ def test_training_on_a_corrected_graph(
     beside.decide('Arnel', 'sea route to', 'Forth', 'reject', '')
     Completer.train(dataset, folder, recipe, review=review)
     assert len(beside.last()) == 3
+    review.copy_to(beside.path)
+    assert len(beside.last()) == 3
     # With other decisions it is another run, also if the graph is the same.
     review.decide('Arnel', 'sea route to', 'Doune', 'reject', '')
     with pytest.raises(ValueError, match=r'holds another run.*\nreview: '):
