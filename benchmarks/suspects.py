@@ -95,9 +95,10 @@ def recipe_for(graph: KG, channels: int | None, epochs: int | None) -> Recipe:
     """Of this size, and nobody looks at the validation split."""
     size = {} if channels is None else {'channels': channels}
     recipe = recipes.of_size(graph, **size)
-    less: dict[str, int] = {} if epochs is None else {'epochs': epochs}
-    loop = replace(recipe.teachers.loop, eval_every=0, **less)
-    learn = replace(recipe.student.loop, eval_every=0, **less)
+    loop, learn = (
+        replace(x.loop, eval_every=0, epochs=epochs or x.loop.epochs)
+        for x in (recipe.teachers, recipe.student)
+    )
     return replace(
         recipe,
         teachers=replace(recipe.teachers, loop=loop),
