@@ -19,9 +19,9 @@ import torch
 
 from dsom_pyg import evaluate, recipes, train_dsom
 from dsom_pyg.completion import Completer
-from dsom_pyg.completion.review import Judged, reviewed, within
+from dsom_pyg.completion.review import Judged, reviewed
 from dsom_pyg.datasets import Countries
-from dsom_pyg.graph import EDGE, Triples, with_split
+from dsom_pyg.graph import EDGE, Triples, with_split, within
 from dsom_pyg.kg import KG
 from experiments import record
 

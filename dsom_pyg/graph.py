@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +41,12 @@ class Triples(NamedTuple):
 
     edge_index: Tensor
     edge_type: Tensor
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int]]) -> Triples:
+        r"""From ids of head, relation and tail, in this order."""
+        table = torch.tensor([*rows], dtype=torch.long).reshape(-1, 3).t()
+        return cls(table[[0, 2]].contiguous(), table[1].contiguous())
 
     @property
     def head(self) -> Tensor:
@@ -425,6 +431,13 @@ def triple_keys(triples: Triples) -> Tensor:
         # Numbers of distinct pairs take less room.
         _, pair = pair.unique(return_inverse=True)
     return pair * sizes[2] + rel
+
+
+def within(part: Triples, others: Triples) -> Tensor:
+    r"""Which of some triples are among others, bool ``[T]``."""
+    keys = triple_keys(concat(part, others))
+    own, other = keys.split([len(part.edge_type), len(others.edge_type)])
+    return torch.isin(own, other)
 
 
 def first_of(keys: Tensor) -> Tensor:

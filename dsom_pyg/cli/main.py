@@ -252,7 +252,7 @@ def answer(
 ) -> None:
     """Answer a question, such as: answer runs/countries Norway borders."""
     with told('dsom_pyg.completion'):
-        found = _heeding(model, review, refit=False).answer(
+        found = _heeding(model, review).answer(
             None if head == '?' else head,
             relation,
             None if tail == '?' else tail,
@@ -356,7 +356,7 @@ def suspects(
     The model must have been trained with --folds.
     """
     with told('dsom_pyg.completion'):
-        found = _heeding(model, review, refit=False).suspects(k, relation)
+        found = _heeding(model, review).suspects(k, relation)
         _show(found, as_json)
 
 
@@ -371,7 +371,7 @@ def explain(
 ) -> None:
     """Say who holds a triple to be true, and on what evidence."""
     with told('dsom_pyg.completion'):
-        heeding = _heeding(model, review, refit=False)
+        heeding = _heeding(model, review)
         found = heeding.explain(head, relation, tail)
         print(_as_json(asdict(found)) if as_json else found)
 
@@ -494,7 +494,7 @@ def export(
     """
     with told('dsom_pyg.completion'):
         if out.suffix.lower() == '.tsv':
-            _heeding(model, review, refit=False).write_triples(out)
+            _heeding(model, review).write_triples(out)
         else:
             _load(model).export(out)
         print(f'written: {out}')
@@ -573,7 +573,7 @@ def _load(folder: Path) -> Any:
     return Completer.load(folder)
 
 
-def _heeding(folder: Path, review: Path | None, refit: bool = True) -> Any:
+def _heeding(folder: Path, review: Path | None) -> Any:
     # The model, and what people decided since it was trained.
     from dsom_pyg.completion.review import FILE, Review
 
@@ -585,7 +585,7 @@ def _heeding(folder: Path, review: Path | None, refit: bool = True) -> Any:
     if not count:
         return loaded
     print(f'heeding {count} decisions of {said.path}', file=sys.stderr)
-    return loaded.with_review(said, refit)
+    return loaded.with_review(said)
 
 
 def _show(found: Any, as_json: bool) -> None:

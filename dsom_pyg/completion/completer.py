@@ -19,6 +19,7 @@ from dsom_pyg.completion.ntriples import BASE
 from dsom_pyg.completion.proposals import (
     Odds,
     Rates,
+    claims,
     most_probable,
     propose,
     questions_about,
@@ -36,13 +37,13 @@ from dsom_pyg.completion.results import (
     ScoredTriple,
     Suspect,
 )
-from dsom_pyg.completion.review import Judged, Review, reviewed, within
+from dsom_pyg.completion.review import Judged, Review, reviewed
 from dsom_pyg.completion.store import Parts, load_parts, save_parts
 from dsom_pyg.completion.suspects import Suspicion
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.completion.writers import write_proposals, write_triples
 from dsom_pyg.evaluation import evaluate, queries_at_a_time
-from dsom_pyg.graph import SPLITS, add_reciprocals, concat
+from dsom_pyg.graph import SPLITS, Triples, add_reciprocals, concat, within
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
 from dsom_pyg.models import KGE
@@ -181,17 +182,13 @@ class Completer:
         encoders = {'text': text_encoder, 'image': image_encoder}
         return type(self)(added(self.parts, new, encoders, seed))
 
-    def with_review(
-        self, review: str | Path | Review, refit: bool = True
-    ) -> Completer:
+    def with_review(self, review: str | Path | Review) -> Completer:
         r"""The same model, which heeds decisions that were made since: what
         people accepted is known, what they rejected is not, and is never
         proposed; both say how often proposals come true.
 
         Args:
             review: The decisions.
-            refit: Fit again how often proposals come true, which asks
-                thousands of questions. Only :meth:`complete` needs it.
         """
         parts = self.parts
         judged = _review(review).judged(parts.entities, parts.relations)
@@ -202,13 +199,6 @@ class Completer:
             old = parts.rejected
             old = old.select(~within(old, concat(*judged)))
             rejected = concat(old, rejected)
-        odds = parts.odds
-        if refit:
-            # Of the graph that it was trained on: there accepted ones are
-            # open.
-            asked = parts.student, parts.graph, self.ranges
-            warm = parts.calibration.temperature
-            odds = Odds.fit(*asked, warm, judged=judged)
         graph = KG(reviewed(parts.graph, judged).triple_graph)
         return Completer(
             replace(
@@ -216,9 +206,32 @@ class Completer:
                 graph=graph,
                 rejected=rejected,
                 suspicion=_undecided(parts.suspicion, judged),
-                odds=odds,
+                odds=self._odds(judged),
             )
         )
+
+    def _odds(self, judged: Judged) -> Odds:
+        # Of proposals alone: on what is known, people decide for another
+        # reason, and what they decided before this model was trained is
+        # known to it or not proposed.
+        both = concat(*judged)
+        found = claims(
+            self.parts.student,
+            self.graph,
+            [(both.head, both.edge_type)],
+            Candidates(
+                self.known,
+                self.graph.num_entities,
+                self.ranges,
+                never=self.rejected,
+            ),
+            self.parts.calibration.temperature,
+            Rates(self.graph, self.ranges),
+        )
+        claimed, part = torch.tensor([*found.values()]), Triples.of(found)
+        decided = within(part, both)
+        true = within(part, judged.accepted)[decided]
+        return self.parts.odds.heeding(claimed[decided], true)
 
     def save(self, folder: str | Path) -> None:
         r"""Write the model into a folder, see

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dsom_pyg import stages
 from dsom_pyg.completion.ranges import Ranges
-from dsom_pyg.completion.review import within
 from dsom_pyg.completion.suspects import Suspicion, belief, standardised
 from dsom_pyg.dsom import Recipe
+from dsom_pyg.graph import within
 from dsom_pyg.kg import KG
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.teachers import EnsembleScorer, Mean

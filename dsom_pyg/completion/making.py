@@ -120,9 +120,7 @@ def parts_of(
         entities=entities,
         relations=relations,
         calibration=calibration,
-        odds=Odds.fit(
-            student, graph, ranges, calibration.temperature, judged=judged
-        ),
+        odds=Odds.fit(student, graph, ranges, calibration.temperature),
         rejected=judged.rejected if judged else None,
         texts=dataset.entity_texts,
         images=[

@@ -1,16 +1,16 @@
 """Triples that a graph may lack, most probable first."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from dsom_pyg.completion.asking import Candidates, best_tails
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.evaluation import Scorer
-from dsom_pyg.graph import Triples, concat
+from dsom_pyg.graph import Triples, within
 from dsom_pyg.kg import KG
 
 # A relation with this many questions counts as much as all others together.
@@ -19,6 +19,9 @@ PRIOR_QUESTIONS = 50
 ASKED = 10_000
 # Probabilities are this far from 0 and 1 at least.
 LEAST = 1e-6
+# How far decisions may carry the odds from what validation tells: standard
+# deviations of the prior of slope and shift.
+DRIFT = 0.5, 2.0
 
 # Probability, score, and ids of head, relation and tail.
 Found = tuple[float, float, int, int, int]
@@ -78,8 +81,7 @@ class Odds(NamedTuple):
 
     def of(self, probability: Tensor) -> Tensor:
         r"""Probabilities of the same shape, in the same order."""
-        claimed = probability.clamp(LEAST, 1 - LEAST).logit()
-        return (self.slope * claimed + self.shift).sigmoid()
+        return (self.slope * _logit(probability) + self.shift).sigmoid()
 
     @classmethod
     def fit(
@@ -90,52 +92,84 @@ class Odds(NamedTuple):
         temperature: Tensor,
         k: int = 10,
         questions: int = 20_000,
-        judged: tuple[Triples, Triples] | None = None,
     ) -> 'Odds':
         r"""Fit them to what is proposed of train alone, and to what of that
-        validation has; of so many questions, evenly spread over all. The
-        questions of judged triples, accepted and rejected ones, are asked as
-        well: what people say of a proposal holds.
+        validation has; of so many questions, evenly spread over all.
         """
         part = graph.triples('val')
-        if judged is not None:
-            part = concat(part, judged[0])
         if not len(part.edge_type):
             return cls()
-        sizes = graph.num_entities, graph.num_relations
-        asked: Iterable[tuple[Tensor, Tensor]] = _some_of(
-            graph, ranges, questions
+        found = claims(
+            scorer,
+            graph,
+            _some_of(graph, ranges, questions),
+            Candidates(graph.index('train'), graph.num_entities, ranges),
+            temperature,
+            Rates(graph, ranges),
+            k,
         )
-        if judged is not None:
-            both = concat(*judged)
-            asked = chain(asked, [(both.head, both.edge_type)])
-        train = graph.index('train')
-        candidates = Candidates(train, sizes[0], ranges)
-        rates = Rates(graph, ranges)
-        words = scorer, graph, asked, candidates, temperature, rates
-        # A question may be asked twice; what is proposed counts once.
-        once = {each[2:]: each for each in propose(*words, cls(), k, 0.0)}
-        if not once:
+        if not found:
             return cls()
-        p, _, head, rel, tail = (
-            torch.tensor(column) for column in zip(*once.values(), strict=True)
-        )
-        ours = (head * sizes[1] + rel) * sizes[0] + tail
-        theirs = part.head * sizes[1] + part.edge_type
-        hit = torch.isin(ours, theirs * sizes[0] + part.tail)
-        if judged is not None:
-            no = judged[1]
-            wrong = (no.head * sizes[1] + no.edge_type) * sizes[0] + no.tail
-            hit &= ~torch.isin(ours, wrong)
+        p = torch.tensor([*found.values()])
+        hit = within(Triples.of(found), part)
         if not hit.any() or hit.all():
             return cls()
-        claimed = p.double().clamp(LEAST, 1 - LEAST).logit()[:, None]
         from sklearn.linear_model import LogisticRegression
 
         # Without regularisation: there are two numbers for many proposals.
-        fitted = LogisticRegression(C=1e6).fit(claimed.numpy(), hit.numpy())
+        x = _logit(p.double())[:, None].numpy()
+        fitted = LogisticRegression(C=1e6).fit(x, hit.numpy())
         slope, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
         return cls(slope, shift) if slope > 0 else cls()
+
+    def heeding(self, claimed: Tensor, true: Tensor) -> 'Odds':
+        r"""What people say of proposals tells more than validation can: that
+        holds a part of what is known, and nobody knows how much is missing.
+        The most probable odds by decisions, with a normal prior around these
+        ones.
+
+        Args:
+            claimed: What the model claims of the triples that were decided
+                on, ``[T]``.
+            true: Which of them were accepted, bool ``[T]``.
+        """
+        from scipy.optimize import minimize
+
+        x, width = _logit(claimed.double()), torch.tensor(DRIFT).double()
+
+        def loss(drift: Any) -> float:
+            by = torch.from_numpy(drift)
+            z = (self.slope + by[0]) * x + self.shift + by[1]
+            # -log p of what is true, -log(1 - p) of the rest
+            wrong = softplus(torch.where(true, -z, z)).sum()
+            return float(wrong + (by / width).square().sum() / 2)
+
+        # What is more probable stays so.
+        bounds = [(-self.slope / 2, None), (None, None)]
+        slope, shift = minimize(loss, [0.0, 0.0], bounds=bounds).x
+        return Odds(self.slope + float(slope), self.shift + float(shift))
+
+
+def _logit(probability: Tensor) -> Tensor:
+    return probability.clamp(LEAST, 1 - LEAST).logit()
+
+
+def claims(
+    scorer: Scorer,
+    graph: KG,
+    questions: Iterable[tuple[Tensor, Tensor]],
+    candidates: Candidates,
+    temperature: Tensor,
+    rates: Rates,
+    k: int = 10,
+) -> dict[tuple[int, int, int], float]:
+    r"""What is claimed of proposals, by head, relation and tail. A question
+    may be asked twice; what is proposed counts once.
+    """
+    words = scorer, graph, questions, candidates, temperature, rates, Odds()
+    return {
+        (h, r, t): claimed for claimed, _, h, r, t in propose(*words, k, 0.0)
+    }
 
 
 def _some_of(

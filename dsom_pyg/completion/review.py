@@ -17,8 +17,6 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-import torch
-
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.files import explain, whole_or_nothing
 from dsom_pyg.graph import (
@@ -26,8 +24,8 @@ from dsom_pyg.graph import (
     SPLITS,
     Triples,
     concat,
-    triple_keys,
     with_split,
+    within,
 )
 from dsom_pyg.kg import KG
 
@@ -181,12 +179,7 @@ class Review:
                 )
                 continue
             found[each.verdict].append(ids)
-        return Judged(*(_triples(found[v]) for v in VERDICTS[:2]))
-
-
-def _triples(rows: list[tuple[int, int, int]]) -> Triples:
-    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).t()
-    return Triples(table[[0, 2]].contiguous(), table[1].contiguous())
+        return Judged(*(Triples.of(found[v]) for v in VERDICTS[:2]))
 
 
 def reviewed(graph: KG, judged: Judged) -> KG:
@@ -209,10 +202,3 @@ def reviewed(graph: KG, judged: Judged) -> KG:
             ~within(part, rejected)
         )
     return KG(data)
-
-
-def within(part: Triples, others: Triples) -> torch.Tensor:
-    r"""Which of some triples are among others, bool ``[T]``."""
-    keys = triple_keys(concat(part, others))
-    own, other = keys.split([len(part.edge_type), len(others.edge_type)])
-    return torch.isin(own, other)

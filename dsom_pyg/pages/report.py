@@ -70,7 +70,7 @@ def report(model: Completer, folder: Path | None = None) -> str:
         path = folder and folder / FILE
         heeding = model
         if path and path.exists():
-            heeding = model.with_review(path, refit=False)
+            heeding = model.with_review(path)
         sections['suspects'] = heeding.suspects(SUSPECTS)
     return render('report.html', **sections)
 

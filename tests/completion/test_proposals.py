@@ -187,6 +187,31 @@ def test_odds_keep_the_order() -> None:
     assert float(made[2]) == pytest.approx(1 / (1 + math.exp(-1.0)))
 
 
+def test_odds_after_decisions() -> None:
+    claimed = torch.tensor([0.5, 0.3, 0.3, 0.2, 0.05, 0.02])
+    true = torch.tensor([True, True, True, False, True, False])
+    base = Odds(1.2, -0.5)
+    made = base.heeding(claimed, true)
+    # The most probable one: the gradient of its log-posterior is 0, by hand.
+    x, y = claimed.double().logit(), true.double()
+    rest = y - (made.slope * x + made.shift).sigmoid()
+    by_slope = float((rest * x).sum()) - (made.slope - 1.2) / 0.5**2
+    by_shift = float(rest.sum()) - (made.shift + 0.5) / 2.0**2
+    assert abs(by_slope) < 1e-3
+    assert abs(by_shift) < 1e-3
+    assert made.shift > base.shift
+    # Many decisions outweigh the prior: half of those at 0.1 are true.
+    many = torch.full((4000,), 0.1)
+    halves = base.heeding(many, torch.arange(4000) % 2 == 0)
+    assert float(halves.of(torch.tensor(0.1))) == pytest.approx(0.5, abs=0.01)
+    # Whatever people say, what is more probable stays so.
+    odd = torch.tensor([False, True] * 200)
+    upside = base.heeding(torch.tensor([0.9, 0.1] * 200), odd)
+    assert upside.slope > 0
+    none = torch.empty(0)
+    assert base.heeding(none, none.bool()) == base
+
+
 def test_some_questions_evenly() -> None:
     graph = KG(FakeMMKG(60, 5, 300)[0])
     ranges = Ranges(graph.index('train'), 60, 5)

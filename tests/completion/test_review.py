@@ -13,11 +13,10 @@ import torch
 from dsom_pyg import Recipe
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.making import vocabularies
-from dsom_pyg.completion.proposals import Odds
-from dsom_pyg.completion.review import Judged, reviewed, within
+from dsom_pyg.completion.review import Judged, reviewed
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.own.base import OwnGraph
-from dsom_pyg.graph import EDGE, Triples, make_data
+from dsom_pyg.graph import EDGE, Triples, make_data, within
 from dsom_pyg.kg import KG
 
 
@@ -208,10 +207,6 @@ def test_what_was_decided_is_heeded(model: Completer, tmp_path: Path) -> None:
     assert len(changed.rejected) == 0
     (fact,) = changed.score([(bad.head, bad.relation, bad.tail)])
     assert fact.known
-    # Whoever proposes nothing need not know how often that comes true.
-    quick = model.with_review(review, refit=False)
-    assert quick.parts.odds == model.parts.odds
-    assert heeding.parts.odds != model.parts.odds
     # Nothing was decided: nothing changes.
     assert model.with_review(tmp_path / 'nothing') is model
 
@@ -307,31 +302,37 @@ def test_the_corrected_graph_is_written(
         model.write_triples(tmp_path / 'triples.csv')
 
 
-class Certain:
-    """Of entity 0 all are sure, in the order of their ids."""
+def test_decisions_say_how_often_proposals_come_true(
+    model: Completer, tmp_path: Path
+) -> None:
+    proposals = model.complete()
+    base = model.parts.odds
 
-    def score_tails(
-        self, head: torch.Tensor, rel: torch.Tensor
-    ) -> torch.Tensor:
-        return -torch.arange(6.0).expand(len(head), 6).clone()
+    def heeding(verdict: str, *triples: tuple[str, str, str]) -> Completer:
+        review = Review(tmp_path / f'{verdict}-{len(triples)}.jsonl')
+        for triple in triples:
+            review.decide(*triple, verdict, '')
+        made = model.with_review(review)
+        # Heeded twice it counts once.
+        assert made.with_review(review).parts.odds == made.parts.odds
+        return made
 
-
-def test_decisions_say_how_often_proposals_come_true() -> None:
-    from dsom_pyg.completion.ranges import Ranges
-
-    train = triples(*((h, 0, t) for h, t in ((0, 1), (1, 2), (2, 3), (3, 4))))
-    val = triples((0, 0, 2), (1, 0, 1), (4, 0, 1))
-    graph = KG(make_data(6, 1, train, val))
-    ranges = Ranges(graph.index('train'), 6, 1)
-    words = Certain(), graph, ranges, torch.ones(2)
-    before = Odds.fit(*words)
-    some = triples((2, 0, 1), (3, 0, 1), (2, 0, 2), (3, 0, 2))
-    none = triples()
-    more = Odds.fit(*words, judged=(some, none))
-    less = Odds.fit(*words, judged=(none, some))
-    p = torch.tensor([0.05, 0.2, 0.5])
-    assert (more.of(p) > before.of(p)).all()
-    assert (less.of(p) <= before.of(p) + 1e-6).all()
-    # A validation triple that people rejected is no hit.
-    fewer = Odds.fit(*words, judged=(none, triples((0, 0, 2))))
-    assert (fewer.of(p) < before.of(p)).any()
+    first = [(each.head, each.relation, each.tail) for each in proposals[:4]]
+    more = heeding('accept', *first).parts.odds
+    less = heeding('reject', *first).parts.odds
+    p = torch.tensor([each.probability for each in proposals[:4]])
+    claimed = ((p.logit() - base.shift) / base.slope).sigmoid()
+    assert (more.of(claimed) > p).all()
+    assert (less.of(claimed) < p).all()
+    assert heeding('unsure', *first).parts.odds == base
+    # It is what the claims and the verdicts make of them.
+    yes = torch.ones(4, dtype=torch.bool)
+    expected = torch.tensor(base.heeding(claimed, yes))
+    assert torch.allclose(torch.tensor(more), expected, atol=1e-3)
+    # A suspect that was wrong tells nothing of proposals.
+    part = model.graph.triples('train')
+    names, words = model.entities.names, model.relations_known.names
+    known = [
+        (names[h], words[r], names[t]) for h, r, t in sorted(rows(part))[:3]
+    ]
+    assert heeding('reject', *known).parts.odds == base

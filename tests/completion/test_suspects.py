@@ -11,7 +11,6 @@ from torch import Tensor
 from dsom_pyg import Recipe
 from dsom_pyg.completion import Completer, ModelFolderError, Ranges, Review
 from dsom_pyg.completion import judging as rooms
-from dsom_pyg.completion.review import within
 from dsom_pyg.completion.suspects import (
     PRIOR_TRIPLES,
     Suspicion,
@@ -19,7 +18,7 @@ from dsom_pyg.completion.suspects import (
     standardised,
 )
 from dsom_pyg.datasets.own.base import OwnGraph
-from dsom_pyg.graph import Triples, make_data
+from dsom_pyg.graph import Triples, make_data, within
 from dsom_pyg.kg import KG
 from dsom_pyg.training import KFolds
 
