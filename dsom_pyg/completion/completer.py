@@ -211,27 +211,26 @@ class Completer:
         )
 
     def _odds(self, judged: Judged) -> Odds:
-        # Of proposals alone: on what is known, people decide for another
-        # reason, and what they decided before this model was trained is
-        # known to it or not proposed.
-        both = concat(*judged)
+        found = self.claims(concat(*judged))
+        true = within(Triples.of(found), judged.accepted)
+        return self.parts.odds.heeding(torch.tensor([*found.values()]), true)
+
+    def claims(self, triples: Triples) -> dict[tuple[int, int, int], float]:
+        r"""What the model claims of those of some triples that it proposes,
+        see :class:`~dsom_pyg.completion.proposals.Odds`. Of what is known, or
+        was rejected, it claims nothing: it has heeded that.
+        """
+        size = self.graph.num_entities
         found = claims(
             self.parts.student,
             self.graph,
-            [(both.head, both.edge_type)],
-            Candidates(
-                self.known,
-                self.graph.num_entities,
-                self.ranges,
-                never=self.rejected,
-            ),
+            [(triples.head, triples.edge_type)],
+            Candidates(self.known, size, self.ranges, never=self.rejected),
             self.parts.calibration.temperature,
             Rates(self.graph, self.ranges),
         )
-        claimed, part = torch.tensor([*found.values()]), Triples.of(found)
-        decided = within(part, both)
-        true = within(part, judged.accepted)[decided]
-        return self.parts.odds.heeding(claimed[decided], true)
+        ours = within(Triples.of(found), triples).tolist()
+        return {x: found[x] for x, our in zip(found, ours, strict=True) if our}
 
     def save(self, folder: str | Path) -> None:
         r"""Write the model into a folder, see

@@ -83,6 +83,13 @@ class Odds(NamedTuple):
         r"""Probabilities of the same shape, in the same order."""
         return (self.slope * _logit(probability) + self.shift).sigmoid()
 
+    def instead_of(self, other: 'Odds', probability: float) -> float:
+        r"""What a probability by other odds is by these ones."""
+        z = (_logit(torch.tensor(probability).double()) - other.shift) / (
+            other.slope
+        )
+        return float((self.slope * z + self.shift).sigmoid())
+
     @classmethod
     def fit(
         cls,

@@ -11,8 +11,10 @@ import asyncio
 import math
 import os
 import socket
+import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import zip_longest
@@ -35,10 +37,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from dsom_pyg.completion import (
     Completer,
     Decision,
+    Proposal,
     Review,
     UnknownNameError,
 )
 from dsom_pyg.completion.review import FILE
+from dsom_pyg.graph import Triples
 from dsom_pyg.pages.render import image_bytes, render
 
 HOSTS = ('127.0.0.1', 'localhost', '[::1]')
@@ -49,7 +53,9 @@ POLICY = (
 )
 # Bytes of a request, questions in it, and answers to each.
 LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
-PROPOSALS, SUSPECTS, FACTS, FOUND, NEIGHBOURS = 200, 200, 50, 20, 14
+PROPOSALS, SUSPECTS, FACTS, FOUND, NEIGHBOURS = 1000, 200, 50, 20, 14
+# Questions about all relations that are asked at once, some seconds' worth.
+MANY = 50_000
 # Seconds that a question waits for others.
 PATIENCE = 0.002
 Verdict = Literal['accept', 'reject', 'unsure']
@@ -103,7 +109,8 @@ class Wanted(NamedTuple):
 class Asked:
     r"""A model and what was decided since.
 
-    What it answers is sifted by the decisions: a model that heeds them,
+    What it answers is sifted by the decisions, and how probable proposals are
+    is told by them: a model that heeds them,
     :meth:`~dsom_pyg.completion.Completer.with_review`, would have to be made
     anew for each. It is made when the site starts.
 
@@ -116,14 +123,15 @@ class Asked:
         self.model, self.review = model, review
         self.lock = Lock()
         self.decided: dict[Ids, str] = {}
+        # What the model claims of proposals that were decided on.
+        self.claims: dict[Ids, float] = {}
+        self.odds = model.parts.odds
         # How many answers to a question were decided on, by what is given.
         self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
         for each in self.last():
-            try:
-                ids = self.ids(each.head, each.relation, each.tail)
-            except UnknownNameError:  # of another state of the graph
-                continue
-            self._heed(ids, each.verdict)
+            ids = self.ids_if_known(each)
+            if ids is not None:
+                self._heed(ids, each.verdict)
         self.proposals = lru_cache(64)(self._proposals)
         self.about = lru_cache(256)(self._about)
 
@@ -136,12 +144,19 @@ class Asked:
         ends, links = self.model.entities, self.model.relations_known
         return ends.id(head), links.id(relation), ends.id(tail)
 
+    def ids_if_known(self, each: Decision) -> Ids | None:
+        r"""Those of a decision, which may be of another state of the graph."""
+        try:
+            return self.ids(each.head, each.relation, each.tail)
+        except UnknownNameError:
+            return None
+
     def page(self, template: str, **values: Any) -> HTMLResponse:
         r"""A page of the site."""
         parts = self.model.parts
         words = {
             'site': parts.about.get('dataset', 'a graph'),
-            'links': self.model.relations_known.names,
+            'links': self.links,
             'judged': parts.suspicion is not None,
             'deciding': self.review is not None,
         }
@@ -175,6 +190,7 @@ class Asked:
                 *words, verdict, self.model.graph.fingerprint
             )
             self._heed(triple, verdict)
+            self._learn(triple)
         return made
 
     def _heed(self, triple: Ids, verdict: str) -> None:
@@ -183,6 +199,16 @@ class Asked:
             self.counts[h, r, None] += 1
             self.counts[None, r, t] += 1
         self.decided[triple] = verdict
+
+    def _learn(self, triple: Ids) -> None:
+        if triple not in self.claims:
+            self.claims |= self.model.claims(Triples.of([triple]))
+        said = {x: self.decided[x] for x in self.claims}
+        told = [x for x, verdict in said.items() if verdict != 'unsure']
+        self.odds = self.model.parts.odds.heeding(
+            torch.tensor([self.claims[x] for x in told]),
+            torch.tensor([said[x] == 'accept' for x in told]).bool(),
+        )
 
     def read(self, asked: Questions) -> list[Wanted]:
         r"""Questions by ids.
@@ -250,8 +276,26 @@ class Asked:
                 break
         return out
 
-    def _proposals(self, relation: int) -> list[Any]:
+    def _proposals(self, relation: int | None) -> list[Any]:
         return list(self.model.complete(relation, limit=PROPOSALS))
+
+    @cached_property
+    def few(self) -> bool:
+        r"""Whether all relations can be asked about at once."""
+        heads = map(self.model.ranges.heads, range(len(self.links)))
+        return sum(int(each.sum()) for each in heads) <= MANY
+
+    @property
+    def most(self) -> int:
+        r"""The relation of most triples."""
+        return int(
+            self.model.graph.triples('train').edge_type.bincount().argmax()
+        )
+
+    @property
+    def links(self) -> list[str]:
+        r"""What relations are called."""
+        return self.model.relations_known.names
 
     def _about(self, entity: int) -> list[Any]:
         return list(self.model.complete(entities=[entity], limit=FOUND))
@@ -264,11 +308,19 @@ class Asked:
             if self.decided.get(row.id, 'unsure') == 'unsure'
         ]
 
+    def proposed(self, rows: Sequence[Proposal]) -> list[Proposal]:
+        r"""Likewise, with probabilities that heed what was decided."""
+        before, now = self.model.parts.odds, self.odds
+        return [
+            replace(row, probability=now.instead_of(before, row.probability))
+            for row in self.open(rows)
+        ]
+
     def search(self, text: str) -> list[tuple[int, str]]:
         r"""Entities whose names have a text in them, those that begin with it
         first, shorter ones before.
         """
-        text = text.strip().casefold()
+        text = folded(text.strip())
         if not text:
             return []
         found = [at for at, name in enumerate(self.folded) if text in name]
@@ -284,7 +336,7 @@ class Asked:
     @cached_property
     def folded(self) -> list[str]:
         r"""Names of entities, as they are searched."""
-        return [name.casefold() for name in self.model.entities.names]
+        return [folded(name) for name in self.model.entities.names]
 
     def facts(self, entity: int) -> dict[str, list[dict[str, Any]]]:
         r"""Known facts of an entity, by relation: as head, and as tail."""
@@ -316,6 +368,12 @@ class Asked:
     def _label(self, triple: Ids, entity: int) -> str:
         word = self.model.relations_known.names[triple[1]]
         return word if triple[0] == entity else f'{word} of'
+
+
+def folded(text: str) -> str:
+    r"""Without case and accents: who types 'Malaga' finds 'Málaga'."""
+    apart = unicodedata.normalize('NFKD', text.casefold())
+    return ''.join(x for x in apart if not unicodedata.combining(x))
 
 
 class Together:
@@ -469,7 +527,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
             picture=bool(images) and any(map(os.path.isfile, images[at])),
             facts={k: v[:FACTS] for k, v in facts.items()},
             rest={k: max(0, len(v) - FACTS) for k, v in facts.items()},
-            rows=state.open(state.about(at)),
+            rows=state.proposed(state.about(at)),
             around=_around(facts),
             back=f'/entity/{at}',
         )
@@ -483,22 +541,20 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
         return Response(found, media_type='image/jpeg')
 
     @app.get('/proposals', include_in_schema=False)
-    def proposals(
-        relation: int | None = None, order: str = 'probable'
-    ) -> HTMLResponse:
-        count = model.graph.triples('train').edge_type.bincount(
-            minlength=len(links)
-        )
-        at = int(count.argmax()) if relation is None else relation
-        rows = state.open(state.proposals(state.relation_id(at)))
+    def proposals(relation: str = '', order: str = 'probable') -> HTMLResponse:
+        at: int | None = None
+        if relation or not state.few:
+            at = state.relation_id(int(relation or state.most))
+        rows = state.proposed(state.proposals(at))
         if order == 'uncertain':
             rows.sort(key=lambda row: abs(row.probability - 0.5))
         return page(
             'proposals.html',
             at=at,
+            few=state.few,
             order=order,
             rows=rows[:FACTS],
-            back=f'/proposals?relation={at}&order={order}',
+            back=f'/proposals?relation={relation}&order={order}',
         )
 
     @app.get('/suspects', include_in_schema=False)
@@ -571,6 +627,11 @@ def _add_api(app: FastAPI, state: Asked) -> None:
         """The best answers to each of several questions."""
         return {'answers': await together.ask(state.read(asked))}
 
+    @app.get('/api/entities')
+    def named(name: str) -> dict[str, Any]:
+        """What is known of an entity, by its name."""
+        return entity(model.entities.id(name))
+
     @app.get('/api/entities/{at}')
     def entity(at: int) -> dict[str, Any]:
         """What is known of an entity."""
@@ -587,7 +648,7 @@ def _add_api(app: FastAPI, state: Asked) -> None:
     def proposals(relation: str) -> list[dict[str, Any]]:
         """Triples of a relation that the graph may lack."""
         at = model.relations_known.id(relation)
-        return [_row(x) for x in state.open(state.proposals(at))]
+        return [_row(x) for x in state.proposed(state.proposals(at))]
 
     @app.get('/api/suspects')
     def suspects(
@@ -601,8 +662,9 @@ def _add_decisions(app: FastAPI, state: Asked) -> None:
     @app.get('/review', include_in_schema=False)
     def review() -> HTMLResponse:
         assert state.review is not None
-        rows, path = state.last()[::-1], state.review.path
-        return state.page('review.html', rows=rows, path=path)
+        rows = [(x, state.ids_if_known(x)) for x in state.last()[::-1]]
+        path = state.review.path
+        return state.page('review.html', rows=rows, path=path, back='/review')
 
     @app.post('/decide', include_in_schema=False)
     def chosen(

@@ -20,6 +20,7 @@ from dsom_pyg.pages.site import (
     Question,
     Questions,
     Together,
+    folded,
     make_app,
     serve,
 )
@@ -243,11 +244,68 @@ def test_decisions_are_kept_and_heeded(
         assert [row.probability for row in expected] == pytest.approx(
             [row['probability'] for row in proposed.json()]
         )
+    # So does this one, whose graph is as it was.
+    proposed = client.get('/api/proposals', params={'relation': 'calls at'})
+    now = [row['probability'] for row in proposed.json()]
+    assert now == pytest.approx([row.probability for row in expected])
+    before = {row.id: row.probability for row in model.complete()}
+    ours = [before[tuple(row['id'])] for row in proposed.json()]
+    assert now != pytest.approx(ours, rel=1e-3)
+    # On the page of the review somebody changes their mind.
+    page = client.get('/review').text
+    assert page.count('<form method="post" action="/decide"') == 2
+    form = dict(zip(('head', 'relation', 'tail'), first.id, strict=True))
+    reply = client.post(
+        '/decide',
+        data={**form, 'verdict': 'unsure', 'back': '/review'},
+        headers={'origin': HOME},
+    )
+    assert 'not known' in reply.text
+    proposed = client.get('/api/proposals', params={'relation': 'calls at'})
+    assert first.id in {tuple(each['id']) for each in proposed.json()}
     for word in ('verdict', 'head'):
         bad = {**said, word: 'nothing at all'}
         reply = client.post('/api/decisions', json=bad)
         assert reply.status_code in (404, 422)
-    assert len(list(Review(folder / 'review.jsonl'))) == 2
+    assert len(list(Review(folder / 'review.jsonl'))) == 3
+
+
+def test_proposals_of_all_relations(
+    folder: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Completer.load(folder)
+    every = model.complete()
+    page = client.get('/proposals').text
+    assert '<option value="">all relations' in page
+    assert f'{every[0].probability:.3f}' in page
+    shown = re.findall(
+        r'why\?head=(\d+)&amp;relation=(\d+)&amp;tail=(\d+)', page
+    )
+    ids = [tuple(map(int, each)) for each in shown]
+    assert ids == [row.id for row in every[:50]]
+    one = client.get('/proposals?relation=1').text
+    assert set(re.findall(r'amp;relation=(\d+)', one)) <= {'1'}
+    # Of many questions only those of a relation are asked.
+    monkeypatch.setattr('dsom_pyg.pages.site.MANY', 3)
+    with TestClient(make_app(folder), base_url=HOME) as again:
+        page = again.get('/proposals').text
+        assert 'all relations' not in page
+        assert ' selected>' in page
+    assert client.get('/proposals?relation=far').status_code == 422
+
+
+def test_an_entity_by_its_name(client: TestClient) -> None:
+    found = client.get('/api/entities', params={'name': 'Arnel'})
+    at = found.json()['id']
+    assert found.json() == client.get(f'/api/entities/{at}').json()
+    missing = client.get('/api/entities', params={'name': 'Nowhere'})
+    assert missing.status_code == 404
+
+
+def test_search_without_accents() -> None:
+    assert folded('Málaga') == folded('MALAGA') == 'malaga'
+    assert folded('Straße') == folded('STRASSE')
+    assert folded('عدن') == 'عدن'
 
 
 def test_clients_are_answered_together(
@@ -390,6 +448,7 @@ def test_what_is_not_there(client: TestClient) -> None:
     assert set(about['paths']) == {
         '/api/answers',
         '/api/decisions',
+        '/api/entities',
         '/api/entities/{at}',
         '/api/proposals',
         '/api/search',
