@@ -113,7 +113,8 @@ def measure(
     noisy, wrong = corrupted(graph, seed)
     recipe = replace(recipe, seed=seed)
     train = noisy.triples('train')
-    believed = beliefs(noisy, recipe, FOLDS, folder)
+    # Those of train come first.
+    believed = beliefs(noisy, recipe, FOLDS, folder)[: len(wrong)]
     within = standardised(believed, train.edge_type)
     run = Run(graph=noisy, seed=seed, folder=folder)
     teachers = fit_teachers(run, recipe.teachers)

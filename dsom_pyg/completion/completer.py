@@ -592,7 +592,7 @@ class Completer:
     def suspects(
         self, k: int = 20, relation: Word | None = None
     ) -> Rows[Suspect]:
-        r"""Training triples that may be wrong, the least believed first, by
+        r"""Known triples that may be wrong, the least believed first, by
         judges that did not see them; see
         :func:`~dsom_pyg.completion.judging.suspicion`.
 
@@ -625,10 +625,7 @@ class Completer:
                 *(column.tolist() for column in columns), strict=True
             )
         ]
-        kept = ('val', 'test')
-        unseen = sum(len(self.graph.triples(x).edge_type) for x in kept)
-        note = f'{unseen} triples of validation and test were not judged'
-        return Rows(rows, [note] if unseen else [])
+        return Rows(rows)
 
     def write_proposals(
         self,

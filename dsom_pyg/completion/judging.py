@@ -18,7 +18,7 @@ from dsom_pyg import stages
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.suspects import Suspicion, belief, standardised
 from dsom_pyg.dsom import Recipe
-from dsom_pyg.graph import within
+from dsom_pyg.graph import SPLITS, concat, within
 from dsom_pyg.kg import KG
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.teachers import EnsembleScorer, Mean
@@ -32,14 +32,14 @@ def suspicion(
     folder: str | Path | None = None,
     results: Mapping[str, FitResult] | None = None,
 ) -> Suspicion:
-    r"""How much training triples are believed by who did not see them, see
+    r"""How much known triples are believed by who did not see them, see
     :func:`beliefs`. Some relations can be told better than others, so beliefs
     are compared within a relation.
     """
     graph = KG.of(data)
-    train = graph.triples('train')
+    known = concat(*map(graph.triples, SPLITS))
     total = beliefs(graph, recipe, folds, folder, results)
-    return Suspicion(train, standardised(total, train.edge_type))
+    return Suspicion(known, standardised(total, known.edge_type))
 
 
 def beliefs(
@@ -55,6 +55,7 @@ def beliefs(
     candidates for the tail of a triple, and how many of those for its head,
     they hold to be likelier, see
     :func:`~dsom_pyg.completion.suspects.belief`. What both say is added up.
+    Triples of validation and test are judged by all folds, and get the mean.
 
     Args:
         data: The graph, with features of its modalities.
@@ -67,7 +68,7 @@ def beliefs(
             their epochs. (default: the epochs of the recipe)
 
     Returns:
-        A value for each training triple, ``[T]``.
+        A value for each triple of train, validation and test, ``[T]``.
     """
     recipe, graph = recipe or Recipe(), KG.of(data)
     run = Run(
@@ -79,11 +80,12 @@ def beliefs(
         progress=recipe.progress,
         results=dict(results or {}),
     )
-    train = graph.triples('train')
+    known = concat(*map(graph.triples, SPLITS))
+    unseen = ~within(known, graph.triples('train'))
     ranges = Ranges(
         graph.index('train'), graph.num_entities, graph.num_relations
     )
-    total = torch.zeros(len(train.edge_type))
+    total = torch.zeros(len(known.edge_type))
     with run.interruptible():
         parts = stages.fit_folds(run, recipe.teachers, KFolds(folds))
         for at, fold in enumerate(parts):
@@ -98,11 +100,12 @@ def beliefs(
             words = recipe.student, begun, fold.ensemble, Mean()
             student = stages.distil(own, *words)
             seen = fold.graph.index('train')
-            mine = within(train, fold.held)
+            mine = within(known, fold.held) | unseen
+            share = torch.where(unseen[mine], 1 / len(parts), 1.0)
             for judge in (
                 student.cpu().eval(),
                 EnsembleScorer(fold.ensemble.cpu(), Mean(), seen),
             ):
-                asked = judge, graph, ranges, train.select(mine)
-                total[mine] += belief(*asked)
+                asked = judge, graph, ranges, known.select(mine)
+                total[mine] += share * belief(*asked)
     return total

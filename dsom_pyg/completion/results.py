@@ -70,7 +70,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    r"""A training triple that may be wrong.
+    r"""A known triple that may be wrong.
 
     Attributes:
         head, relation, tail: Their names.

@@ -98,7 +98,7 @@ class Parts:
             modality, ``[d, 2D]`` each.
         likely: Questions that can be asked of entities that came later.
         rejected: Triples that people have rejected.
-        suspicion: How much training triples are believed by who did not see
+        suspicion: How much known triples are believed by who did not see
             them; :obj:`None` if nobody was asked.
         about: Whatever else is to be known: settings, metrics, versions; as
             JSON.

@@ -24,7 +24,7 @@ class Suspicion(NamedTuple):
     r"""How much training triples are believed by who did not see them.
 
     Attributes:
-        triples: T of them.
+        triples: T of them, of all splits.
         belief: ``[T]``, in standard deviations from the mean of the relation:
             the lowest are suspicious.
     """

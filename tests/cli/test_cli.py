@@ -478,8 +478,7 @@ def test_people_decide(
     found = command('suspects', out, '-k', '3', '--json')
     found = json.loads(found.stdout)
     assert len(found['rows']) == 3
-    (note,) = found['notes']
-    assert 'triples of validation and test were not judged' in note
+    assert not found['notes']
     # What was decided goes along: it is no suspect of the next round.
     rows = json.loads(command('suspects', out, '-k', '99', '--json').stdout)
     pairs = {(row['head'], row['tail']) for row in rows['rows']}

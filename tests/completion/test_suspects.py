@@ -18,7 +18,7 @@ from dsom_pyg.completion.suspects import (
     standardised,
 )
 from dsom_pyg.datasets.own.base import OwnGraph
-from dsom_pyg.graph import Triples, make_data, within
+from dsom_pyg.graph import Triples, concat, make_data, within
 from dsom_pyg.kg import KG
 from dsom_pyg.training import KFolds
 
@@ -95,16 +95,17 @@ def judged(dataset: OwnGraph, recipe: Recipe, run: Path) -> Completer:
     return Completer.train(dataset, run, recipe, folds=3)
 
 
-def test_every_training_triple_is_judged_once(
+def test_every_known_triple_is_judged_once(
     judged: Completer, model: Completer, run: Path
 ) -> None:
     found = judged.parts.suspicion
     assert found is not None
-    train = judged.graph.triples('train')
-    assert torch.equal(found.triples.edge_index, train.edge_index)
+    known = judged.graph.triple_graph.known()
+    assert within(known, found.triples).all()
+    assert within(found.triples, known).all()
     assert found.belief.isfinite().all()
-    rows = judged.suspects(k=len(train.edge_type))
-    assert len({row.id for row in rows}) == len(train.edge_type)
+    rows = judged.suspects(k=2 * len(known.edge_type))
+    assert len({row.id for row in rows}) == len(rows) == len(known.edge_type)
     values = [row.belief for row in rows]
     assert values == sorted(values)
     first = rows[0]
@@ -175,6 +176,30 @@ def test_judges_did_not_see_what_they_judge(
     assert sum(len(part.edge_type) for part in held) == len(
         graph.triples('train').edge_type
     )
+
+
+def test_validation_and_test_are_judged_by_all(
+    dataset: OwnGraph, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = KG(dataset[0])
+    asked: list[Triples] = []
+
+    def look(_: object, __: KG, ___: object, part: Triples) -> Tensor:
+        asked.append(part)
+        # Student and teachers of the first fold, then those of the second.
+        said = (1.0, 2.0, 10.0, 20.0)[len(asked) - 1]
+        return torch.full((len(part.edge_type),), said)
+
+    monkeypatch.setattr(rooms, 'belief', look)
+    total = rooms.beliefs(graph, recipe, folds=2)
+    size = len(graph.triples('train').edge_type)
+    (_, one), (_, two) = KFolds(2).parts(graph, recipe.seed + 1)
+    train = graph.triples('train')
+    assert (total[:size][within(train, one)] == 3.0).all()
+    assert (total[:size][within(train, two)] == 30.0).all()
+    rest = concat(graph.triples('val'), graph.triples('test'))
+    assert len(rest.edge_type) > 0
+    assert total[size:].tolist() == [16.5] * len(rest.edge_type)
 
 
 def test_a_wrong_fact_is_found() -> None:
