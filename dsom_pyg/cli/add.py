@@ -11,7 +11,7 @@ from dsom_pyg.completion.store import MANIFEST
 from dsom_pyg.datasets.errors import printable
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own.columns import TEXT
+from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.layouts.named_files import (
     read_entries,
     read_triples,
@@ -28,6 +28,7 @@ def add_run(
     model: Path,
     out: Path,
     texts: Path,
+    names: Path | None,
     triples: Path | None,
     images: Path | None,
     text_encoder: str | None,
@@ -43,8 +44,14 @@ def add_run(
         raise ValueError(f'{out} holds a model already; choose another folder')
     found = Findings()
     said: dict[str, list[str]] = {}
-    for entry in read_entries(texts, TEXT, found)[0]:
+    entries, named = read_entries(texts, TEXT, found)
+    for entry in entries:
         said.setdefault(entry.entity[0], []).append(entry.value)
+    if names is not None:
+        named += read_entries(names, NAME, found)[0]
+    # The file may be that of the whole graph.
+    called = {each.entity[0]: each.value for each in named}
+    called = {key: name for key, name in called.items() if key in said}
     table = Table({}, findings=found)
     if triples is not None:
         read_triples(triples, table, 'train', Reading())
@@ -64,6 +71,7 @@ def add_run(
         said,
         shown,
         [each[:3] for each in given],
+        names=called,
         text_encoder=_encoder('text', text_encoder, device),
         image_encoder=_encoder('image', image_encoder, device),
     )

@@ -309,6 +309,10 @@ def add(
         typer.Option(help='New entities and their texts, a table.'),
     ],
     out: Annotated[Path, typer.Option(help='The folder of the new model.')],
+    names: Annotated[
+        Path | None,
+        typer.Option(help='What they are called, a table, if not so.'),
+    ] = None,
     triples: Annotated[
         Path | None,
         typer.Option(help='Triples of new entities with others, a table.'),
@@ -333,6 +337,7 @@ def add(
             model=model,
             out=out,
             texts=texts,
+            names=names,
             triples=triples,
             images=images,
             text_encoder=text_encoder,
@@ -472,6 +477,8 @@ def _facts(about: dict[str, Any], settings: bool) -> Iterator[str]:
     for split, values in run.get('metrics', {}).items():
         told = ', '.join(f'{k} {v:.2f}' for k, v in values.items())
         yield f'{split:11s} {told}'
+    if added := run.get('added'):
+        yield f'added       {added:,} entities; figures are of before'
     yield (
         f'calibration error on validation {calibration["after"]:.3f} '
         f'({calibration["before"]:.3f} without temperatures)'

@@ -28,9 +28,11 @@ class Stage:
     cost: float
 
 
-def stages_of(recipe: Recipe, graph: KG) -> dict[str, Stage]:
-    r"""The stages of a recipe and what each costs, roughly; a policy of one's
-    own counts nothing.
+def stages_of(
+    recipe: Recipe, graph: KG, folds: int | None = None
+) -> dict[str, Stage]:
+    r"""The stages of a recipe, and of judges of so many folds, and what each
+    costs, roughly; a policy of one's own counts nothing.
     """
     t, s = recipe.teachers, recipe.student
     kinds = _teachers(recipe, graph)
@@ -46,6 +48,25 @@ def stages_of(recipe: Recipe, graph: KG) -> dict[str, Stage]:
     if s.unlabeled is not None:
         step *= 1 + s.unlabeled.share
     out['student'] = Stage(s.loop.epochs, step)
+    if folds is not None:
+        # Those that the policy has trained already are taken.
+        out |= _of_folds(folds, 1 - 1 / folds, kinds, t.committee, t.loop)
+        for at in range(folds):
+            name = f'judge-{at + 1}-of-{folds}/student'
+            out[name] = Stage(s.loop.epochs, step * (1 - 1 / folds))
+    return out
+
+
+def _of_folds(
+    count: int, rest: float, kinds: int, committee: int, loop: Loop
+) -> dict[str, Stage]:
+    # Teachers of the rest of each part of train.
+    out = {}
+    for at in range(committee):
+        for number in range(count):
+            folder = '' if at == 0 else f'member-{at + 1}/'
+            name = f'{folder}fold-{number + 1}-of-{count}'
+            out[name] = Stage(loop.epochs, LEARNING * kinds * rest)
     return out
 
 
@@ -59,12 +80,7 @@ def _of_held_out(
         count, rest, held = 0, 1.0, 0.05
     else:
         count, rest, held = 1, 1 - evidence.ratio, evidence.ratio
-    out = {}
-    for at in range(committee):
-        for number in range(count):
-            folder = '' if at == 0 else f'member-{at + 1}/'
-            name = f'{folder}fold-{number + 1}-of-{count}'
-            out[name] = Stage(loop.epochs, LEARNING * kinds * rest)
+    out = _of_folds(count, rest, kinds, committee, loop)
     # Asked about what was held out.
     cost = held * kinds * committee
     learner: Any = policy.learner

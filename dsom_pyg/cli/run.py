@@ -100,7 +100,9 @@ def train_run(
     chosen = _recipe_of(given['recipe']) or recipes.of_size(graph)
     chosen = with_settings(replace(chosen, device=device), settings)
     out = out or Path('runs') / Path(source).resolve().name.lower()
-    console = Console(out / 'log.txt', as_json, stages_of(chosen, graph))
+    console = Console(
+        out / 'log.txt', as_json, stages_of(chosen, graph, folds)
+    )
     for finding in islice(dataset.findings, SHOWN):
         console.say(str(finding))
     if len(dataset.findings) > SHOWN:

@@ -43,6 +43,7 @@ class Newcomers:
         parts: The model.
         texts, images: By the name of the entity: one, several, or none.
         triples: With names of entities, old and new, and of relations.
+        names: What some are called.
 
     Raises:
         UnknownNameError: A triple has a name that nobody has.
@@ -56,16 +57,17 @@ class Newcomers:
         texts: Items | None,
         images: Items | None,
         triples: Iterable[Sequence[str | int]],
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self.parts = parts
-        self.names = list(dict.fromkeys([*(texts or {}), *(images or {})]))
-        if not self.names:
+        self.keys = list(dict.fromkeys([*(texts or {}), *(images or {})]))
+        if not self.keys:
             raise ValueError(
                 'no new entity is named; texts or images name them, and '
                 "texts={'Elie': []} names one that has neither"
             )
         known = {*parts.entities.names, *parts.entities.keys}
-        for name in self.names:
+        for name in self.keys:
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f'a name is a text, got {name!r}')
             if name in known:
@@ -73,14 +75,21 @@ class Newcomers:
                     f'{shorten(name)} is in the graph already; what is new '
                     'about it needs another training'
                 )
-        self.texts = [_listed(texts, name) for name in self.names]
+        for name in names or {}:
+            if name not in self.keys:
+                raise ValueError(
+                    f'names has {shorten(name)}, which texts and images do '
+                    'not have'
+                )
+        self.texts = [_listed(texts, name) for name in self.keys]
         self.images = [
             [str(Path(path).resolve()) for path in _listed(images, name)]
-            for name in self.names
+            for name in self.keys
         ]
         old = parts.entities
         self.entities = Vocabulary(
-            [*old.names, *self.names], [*old.keys, *self.names]
+            [*old.names, *((names or {}).get(x, x) for x in self.keys)],
+            [*old.keys, *self.keys],
         )
         self.triples = self._read(triples)
 
@@ -148,10 +157,10 @@ def added(
             'train it again with teachers=True'
         )
     features = _features(parts, new, encoders)
-    known = torch.zeros(len(new.names), dtype=torch.bool)
+    known = torch.zeros(len(new.keys), dtype=torch.bool)
     for _, present in features.values():
         known |= present
-    rows = newcomers.rows_of(parts.maps, features, len(new.names))
+    rows = newcomers.rows_of(parts.maps, features, len(new.keys))
     teachers = {
         # Who knows no features says nothing of newcomers.
         name: _longer(teacher, rows.get(name, _zeros(teacher, new)))
@@ -167,7 +176,7 @@ def added(
         if name in alone
     }
     own = {name: rows[name] for name in alone}
-    silent = [torch.empty(0, dtype=torch.long)] * len(new.names)
+    silent = [torch.empty(0, dtype=torch.long)] * len(new.keys)
     near = newcomers.nearest(old, own, index) if alone else silent
     links = add_reciprocals(new.triples, parts.graph.num_relations)
     given = links.select(links.head >= new.first)
@@ -185,7 +194,7 @@ def added(
     train = concat(graph.split('train'), new.triples)
     splits = {**graph.splits, 'train': train}
     size = len(new.entities)
-    count = len(new.names) + parts.about.get('added', 0)
+    count = len(new.keys) + parts.about.get('added', 0)
     return replace(
         parts,
         student=_longer(parts.student, student),
@@ -215,7 +224,7 @@ def _tables(teachers: TeacherEnsemble) -> Iterator[tuple[str, KGE]]:
 
 
 def _zeros(model: KGE, new: Newcomers) -> Tensor:
-    return torch.zeros(len(new.names), 2 * model.hidden_channels)
+    return torch.zeros(len(new.keys), 2 * model.hidden_channels)
 
 
 def _longer(model: KGE, rows: Tensor) -> KGE:

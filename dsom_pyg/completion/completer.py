@@ -152,6 +152,7 @@ class Completer:
         images: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
         triples: Iterable[Triple] = (),
         *,
+        names: Mapping[str, str] | None = None,
         text_encoder: Encoder | None = None,
         image_encoder: Encoder | None = None,
         seed: int = 0,
@@ -166,6 +167,8 @@ class Completer:
             images: Likewise, paths.
             triples: What is known of new entities. At least one end of each
                 is new.
+            names: What new entities are called, where that is another word
+                than the one which texts, images and triples use.
             text_encoder: That of the training.
                 (default: made again, if it has no weights)
             image_encoder: Likewise.
@@ -178,7 +181,7 @@ class Completer:
         """
         from dsom_pyg.completion.adding import Newcomers, added
 
-        new = Newcomers(self.parts, texts, images, triples)
+        new = Newcomers(self.parts, texts, images, triples, names)
         encoders = {'text': text_encoder, 'image': image_encoder}
         return type(self)(added(self.parts, new, encoders, seed))
 

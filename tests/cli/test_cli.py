@@ -56,6 +56,19 @@ def test_entities_are_added(
     assert made.score([(head, rel, tail)])[0].known
     done = command('answer', out, head, rel, '--json')
     assert done.exit_code == 0
+    assert '1 entities; figures are of before' in command('info', out).stdout
+    assert 'of before' not in command('info', run_folder).stdout
+    # Names of their own, in the table of texts, or in that of all names.
+    texts.write_text('id,name,text\nx7,Elie,a harbour\nx8,Forth,a ship\n')
+    texts = texts.rename(tmp_path / 'texts.csv')
+    names = tmp_path / 'names.tsv'
+    names.write_text('e1\tPort Bude\nx8\tFirth of Forth\n')
+    words = ('--texts', texts, '--names', names, '--out', tmp_path / 'named')
+    done = command('add', run_folder, *words)
+    assert done.exit_code == 0, done.output
+    made = Completer.load(tmp_path / 'named')
+    assert made.entities.keys[-2:] == ['x7', 'x8']
+    assert made.entities.names[-2:] == ['Elie', 'Firth of Forth']
     # Neither the model nor another one is overwritten.
     for folder in (run_folder, out):
         done = command('add', run_folder, '--texts', texts, '--out', folder)

@@ -1,5 +1,6 @@
 """What is said of memory and time before and while a run goes on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from dsom_pyg import KG, Recipe, recipes, train_dsom
 from dsom_pyg.cli import console
 from dsom_pyg.cli.console import Clock
 from dsom_pyg.cli.plan import Stage, memory, stages_of
+from dsom_pyg.completion.judging import beliefs
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.policies import (
     AsInPaper,
@@ -19,7 +21,8 @@ from dsom_pyg.policies import (
     RewardedPolicy,
 )
 from dsom_pyg.stages import Student, Teachers
-from dsom_pyg.training import KFolds, Loop, OneFold
+from dsom_pyg.training import KFolds, Loop, OneFold, Progress
+from dsom_pyg.training.progress import Record
 
 GRAPH = KG(FakeMMKG(40, 3, 150)[0])
 LOOP = Loop(epochs=2, batch_size=50)
@@ -59,6 +62,33 @@ def test_the_stages_are_those_that_come(recipe: Recipe) -> None:
     said = {name: s.epochs for name, s in stages_of(recipe, GRAPH).items()}
     results = train_dsom(GRAPH, recipe).results
     assert said == {name: len(r.history) for name, r in results.items()}
+
+
+class Heard(Progress):
+    def __init__(self) -> None:
+        self.epochs: dict[str, int] = {}
+
+    def begin(
+        self, stage: str, epochs: int, batches: int, history: Sequence[Record]
+    ) -> None:
+        self.epochs[stage] = epochs
+
+
+def test_judges_are_stages_as_well() -> None:
+    recipe = recipe_of(MeanOfTeachers(), committee=2)
+    heard = Heard()
+    beliefs(GRAPH, replace(recipe, progress=heard), folds=2)
+    before, plan = stages_of(recipe, GRAPH), stages_of(recipe, GRAPH, 2)
+    said = {x: s.epochs for x, s in plan.items() if x not in before}
+    assert said == heard.epochs
+    # Half of train each.
+    judge = plan['judge-2-of-2/student']
+    assert judge.cost == plan['student'].cost / 2
+    assert plan['fold-1-of-2'].cost == plan['teachers'].cost / 2
+    # The folds of the policy are those of the judges.
+    folds = recipe_of(HeldOut(evidence=KFolds(2)))
+    more = stages_of(folds, GRAPH, 2).keys() - stages_of(folds, GRAPH).keys()
+    assert more == {'judge-1-of-2/student', 'judge-2-of-2/student'}
 
 
 def test_costs() -> None:

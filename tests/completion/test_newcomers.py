@@ -144,6 +144,22 @@ def test_teachers_know_a_newcomer_by_its_features(model: Completer) -> None:
     assert [x.teacher for x in said.opinions] == ['student', 'text', 'joint']
 
 
+def test_a_newcomer_has_a_name_of_its_own(model: Completer) -> None:
+    made = model.add_entities(
+        {'x-7': 'a town of the south', 'x-8': 'a river of the south'},
+        triples=[('x-7', 'lies in', 'Sudia')],
+        names={'x-7': 'Elie'},
+        text_encoder=Words(),
+    )
+    (fact,) = made.score([('Elie', 'lies in', 'Sudia')])
+    assert fact.known
+    assert made.entities.keys[-2:] == ['x-7', 'x-8']
+    assert made.entities.names[-2:] == ['Elie', 'x-8']
+    assert made.entities.id('x-7') == made.entities.id('Elie')
+    with pytest.raises(ValueError, match="names has 'x-9'"):
+        model.add_entities({'x-7': []}, names={'x-9': 'Forth'})
+
+
 def test_a_kept_model_goes_on(model: Completer, tmp_path: Path) -> None:
     made = model.add_entities(
         {'Elie': 'a town of the south'},
