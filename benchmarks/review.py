@@ -4,47 +4,82 @@
 
 Test triples of Countries are taken out of the graph; they are what an oracle
 knows. A model of the rest proposes triples. The oracle decides on so many of
-them: those whose probability is nearest to a half, or random ones among all
-that are proposed. What it accepts joins train, what it rejects is never
-proposed again, and everything is trained anew. MRR is that of the students on
-the test triples that neither way of choosing had shown to the oracle, in
-percent; ``accepted`` is how many of the decisions were a yes.
+them: on ten at a time whose probability is nearest to a half, which the model
+tells anew after each ten
+(:meth:`~dsom_pyg.completion.Completer.with_review`), or on random ones among
+all that were proposed at first. What it accepts joins train, what it rejects
+is never proposed again, and everything is trained anew. MRR is that of the
+students on the test triples that neither way of choosing had shown to the
+oracle, in percent: mean and standard error of ``--trainings``, which differ in
+their seed. ``accepted`` is how many of the decisions were a yes.
 """
 
 import argparse
+import statistics
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from dsom_pyg import evaluate, recipes, train_dsom
 from dsom_pyg.completion import Completer
-from dsom_pyg.completion.review import Judged, reviewed
+from dsom_pyg.completion.review import Judged, Review, reviewed
 from dsom_pyg.datasets import Countries
+from dsom_pyg.dsom import Recipe
 from dsom_pyg.graph import EDGE, Triples, with_split, within
 from dsom_pyg.kg import KG
+from dsom_pyg.models import Model
 from experiments import record
 
-BUDGETS = (50, 100, 200)
+BUDGETS, AT_ONCE = (50, 100, 200), 10
 POOL = 5000
-NOTHING = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
+NOTHING = Triples.of([])
+Rows = list[tuple[int, int, int]]
 
 
-def triples(rows: list[tuple[int, int, int]]) -> Triples:
-    """From ids of head, relation and tail."""
-    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).t()
-    return Triples(table[[0, 2]], table[1])
-
-
-def decided(chosen: list[tuple[int, int, int]], true: Triples) -> Judged:
+def decided(chosen: Rows, true: Triples) -> Judged:
     """What the oracle says."""
-    part = triples(chosen)
+    part = Triples.of(chosen)
     yes = within(part, true)
     return Judged(part.select(yes), part.select(~yes))
 
 
-def measure(seed: int) -> dict[str, Any]:
-    """One seed: of all trainings and of the random choice."""
+def uncertain(model: Completer, true: Triples, path: Path) -> Rows:
+    """What is asked, in this order, if each ten decisions are heeded."""
+    review, heeding = Review(path), model
+    ends, links = model.entities.labels, model.relations_known.labels
+    asked: Rows = []
+    while len(asked) < max(BUDGETS):
+        pool = heeding.complete(limit=POOL)
+        pool.sort(key=lambda row: abs(row.probability - 0.5))
+        for h, r, t in (row.id for row in pool[:AT_ONCE]):
+            yes = len(decided([(h, r, t)], true).accepted.edge_type)
+            verdict = 'accept' if yes else 'reject'
+            review.decide(ends[h], links[r], ends[t], verdict, 'oracle')
+            asked.append((h, r, t))
+        heeding = model.with_review(review)
+    return asked
+
+
+def students(graph: KG, recipe: Recipe, count: int) -> list[Model]:
+    """Of some trainings."""
+    seeds = [100 * at + recipe.seed for at in range(count)]
+    return [
+        train_dsom(graph, replace(recipe, seed=seed)).student for seed in seeds
+    ]
+
+
+def summary(taught: list[Model], asked: KG) -> dict[str, float]:
+    """Mean MRR and its standard error."""
+    mrr = [100 * evaluate(each, asked, 'test').mrr() for each in taught]
+    spread = statistics.stdev(mrr) if len(mrr) > 1 else 0.0
+    return {'mean': statistics.mean(mrr), 'error': spread / len(mrr) ** 0.5}
+
+
+def measure(seed: int, count: int) -> dict[str, Any]:
+    """One seed: of the first model, of all trainings and the random choice."""
     source = Countries()
     whole = KG(source[0])
     test = whole.triples('test')
@@ -52,23 +87,22 @@ def measure(seed: int) -> dict[str, Any]:
     recipe = replace(recipes.of_size(whole), seed=seed, progress=False)
     first = train_dsom(hidden, recipe)
     model = Completer.of(source, hidden, first, teachers=False)
-    pool = model.complete(limit=POOL)
+    pool = [row.id for row in model.complete(limit=POOL)]
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randperm(len(pool), generator=generator).tolist()
-    orders = {
-        'uncertain': sorted(pool, key=lambda row: abs(row.probability - 0.5)),
-        'random': [pool[at] for at in drawn],
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        orders = {
+            'uncertain': uncertain(model, test, Path(folder) / 'review.jsonl'),
+            'random': [pool[at] for at in drawn],
+        }
+    before = students(hidden, recipe, count)
     out: dict[str, Any] = {
         'proposed': len(pool),
-        'of these true': int(
-            within(triples([r.id for r in pool]), test).sum()
-        ),
+        'of these true': int(within(Triples.of(pool), test).sum()),
     }
     for budget in BUDGETS:
         said = {
-            name: decided([row.id for row in rows[:budget]], test)
-            for name, rows in orders.items()
+            name: decided(rows[:budget], test) for name, rows in orders.items()
         }
         shown = [each.accepted for each in said.values()]
         rest = test.select(~within(test, shown[0]) & ~within(test, shown[1]))
@@ -78,16 +112,17 @@ def measure(seed: int) -> dict[str, Any]:
         store = asked.data[EDGE]
         store.filter_edge_index, store.filter_edge_type = test
         asked = KG(asked.data)
-        found = {'before': evaluate(first.student, asked, 'test').mrr()}
-        for name, judged in said.items():
-            graph = reviewed(hidden, judged)
-            student = train_dsom(graph, recipe).student
-            found[name] = evaluate(student, asked, 'test').mrr()
         out[f'{budget} decisions'] = {
-            **{name: 100 * mrr for name, mrr in found.items()},
             'rest': len(rest.edge_type),
             **{
                 f'accepted, {name}': len(each.accepted.edge_type)
+                for name, each in said.items()
+            },
+            'before': summary(before, asked),
+            **{
+                name: summary(
+                    students(reviewed(hidden, each), recipe, count), asked
+                )
                 for name, each in said.items()
             },
         }
@@ -102,16 +137,18 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--trainings', type=int, default=4)
     args = parser.parse_args()
     graph = KG(Countries()[0])
     settings = {
         'dataset': 'Countries',
         'fingerprint': graph.fingerprint,
         'pool': POOL,
+        'trainings': args.trainings,
     }
     measured: dict[str, Any] = {}
     for seed in range(args.seeds):
-        measured[f'seed {seed}'] = measure(seed)
+        measured[f'seed {seed}'] = measure(seed, args.trainings)
         record.benchmark('review-countries', settings, measured)
 
 
