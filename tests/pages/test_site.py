@@ -263,6 +263,11 @@ def test_decisions_are_kept_and_heeded(
     assert 'not known' in reply.text
     proposed = client.get('/api/proposals', params={'relation': 'calls at'})
     assert first.id in {tuple(each['id']) for each in proposed.json()}
+    heeding = Completer.load(folder).with_review(folder / 'review.jsonl')
+    expected = heeding.complete('calls at', limit=len(left) + 1)
+    assert [row['probability'] for row in proposed.json()] == pytest.approx(
+        [row.probability for row in expected]
+    )
     for word in ('verdict', 'head'):
         bad = {**said, word: 'nothing at all'}
         reply = client.post('/api/decisions', json=bad)
