@@ -260,7 +260,7 @@ def test_decisions_are_kept_and_heeded(
         data={**form, 'verdict': 'unsure', 'back': '/review'},
         headers={'origin': HOME},
     )
-    assert 'not known' in reply.text
+    assert '>unsure<' in reply.text
     proposed = client.get('/api/proposals', params={'relation': 'calls at'})
     assert first.id in {tuple(each['id']) for each in proposed.json()}
     heeding = Completer.load(folder).with_review(folder / 'review.jsonl')
