@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.completion.asking import Candidates, best_tails
-from dsom_pyg.completion.evidence import paths
+from dsom_pyg.completion.explaining import Rules, teachers_say
 from dsom_pyg.completion.export import export
 from dsom_pyg.completion.hub import download, upload
 from dsom_pyg.completion.ntriples import BASE
@@ -32,7 +32,6 @@ from dsom_pyg.completion.results import (
     Link,
     Opinion,
     Proposal,
-    Reason,
     Rows,
     ScoredTriple,
     Suspect,
@@ -48,7 +47,6 @@ from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
 from dsom_pyg.models import KGE
 from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.teachers import Answers
 
 if TYPE_CHECKING:
     # Only training needs them, and they take seconds to import.
@@ -661,84 +659,24 @@ class Completer:
         opinions = [
             Opinion('student', float('nan'), triple.probability, student)
         ]
-        opinions += self._opinions(h, r, t)
+        opinions += teachers_say(self.parts, self.known, (h, r, t))
         if self.parts.teachers is None:
             notes.append('the teachers of this model were not kept')
-        index = self.graph.index('train')
-        reasons = [
-            Reason(
-                self._rule([step[1] for step in path.steps], r),
-                [self._said(*step) for step in path.steps],
-                path.support,
-                path.confidence,
-            )
-            for path in paths(index, h, r, t, k)
-        ]
+        words = self.entities.names, self.relations_known.names
+        rules = Rules(self.graph.index('train'), *words)
         ends = list(dict.fromkeys((h, t)))
         texts, images = (
             {self.entities.names[e]: of[e] for e in ends if of and of[e]}
             for of in (self.parts.texts, self.parts.images)
         )
         return Explanation(
-            triple, Rows(opinions), reasons, texts, images, notes
+            triple,
+            Rows(opinions),
+            rules.of((h, r, t), k),
+            texts,
+            images,
+            notes,
         )
-
-    @torch.no_grad()
-    def _opinions(self, head: int, rel: int, tail: int) -> list[Opinion]:
-        teachers, lookup = self.parts.teachers, self.parts.weights
-        if teachers is None or lookup is None:
-            return []
-        h, r = torch.tensor([head]), torch.tensor([rel])
-        weights = lookup.weights(Answers(teachers, h, r))[0]
-        true = self.known.lookup(h, r).tail
-        rivals = true[true != tail]
-        # A teacher without a row for one of the ends has nothing to say.
-        speaks = [
-            bool(teacher.kept()['entities'][[head, tail]].any(dim=1).all())
-            for teacher in teachers
-            if isinstance(teacher, KGE)
-        ]
-        shares = weights * torch.tensor(speaks)
-        shares = shares / shares.sum()
-        out = []
-        for name, speak, share, (logits,) in zip(
-            teachers.modalities,
-            speaks,
-            shares.tolist(),
-            teachers.each(h, r),
-            strict=True,
-        ):
-            if not speak:
-                continue
-            logits[rivals] = -torch.inf
-            own = logits[tail]
-            probability = (own - logits.logsumexp(dim=0)).exp()
-            # The tail itself is among its equals.
-            equal = (logits == own).sum() - 1
-            rank = 1 + (logits > own).sum() + equal / 2
-            out.append(Opinion(name, share, float(probability), float(rank)))
-        return out
-
-    def _rule(self, body: list[int], rel: int) -> str:
-        letters = 'xyz' if len(body) == 2 else 'xz'
-        parts = [
-            self._step(letters[at], step, letters[at + 1])
-            for at, step in enumerate(body)
-        ]
-        return f'{" and ".join(parts)} => {self._step("x", rel, "z")}'
-
-    def _step(self, head: str, rel: int, tail: str) -> str:
-        size = self.graph.num_relations
-        if rel >= size:
-            head, tail = tail, head
-        return f'{head} {self.relations_known.names[rel % size]} {tail}'
-
-    def _said(self, head: int, rel: int, tail: int) -> str:
-        names, size = self.entities.names, self.graph.num_relations
-        if rel >= size:
-            head, tail = tail, head
-        word = self.relations_known.names[rel % size]
-        return f'{names[head]} | {word} | {names[tail]}'
 
     def evaluate(
         self, dataset: MultimodalDataset | None = None, split: str = 'test'

@@ -10,6 +10,8 @@ from dsom_pyg.query_index import QueryIndex
 
 # Where a rule has more instances than this, so many are looked at.
 LOOKED_AT = 500
+# One other entity that is alike is no rule.
+LEAST_ALIKE = 2
 
 # Ids of head, relation and tail; relations beyond R - 1 go backwards.
 Step = tuple[int, int, int]
@@ -28,6 +30,23 @@ class Path:
     """
 
     steps: Steps
+    support: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Trait:
+    r"""A training triple of one end of the asked one, which others share.
+
+    Args:
+        step: The triple, from that end.
+        of_head: Whether it is the head, and not the tail.
+        support: How many others with this trait have the asked answer.
+        confidence: Their share of those with this trait and some answer.
+    """
+
+    step: Step
+    of_head: bool
     support: int
     confidence: float
 
@@ -78,6 +97,44 @@ def paths(
     for path in found:
         each.setdefault(_said(path.steps, size), path)
     return list(each.values())[:k]
+
+
+def traits(
+    index: QueryIndex, head: int, rel: int, tail: int, k: int = 5
+) -> list[Trait]:
+    r"""Rules with constants that speak for (head, rel, tail):
+    :math:`r_1(x, c) \Rightarrow r(x, t)`, whose body is a training triple of
+    the head; and likewise of the tail, :math:`r_1(z, c) \Rightarrow r(h, z)`.
+    Arguments and confidence are those of :func:`paths`.
+    """
+    size = index.num_relations
+    assert size is not None
+    found = []
+    back = (rel + size) % (2 * size)
+    sides = (True, head, rel, tail), (False, tail, back, head)
+    for of_head, end, asked, other in sides:
+        answered = index.head[index.rel == asked]
+        true = _tails(index, other, (asked + size) % (2 * size))
+        rels, constants = _neighbors(index, end)
+        every = max(1, len(rels) // LOOKED_AT)
+        for r, constant in zip(
+            rels[::every].tolist(), constants[::every].tolist(), strict=True
+        ):
+            if (r, constant) == (asked, other):
+                continue
+            alike = _tails(index, constant, (r + size) % (2 * size))
+            alike = alike[torch.isin(alike, answered) & (alike != end)]
+            support = int(torch.isin(alike, true).sum())
+            if support >= LEAST_ALIKE:
+                share = support / len(alike)
+                step = (end, r, constant)
+                found.append(Trait(step, of_head, support, share))
+    found.sort(key=lambda trait: (-trait.confidence, -trait.support))
+    return found[:k]
+
+
+def _tails(index: QueryIndex, head: int, rel: int) -> Tensor:
+    return index.lookup(torch.tensor([head]), torch.tensor([rel])).tail
 
 
 def _forward(step: Step, num_relations: int) -> Step:

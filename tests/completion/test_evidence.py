@@ -1,21 +1,23 @@
 """Rules over training triples, against plain Python."""
 
 import random
+from dataclasses import astuple
 
 import torch
 
-from dsom_pyg.completion.evidence import paths
+from dsom_pyg.completion.evidence import paths, traits
+from dsom_pyg.completion.explaining import Rules
 from dsom_pyg.graph import Triples, make_data
 from dsom_pyg.kg import KG
 
 E, R = 12, 3
 
 
-def graph(seed: int) -> KG:
+def graph(seed: int, size: int = 60) -> KG:
     draw = random.Random(seed)
     rows = {
         (draw.randrange(E), draw.randrange(R), draw.randrange(E))
-        for _ in range(60)
+        for _ in range(size)
     }
     head, rel, tail = torch.tensor(sorted(rows)).unbind(1)
     return KG(make_data(E, R, Triples(torch.stack([head, tail]), rel)))
@@ -141,3 +143,65 @@ def test_a_symmetric_relation_is_said_once() -> None:
         ((0, 2 + R, 2),),
         ((0, 0, 1), (1, 0, 2)),
     ]
+
+
+def test_traits_of_random_graphs() -> None:
+    compared = 0
+    for seed in range(4):
+        kg = graph(seed, 150)
+        index = kg.index('train')
+        part = kg.triples('train')
+        true = set(
+            zip(
+                part.head.tolist(),
+                part.edge_type.tolist(),
+                part.tail.tolist(),
+                strict=True,
+            )
+        )
+        both = true | {(c, r + R, a) for a, r, c in true}
+        for h, rel, t in [*sorted(true)[:8], (0, 1, 5), (3, 2, 4)]:
+            expected = []
+            sides = (True, h, rel, t), (False, t, rel + R, h)
+            for of_head, end, r, other in sides:
+                for a, s, c in both:
+                    if a != end or (s, c) == (r, other):
+                        continue
+                    alike = {x for x in range(E) if (x, s, c) in both} - {end}
+                    alike &= {x for x, q, _ in both if q == r}
+                    hits = sum((x, r, other) in both for x in alike)
+                    if hits >= 2:
+                        share = hits / len(alike)
+                        expected.append(((end, s, c), of_head, hits, share))
+            found = traits(index, h, rel, t, k=1000)
+            got = [astuple(x) for x in found]
+            assert sorted(got) == sorted(expected)
+            order = [(x.confidence, x.support) for x in found]
+            assert order == sorted(order, reverse=True)
+            assert traits(index, h, rel, t, k=1) == found[:1]
+            compared += len(got)
+    assert compared > 20
+
+
+def test_rules_in_words() -> None:
+    entities = ['Norway', 'Sweden', 'Iceland', 'Finland', 'North', 'crown']
+    rows = [(at, 0, 4) for at in range(4)] + [(1, 1, 5), (2, 1, 5), (3, 1, 0)]
+    head, rel, tail = torch.tensor(rows).unbind(1)
+    kg = KG(make_data(6, 2, Triples(torch.stack([head, tail]), rel)))
+    rules = Rules(kg.index('train'), entities, ['lies in', 'pays in'])
+    (reason,) = rules.of((0, 1, 5), k=5)
+    assert reason.rule == 'x lies in North => x pays in crown'
+    assert reason.triples == ['Norway | lies in | North']
+    # Finland pays otherwise.
+    assert (reason.support, reason.confidence) == (2, 2 / 3)
+    # Of the other end: three coins of Oslo, two of which Norway pays in.
+    entities = ['Norway', 'crown', 'mark', 'dollar', 'Oslo']
+    rows = [(at, 0, 4) for at in (1, 2, 3)] + [(0, 1, 1), (0, 1, 2)]
+    head, rel, tail = torch.tensor(rows).unbind(1)
+    kg = KG(make_data(5, 2, Triples(torch.stack([head, tail]), rel)))
+    rules = Rules(kg.index('train'), entities, ['minted in', 'pays in'])
+    (reason,) = rules.of((0, 1, 3), k=5)
+    assert reason.rule == 'z minted in Oslo => Norway pays in z'
+    assert reason.triples == ['dollar | minted in | Oslo']
+    assert (reason.support, reason.confidence) == (2, 1.0)
+    assert rules.of((0, 1, 3), k=0) == []
