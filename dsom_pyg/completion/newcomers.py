@@ -132,7 +132,13 @@ def likely_questions(
     """
     heads, rels = [given.head], [given.edge_type]
     for at, others in enumerate(near):
-        asked = index.rel[torch.isin(index.head, others)]
+        # Queries are sorted by their heads.
+        low = torch.searchsorted(index.head, others)
+        high = torch.searchsorted(index.head, others, right=True)
+        ranges = zip(low.tolist(), high.tolist(), strict=True)
+        asked = torch.cat(
+            [index.rel[:0], *(index.rel[a:b] for a, b in ranges)]
+        )
         rel, count = asked.unique(return_counts=True)
         best = rel[count.argsort(descending=True, stable=True)][:ROLES]
         rels.append(best)
