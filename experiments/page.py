@@ -26,6 +26,8 @@ class Model:
         model: Its name within a run, as ``'student'``.
         split: Where it was measured.
         seeds: These alone. (default: all that are there)
+        by: The experiment that measures it, if another one than the table:
+            one of the paper.
     """
 
     table: str
@@ -34,6 +36,7 @@ class Model:
     model: str = 'student'
     split: str = 'test'
     seeds: tuple[int, ...] | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
 def command(model: Model) -> str:
     r"""The command that measures a model."""
     words = [
-        f'python -m experiments {model.table}',
+        f'python -m experiments {model.by or model.table}',
         f'--dataset {model.dataset}',
         f'--only "{model.row}"',
     ]
