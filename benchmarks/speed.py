@@ -253,21 +253,37 @@ def measure(
         'epochs': args.epochs,
         'allocator': os.environ.get('GLIBC_TUNABLES', 'default'),
     }
-    return settings, {'seconds': seconds, 'ratios': ratios(seconds)}
+    width = graph.features['text'][0].size(1)
+    found = ratios(seconds, asked=1 + width / (2 * d))
+    return settings, {'seconds': seconds, 'ratios': found}
 
 
-def ratios(seconds: dict[str, float]) -> dict[str, float]:
-    """What the times mean."""
+def ratios(seconds: dict[str, float], asked: float) -> dict[str, float]:
+    """What the times mean.
+
+    Args:
+        seconds: Of everything.
+        asked: Products of the teachers that a student asks, as parts of one
+            with a table of D: the structure teacher needs one, that of texts
+            as much as its features are wide.
+    """
     ours = seconds['epoch, structure teacher']
     mean = seconds['epoch, student, mean']
+    products = seconds['products alone']
+    # It learns by three, as a teacher does.
+    student = products * (3 + asked) / 3
     return {
         'plain loop / ours': seconds['epoch, plain fp32 loop'] / ours,
         'PyKEEN LCWA / ours': seconds['epoch, PyKEEN LCWA'] / ours,
         'PyKEEN ranking / ours': seconds['ranking, PyKEEN']
         / seconds['ranking, all test queries'],
         'policy / student epoch': seconds['epoch, student, policy'] / mean - 1,
-        'share of product rate, structure teacher': seconds['products alone']
-        / ours,
+        'share of product rate, structure teacher': products / ours,
+        **{
+            f'share of product rate, student, {name}': student
+            / seconds[f'epoch, student, {name}']
+            for name in ('mean', 'policy')
+        },
     }
 
 
