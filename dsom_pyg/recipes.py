@@ -10,7 +10,7 @@ from typing import Any
 
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.kg import KG
-from dsom_pyg.models import ComplEx
+from dsom_pyg.models import ComplEx, CrossEntropy
 from dsom_pyg.policies import AsInPaper, ByRelation, HeldOut, RewardedPolicy
 from dsom_pyg.stages import Student, Teachers, Unlabeled, WarmStart
 from dsom_pyg.training import Adagrad, Adam, Distill, KFolds, Loop, OneFold
@@ -21,7 +21,9 @@ SMALL = 10_000
 TINY = 4_000
 
 
-def held_out(channels: int = 256, **options: Any) -> Recipe:
+def held_out(
+    channels: int = 256, relations: float = 0.0, **options: Any
+) -> Recipe:
     r"""The library's own recipe, the default of
     :func:`~dsom_pyg.train_dsom`.
 
@@ -29,12 +31,23 @@ def held_out(channels: int = 256, **options: Any) -> Recipe:
     structure and features at once; a policy that is rewarded on held-out
     triples; distillation on plausible queries without a known answer; Adam
     at a rate that falls to 0.
+
+    Args:
+        channels: D of teachers and student.
+        relations: How much it counts that models with entity rows of their
+            own tell relations as well, see
+            :class:`~dsom_pyg.models.CrossEntropy`. On validation of FB15k-237
+            1.0 brought a model of triples 0.9 points of MRR, on that of MKG-W
+            nothing (``python -m experiments relations``).
+        **options: Of :class:`~dsom_pyg.Recipe`.
     """
+    teachers, student = Teachers(channels=channels), Student(channels=channels)
+    if relations:
+        tell = partial(ComplEx, objective=CrossEntropy(relations=relations))
+        teachers = replace(teachers, structure=partial(tell, n3=0.05))
+        student = replace(student, model=partial(tell, n3=0.01))
     return Recipe(
-        teachers=Teachers(channels=channels),
-        policy=HeldOut(),
-        student=Student(channels=channels),
-        **options,
+        teachers=teachers, policy=HeldOut(), student=student, **options
     )
 
 

@@ -1,5 +1,6 @@
 """Recipes by the size of the graph."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from dsom_pyg import KG, recipes
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.dsom import train_dsom
 from dsom_pyg.graph import make_data, merge_val
+from dsom_pyg.models import KGE, ComplEx, CrossEntropy
+from dsom_pyg.policies import MeanOfTeachers
 
 
 def test_large_graphs_and_those_without_features() -> None:
@@ -41,3 +44,30 @@ def test_without_validation_nobody_looks(
     folds = sum(name.startswith('fold') for name in epochs)
     assert folds == (4 if recipe is recipes.tiny else 1)
     assert epochs['student'] == (3 if recipe is recipes.tiny else 1)
+
+
+def test_models_with_rows_of_their_own_tell_relations() -> None:
+    graph = KG(FakeMMKG(40, 3, 150)[0])
+    short = recipes.held_out(4, relations=0.5)
+    loop = replace(short.teachers.loop, epochs=1)
+    ensemble = short.teachers.build(graph, 0)
+    told = {}
+    for name in ensemble.modalities:
+        model = ensemble[name]
+        assert isinstance(model, KGE)
+        assert isinstance(model.objective, CrossEntropy)
+        told[name] = model.objective.relations
+    assert told == {'structure': 0.5, 'image': 0, 'text': 0, 'joint': 0.5}
+    student = train_dsom(
+        graph,
+        replace(
+            short,
+            teachers=replace(short.teachers, loop=loop),
+            policy=MeanOfTeachers(),
+            student=replace(short.student, loop=loop),
+        ),
+    ).student
+    assert isinstance(student, ComplEx)
+    assert isinstance(student.objective, CrossEntropy)
+    assert (student.objective.relations, student.n3) == (0.5, 0.01)
+    assert repr(recipes.held_out(relations=0.0)) == repr(recipes.held_out())
