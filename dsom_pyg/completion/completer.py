@@ -228,7 +228,7 @@ class Completer:
             [(triples.head, triples.edge_type)],
             Candidates(self.known, size, self.ranges, never=self.rejected),
             self.parts.calibration.temperature,
-            Rates(self.graph, self.ranges),
+            self._rates,
         )
         ours = within(Triples.of(found), triples).tolist()
         return {x: found[x] for x, our in zip(found, ours, strict=True) if our}
@@ -340,6 +340,10 @@ class Completer:
         sizes = self.graph.num_entities, self.graph.num_relations
         both = add_reciprocals(self.parts.rejected, sizes[1])
         return QueryIndex(both, *sizes)
+
+    @cached_property
+    def _rates(self) -> Rates:
+        return Rates(self.graph, self.ranges)
 
     @cached_property
     def known(self) -> QueryIndex:
@@ -579,7 +583,7 @@ class Completer:
             questions_about(self.graph, self.ranges, links, about),
             Candidates(self.known, size, self.ranges, never=self.rejected),
             self.parts.calibration.temperature,
-            Rates(self.graph, self.ranges),
+            self._rates,
             self.parts.odds,
             k,
             min_probability,
