@@ -75,12 +75,15 @@ class Newcomers:
                     f'{shorten(name)} is in the graph already; what is new '
                     'about it needs another training'
                 )
-        for name in names or {}:
-            if name not in self.keys:
+        keys = {*self.keys}
+        for key, name in (names or {}).items():
+            if key not in keys:
                 raise ValueError(
-                    f'names has {shorten(name)}, which texts and images do '
+                    f'names has {shorten(key)}, which texts and images do '
                     'not have'
                 )
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f'a name is a text, got {name!r}')
         self.texts = [_listed(texts, name) for name in self.keys]
         self.images = [
             [str(Path(path).resolve()) for path in _listed(images, name)]

@@ -222,6 +222,14 @@ class Completer:
         was rejected, it claims nothing: it has heeded that.
         """
         size = self.graph.num_entities
+        # What is known is never proposed.
+        answers = self.known.lookup(triples.head, triples.edge_type)
+        hit = answers.tail == triples.tail[answers.row]
+        unknown = torch.ones(len(triples.edge_type), dtype=torch.bool)
+        unknown[answers.row[hit]] = False
+        triples = triples.select(unknown)
+        if not len(triples.edge_type):
+            return {}
         found = claims(
             self.parts.student,
             self.graph,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dsom_pyg.completion.evidence import paths, traits
+from dsom_pyg.completion.evidence import paths, reliability, traits
 from dsom_pyg.completion.results import Opinion, Reason
 from dsom_pyg.completion.store import Parts
 from dsom_pyg.models import KGE
@@ -103,7 +103,7 @@ class Rules:
                     trait.confidence,
                 )
             )
-        out.sort(key=lambda reason: (-reason.confidence, -reason.support))
+        out.sort(key=lambda each: -reliability(each.support, each.confidence))
         return out[:k]
 
     def _path(self, body: list[int], rel: int) -> str:

@@ -137,9 +137,7 @@ class Explanation:
         lines = [f'{t.head} | {t.relation} | {t.tail}   ({known})', '']
         lines += [str(self.opinions), '']
         if not self.reasons:
-            lines.append(
-                'No rule of one or two training triples speaks for it.'
-            )
+            lines.append('No rule speaks for it.')
         for reason in self.reasons:
             share = f'{100 * reason.confidence:.0f} %'
             lines.append(

@@ -184,16 +184,16 @@ class Review:
 
 def reviewed(graph: KG, judged: Judged) -> KG:
     r"""The graph as people have corrected it: what they accepted is in train,
-    and in no other split; what they rejected is in none.
+    unless it is in a split already; what they rejected is in none.
     """
     accepted, rejected = judged
     data = graph.data
+    known = concat(*map(graph.triples, SPLITS))
     for split in SPLITS:
         part = graph.triples(split)
-        gone = concat(accepted, rejected) if split != 'train' else rejected
-        part = part.select(~within(part, gone))
+        part = part.select(~within(part, rejected))
         if split == 'train':
-            part = concat(part, accepted.select(~within(accepted, part)))
+            part = concat(part, accepted.select(~within(accepted, known)))
         data = with_split(data, split, part)
     store = data[EDGE]
     if 'filter_edge_index' in store:

@@ -21,7 +21,7 @@ PRIOR_TRIPLES = 10
 
 
 class Suspicion(NamedTuple):
-    r"""How much training triples are believed by who did not see them.
+    r"""How much known triples are believed by who did not see them.
 
     Attributes:
         triples: T of them, of all splits.

@@ -55,7 +55,9 @@ POLICY = (
 LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
 PROPOSALS, SUSPECTS, FACTS, FOUND, NEIGHBOURS = 1000, 200, 50, 20, 14
 # Questions about all relations that are asked at once, some seconds' worth.
-MANY = 50_000
+MANY = 10_000
+# Decisions on the page of the review.
+SHOWN = 300
 # Seconds that a question waits for others.
 PATIENCE = 0.002
 Verdict = Literal['accept', 'reject', 'unsure']
@@ -115,23 +117,26 @@ class Asked:
     anew for each. It is made when the site starts.
 
     Args:
-        model: The model.
+        base: The model, as it was trained.
         review: Where decisions are kept; :obj:`None` if nobody decides.
     """
 
-    def __init__(self, model: Completer, review: Review | None) -> None:
-        self.model, self.review = model, review
+    def __init__(self, base: Completer, review: Review | None) -> None:
+        self.base, self.review = base, review
+        # What was decided before; what is decided now is sifted.
+        self.model = base if review is None else base.with_review(review)
         self.lock = Lock()
         self.decided: dict[Ids, str] = {}
-        # What the model claims of proposals that were decided on.
+        # What was claimed of proposals that were decided on.
         self.claims: dict[Ids, float] = {}
-        self.odds = model.parts.odds
         # How many answers to a question were decided on, by what is given.
         self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
         for each in self.last():
             ids = self.ids_if_known(each)
             if ids is not None:
                 self._heed(ids, each.verdict)
+        self.claims |= base.claims(Triples.of(self.decided))
+        self._learn()
         self.proposals = lru_cache(64)(self._proposals)
         self.about = lru_cache(256)(self._about)
 
@@ -186,11 +191,14 @@ class Asked:
         words = ends.labels[h], links.labels[r], ends.labels[t]
         assert self.review is not None  # nobody is asked otherwise
         with self.lock:
+            # Whatever may fail does so before the decision is kept.
+            claims = self.base.claims(Triples.of([triple]))
             made = self.review.decide(
                 *words, verdict, self.model.graph.fingerprint
             )
             self._heed(triple, verdict)
-            self._learn(triple)
+            self.claims |= claims
+            self._learn()
         return made
 
     def _heed(self, triple: Ids, verdict: str) -> None:
@@ -200,12 +208,10 @@ class Asked:
             self.counts[None, r, t] += 1
         self.decided[triple] = verdict
 
-    def _learn(self, triple: Ids) -> None:
-        if triple not in self.claims:
-            self.claims |= self.model.claims(Triples.of([triple]))
+    def _learn(self) -> None:
         said = {x: self.decided[x] for x in self.claims}
         told = [x for x, verdict in said.items() if verdict != 'unsure']
-        self.odds = self.model.parts.odds.heeding(
+        self.odds = self.base.parts.odds.heeding(
             torch.tensor([self.claims[x] for x in told]),
             torch.tensor([said[x] == 'accept' for x in told]).bool(),
         )
@@ -356,7 +362,7 @@ class Asked:
             out.setdefault(self._label(ids, entity), []).append(
                 {'id': ids, 'other': other, 'name': names[other]}
             )
-        for ids, verdict in self.decided.items():
+        for ids, verdict in list(self.decided.items()):
             if verdict != 'accept' or entity not in (ids[0], ids[2]):
                 continue
             rows = out.setdefault(self._label(ids, entity), [])
@@ -434,9 +440,6 @@ def make_app(
         folder = Path(model).expanduser()
         model, review = Completer.load(folder), review or folder / FILE
     kept = None if public or review is None else Review(review)
-    if kept is not None and kept.path.exists():
-        # What was decided before; what is decided now is sifted.
-        model = model.with_review(kept)
     state = Asked(model, kept)
     app = FastAPI(
         title='dsom_pyg',
@@ -662,9 +665,11 @@ def _add_decisions(app: FastAPI, state: Asked) -> None:
     @app.get('/review', include_in_schema=False)
     def review() -> HTMLResponse:
         assert state.review is not None
-        rows = [(x, state.ids_if_known(x)) for x in state.last()[::-1]]
+        every = state.last()
+        shown = [(x, state.ids_if_known(x)) for x in every[: -SHOWN - 1 : -1]]
         path = state.review.path
-        return state.page('review.html', rows=rows, path=path, back='/review')
+        words = {'rows': shown, 'count': len(every), 'back': '/review'}
+        return state.page('review.html', path=path, **words)
 
     @app.post('/decide', include_in_schema=False)
     def chosen(

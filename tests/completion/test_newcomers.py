@@ -158,6 +158,8 @@ def test_a_newcomer_has_a_name_of_its_own(model: Completer) -> None:
     assert made.entities.id('x-7') == made.entities.id('Elie')
     with pytest.raises(ValueError, match="names has 'x-9'"):
         model.add_entities({'x-7': []}, names={'x-9': 'Forth'})
+    with pytest.raises(ValueError, match="a name is a text, got ' '"):
+        model.add_entities({'x-7': []}, names={'x-7': ' '})
 
 
 def test_a_kept_model_goes_on(model: Completer, tmp_path: Path) -> None:

@@ -275,6 +275,36 @@ def test_decisions_are_kept_and_heeded(
     assert len(list(Review(folder / 'review.jsonl'))) == 3
 
 
+def test_a_site_that_starts_again_learns_on(folder: Path) -> None:
+    model = Completer.load(folder)
+    proposed = model.complete('calls at')
+    assert len(proposed) > 4
+
+    def decide(client: TestClient, at: int, verdict: str) -> None:
+        row = proposed[at]
+        words = row.head, row.relation, row.tail, verdict
+        names = ('head', 'relation', 'tail', 'verdict')
+        said = dict(zip(names, words, strict=True))
+        assert client.post('/api/decisions', json=said).status_code == 200
+
+    for before, after in (
+        ([(0, 'accept'), (1, 'accept')], [(2, 'accept')]),
+        ([(3, 'reject')], [(0, 'reject'), (1, 'unsure')]),
+    ):
+        with TestClient(make_app(folder), base_url=HOME) as client:
+            for each in before:
+                decide(client, *each)
+        app = make_app(folder)
+        with TestClient(app, base_url=HOME) as client:
+            for each in after:
+                decide(client, *each)
+        # As if all had been decided at once.
+        heeding = Completer.load(folder).with_review(folder / 'review.jsonl')
+        odds = heeding.parts.odds
+        assert app.state.asked.odds == pytest.approx(odds, rel=1e-4)
+        assert odds != pytest.approx(model.parts.odds, rel=1e-2)
+
+
 def test_proposals_of_all_relations(
     folder: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +320,8 @@ def test_proposals_of_all_relations(
     assert ids == [row.id for row in every[:50]]
     one = client.get('/proposals?relation=1').text
     assert set(re.findall(r'amp;relation=(\d+)', one)) <= {'1'}
+    one = client.get('/proposals?relation=0').text
+    assert set(re.findall(r'amp;relation=(\d+)', one)) == {'0'}
     # Of many questions only those of a relation are asked.
     monkeypatch.setattr('dsom_pyg.pages.site.MANY', 3)
     with TestClient(make_app(folder), base_url=HOME) as again:
@@ -297,6 +329,22 @@ def test_proposals_of_all_relations(
         assert 'all relations' not in page
         assert ' selected>' in page
     assert client.get('/proposals?relation=far').status_code == 422
+
+
+def test_of_many_decisions_the_last_are_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = Review(folder / 'review.jsonl')
+    for at in range(5):
+        review.decide(f'ship {at}', 'calls at', 'Arnel', 'accept', '')
+    monkeypatch.setattr('dsom_pyg.pages.site.SHOWN', 2)
+    with pytest.warns(UserWarning, match='the decision is left out'):
+        app = make_app(folder)
+    with TestClient(app, base_url=HOME) as client:
+        page = client.get('/review').text
+    assert '5 triples, kept' in page
+    assert 'The last 2; the file has all.' in page
+    assert [at for at in range(5) if f'ship {at}' in page] == [3, 4]
 
 
 def test_an_entity_by_its_name(client: TestClient) -> None:
