@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -169,7 +170,11 @@ def logged_records(path: Path) -> list[bytes]:
         if left < 7:  # padding
             at += left
             continue
+        if len(data) < at + 7:  # the rest is not written yet
+            break
         _, size, kind = struct.unpack('<IHB', data[at : at + 7])
+        if len(data) < at + 7 + size:
+            break
         part = data[at + 7 : at + 7 + size]
         at += 7 + size
         if kind in (1, 2):  # whole, first
@@ -193,7 +198,13 @@ def test_wandb(
     monkeypatch.setenv('WANDB_SILENT', 'true')
     train(dataset, tmp_path, recipe, WandB('ships', tags=['first']))
     (path,) = tmp_path.glob('wandb/offline-run-*/*.wandb')
-    records = [Record.FromString(x) for x in logged_records(path)]
+    records: list[Any] = []
+    # Another process writes the file, and may still do so.
+    for _ in range(600):
+        records = [Record.FromString(x) for x in logged_records(path)]
+        if any(x.HasField('exit') for x in records):
+            break
+        time.sleep(0.1)
     (run,) = {
         x.run.run_id: x.run for x in records if x.HasField('run')
     }.items()
