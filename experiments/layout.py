@@ -55,6 +55,11 @@ CLAIMS = (
         bold=True,
     ),
     Claim(
+        'The same with descriptions of Wikidata (`more_texts=True`)',
+        Model('worth', 'MKG_W', 'longer texts'),
+        bold=True,
+    ),
+    Claim(
         'Plain ComplEx-N3, for comparison',
         Model('combiners', 'MKG_W', BASE, 'structure'),
     ),

@@ -9,6 +9,9 @@ from dsom_pyg import datasets
 from experiments import record, table
 from experiments.layout import CLAIMS
 from experiments.measure import settings
+from experiments.paper import show
+from experiments.paper.catalogue import PROFILES
+from experiments.paper.catalogue import rows as rows_of
 
 
 @pytest.mark.parametrize('name', table.names())
@@ -24,7 +27,9 @@ def test_every_experiment(name: str) -> None:
             assert json.loads(json.dumps(words)) == words
             # No two rows of a table are the same run.
         runs = [
-            json.dumps([settings(row), record.describe([row.change])])
+            json.dumps(
+                [settings(row), record.describe([row.change]), row.more_texts]
+            )
             for row in each.rows
         ]
         assert len(set(runs)) == len(runs)
@@ -38,6 +43,15 @@ def test_unknown_experiment() -> None:
 def test_every_claim_can_be_measured() -> None:
     for claim in CLAIMS:
         model = claim.model
+        if model.by is not None:
+            shown = show.table_of(model.by)
+            assert isinstance(shown, show.PaperTable)
+            assert model.dataset in shown.datasets
+            lines = {line.row for line in shown.lines}
+            assert model.row in lines, claim.text
+            profile = PROFILES[model.table]
+            assert model.row in rows_of(profile, model.dataset)
+            continue
         rows = {
             row.name
             for each in table.load(model.table)
