@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from dsom_pyg.completion.export import export
 from dsom_pyg.completion.hub import download, upload
 from dsom_pyg.completion.ntriples import BASE
 from dsom_pyg.completion.proposals import (
+    Found,
     Odds,
     Rates,
     claims,
@@ -221,7 +222,6 @@ class Completer:
         see :class:`~dsom_pyg.completion.proposals.Odds`. Of what is known, or
         was rejected, it claims nothing: it has heeded that.
         """
-        size = self.graph.num_entities
         # What is known is never proposed.
         answers = self.known.lookup(triples.head, triples.edge_type)
         hit = answers.tail == triples.tail[answers.row]
@@ -230,14 +230,8 @@ class Completer:
         triples = triples.select(unknown)
         if not len(triples.edge_type):
             return {}
-        found = claims(
-            self.parts.student,
-            self.graph,
-            [(triples.head, triples.edge_type)],
-            Candidates(self.known, size, self.ranges, never=self.rejected),
-            self.parts.calibration.temperature,
-            self._rates,
-        )
+        asked = [(triples.head, triples.edge_type)]
+        found = claims(self._propose(asked, Odds()))
         ours = within(Triples.of(found), triples).tolist()
         return {x: found[x] for x, our in zip(found, ours, strict=True) if our}
 
@@ -584,22 +578,32 @@ class Completer:
             about = torch.zeros(self.graph.num_entities, dtype=torch.bool)
             about[self.entities.ids(entities)] = True
         links = self.relations_known.ids(chosen).tolist()
-        size = self.graph.num_entities
-        found = propose(
-            self.parts.student,
-            self.graph,
-            questions_about(self.graph, self.ranges, links, about),
-            Candidates(self.known, size, self.ranges, never=self.rejected),
-            self.parts.calibration.temperature,
-            self._rates,
-            self.parts.odds,
-            k,
-            min_probability,
-        )
+        questions = questions_about(self.graph, self.ranges, links, about)
+        found = self._propose(questions, self.parts.odds, k, min_probability)
         names, words_of = self.entities.names, self.relations_known.names
         return Rows(
             Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
             for p, score, h, r, t in most_probable(found, limit)
+        )
+
+    def _propose(
+        self,
+        questions: Iterable[tuple[Tensor, Tensor]],
+        odds: Odds,
+        k: int = 10,
+        min_probability: float = 0.0,
+    ) -> Iterator[Found]:
+        size = self.graph.num_entities
+        return propose(
+            self.parts.student,
+            self.graph,
+            questions,
+            Candidates(self.known, size, self.ranges, never=self.rejected),
+            self.parts.calibration.temperature,
+            self._rates,
+            odds,
+            k,
+            min_probability,
         )
 
     def suspects(

@@ -107,13 +107,17 @@ class Odds(NamedTuple):
         if not len(part.edge_type):
             return cls()
         found = claims(
-            scorer,
-            graph,
-            _some_of(graph, ranges, questions),
-            Candidates(graph.index('train'), graph.num_entities, ranges),
-            temperature,
-            Rates(graph, ranges),
-            k,
+            propose(
+                scorer,
+                graph,
+                _some_of(graph, ranges, questions),
+                Candidates(graph.index('train'), graph.num_entities, ranges),
+                temperature,
+                Rates(graph, ranges),
+                cls(),
+                k,
+                min_probability=0.0,
+            )
         )
         if not found:
             return cls()
@@ -161,22 +165,11 @@ def _logit(probability: Tensor) -> Tensor:
     return probability.clamp(LEAST, 1 - LEAST).logit()
 
 
-def claims(
-    scorer: Scorer,
-    graph: KG,
-    questions: Iterable[tuple[Tensor, Tensor]],
-    candidates: Candidates,
-    temperature: Tensor,
-    rates: Rates,
-    k: int = 10,
-) -> dict[tuple[int, int, int], float]:
-    r"""What is claimed of proposals, by head, relation and tail. A question
+def claims(found: Iterable[Found]) -> dict[tuple[int, int, int], float]:
+    r"""The probability of proposals by head, relation and tail. A question
     may be asked twice; what is proposed counts once.
     """
-    words = scorer, graph, questions, candidates, temperature, rates, Odds()
-    return {
-        (h, r, t): claimed for claimed, _, h, r, t in propose(*words, k, 0.0)
-    }
+    return {(h, r, t): probability for probability, _, h, r, t in found}
 
 
 def _some_of(

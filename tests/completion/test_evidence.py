@@ -23,6 +23,12 @@ def graph(seed: int, size: int = 60) -> KG:
     return KG(make_data(E, R, Triples(torch.stack([head, tail]), rel)))
 
 
+def rows(kg: KG) -> set[tuple[int, int, int]]:
+    part = kg.triples('train')
+    columns = part.head, part.edge_type, part.tail
+    return set(zip(*(x.tolist() for x in columns), strict=True))
+
+
 def brute_force(
     true: set[tuple[int, int, int]], h: int, rel: int, t: int
 ) -> dict[tuple[int, ...], tuple[int, float]]:
@@ -86,15 +92,7 @@ def test_rules_of_random_graphs() -> None:
     for seed in range(4):
         kg = graph(seed)
         index = kg.index('train')
-        part = kg.triples('train')
-        true = set(
-            zip(
-                part.head.tolist(),
-                part.edge_type.tolist(),
-                part.tail.tolist(),
-                strict=True,
-            )
-        )
+        true = rows(kg)
         for h, rel, t in [*sorted(true)[:8], (0, 1, 5), (3, 2, 4)]:
             expected = brute_force(true, h, rel, t)
             found = paths(index, h, rel, t, k=1000)
@@ -150,15 +148,7 @@ def test_traits_of_random_graphs() -> None:
     for seed in range(4):
         kg = graph(seed, 150)
         index = kg.index('train')
-        part = kg.triples('train')
-        true = set(
-            zip(
-                part.head.tolist(),
-                part.edge_type.tolist(),
-                part.tail.tolist(),
-                strict=True,
-            )
-        )
+        true = rows(kg)
         both = true | {(c, r + R, a) for a, r, c in true}
         for h, rel, t in [*sorted(true)[:8], (0, 1, 5), (3, 2, 4)]:
             expected = []
