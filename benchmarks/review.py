@@ -8,10 +8,14 @@ them: on ten at a time whose probability is nearest to a half, which the model
 tells anew after each ten
 (:meth:`~dsom_pyg.completion.Completer.with_review`), or on random ones among
 all that were proposed at first. What it accepts joins train, what it rejects
-is never proposed again, and everything is trained anew. MRR is that of the
-students on the test triples that neither way of choosing had shown to the
-oracle, in percent: mean and standard error of ``--trainings``, which differ in
-their seed. ``accepted`` is how many of the decisions were a yes.
+is never given as an answer again, and everything is trained anew. MRR is that
+of the students on the test triples that neither way of choosing had shown to
+the oracle, in percent: mean and standard error of ``--trainings``, which
+differ in their seed. ``among all`` counts every entity as a rival, as
+benchmarks do.
+``without rejected`` is what a user gets: what was rejected is no rival, as
+:meth:`~dsom_pyg.completion.Completer.predict_tails` leaves it out.
+``accepted`` is how many of the decisions were a yes.
 """
 
 import argparse
@@ -28,7 +32,7 @@ from dsom_pyg.completion import Completer
 from dsom_pyg.completion.review import Judged, Review, reviewed
 from dsom_pyg.datasets import Countries
 from dsom_pyg.dsom import Recipe
-from dsom_pyg.graph import EDGE, Triples, with_split, within
+from dsom_pyg.graph import EDGE, Triples, concat, with_split, within
 from dsom_pyg.kg import KG
 from dsom_pyg.models import Model
 from experiments import record
@@ -71,6 +75,16 @@ def students(graph: KG, recipe: Recipe, count: int) -> list[Model]:
     ]
 
 
+def asking(whole: KG, rest: Triples, known: Triples) -> KG:
+    """The graph that asks for the rest of test. What is known besides is no
+    rival of its answers, in whichever split it stands.
+    """
+    data = with_split(whole.data, 'test', rest)
+    store = data[EDGE]
+    store.filter_edge_index, store.filter_edge_type = known
+    return KG(data)
+
+
 def summary(taught: list[Model], asked: KG) -> dict[str, float]:
     """Mean MRR and its standard error."""
     mrr = [100 * evaluate(each, asked, 'test').mrr() for each in taught]
@@ -106,26 +120,22 @@ def measure(seed: int, count: int) -> dict[str, Any]:
         }
         shown = [each.accepted for each in said.values()]
         rest = test.select(~within(test, shown[0]) & ~within(test, shown[1]))
-        # Accepted triples are true: they are no rivals of the others, in
-        # whichever split they stand.
-        asked = KG(with_split(whole.data, 'test', rest))
-        store = asked.data[EDGE]
-        store.filter_edge_index, store.filter_edge_type = test
-        asked = KG(asked.data)
-        out[f'{budget} decisions'] = {
+        # Accepted triples are true: they are no rivals of the others.
+        plain = asking(whole, rest, test)
+        row: dict[str, Any] = {
             'rest': len(rest.edge_type),
-            **{
-                f'accepted, {name}': len(each.accepted.edge_type)
-                for name, each in said.items()
-            },
-            'before': summary(before, asked),
-            **{
-                name: summary(
-                    students(reviewed(hidden, each), recipe, count), asked
-                )
-                for name, each in said.items()
-            },
+            'before': summary(before, plain),
         }
+        for name, each in said.items():
+            taught = students(reviewed(hidden, each), recipe, count)
+            left = asking(whole, rest, concat(test, each.rejected))
+            row[name] = {
+                'accepted': len(each.accepted.edge_type),
+                'among all': summary(taught, plain),
+                'without rejected': summary(taught, left),
+                'without rejected, not trained anew': summary(before, left),
+            }
+        out[f'{budget} decisions'] = row
         print(seed, budget, out[f'{budget} decisions'], flush=True)
     return out
 
