@@ -1,6 +1,7 @@
 """Seconds an epoch and ranking time on DB15K, as ratios in one run.
 
     python -m benchmarks.speed
+    python -m benchmarks.speed --parts
 
 Measures, one after the other on the same machine: the large matrix products
 alone; a structure teacher's epoch here, in a plain fp32 loop over triples of
@@ -10,6 +11,8 @@ and in PyKEEN's evaluator. Every epoch is a whole one over all of train, timed
 after a first one of the same kind; the figure is the median of ``--epochs``.
 What the ratios compare takes turns, so that a machine that is slow for a while
 is slow for all. Nothing else should run meanwhile.
+
+With ``--parts`` torch's profiler says instead what a step spends its time on.
 """
 
 import argparse
@@ -17,6 +20,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +32,7 @@ from pykeen.models import ComplEx as PyKEENComplEx
 from pykeen.training import LCWATrainingLoop
 from pykeen.triples import CoreTriplesFactory
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets import DB15K
@@ -48,6 +54,16 @@ from experiments import record
 from experiments.measure import bundled_text_model
 
 LOOP = Loop()
+# What operators do, for the profiler.
+PARTS = {
+    'products': {'mm', 'addmm', 'bmm'},
+    'copies and casts': {'copy', 'cat', 'index', 'fill', 'zero'},
+    'arithmetic': {'add', 'sub', 'mul', 'div', 'addcmul', 'pow', 'sqrt'},
+    'exponentials': {'exp', 'exp2', 'log'},
+    'sums and maxima': {'sum', 'amax', 'maximum', 'scatter_add'},
+    'optimiser': {'fused_adagrad', 'fused_adam'},
+}
+OTHER = 'other'
 
 
 def in_turns(
@@ -97,6 +113,27 @@ class Epochs:
         """Train for an epoch."""
         for batch in self.loader:
             self.task.update(batch, self.precision, self.optimizers)
+
+    def parts(self, steps: int = 20) -> dict[str, float]:
+        """Which share of the time of some steps each kind of work takes, after
+        as many to warm up.
+        """
+        batches = iter(self.loader)
+        for batch in islice(batches, steps):
+            self.task.update(batch, self.precision, self.optimizers)
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            for batch in islice(batches, steps):
+                self.task.update(batch, self.precision, self.optimizers)
+        took: dict[str, float] = dict.fromkeys([*PARTS, OTHER], 0.0)
+        for event in seen.key_averages():
+            took[kind(event.key)] += event.self_cpu_time_total
+        return {name: time / sum(took.values()) for name, time in took.items()}
+
+
+def kind(operator: str) -> str:
+    """What an operator of torch does."""
+    name = operator.removeprefix('aten::').strip('_')
+    return next((part for part in PARTS if name in PARTS[part]), OTHER)
 
 
 class PlainEpochs:
@@ -201,61 +238,82 @@ class PyKEENRanking:
         )
 
 
-def measure(
-    args: argparse.Namespace,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+@dataclass
+class Subject:
+    """What is trained: DB15K, its teachers, and a student."""
+
+    data: HeteroData
+    graph: KG
+    teachers: TeacherEnsemble
+    student: ComplEx
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> 'Subject':
+        """As the arguments say."""
+        encoder = SBERT(args.text_model or bundled_text_model())
+        data = merge_val(DB15K(args.root, text_encoder=encoder)[0])
+        graph, d = KG(data), args.channels
+        sizes = graph.num_entities, graph.num_relations
+        teachers = TeacherEnsemble.from_features(graph.features, *sizes, d)
+        student = ComplEx(EntityEmbedding(sizes[0], d), sizes[1])
+        return cls(data, graph, teachers, student)
+
+    def learns(self, name: str) -> Epochs:
+        """Epochs of one of the teachers."""
+        return Epochs(ModelTask(self.teachers[name]), self.graph)
+
+    def distils(self) -> dict[str, Epochs]:
+        """Epochs of the student."""
+        combiners = {
+            'mean': Mean(),
+            'policy': paper_policy(self.teachers),
+        }
+        return {
+            f'student, {name}': Epochs(
+                DistillTask(self.student, self.teachers, combiner.train()),
+                self.graph,
+            )
+            for name, combiner in combiners.items()
+        }
+
+
+def measure(subject: Subject, d: int, epochs: int) -> dict[str, Any]:
     """All times."""
-    encoder = SBERT(args.text_model or bundled_text_model())
-    data = merge_val(DB15K(args.root, text_encoder=encoder)[0])
-    graph, d = KG(data), args.channels
-    sizes = graph.num_entities, graph.num_relations
-    teachers = TeacherEnsemble.from_features(graph.features, *sizes, d)
+    graph, data = subject.graph, subject.data
     seconds: dict[str, float] = {}
 
     def note(name: str, value: float) -> None:
         seconds[name] = value
         print(f'{name:44s}{value:8.2f} s', flush=True)
 
-    model = ComplEx(EntityEmbedding(sizes[0], d), sizes[1])
-    queries = len(graph.index('train'))
-    sides = queries, sizes[0], d
     compared: dict[str, Callable[[], Any]] = {
-        'epoch, structure teacher': Epochs(
-            ModelTask(teachers['structure']), graph
-        ),
+        'epoch, structure teacher': subject.learns('structure'),
         'epoch, plain fp32 loop': PlainEpochs(data, d),
         'epoch, PyKEEN LCWA': PyKEENEpochs(data, d),
-        'products alone': Products(*sides),
+        'products alone': Products(
+            len(graph.index('train')), graph.num_entities, d
+        ),
     }
-    for name, value in in_turns(compared, args.epochs).items():
+    for name, value in in_turns(compared, epochs).items():
         note(name, value)
     others: dict[str, Callable[[], Any]] = {
-        'epoch, text teacher': Epochs(ModelTask(teachers['text']), graph)
+        'epoch, text teacher': subject.learns('text')
     }
-    for name, combiner in (
-        ('mean', Mean()),
-        ('policy', paper_policy(teachers)),
-    ):
-        task = DistillTask(model, teachers, combiner.train())
-        others[f'epoch, student, {name}'] = Epochs(task, graph)
-    for name, value in in_turns(others, args.epochs).items():
+    for name, each in subject.distils().items():
+        others[f'epoch, {name}'] = each
+    for name, value in in_turns(others, epochs).items():
         note(name, value)
     ranked: dict[str, Callable[[], Any]] = {
-        'ranking, all test queries': lambda: evaluate(model, graph),
+        'ranking, all test queries': lambda: evaluate(subject.student, graph),
         'ranking, PyKEEN': PyKEENRanking(data, d),
     }
-    for name, value in in_turns(ranked, args.epochs).items():
+    for name, value in in_turns(ranked, epochs).items():
         note(name, value)
-    settings = {
-        'dataset': 'DB15K, all training triples',
-        'fingerprint': graph.fingerprint,
-        'channels': d,
-        'epochs': args.epochs,
-        'allocator': os.environ.get('GLIBC_TUNABLES', 'default'),
-    }
     width = graph.features['text'][0].size(1)
-    found = ratios(seconds, asked=1 + width / (2 * d))
-    return settings, {'seconds': seconds, 'ratios': found}
+    return {
+        'seconds': seconds,
+        'ratios': ratios(seconds, asked=1 + width / (2 * d)),
+    }
 
 
 def ratios(seconds: dict[str, float], asked: float) -> dict[str, float]:
@@ -289,7 +347,10 @@ def ratios(seconds: dict[str, float], asked: float) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--root', default='datasets/DB15K')
     parser.add_argument(
         '--text-model',
@@ -297,10 +358,28 @@ def main() -> None:
     )
     parser.add_argument('--channels', type=int, default=256)
     parser.add_argument('--epochs', type=int, default=3)
+    parser.add_argument(
+        '--parts', action='store_true', help='profile steps instead'
+    )
     args = parser.parse_args()
     np.random.seed(0)
     torch.manual_seed(0)
-    record.benchmark('speed', *measure(args))
+    subject = Subject.of(args)
+    settings = {
+        'dataset': 'DB15K, all training triples',
+        'fingerprint': subject.graph.fingerprint,
+        'channels': args.channels,
+        'allocator': os.environ.get('GLIBC_TUNABLES', 'default'),
+    }
+    if args.parts:
+        each = {'structure teacher': subject.learns('structure')}
+        each |= subject.distils()
+        found = {name: epochs.parts() for name, epochs in each.items()}
+        record.benchmark('speed-parts', settings, found)
+        return
+    settings['epochs'] = args.epochs
+    measured = measure(subject, args.channels, args.epochs)
+    record.benchmark('speed', settings, measured)
 
 
 if __name__ == '__main__':
