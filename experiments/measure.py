@@ -5,7 +5,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -17,12 +17,13 @@ import torch
 
 from dsom_pyg import KG, Recipe, datasets, evaluate, train_dsom
 from dsom_pyg.datasets import MultimodalDataset
-from dsom_pyg.encoders import SBERT
+from dsom_pyg.encoders import SBERT, Encoder
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.explain import choices, entity_types, plot_choices
 from dsom_pyg.graph import draw as draw_triples
 from dsom_pyg.graph import merge_val, with_split
 from dsom_pyg.models import EntityEmbedding, Model
+from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.stages import Teachers, fit_teachers
 from dsom_pyg.teachers import (
     Combiner,
@@ -79,27 +80,41 @@ class Setting:
         return ['train', 'val'] if self.select else ['train', 'val', 'test']
 
     @cached_property
-    def encoder(self) -> SBERT:
-        r"""Of the texts."""
+    def encoder(self) -> Encoder:
+        r"""Of the texts, where a row names no other one."""
         return SBERT(self.text_model or bundled_text_model())
+
+    def encoder_of(self, row: Row) -> Encoder:
+        r"""Made once for all rows that have the same."""
+        if row.encoder is None:
+            return self.encoder
+        if row.encoder not in self._encoders:
+            self._encoders[row.encoder] = row.encoder()
+        return self._encoders[row.encoder]
+
+    @cached_property
+    def _encoders(self) -> dict[Callable[[], Encoder], Encoder]:
+        return {}
 
     def source(self, row: Row) -> MultimodalDataset:
         r"""The dataset, with features."""
-        if row.more_texts not in self._sources:
-            self._sources[row.more_texts] = self._source(row.more_texts)
-        return self._sources[row.more_texts]
+        key = row.more_texts, row.encoder
+        if key not in self._sources:
+            self._sources[key] = self._source(row)
+        return self._sources[key]
 
     @cached_property
-    def _sources(self) -> dict[bool, MultimodalDataset]:
+    def _sources(self) -> dict[Any, MultimodalDataset]:
         return {}
 
-    def _source(self, more_texts: bool) -> MultimodalDataset:
+    def _source(self, row: Row) -> MultimodalDataset:
         if self.dataset == 'Countries':  # brings encoders of its own
             return datasets.Countries()
         kind = getattr(datasets, self.dataset)
         root = self.root / self.dataset
-        words = {'more_texts': True} if more_texts else {}
-        out: MultimodalDataset = kind(root, text_encoder=self.encoder, **words)
+        words = {'more_texts': True} if row.more_texts else {}
+        encoder = self.encoder_of(row)
+        out: MultimodalDataset = kind(root, text_encoder=encoder, **words)
         return out
 
     def features(self, row: Row) -> dict[str, str]:
@@ -107,7 +122,7 @@ class Setting:
         if self.dataset == 'Countries':
             return {'image': 'bundled', 'text': 'bundled'}
         texts = {'texts': 'with further ones'} if row.more_texts else {}
-        return {'text': self.encoder.name, **texts}
+        return {'text': self.encoder_of(row).name, **texts}
 
     def graph(self, row: Row, seed: int) -> KG:
         r"""What a row is trained on."""
@@ -252,7 +267,11 @@ def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
     with drawn_with(run.seed + 1):
         drawn = what.entity_scale
         scale = {} if drawn is None else {'scale': drawn}
-        table = EntityEmbedding(run.graph.num_entities, what.channels, **scale)
+        if what.entities is None:
+            size = run.graph.num_entities
+            table: EntityModule = EntityEmbedding(size, what.channels, **scale)
+        else:
+            table = what.entities(run.graph, what.channels)
         model = what.model(table, run.graph.num_relations)
     return model, run.fit('model', ModelTask(model), what.loop)
 

@@ -8,8 +8,10 @@ from pkgutil import iter_modules
 
 from torch_geometric.data import HeteroData
 
-from dsom_pyg import Recipe
+from dsom_pyg import KG, Recipe
+from dsom_pyg.encoders import Encoder
 from dsom_pyg.models import ComplEx
+from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.policies import PolicyChoice
 from dsom_pyg.stages import DECAYING_ADAM, Teachers
 from dsom_pyg.teachers.ensemble import ModelFactory
@@ -22,6 +24,8 @@ MIXING = Loop(
 )
 # From the graph and the seed to the graph that is trained on.
 Change = Callable[[HeteroData, int], HeteroData]
+# From the graph and D to what the rows of entities are made of.
+Entities = Callable[[KG, int], EntityModule]
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -34,12 +38,14 @@ class SingleModel:
         loop: How it is trained. (default: like the default teachers)
         entity_scale: Standard deviation of the initial entity rows.
             (default: that of :class:`~dsom_pyg.models.EntityEmbedding`)
+        entities: Makes the entity module. (default: a free table)
     """
 
     channels: int = 256
     model: ModelFactory = COMPLEX
     loop: Loop = DECAYING_ADAM
     entity_scale: float | None = None
+    entities: Entities | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Row:
         more_texts: It looks at the texts that others have published as well.
         keeps_validation: It learns from the validation split in a way of its
             own, so that split stays out of train where others train on it.
+        encoder: Makes the encoder of texts. (default: that of the command)
     """
 
     name: str
@@ -106,6 +113,7 @@ class Row:
     only_validation: bool = False
     more_texts: bool = False
     keeps_validation: bool = False
+    encoder: Callable[[], Encoder] | None = None
 
 
 @dataclass(frozen=True)

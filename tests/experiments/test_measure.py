@@ -22,7 +22,7 @@ from dsom_pyg.policies import (
 )
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import Loop
-from experiments import __main__, measure, table
+from experiments import __main__, entities, measure, table
 from experiments.changes import with_noise
 from experiments.table import Row, SingleModel, Table
 
@@ -277,3 +277,49 @@ def test_a_row_may_look_at_further_texts(
         'texts': 'with further ones',
     }
     assert more['graph']['fingerprint'] != plain['graph']['fingerprint']
+
+
+def test_a_row_may_have_an_encoder_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is made once, and named beside the figures."""
+    made = []
+
+    class Own:
+        name = 'own'
+
+    def own() -> Any:
+        made.append(Own())
+        return made[-1]
+
+    asked = []
+
+    def source(root: Path, text_encoder: Any, **words: Any) -> Tiny:
+        asked.append(text_encoder.name)
+        return Tiny(FakeMMKG(30, 4, 200, seed=1)[0])
+
+    monkeypatch.setattr(datasets, 'WN9', source)
+    what = SingleModel(channels=4, loop=LOOP)
+    texts = replace(what, entities=entities.texts)
+    rows = (
+        Row('plain', what),
+        Row('own', what, encoder=own),
+        Row('texts', texts, encoder=own),
+    )
+    setting = measure.Setting(
+        name='x',
+        table=Table(('WN9',), rows),
+        dataset='WN9',
+        select=True,
+        results=tmp_path,
+        models=tmp_path,
+    )
+    files = [measure.measure(setting, row, 0) for row in rows]
+    assert (asked, len(made)) == (['stub', 'own'], 1)
+    plain, with_own, of_texts = (json.loads(p.read_text()) for p in files)
+    assert plain['graph']['features'] == {'text': 'stub'}
+    assert with_own['graph']['features'] == {'text': 'own'}
+    # A table of entities does not look at texts.
+    mrr = [each['models']['model']['mrr'] for each in (plain, with_own)]
+    assert mrr[0] == mrr[1] != of_texts['models']['model']['mrr']
+    assert of_texts['settings']['entities'] == 'texts'

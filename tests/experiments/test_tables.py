@@ -28,7 +28,11 @@ def test_every_experiment(name: str) -> None:
             # No two rows of a table are the same run.
         runs = [
             json.dumps(
-                [settings(row), record.describe([row.change]), row.more_texts]
+                [
+                    settings(row),
+                    record.describe([row.change, row.encoder]),
+                    row.more_texts,
+                ]
             )
             for row in each.rows
         ]

@@ -1,0 +1,53 @@
+"""Who is to encode texts, and how are their features to enter?
+
+Teachers of texts, and of structure and texts, each alone, with the longer
+texts of each dataset. All rows choose a setting: they read no test triple.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from dsom_pyg.models import ComplEx
+from dsom_pyg.stages import DECAYING_ADAM
+from experiments import encoders, entities
+from experiments.table import Row, SingleModel, Table
+
+SHORT = replace(DECAYING_ADAM, epochs=8)
+ALONE = SingleModel(
+    model=partial(ComplEx, n3=0.01), loop=SHORT, entities=entities.texts
+)
+JOINT = SingleModel(
+    model=partial(ComplEx, n3=0.05),
+    loop=SHORT,
+    entities=entities.table_and_texts,
+)
+trial = partial(Row, only_validation=True, more_texts=True)
+ENCODERS = {
+    'MiniLM': None,
+    'mpnet': encoders.mpnet,
+    'MiniLM and mpnet': encoders.minilm_and_mpnet,
+    'TF-IDF': encoders.tfidf,
+}
+WAYS = {
+    'unit variance': entities.unit_variance,
+    'whitened': entities.whitened,
+    'half whitened': partial(entities.whitened, power=0.5),
+    'network': entities.network,
+}
+
+TABLES = (
+    Table(
+        ('DB15K', 'MKG_W', 'FB15k_237'),
+        (
+            *(
+                trial(f'{what}, {name}', model, encoder=encoder)
+                for name, encoder in ENCODERS.items()
+                for what, model in (('texts', ALONE), ('joint', JOINT))
+            ),
+            *(
+                trial(f'texts, {name}', replace(ALONE, entities=way))
+                for name, way in WAYS.items()
+            ),
+        ),
+    ),
+)
