@@ -98,12 +98,25 @@ class Tracked(Progress):
     def start(self, folder: Path, settings: Settings) -> ExitStack:
         r"""The run begins; it ends with what is returned, a context, and well
         if :attr:`metrics` are there by then.
+
+        Raises:
+            ValueError: A tracker cannot begin, as for want of a login.
         """
         with ExitStack() as stack:
             for tracker in self.trackers:
-                tracker.begin(folder, settings)
+                self._begin(tracker, folder, settings)
                 stack.callback(self._end, tracker)
             return stack.pop_all()
+
+    def _begin(
+        self, tracker: Tracker, folder: Path, settings: Settings
+    ) -> None:
+        try:
+            tracker.begin(folder, settings)
+        except Exception as error:
+            # Nothing was trained yet, and something can be done about it.
+            name = type(tracker).__name__
+            raise ValueError(f'{name} cannot begin: {error}') from error
 
     def _end(self, tracker: Tracker) -> None:
         if tracker not in self.trackers:

@@ -86,4 +86,10 @@ def add_run(
 
 
 def _encoder(modality: str, word: str | None, device: str) -> Encoder | None:
+    if word == 'none':
+        # Features of newcomers are what their rows are made of.
+        raise ValueError(
+            f'--{modality}-encoder none: name the encoder of the training, or '
+            'leave it out'
+        )
     return None if word is None else encoder_of(modality, word, device)

@@ -424,7 +424,9 @@ def report(
 @app.command()
 def serve(
     model: Model,
-    port: Annotated[int, typer.Option(help='Of this machine.')] = 8765,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help='Of this machine.')
+    ] = 8765,
     review: Annotated[
         Path | None,
         typer.Option(

@@ -103,10 +103,10 @@ class Newcomers:
 
     def _read(self, triples: Iterable[Sequence[str | int]]) -> Triples:
         rows = []
-        for at, each in enumerate(triples):
+        for at, each in enumerate(triples, 1):
             if len(each) != 3:
                 raise ValueError(
-                    f'triple {at} is {each!r}, and not head, relation, tail'
+                    f'triple {at}, {each!r}, is not head, relation, tail'
                 )
             head, rel, tail = each
             try:
@@ -114,8 +114,9 @@ class Newcomers:
                 link = self.parts.relations.id(rel)
             except UnknownNameError as error:
                 raise UnknownNameError(
-                    f'triple {at}: {error}; a new entity needs a place in '
-                    'texts or images, and a new relation another training'
+                    f'triple {at}, {each!r}: {error}; a new entity needs a '
+                    'place in texts or images, and a new relation another '
+                    'training'
                 ) from None
             if max(ends) < self.first:
                 raise ValueError(

@@ -213,9 +213,40 @@ class Completer:
         )
 
     def _odds(self, judged: Judged) -> Odds:
-        found = self.claims(concat(*judged))
-        true = within(Triples.of(found), judged.accepted)
-        return self.parts.odds.heeding(torch.tensor([*found.values()]), true)
+        return self.odds_by(judged, self.claims(concat(*judged)))
+
+    def odds_by(
+        self, judged: Judged, claims: dict[tuple[int, int, int], float]
+    ) -> Odds:
+        r"""How often proposals come true, by decisions about them.
+
+        Args:
+            judged: The decisions.
+            claims: What :meth:`claims` says of their triples.
+        """
+        size = self.graph.num_relations
+        wrong = judged.rejected.select(self._is_known(judged.rejected))
+        wrong = add_reciprocals(wrong, size)
+        ends, links = wrong.head.tolist(), wrong.edge_type.tolist()
+        corrected = {*zip(ends, links, strict=True)}
+        # What takes the place of a wrong fact says nothing of what is lacking.
+        told = {
+            (h, r, t): claim
+            for (h, r, t), claim in claims.items()
+            if not {(h, r), (t, r + size)} & corrected
+        }
+        every = Triples.of(told)
+        true = within(every, judged.accepted)
+        decided = true | within(every, judged.rejected)
+        claimed = torch.tensor([*told.values()])
+        return self.parts.odds.heeding(claimed[decided], true[decided])
+
+    def _is_known(self, triples: Triples) -> Tensor:
+        answers = self.known.lookup(triples.head, triples.edge_type)
+        hit = answers.tail == triples.tail[answers.row]
+        out = torch.zeros(len(triples.edge_type), dtype=torch.bool)
+        out[answers.row[hit]] = True
+        return out
 
     def claims(self, triples: Triples) -> dict[tuple[int, int, int], float]:
         r"""What the model claims of those of some triples that it proposes,
@@ -223,11 +254,7 @@ class Completer:
         was rejected, it claims nothing: it has heeded that.
         """
         # What is known is never proposed.
-        answers = self.known.lookup(triples.head, triples.edge_type)
-        hit = answers.tail == triples.tail[answers.row]
-        unknown = torch.ones(len(triples.edge_type), dtype=torch.bool)
-        unknown[answers.row[hit]] = False
-        triples = triples.select(unknown)
+        triples = triples.select(~self._is_known(triples))
         if not len(triples.edge_type):
             return {}
         asked = [(triples.head, triples.edge_type)]

@@ -22,6 +22,10 @@ LEAST = 1e-6
 # How far decisions may carry the odds from what validation tells: standard
 # deviations of the prior of slope and shift.
 DRIFT = 0.5, 2.0
+# People accept what they recognise. Who never rejects has chosen what to look
+# at, and says nothing of how often proposals come true: for each rejection so
+# many acceptances count at most.
+FOR_A_REJECTION = 4
 
 # Probability, score, and ids of head, relation and tail.
 Found = tuple[float, float, int, int, int]
@@ -137,7 +141,8 @@ class Odds(NamedTuple):
         r"""What people say of proposals tells more than validation can: that
         holds a part of what is known, and nobody knows how much is missing.
         The most probable odds by decisions, with a normal prior around these
-        ones.
+        ones. Acceptances weigh less where they are more than four for each
+        rejection, and nothing without one.
 
         Args:
             claimed: What the model claims of the triples that were decided
@@ -147,12 +152,15 @@ class Odds(NamedTuple):
         from scipy.optimize import minimize
 
         x, width = _logit(claimed.double()), torch.tensor(DRIFT).double()
+        accepted = int(true.sum())
+        fair = FOR_A_REJECTION * (len(true) - accepted) / max(accepted, 1)
+        weight = torch.where(true, min(1.0, fair), 1.0)
 
         def loss(drift: Any) -> float:
             by = torch.from_numpy(drift)
             z = (self.slope + by[0]) * x + self.shift + by[1]
             # -log p of what is true, -log(1 - p) of the rest
-            wrong = softplus(torch.where(true, -z, z)).sum()
+            wrong = (weight * softplus(torch.where(true, -z, z))).sum()
             return float(wrong + (by / width).square().sum() / 2)
 
         # What is more probable stays so.

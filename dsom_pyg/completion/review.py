@@ -42,7 +42,8 @@ class Decision:
         head, relation, tail: As the files of the graph call them.
         verdict: ``'accept'``, ``'reject'`` or ``'unsure'``.
         time: When, in UTC, as ISO 8601 has it.
-        model: Fingerprint of the graph of the model that was shown.
+        model: Fingerprint of the graph of the model that was shown, as it was
+            corrected by then.
     """
 
     head: str

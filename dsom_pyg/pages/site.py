@@ -31,9 +31,10 @@ from fastapi.responses import (
     RedirectResponse,
     Response,
 )
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from dsom_pyg import __version__
 from dsom_pyg.completion import (
     Completer,
     Decision,
@@ -41,7 +42,7 @@ from dsom_pyg.completion import (
     Review,
     UnknownNameError,
 )
-from dsom_pyg.completion.review import FILE
+from dsom_pyg.completion.review import FILE, VERDICTS, Judged
 from dsom_pyg.graph import Triples
 from dsom_pyg.pages.render import image_bytes, render
 
@@ -53,7 +54,7 @@ POLICY = (
 )
 # Bytes of a request, questions in it, and answers to each.
 LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
-PROPOSALS, SUSPECTS, FACTS, FOUND, NEIGHBOURS = 1000, 200, 50, 20, 14
+PROPOSALS, FACTS, FOUND, NEIGHBOURS = 1000, 50, 20, 14
 # Questions about all relations that are asked at once, some seconds' worth.
 MANY = 10_000
 # Decisions on the page of the review.
@@ -62,10 +63,17 @@ SHOWN = 300
 PATIENCE = 0.002
 Verdict = Literal['accept', 'reject', 'unsure']
 Ids = tuple[int, int, int]
-Word = str | int
+# Not True, which Python counts as 1.
+Word = StrictStr | StrictInt
 
 
-class Question(BaseModel):
+class Asking(BaseModel):
+    """What a program sends; a word that nobody knows is refused."""
+
+    model_config = ConfigDict(extra='forbid')
+
+
+class Question(Asking):
     """(head, relation, ?) or (?, relation, tail)."""
 
     relation: Word
@@ -73,7 +81,7 @@ class Question(BaseModel):
     tail: Word | None = None
 
 
-class Questions(BaseModel):
+class Questions(Asking):
     """Several questions."""
 
     questions: Annotated[list[Question], Field(max_length=QUESTIONS)]
@@ -82,7 +90,7 @@ class Questions(BaseModel):
     any_kind: bool = False
 
 
-class Judgement(BaseModel):
+class Judgement(Asking):
     """What somebody says of a triple."""
 
     head: Word
@@ -131,14 +139,17 @@ class Asked:
         self.claims: dict[Ids, float] = {}
         # How many answers to a question were decided on, by what is given.
         self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
+        # How many triples of a relation, and of an entity, were.
+        self.of_relation: Counter[int | None] = Counter()
+        self.of_entity: Counter[int] = Counter()
         for each in self.last():
             ids = self.ids_if_known(each)
             if ids is not None:
                 self._heed(ids, each.verdict)
         self.claims |= base.claims(Triples.of(self.decided))
         self._learn()
-        self.proposals = lru_cache(64)(self._proposals)
-        self.about = lru_cache(256)(self._about)
+        self._proposals = lru_cache(64)(self._propose)
+        self._about = lru_cache(256)(self._propose_about)
 
     def last(self) -> list[Decision]:
         r"""The decisions that hold, each triple once."""
@@ -164,6 +175,7 @@ class Asked:
             'links': self.links,
             'judged': parts.suspicion is not None,
             'deciding': self.review is not None,
+            'decided': self.decided,
         }
         return HTMLResponse(render(template, **words, **values))
 
@@ -178,6 +190,12 @@ class Asked:
         if not 0 <= at < self.model.graph.num_relations:
             raise HTTPException(404, f'there is no relation {at}')
         return at
+
+    def relation_at(self, word: str) -> int:
+        r"""Likewise, of what may be no number."""
+        if not word.isdecimal() or not word.isascii():
+            raise HTTPException(404, f'there is no relation {word!r}')
+        return self.relation_id(int(word))
 
     def checked(self, head: int, relation: int, tail: int) -> Ids:
         r"""Likewise, those of a triple."""
@@ -206,15 +224,16 @@ class Asked:
             h, r, t = triple
             self.counts[h, r, None] += 1
             self.counts[None, r, t] += 1
+            self.of_relation.update((r, None))
+            self.of_entity.update({h, t})
         self.decided[triple] = verdict
 
     def _learn(self) -> None:
-        said = {x: self.decided[x] for x in self.claims}
-        told = [x for x, verdict in said.items() if verdict != 'unsure']
-        self.odds = self.base.parts.odds.heeding(
-            torch.tensor([self.claims[x] for x in told]),
-            torch.tensor([said[x] == 'accept' for x in told]).bool(),
-        )
+        said: dict[str, list[Ids]] = {verdict: [] for verdict in VERDICTS}
+        for triple, verdict in self.decided.items():
+            said[verdict].append(triple)
+        yes, no = (Triples.of(said[verdict]) for verdict in VERDICTS[:2])
+        self.odds = self.base.odds_by(Judged(yes, no), self.claims)
 
     def read(self, asked: Questions) -> list[Wanted]:
         r"""Questions by ids.
@@ -282,8 +301,15 @@ class Asked:
                 break
         return out
 
-    def _proposals(self, relation: int | None) -> list[Any]:
-        return list(self.model.complete(relation, limit=PROPOSALS))
+    def proposals(self, relation: int | None) -> list[Proposal]:
+        r"""Those of a relation, or of all, that are open. More are made before
+        they run out.
+        """
+        times = 1 + self.of_relation[relation] // (PROPOSALS - FACTS)
+        return self.proposed(self._proposals(relation, times * PROPOSALS))
+
+    def _propose(self, relation: int | None, limit: int) -> list[Any]:
+        return list(self.model.complete(relation, limit=limit))
 
     @cached_property
     def few(self) -> bool:
@@ -303,8 +329,18 @@ class Asked:
         r"""What relations are called."""
         return self.model.relations_known.names
 
-    def _about(self, entity: int) -> list[Any]:
-        return list(self.model.complete(entities=[entity], limit=FOUND))
+    def about(self, entity: int) -> list[Proposal]:
+        r"""The best open ones about an entity."""
+        times = 1 + self.of_entity[entity] // FOUND
+        rows = self._about(entity, times * 2 * FOUND)
+        return self.proposed(rows)[:FOUND]
+
+    def _propose_about(self, entity: int, limit: int) -> list[Any]:
+        return list(self.model.complete(entities=[entity], limit=limit))
+
+    def suspects(self, k: int) -> list[Any]:
+        r"""The most suspicious open ones."""
+        return self.open(self.model.suspects(k + len(self.decided)))[:k]
 
     def open(self, rows: Sequence[Any]) -> list[Any]:
         r"""Those on which nobody has decided, or somebody was unsure."""
@@ -313,6 +349,22 @@ class Asked:
             for row in rows
             if self.decided.get(row.id, 'unsure') == 'unsure'
         ]
+
+    def belief(self, triple: Ids) -> float | None:
+        r"""How much a known triple is believed by who did not see it."""
+        found = self.model.parts.suspicion
+        if found is None:
+            return None
+        places = self._judged.get(triple)
+        return None if places is None else float(found.belief[places])
+
+    @cached_property
+    def _judged(self) -> dict[Ids, int]:
+        found = self.model.parts.suspicion
+        part = found.triples if found is not None else Triples.of([])
+        columns = part.head, part.edge_type, part.tail
+        rows = zip(*(x.tolist() for x in columns), strict=True)
+        return {ids: at for at, ids in enumerate(rows)}
 
     def proposed(self, rows: Sequence[Proposal]) -> list[Proposal]:
         r"""Likewise, with probabilities that heed what was decided."""
@@ -443,6 +495,7 @@ def make_app(
     state = Asked(model, kept)
     app = FastAPI(
         title='dsom_pyg',
+        version=__version__,
         docs_url=None,
         redoc_url=None,
         description='Answers of a model, and decisions about triples.',
@@ -461,6 +514,7 @@ def make_app(
 def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
     # Who frames a page on which one decides may make one decide unawares.
     policy = POLICY + ('*' if public else "'none'")
+    here = sorted(origins)
 
     @app.middleware('http')
     async def guard(
@@ -472,13 +526,17 @@ def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
             (origin is not None and origin not in origins)
             or site not in ('same-origin', 'none')
         ):
-            return JSONResponse({'detail': 'a foreign page asks'}, 403)
+            told = f'a foreign page asks; this site is {", ".join(here)}'
+            return JSONResponse({'detail': told}, 403)
         try:
             size = int(request.headers.get('content-length', '0'))
         except ValueError:
             size = LARGEST + 1
-        # Without a length nobody knows how much would come.
-        if size > LARGEST or 'transfer-encoding' in request.headers:
+        if 'transfer-encoding' in request.headers:
+            # Nobody knows how much would come.
+            told = 'a request must say its length'
+            return JSONResponse({'detail': told}, 411)
+        if size > LARGEST:
             return JSONResponse({'detail': 'too large'}, 413)
         response = await go_on(request)
         response.headers['Content-Security-Policy'] = policy
@@ -530,7 +588,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
             picture=bool(images) and any(map(os.path.isfile, images[at])),
             facts={k: v[:FACTS] for k, v in facts.items()},
             rest={k: max(0, len(v) - FACTS) for k, v in facts.items()},
-            rows=state.proposed(state.about(at)),
+            rows=state.about(at),
             around=_around(facts),
             back=f'/entity/{at}',
         )
@@ -547,8 +605,8 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
     def proposals(relation: str = '', order: str = 'probable') -> HTMLResponse:
         at: int | None = None
         if relation or not state.few:
-            at = state.relation_id(int(relation or state.most))
-        rows = state.proposed(state.proposals(at))
+            at = state.relation_at(relation or str(state.most))
+        rows = state.proposals(at)
         if order == 'uncertain':
             rows.sort(key=lambda row: abs(row.probability - 0.5))
         return page(
@@ -564,7 +622,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
     def suspects() -> HTMLResponse:
         rows = []
         if model.parts.suspicion is not None:
-            rows = state.open(model.suspects(SUSPECTS))[:FACTS]
+            rows = state.suspects(FACTS)
         return page('suspects.html', rows=rows, back='/suspects')
 
     @app.get('/why', include_in_schema=False)
@@ -573,7 +631,8 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
         back = f'/why?head={head}&relation={relation}&tail={tail}'
         found = model.explain(*ids)
         said = state.decided.get(ids)
-        return page('why.html', found=found, ids=ids, said=said, back=back)
+        words = {'said': said, 'belief': state.belief(ids), 'back': back}
+        return page('why.html', found=found, ids=ids, **words)
 
     @app.get('/site.js', include_in_schema=False)
     def script() -> Response:
@@ -651,14 +710,14 @@ def _add_api(app: FastAPI, state: Asked) -> None:
     def proposals(relation: str) -> list[dict[str, Any]]:
         """Triples of a relation that the graph may lack."""
         at = model.relations_known.id(relation)
-        return [_row(x) for x in state.proposed(state.proposals(at))]
+        return [_row(x) for x in state.proposals(at)]
 
     @app.get('/api/suspects')
     def suspects(
         k: Annotated[int, Query(ge=1, le=10_000)] = 20,
     ) -> list[dict[str, Any]]:
         """Known triples that may be wrong."""
-        return [_row(x) for x in state.open(model.suspects(k))]
+        return [_row(x) for x in state.suspects(k)]
 
 
 def _add_decisions(app: FastAPI, state: Asked) -> None:

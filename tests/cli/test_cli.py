@@ -80,6 +80,19 @@ def test_entities_are_added(
     )
     assert done.exit_code == 1
     assert 'there is no folder' in done.output
+    done = command(
+        *('add', run_folder, '--texts', texts, '--out', tmp_path / 'x'),
+        *('--text-encoder', 'none'),
+    )
+    assert done.exit_code == 1
+    assert 'name the encoder of the training' in done.output
+
+
+def test_a_port_is_one(command: Command, run_folder: Path) -> None:
+    for port in ('0', '99999'):
+        done = command('serve', run_folder, '--port', port)
+        assert done.exit_code == 2
+        assert 'Invalid value' in done.output
 
 
 def test_a_tracker_is_told(

@@ -199,7 +199,7 @@ def test_what_a_model_does_not_know(model: Completer) -> None:
         model.add_entities(triples=[('Town A', 'lies in', 'Sudia')])
     words: dict[str, Any] = {'text_encoder': Words()}
     new = {'X': 'a town'}
-    with pytest.raises(UnknownNameError, match=r"triple 0.*'Sudja'.*'Sudia'"):
+    with pytest.raises(UnknownNameError, match=r"triple 1.*'Sudja'.*'Sudia'"):
         model.add_entities(new, None, [('X', 'lies in', 'Sudja')], **words)
     with pytest.raises(UnknownNameError, match="unknown relation 'lie in'"):
         model.add_entities(new, None, [('X', 'lie in', 'Sudia')], **words)
@@ -207,7 +207,7 @@ def test_what_a_model_does_not_know(model: Completer) -> None:
         model.add_entities(
             new, None, [('Town A', 'lies in', 'Sudia')], **words
         )
-    with pytest.raises(ValueError, match='triple 0'):
+    with pytest.raises(ValueError, match='triple 1'):
         model.add_entities(new, None, [('X', 'Sudia')], **words)
     with pytest.raises(ValueError, match='a name is a text'):
         model.add_entities({' ': 'a town'}, **words)

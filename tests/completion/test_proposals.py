@@ -212,6 +212,25 @@ def test_odds_after_decisions() -> None:
     assert base.heeding(none, none.bool()) == base
 
 
+def test_for_a_rejection_four_acceptances_count() -> None:
+    base = Odds(1.2, -0.5)
+    claimed = torch.full((11,), 0.1)
+    true = torch.tensor([False] + [True] * 10)
+    few = base.heeding(claimed[:5], true[:5])
+    # Ten count as much as four: their shares of the gradient are the same.
+    assert torch.allclose(
+        torch.tensor(base.heeding(claimed, true)),
+        torch.tensor(few),
+        atol=1e-3,
+    )
+    assert few != base
+    # Without a rejection there is nothing to compare them with.
+    assert base.heeding(claimed[1:], true[1:]) == base
+    # Rejections alone count all.
+    less = base.heeding(claimed[:5], torch.zeros(5).bool())
+    assert less.of(torch.tensor(0.1)) < base.of(torch.tensor(0.1))
+
+
 def test_some_questions_evenly() -> None:
     graph = KG(FakeMMKG(60, 5, 300)[0])
     ranges = Ranges(graph.index('train'), 60, 5)

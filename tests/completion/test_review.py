@@ -318,15 +318,20 @@ def test_decisions_say_how_often_proposals_come_true(
         return made
 
     first = [(each.head, each.relation, each.tail) for each in proposals[:4]]
-    more = heeding('accept', *first).parts.odds
+    # Who accepts alone has chosen what to look at.
+    assert heeding('accept', *first).parts.odds == base
     less = heeding('reject', *first).parts.odds
     p = torch.tensor([each.probability for each in proposals[:4]])
     claimed = ((p.logit() - base.shift) / base.slope).sigmoid()
-    assert (more.of(claimed) > p).all()
     assert (less.of(claimed) < p).all()
     assert heeding('unsure', *first).parts.odds == base
-    # It is what the claims and the verdicts make of them.
-    yes = torch.ones(4, dtype=torch.bool)
+    # With a rejection as well it is what claims and verdicts make of them.
+    review = Review(tmp_path / 'both.jsonl')
+    for at, triple in enumerate(first):
+        review.decide(*triple, 'reject' if at == 3 else 'accept', '')
+    more = model.with_review(review).parts.odds
+    assert (more.of(claimed) > p).all()
+    yes = torch.tensor([True, True, True, False])
     expected = torch.tensor(base.heeding(claimed, yes))
     assert torch.allclose(torch.tensor(more), expected, atol=1e-3)
     # A suspect that was wrong tells nothing of proposals.
@@ -336,3 +341,27 @@ def test_decisions_say_how_often_proposals_come_true(
         (names[h], words[r], names[t]) for h, r, t in sorted(rows(part))[:3]
     ]
     assert heeding('reject', *known).parts.odds == base
+    # Nor does what takes its place, from either side.
+    h, r, t = sorted(rows(part))[0]
+    wrong = names[h], words[r], names[t]
+    for proposed in proposals:
+        if proposed.relation == wrong[1] and (
+            (proposed.head == wrong[0]) != (proposed.tail == wrong[2])
+        ):
+            break
+    else:
+        pytest.fail('nothing is proposed in its place')
+    right = proposed.head, proposed.relation, proposed.tail
+    others = [x for x in first if not {x[0], x[2]} & {wrong[0], wrong[2]}]
+    assert len(others) > 1
+    made = []
+    for at, decided in enumerate(
+        (others[:2], [*others[:2], right], [*others[:2], wrong, right])
+    ):
+        review = Review(tmp_path / f'place-{at}.jsonl')
+        for triple in decided:
+            verdict = 'reject' if triple in (others[0], wrong) else 'accept'
+            review.decide(*triple, verdict, '')
+        made.append(model.with_review(review).parts.odds)
+    assert made[1] != made[0]
+    assert made[2] == made[0]

@@ -128,6 +128,21 @@ def test_a_tracker_that_fails_costs_no_run(
     assert len(other.ended) == 1
 
 
+def test_a_tracker_that_cannot_begin_is_named(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    class Shut(Recorder):
+        def begin(self, folder: Path, settings: Mapping[str, Any]) -> None:
+            raise RuntimeError('no login')
+
+    one = Recorder()
+    with pytest.raises(ValueError, match='Shut cannot begin: no login'):
+        train(dataset, tmp_path, recipe, one, Shut())
+    # Who has begun is told that it ends.
+    assert one.ended == [None]
+    assert one.logged == []
+
+
 def test_trackers_need_a_folder(dataset: OwnGraph, recipe: Recipe) -> None:
     with pytest.raises(ValueError, match='folder'):
         Completer.train(dataset, None, recipe, trackers=[Recorder()])

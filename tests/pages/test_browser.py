@@ -162,6 +162,69 @@ def test_a_person_goes_through_it(
     assert all(place.startswith(site) for place in places), places
 
 
+def test_keys_keep_their_place(site: str, folder: Path, browser: Any) -> None:
+    """After a decision one goes on at the next triple."""
+    review = Review(folder / 'review.jsonl')
+    before = len(list(review))
+
+    def texts() -> list[str]:
+        found = browser.find_elements('css selector', 'article > div')
+        return [each.text for each in found[::2]]
+
+    def here() -> str:
+        text: str = browser.switch_to.active_element.text
+        return text.split('\n')[0]
+
+    def press(key: str, count: int) -> None:
+        browser.switch_to.active_element.send_keys(key)
+        until(lambda: len(list(review)) == before + count)
+        until(lambda: browser.switch_to.active_element.tag_name == 'article')
+
+    browser.get(f'{site}/suspects')
+    rows = texts()
+    assert len({*rows[:6]}) == 6
+    find(browser, 'body').send_keys('jjj')
+    assert here().startswith(rows[2])
+    # It goes, and the next one takes its place.
+    press('r', 1)
+    assert here().startswith(rows[3])
+    # It stays, and says what was said.
+    press('u', 2)
+    assert here().startswith(rows[4])
+    marked = browser.find_elements('css selector', '[aria-pressed=true]')
+    assert [each.text for each in marked] == ['don’t know']
+    press('a', 3)
+    assert here().startswith(rows[5])
+    # Elsewhere nothing is held.
+    browser.get(f'{site}/proposals')
+    assert browser.switch_to.active_element.tag_name == 'body'
+
+
+def test_a_name_is_typed_to_its_end(site: str, browser: Any) -> None:
+    """A shorter name on the way opens nothing."""
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(site)
+    field = find(browser, 'nav input')
+    for letter in 'Elie':
+        field.send_keys(letter)
+        time.sleep(0.2)
+    until(lambda: browser.find_elements('css selector', '#names option'))
+    field.send_keys('x')
+    time.sleep(0.3)
+    assert '/entity/' not in browser.current_url
+    field.send_keys(Keys.BACKSPACE)
+    until(lambda: browser.find_elements('css selector', '#names option'))
+    # Who chooses from the list is taken there.
+    browser.execute_script(
+        "arguments[0].value = 'Elie';"
+        "arguments[0].dispatchEvent(new InputEvent('input',"
+        " {inputType: 'insertReplacementText'}))",
+        field,
+    )
+    until(lambda: '/entity/' in browser.current_url)
+
+
 def test_names_do_nothing(site: str, folder: Path, browser: Any) -> None:
     from selenium.common.exceptions import NoAlertPresentException
 

@@ -162,7 +162,7 @@ def test_what_is_too_large_is_refused(client: TestClient) -> None:
     def parts() -> Iterator[bytes]:
         yield b'{"questions": []}'
 
-    assert client.post('/api/answers', content=parts()).status_code == 413
+    assert client.post('/api/answers', content=parts()).status_code == 411
 
 
 def test_foreigners_are_refused(client: TestClient, folder: Path) -> None:
@@ -180,6 +180,7 @@ def test_foreigners_are_refused(client: TestClient, folder: Path) -> None:
         for path in ('/decide', '/api/decisions', '/api/answers'):
             reply = client.post(path, data=form, headers=head)
             assert reply.status_code == 403
+            assert HOME in reply.text
     assert not (folder / 'review.jsonl').exists()
 
 
@@ -288,7 +289,7 @@ def test_a_site_that_starts_again_learns_on(folder: Path) -> None:
         assert client.post('/api/decisions', json=said).status_code == 200
 
     for before, after in (
-        ([(0, 'accept'), (1, 'accept')], [(2, 'accept')]),
+        ([(0, 'accept'), (1, 'reject')], [(2, 'accept')]),
         ([(3, 'reject')], [(0, 'reject'), (1, 'unsure')]),
     ):
         with TestClient(make_app(folder), base_url=HOME) as client:
@@ -328,7 +329,7 @@ def test_proposals_of_all_relations(
         page = again.get('/proposals').text
         assert 'all relations' not in page
         assert ' selected>' in page
-    assert client.get('/proposals?relation=far').status_code == 422
+    assert client.get('/proposals?relation=far').status_code == 404
 
 
 def test_of_many_decisions_the_last_are_shown(
@@ -483,6 +484,72 @@ def test_suspects_that_were_decided_are_gone(client: TestClient) -> None:
     assert said['tail'] in tails()
     client.post('/api/decisions', json={**said, 'verdict': 'reject'})
     assert said['tail'] not in tails()
+
+
+def test_lists_go_on_when_they_were_decided(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the model has more to say, there is more."""
+    monkeypatch.setattr('dsom_pyg.pages.site.FOUND', 1)
+    monkeypatch.setattr('dsom_pyg.pages.site.PROPOSALS', 3)
+    monkeypatch.setattr('dsom_pyg.pages.site.FACTS', 1)
+    model = Completer.load(folder)
+    elie = model.entities.id('Elie')
+    every = {
+        'suspects?k=2': {row.id for row in model.suspects(1000)},
+        'proposals?relation=calls at': {row.id for row in model.complete()},
+        f'entity/{elie}': {
+            row.id for row in model.complete(entities=['Elie'])
+        },
+    }
+    assert min(map(len, every.values())) > 2
+    for address, expected in every.items():
+        (folder / 'review.jsonl').unlink(missing_ok=True)
+        seen = set()
+        with TestClient(make_app(folder), base_url=HOME) as client:
+            while True:
+                if address.startswith('entity'):
+                    # Behind the facts.
+                    page = client.get(address).text.partition('Proposed')[2]
+                    found = re.findall(r'head=(\d+).*?n=(\d+).*?l=(\d+)', page)
+                    shown = [tuple(map(int, ids)) for ids in found]
+                else:
+                    rows = client.get(f'/api/{address}').json()
+                    shown = [tuple(row['id']) for row in rows]
+                if not shown:
+                    break
+                assert not {*shown} & seen
+                for h, r, t in shown:
+                    said = {'head': h, 'relation': r, 'tail': t}
+                    said['verdict'] = 'reject'
+                    client.post('/api/decisions', json=said)
+                seen |= {*shown}
+        assert seen == expected, address
+
+
+def test_words_that_nobody_knows_are_refused(client: TestClient) -> None:
+    said = {'head': 0, 'relation': 0, 'tail': 6, 'verdict': 'accept'}
+    for wrong in ({'head': True}, {'tail': 1.0}, {'comment': 'x'}):
+        reply = client.post('/api/decisions', json={**said, **wrong})
+        assert reply.status_code == 422, wrong
+    assert client.get('/api/decisions').json() == []
+    question = {'relation': 0, 'head': 0}
+    for wrong in ({'K': 3}, {'questions': [{**question, 'k': 3}]}):
+        asked = {'questions': [question], **wrong}
+        assert client.post('/api/answers', json=asked).status_code == 422
+
+
+def test_why_tells_the_belief_of_who_did_not_see_it(
+    client: TestClient, folder: Path
+) -> None:
+    model = Completer.load(folder)
+    row = model.suspects(1)[0]
+    h, r, t = row.id
+    page = client.get(f'/why?head={h}&relation={r}&tail={t}').text
+    assert f'believe it {row.belief:.2f}' in page
+    h, r, t = model.complete()[0].id
+    page = client.get(f'/why?head={h}&relation={r}&tail={t}').text
+    assert 'believe it' not in page
 
 
 def test_what_is_not_there(client: TestClient) -> None:
