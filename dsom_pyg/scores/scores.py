@@ -146,13 +146,13 @@ class Scores:
         the same entities as other ones.
         """
         mine, theirs = self.source.shard, other.source.shard
-        if mine == theirs:
-            return self.detach()
-        whole = self.dense().detach()
+        out = self.detach()
         if theirs is None:
-            return Scores.of(whole)
-        out = Scores.of(whole[:, theirs.start : theirs.stop])
-        out.source.shard = theirs
+            return out if mine is None else Scores.of(out.dense())
+        if mine is None:
+            out.source = self.source.share(theirs)
+        elif mine != theirs:
+            raise ValueError(f'scores of {mine.size} entities, and of others')
         return out
 
     @property
@@ -216,8 +216,15 @@ class Scores:
         """
         source = self.source
         if isinstance(source, Products):
-            terms = [(x.coordinates, source.basis_of(x)) for x in source.terms]
+            terms = [
+                (x.coordinates, x.whole(source.shard)) for x in source.terms
+            ]
             return Scores(terms, source.precision, candidates).detach()
+        if isinstance(source, Compared):
+            basis = source.term.whole(source.shard)
+            how = source.compare, source.compare_all, source.wide, candidates
+            query = source.term.coordinates
+            return Scores.compared(query, basis, *how).detach()
         some = self.detach().dense()[:, candidates.ids]
         return Scores.of(some - candidates.log_p)
 
@@ -272,7 +279,7 @@ def weighted_sum(
     for at, source in enumerate(products):
         for term in source.terms:
             part = term.coordinates * weights[:, at, None]
-            terms.append((part, source.basis_of(term)))
+            terms.append((part, term.whole(source.shard)))
     return Scores(terms, products[0].precision)
 
 

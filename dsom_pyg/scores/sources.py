@@ -58,6 +58,11 @@ class Source:
         # The gradients of the tensors that the scores are made of.
         raise NotImplementedError
 
+    def share(self, shard: Shard) -> Source:
+        # The same scores of the entities of one process, without gradient.
+        # This one makes those of all.
+        raise NotImplementedError
+
     def take(self, some: slice) -> Tensor:
         # A chunk, for the last time.
         at = some.start // self.width
@@ -128,6 +133,14 @@ class Term(NamedTuple):
     basis: Tensor
     table: TableGradient | None
 
+    def whole(self, shard: Shard | None) -> Basis:
+        # The basis as it was given, without gradient.
+        return self.basis if shard is None else Table(self.basis, shard)
+
+    def share(self, shard: Shard) -> Term:
+        # Its rows of one process.
+        return Term(self.coordinates, shard.part(self.basis), None)
+
 
 class Products(Source):
     r"""Sums of products of coordinates with bases."""
@@ -158,11 +171,9 @@ class Products(Source):
             self._add(out, self.coordinates[at], rows.t(), fresh=False)
         return out if self.log_p is None else out.sub_(self.log_p[some])
 
-    def basis_of(self, term: Term) -> Basis:
-        # As it was given, without gradient.
-        if self.shard is None:
-            return term.basis
-        return Table(term.basis, self.shard)
+    def share(self, shard: Shard) -> Source:
+        terms = [term.share(shard) for term in self.terms]
+        return Products(terms, self.precision, shard, self.log_p)
 
     def _rows(self, at: int, some: slice) -> Tensor:
         basis = self.bases[at]
@@ -239,11 +250,12 @@ class Compared(Source):
         compare_all: Compare,
         width: int,
         log_p: Tensor | None,
+        shard: Shard | None = None,
     ) -> None:
         shape = len(term.coordinates), len(term.basis)
-        super().__init__(term.coordinates, shape)
+        super().__init__(term.coordinates, shape, shard)
         self.term, self.log_p = term, log_p
-        self.compare, self.compare_all = compare, compare_all
+        self.compare, self.compare_all, self.wide = compare, compare_all, width
         most = TILE_CPU if self.device.type == 'cpu' else TILE_GPU
         self.step = max(1, most // max(1, width * shape[0]))
 
@@ -260,6 +272,10 @@ class Compared(Source):
         rows = rows_at(self.term.basis, tail)
         out = self.compare(self.term.coordinates[row], rows)
         return out if self.log_p is None else out - self.log_p[tail]
+
+    def share(self, shard: Shard) -> Source:
+        how = self.compare, self.compare_all, self.wide, self.log_p
+        return Compared(self.term.share(shard), *how, shard)
 
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
         term = self.term
@@ -300,6 +316,11 @@ class Matrix(Source):
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         return self.matrix[row, tail]
 
+    def share(self, shard: Shard) -> Source:
+        out = Matrix(self.matrix[:, shard.start : shard.stop])
+        out.shard = shard
+        return out
+
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
         out = torch.empty_like(self.matrix)
         for some, grad in self.gradients():
@@ -328,6 +349,10 @@ class WeightedSum(Source):
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         each = [source.pick(row, tail) for source in self.sources]
         return (torch.stack(each, dim=1) * self.weights[row]).sum(dim=1)
+
+    def share(self, shard: Shard) -> Source:
+        parts = [source.share(shard) for source in self.sources]
+        return WeightedSum(parts, self.weights)
 
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
         out = torch.zeros_like(self.weights)

@@ -198,10 +198,13 @@ class TeacherEnsemble(nn.Module):
         """
         words = head_index, rel_type, precision
         kept = tables or [None] * len(self)
-        return [
+        out = [
             teacher.scores(*words, known).detach()
             for teacher, known in zip(self, kept, strict=True)
         ]
+        # Where processes share entities, some teachers may be whole in each.
+        shared = [each for each in out if each.source.shard is not None]
+        return [each.beside(shared[0]) for each in out] if shared else out
 
     def scores(
         self,

@@ -1,6 +1,6 @@
 """What a test runs in one process, or in several by torchrun.
 
-    python job.py FOLDER mean|warm|wide|policy [STOP]
+    python job.py FOLDER mean|warm|wide|policy|mixed|mixed-policy [STOP]
 
 With STOP all processes end before that epoch of the student.
 """
@@ -16,6 +16,7 @@ import torch
 from dsom_pyg import Recipe, evaluate, predict_tails, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.kg import KG
+from dsom_pyg.models import ComplEx, TransE
 from dsom_pyg.policies import HeldOut, MeanOfTeachers
 from dsom_pyg.processes import Shard, count, first
 from dsom_pyg.stages import FreshTable, Student, Teachers, Unlabeled, WarmStart
@@ -66,14 +67,19 @@ if what == 'wide':  # than rows are, so that they are multiplied first
 graph = KG(data)
 loop = Loop(epochs=4, batch_size=40, optimizer=Adam(lr=0.02))
 recipe = Recipe(
-    teachers=Teachers(channels=8, loop=loop),
+    # A product is shared by the processes; a distance is whole in each.
+    teachers=Teachers(
+        channels=8,
+        loop=loop,
+        feature=TransE if what.startswith('mixed') else ComplEx,
+    ),
     student=Student(
         channels=8,
         loop=replace(loop, eval_every=1),
         unlabeled=Unlabeled(queries=50),
         start=WarmStart() if what == 'warm' else FreshTable(),
     ),
-    policy=HeldOut() if what == 'policy' else MeanOfTeachers(),
+    policy=HeldOut() if what.endswith('policy') else MeanOfTeachers(),
     seed=3,
     # Rounding to bf16 would hide what the processes differ by.
     precision='fp32',
