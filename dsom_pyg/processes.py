@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -127,6 +128,33 @@ class Shard:
     def part(self, x: Tensor) -> Tensor:
         r"""The rows of this process, of those of all entities."""
         return x[self.start : self.stop]
+
+    def gathered(self, x: Tensor, device: torch.device | str) -> Tensor:
+        r"""The rows of all entities on a device, from those of each process.
+        One part after the other comes, so that beside them there is one part
+        alone.
+        """
+        out = x.new_empty(self.size, *x.shape[1:], device=device)
+        for at, part in self._in_turn(x):
+            out[at] = part
+        return out
+
+    def gathered_by_first(self, x: Tensor) -> Tensor:
+        r"""Likewise, on the host of the first process; no rows elsewhere."""
+        if first():
+            return self.gathered(x, 'cpu')
+        for _ in self._in_turn(x):
+            pass
+        return x.new_empty(0, *x.shape[1:], device='cpu')
+
+    def _in_turn(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        start = 0
+        for rank, width in enumerate(self.widths):
+            mine = start == self.start
+            part = x.contiguous() if mine else x.new_empty(width, *x.shape[1:])
+            dist.broadcast(part, rank)
+            yield slice(start, start + width), part
+            start += width
 
     def whole(self, x: Tensor, dim: int = 0) -> Tensor:
         r"""All entities, from the part ``[..., stop - start, ...]`` of each

@@ -504,3 +504,64 @@ def test_scores_among_candidates() -> None:
     expected = said.dense()[:, ids] - candidates.log_p
     for scores in (said, Scores.of(said.dense())):
         torch.testing.assert_close(scores.among(candidates).dense(), expected)
+
+
+def test_among_candidates_nothing_else_is_compared() -> None:
+    size, rows = 5000, 7
+    query = torch.randn(rows, 3, dtype=torch.double)
+    basis = torch.randn(size, 3, dtype=torch.double)
+
+    def far(x: Tensor, y: Tensor) -> Tensor:
+        return -(x - y).abs().sum(dim=-1)
+
+    said = Scores.compared(
+        query, basis, far, lambda x, y: far(x[:, None], y), width=3
+    )
+    ids = torch.tensor([4, 0, 4, 4999])
+    candidates = Candidates(ids, torch.rand(4, dtype=torch.double))
+    expected = -torch.cdist(query, basis, p=1)[:, ids] - candidates.log_p
+    with Largest() as seen:
+        found = said.among(candidates).dense()
+    torch.testing.assert_close(found, expected)
+    assert seen.largest < size
+
+
+def test_pairs_are_rounded_as_sums_are(chunks: str) -> None:
+    """Of large scores bf16 keeps few digits: both must lose the same."""
+    torch.manual_seed(0)
+    query = torch.randn(B, 64) * 3
+    basis = torch.randn(E, 64)
+    # One entity is far above all others, so that its cross-entropy is 0.
+    tails = torch.tensor([0, 4, 9, 20, 22])
+    basis[tails] = 4 * query / query.norm(dim=1, keepdim=True) * 3
+    targets = Pairs(torch.arange(B), tails)
+    said = Scores([(query.requires_grad_(), basis)], 'bf16')
+    assert (said.at(targets).detach() > 100).all()
+    torch.testing.assert_close(
+        target_cross_entropy(said, targets), torch.zeros(B), atol=1e-3, rtol=0
+    )
+    dense = said.dense()
+    torch.testing.assert_close(
+        said.at(targets), dense[targets.row, tails], rtol=0.005, atol=0
+    )
+
+
+def test_a_walk_back_that_never_came_to_the_table(chunks: str) -> None:
+    """Such as for the gradient of something else alone: it leaves nothing."""
+    torch.manual_seed(0)
+    weight = torch.randn(E, K, dtype=torch.double, requires_grad=True)
+    other = torch.randn(B, K, dtype=torch.double, requires_grad=True)
+    head, targets = torch.tensor([3, 0, 0, 22, 7]), pairs((1, [2]), (4, [7]))
+    rows = weight[head] * other
+    plain = plain_cross_entropy(rows @ weight.t(), targets)
+    expected = torch.autograd.grad(plain, [other, weight])
+    table = Table(weight)
+    query = table.rows(head) * other
+    loss = query_cross_entropy(Scores([(query, table)]), targets)
+    for _ in range(2):
+        (found,) = torch.autograd.grad(loss, [other], retain_graph=True)
+        torch.testing.assert_close(found, expected[0])
+    found = torch.autograd.grad(loss, [other, weight], retain_graph=True)
+    torch.testing.assert_close(found, expected)
+    loss.backward()
+    torch.testing.assert_close(weight.grad, expected[1])

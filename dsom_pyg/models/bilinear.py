@@ -16,6 +16,7 @@ from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.scores import Scores
 from dsom_pyg.scores.scores import own_products
+from dsom_pyg.scores.sources import KEEP
 from dsom_pyg.scores.tables import Basis, product
 
 Kind = TypeVar('Kind', bound='Bilinear')
@@ -135,7 +136,16 @@ class Bilinear(KGE):
         tables = self.entities.tables()
         if precision != 'bf16':
             return tables
-        return [table.to(torch.bfloat16) for table in tables]
+        here = self.relations.device
+        # Features may be mapped from a file, or on the host: a cast of them
+        # would take what that saves. Chunks of them are cast one by one.
+        return [
+            table
+            if isinstance(table, Tensor)
+            and (table.numel() > KEEP or table.device != here)
+            else table.to(torch.bfloat16)
+            for table in tables
+        ]
 
     def own_scores(
         self, head_index: Tensor, rel_type: Tensor

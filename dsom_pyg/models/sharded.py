@@ -170,7 +170,8 @@ class Sharding:
             assert isinstance(part.weight, Tensor)
             whole.to(part.weight.device)
             if changed and isinstance(part, ShardedEmbedding):
-                rows = part.shard.whole(part.weight.detach())
+                rows = part.weight.detach()
+                rows = part.shard.gathered(rows, rows.device)
                 whole.weight = nn.Parameter(rows, part.weight.requires_grad)
             elif changed:
                 whole.weight = part.weight

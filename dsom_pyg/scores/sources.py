@@ -183,19 +183,30 @@ class Products(Source):
         return basis[some].to(self.device, self.type, non_blocking=True)
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
+        # Rounded as in a chunk: the difference of two scores that are made
+        # in two ways would be as large as what rounding takes.
         products = [
-            (
-                term.coordinates[row]
-                * rows_at(term.basis, tail).to(self.dtype)
-            ).sum(dim=1)
+            self._rounded(
+                (
+                    self._rounded(term.coordinates[row])
+                    * self._rounded(rows_at(term.basis, tail))
+                ).sum(dim=1)
+            )
             for term in self.terms
         ]
         out = torch.stack(products).sum(dim=0)
         return out if self.log_p is None else out - self.log_p[tail]
 
+    def _rounded(self, x: Tensor) -> Tensor:
+        # As factors and results of products are.
+        return x.to(self.type).to(self.dtype)
+
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
         out: list[Tensor | None] = []
         targets = []
+        tables = [term.table for term in self.terms if term.table]
+        for table in dict.fromkeys(tables):
+            table.begin(self)
         for at, term in enumerate(self.terms):
             query = basis = None
             if needed[2 * at]:
@@ -289,6 +300,7 @@ class Compared(Source):
                 query += more
         if term.table is None:
             return [query, basis]
+        term.table.begin(self)
         before = term.table.whole
         term.table.whole = basis if before is None else before.add_(basis)
         return [query, basis.new_zeros(())]

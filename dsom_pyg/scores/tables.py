@@ -76,6 +76,20 @@ class TableGradient:
         self.matrix = matrix
         self.whole: Tensor | None = None
         self.rows: list[tuple[Tensor, Tensor]] = []
+        self.givers: set[int] = set()
+
+    def begin(self, giver: object) -> None:
+        # Who gives a second time before it was taken does so in another walk
+        # back: the one before, such as for the gradient of relations alone,
+        # never came to the matrix.
+        if id(giver) in self.givers:
+            self.clear()
+        self.givers.add(id(giver))
+
+    def clear(self) -> None:
+        self.whole = None
+        self.rows.clear()
+        self.givers.clear()
 
     def take(self) -> Tensor:
         out = self.whole
@@ -83,8 +97,7 @@ class TableGradient:
             out = torch.zeros_like(self.matrix)
         for index, grad in self.rows:
             out.index_add_(0, index, grad)
-        self.whole = None
-        self.rows.clear()
+        self.clear()
         return out
 
 
@@ -118,6 +131,7 @@ class _Rows(torch.autograd.Function):
         if shard is not None:
             mine, index = shard.local(index)
             grad = grad * mine[:, None]
+        gradient.begin(ctx)
         gradient.rows.append((index, grad))
         return torch.zeros_like(token), None, None, None
 

@@ -95,7 +95,8 @@ class _Rowwise(Optimizer):
                     continue
                 total = self.state[param]['sum']
                 grad = param.grad
-                # Of one number a row, the row is the number.
+                # Of one number a row, the row is the number; a single number
+                # is a row.
                 rows = grad.reshape(len(total), -1)
                 # A norm walks through the table once, squares do twice.
                 mean = torch.linalg.vector_norm(rows, dim=1).square_()

@@ -82,16 +82,19 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         r"""Nested dictionaries and lists of tensors, numbers and strings. What
-        processes share is whole in it, so that any number of them can go on.
+        processes share is whole in that of the first one, on its host, so that
+        any number of them can go on.
         """
         cuda = torch.cuda.is_available()
         modules = [m.state_dict() for m in self.modules]
         return {
             **{name: getattr(self, name) for name in PROGRESS},
-            'best': self._each(self.best, Shard.whole),
-            'modules': self._each(modules, Shard.whole),
+            'best': self._each(self.best, Shard.gathered_by_first),
+            'modules': self._each(modules, Shard.gathered_by_first),
             'optimizers': [
-                self._moments(o, o.state_dict()['state'], Shard.whole)
+                self._moments(
+                    o, o.state_dict()['state'], Shard.gathered_by_first
+                )
                 for o in self.optimizers
             ],
             'batches': self.generator.get_state(),

@@ -21,6 +21,7 @@ from dsom_pyg.policies import HeldOut, MeanOfTeachers
 from dsom_pyg.processes import Shard, count, first
 from dsom_pyg.stages import FreshTable, Student, Teachers, Unlabeled, WarmStart
 from dsom_pyg.training import Adam, Loop, Task
+from dsom_pyg.training.state import TrainState
 
 out, what = Path(sys.argv[1]), sys.argv[2]
 stop = int(sys.argv[3]) if len(sys.argv) > 3 else None
@@ -37,6 +38,26 @@ def ending(task: Any, *args: Any) -> Any:
 
 
 fit._train_epoch = ending  # type: ignore[attr-defined]
+state_dict = TrainState.state_dict
+
+
+def kept_by_first(self: TrainState) -> dict[str, Any]:
+    """The same; no other process holds the rows of all."""
+    state = state_dict(self)
+    tables = [x for part in state['modules'] for x in part.values()]
+    tables += [
+        value
+        for moments in state['optimizers']
+        for one in moments.values()
+        for value in one.values()
+        if torch.is_tensor(value) and value.dim()
+    ]
+    whole = [x for x in tables if len(x) == 61]
+    assert bool(whole) == first()
+    return state
+
+
+TrainState.state_dict = kept_by_first  # type: ignore[method-assign]
 # What is put together of all processes in a step, and how large it is.
 joined: list[int] = []
 whole, step = Shard.whole, Task.update

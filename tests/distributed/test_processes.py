@@ -107,7 +107,9 @@ def test_others_go_on(root: Path) -> None:
     assert (one['processes'], four['processes']) == (1, 4)
 
 
-@pytest.mark.parametrize('what', ['warm', 'wide', 'policy', 'mixed', 'mixed-policy'])
+@pytest.mark.parametrize(
+    'what', ['warm', 'wide', 'policy', 'mixed', 'mixed-policy']
+)
 def test_other_recipes(what: str, root: Path) -> None:
     one, two = root / f'one-{what}', root / f'two-{what}'
     run(one, 1, what)
