@@ -109,7 +109,7 @@ that time. Later commits draw other unlabeled queries: the default, measured
 again in *siblings*, gave 42.13, 37.93 and 38.98 on the three MKGs.
 
 **Aimed at and missed**: 43.0 for a student of D = 2000 on DB15K (by 0.04; D =
-640 reaches it); five times the speed of a plain loop (2.2 times).
+640 reaches it); five times the speed of a plain loop (4.2 times, below).
 **Not measured yet**: benchmarks with images, comparators of other papers.
 """
 

@@ -120,8 +120,7 @@ class Loop:
         epochs: Passes over the training queries.
         batch_size: Queries (or triples) in a batch. A step makes scores of
             that many rows and E columns in chunks (of twice as many rows with
-            unlabeled queries). Only a combiner that learns along with the
-            student, as in the paper, holds those of all teachers at once.
+            unlabeled queries).
         batch_by: ``'queries'`` or ``'triples'``, see
             :class:`~dsom_pyg.training.QueryLoader`.
         equal_pairs: Every training triple counts alike, however many tails
