@@ -17,7 +17,7 @@ from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.scores import Scores
 from dsom_pyg.scores.scores import own_products
 from dsom_pyg.scores.sources import KEEP
-from dsom_pyg.scores.tables import Basis, product
+from dsom_pyg.scores.tables import Basis, address, product
 
 Kind = TypeVar('Kind', bound='Bilinear')
 
@@ -136,14 +136,15 @@ class Bilinear(KGE):
         tables = self.entities.tables()
         if precision != 'bf16':
             return tables
-        here = self.relations.device
         # Features may be mapped from a file, or on the host: a cast of them
         # would take what that saves. Chunks of them are cast one by one.
+        large = {
+            x.data_ptr()
+            for x in self.entities.buffers()
+            if x.numel() > KEEP or x.device != self.relations.device
+        }
         return [
-            table
-            if isinstance(table, Tensor)
-            and (table.numel() > KEEP or table.device != here)
-            else table.to(torch.bfloat16)
+            table if address(table) in large else table.to(torch.bfloat16)
             for table in tables
         ]
 

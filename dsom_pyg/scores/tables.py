@@ -44,6 +44,11 @@ def width(basis: Basis) -> int:
     return (basis.matrix if isinstance(basis, Table) else basis).size(1)
 
 
+def address(basis: Basis) -> int:
+    r"""Where it lies in memory."""
+    return (basis.matrix if isinstance(basis, Table) else basis).data_ptr()
+
+
 def rows_at(matrix: Tensor, index: Tensor) -> Tensor:
     r"""Some rows ``[N, k]`` of a matrix, where the index is."""
     return matrix[index.to(matrix.device)].to(index.device)

@@ -12,9 +12,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from dsom_pyg import graph
 from dsom_pyg.datasets import MKGFolder, save_features
 from dsom_pyg.kg import KG
-from dsom_pyg.models import FeatureProjection, entity
+from dsom_pyg.models import (
+    ComplEx,
+    EntityEmbedding,
+    FeatureProjection,
+    entity,
+)
 from dsom_pyg.query_index import Candidates, Pairs
-from dsom_pyg.scores import Scores
+from dsom_pyg.scores import Scores, sources
 from dsom_pyg.teachers import TeacherEnsemble
 
 MAPS = Path('/proc/self/maps')
@@ -76,6 +81,31 @@ def test_features_that_do_not_fit_stay(
     part = FeatureProjection(part.x.float(), present, 4)
     assert part.to('meta', torch.double).x.dtype == torch.double
     assert not part.x.is_meta
+
+
+def test_large_features_are_not_cast_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In bf16 a copy would take half of what a map of a file saves."""
+    torch.manual_seed(0)
+    x, present = torch.randn(40, 3), torch.ones(40, dtype=torch.bool)
+    teacher = ComplEx(FeatureProjection(x, present, 4), 2)
+    free = ComplEx(EntityEmbedding(40, 4), 2)
+    ids = torch.arange(2)
+    for most, cast in ((2**26, True), (100, False)):
+        monkeypatch.setattr('dsom_pyg.models.bilinear.KEEP', most)
+        monkeypatch.setattr(sources, 'KEEP', most)
+        [basis] = teacher.tables('bf16')
+        assert isinstance(basis, Tensor)
+        assert (basis.dtype == torch.bfloat16) == cast
+        assert (basis.data_ptr() == teacher.entities.x.data_ptr()) != cast
+        # What is learned is cast once, however large it is.
+        [table] = free.tables('bf16')
+        assert isinstance(table, Tensor)
+        assert table.dtype == torch.bfloat16
+        found = teacher.scores(ids, ids, 'bf16', [basis]).dense()
+        expected = teacher.score_tails(ids, ids, precision='bf16')
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0.02)
 
 
 @contextmanager
