@@ -3,8 +3,9 @@
 Short texts are those of the benchmark: a phrase on DB15K and FB15k-237, a
 title on MKG-W. Longer ones stand beside them: a first sentence, or the
 description of Wikidata where there is one; all-mpnet-base-v2 encodes them in
-place of all-MiniLM-L6-v2. Without texts there is one teacher, of structure. Further rows choose how much a pair of a query with n tails
-weighs where texts are longer, n^-a.
+place of all-MiniLM-L6-v2. Without texts there is one teacher, of structure.
+Further rows choose how much a pair of a query with n tails weighs where texts
+are longer, n^-a.
 """
 
 from functools import partial
