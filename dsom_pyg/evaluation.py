@@ -14,8 +14,8 @@ from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
 from dsom_pyg.models.base import Model
-from dsom_pyg.models.sharded import sharded
-from dsom_pyg.processes import Shard
+from dsom_pyg.models.sharded import device_of, sharded
+from dsom_pyg.processes import Shard, place
 from dsom_pyg.query_index import Pairs, QueryIndex
 
 # Queries at a time, where there are few entities: their scores then stay in
@@ -82,8 +82,8 @@ def evaluate(
             with equal rows may fall apart in the last bit. A combination of
             teachers takes as much again for each of them. Of several
             processes that share the entities, each ranks among its own.
-        device: Where to rank; the scorer is moved there.
-            (default: where the scorer is)
+        device: Where to rank; the scorer is moved there. (default: where the
+            scorer is, or of several processes where this one works)
 
     Raises:
         FloatingPointError: A score is NaN or infinite.
@@ -127,8 +127,9 @@ def evaluate(
 
 
 def _device_of(scorer: Scorer) -> torch.device:
-    parameters = scorer.parameters() if isinstance(scorer, nn.Module) else ()
-    return next((p.device for p in parameters), torch.device('cpu'))
+    if not isinstance(scorer, nn.Module):
+        return torch.device('cpu')
+    return place(device_of(scorer))
 
 
 @contextmanager

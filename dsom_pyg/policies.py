@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dsom_pyg.graph import Triples
 from dsom_pyg.losses import paper_advantage
+from dsom_pyg.models.sharded import sharded
 from dsom_pyg.stages import Teachers, fit_folds
 from dsom_pyg.teachers import (
     Best,
@@ -186,7 +187,9 @@ class Boosting:
         held = run.graph.index('val').to(run.device)
         known = run.graph.index('train', 'val').to(run.device)
         precision = run.resolved_precision()
-        return boost(ensemble, held, known, self.again, precision)
+        with sharded([ensemble], changed=False):
+            asked = ensemble.to(run.device), held, known
+            return boost(*asked, self.again, precision)
 
 
 class Learner(Protocol):

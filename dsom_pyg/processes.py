@@ -18,17 +18,28 @@ from torch import Tensor
 from torch import distributed as dist
 
 T = TypeVar('T')
+# The device of this process, if it has begun as one of several.
+_place: str | None = None
 
 
 def begin(device: torch.device | str) -> str:
     r"""The device of this process. Where ``torchrun`` started several, they
     find each other: by NCCL for what is on GPUs, by gloo for all else.
     """
+    global _place
     here = own_device(device)
     if here.startswith('cuda:') and _launched():
         torch.cuda.set_device(here)
     join()
+    _place = here if count() > 1 else None
     return here
+
+
+def place(otherwise: torch.device) -> torch.device:
+    r"""Where this one of several processes works; models are whole on the
+    host between two stages.
+    """
+    return otherwise if _place is None else torch.device(_place)
 
 
 def own_device(device: torch.device | str) -> str:

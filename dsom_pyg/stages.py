@@ -10,6 +10,7 @@ from functools import partial
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model
 from dsom_pyg.models.entity import EntityEmbedding, JointEmbedding
+from dsom_pyg.models.sharded import sharded
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
@@ -284,8 +285,11 @@ def distil(
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
     if not combiner.learns and not combiner.by_target:
         seen = run.graph.index('train').to(run.device)
-        asked = combiner.to(run.device), ensemble.to(run.device), seen, pool
-        combiner = Lookup.of(*asked, precision=run.resolved_precision())
+        with sharded([combiner, ensemble], changed=False):
+            both = combiner.to(run.device), ensemble.to(run.device)
+            precision = run.resolved_precision()
+            made = Lookup.of(*both, seen, pool, precision=precision)
+        combiner = made
     task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
     if student.start.has_learned:
         task.falling = ()

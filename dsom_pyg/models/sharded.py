@@ -145,11 +145,16 @@ class Sharding:
     Those of :class:`~dsom_pyg.models.Bilinear` models are shared, if their
     entity module is one of this library. All else is whole in every process.
 
+    Whole tables stay where they are, on the host as a rule, so that a device
+    holds its part alone. In the end the modules are there as well.
+
     Args:
         modules: Whose tables are shared.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
+        modules = list(modules)
+        self._homes = [(module, device_of(module)) for module in modules]
         self._places: list[tuple[nn.Module, str, nn.Module, nn.Module]] = []
         shards: dict[int, Shard] = {}
         parts: dict[nn.Module, nn.Module] = {}
@@ -168,14 +173,21 @@ class Sharding:
         r"""Put the tables back, with what was learned if anything was."""
         for owner, name, whole, part in self._places:
             assert isinstance(part.weight, Tensor)
-            whole.to(part.weight.device)
             if changed and isinstance(part, ShardedEmbedding):
-                rows = part.weight.detach()
-                rows = part.shard.gathered(rows, rows.device)
+                home = device_of(whole)
+                rows = part.shard.gathered(part.weight.detach(), home)
                 whole.weight = nn.Parameter(rows, part.weight.requires_grad)
             elif changed:
                 whole.weight = part.weight
             setattr(owner, name, whole.train(part.training))
+        for module, home in self._homes:
+            module.to(home)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    r"""Where the parameters of a module are; the host, if it has none."""
+    there = (parameter.device for parameter in module.parameters())
+    return next(there, torch.device('cpu'))
 
 
 def _part(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dsom_pyg import graph
@@ -18,6 +18,8 @@ from dsom_pyg.models import (
     FeatureProjection,
     entity,
 )
+from dsom_pyg.models.sharded import sharded
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.scores import Scores, sources
 from dsom_pyg.teachers import TeacherEnsemble
@@ -155,6 +157,53 @@ def test_scores_on_a_device_of_features_on_the_host(
                 scores = Scores(teacher.entities.terms(query))
                 found += gradients(scores)
             assert {x.device.type for x in found} == {'cuda'}
+
+
+def test_whole_tables_stay_on_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While processes share them, a device holds its part alone."""
+
+    def in_turn(shard: Shard, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        devices.add(x.device.type)
+        for start in (0, 3):
+            yield slice(start, start + 3), torch.full((3, 8), float(start))
+
+    def to(module: nn.Module, device: str) -> nn.Module:
+        def moved(x: Tensor) -> Tensor:
+            stays = x.device == torch.device(device)
+            return x if stays else torch.empty_like(x, device=device)
+
+        return module._apply(moved)
+
+    monkeypatch.setattr('dsom_pyg.processes.count', lambda: 2)
+    monkeypatch.setattr('dsom_pyg.models.sharded.count', lambda: 2)
+    monkeypatch.setattr('torch.distributed.get_rank', lambda: 0)
+    monkeypatch.setattr(Shard, '_in_turn', in_turn)
+    # The device is one of tensors without values: none comes back from it.
+    monkeypatch.setattr(nn.Module, 'to', to)
+    for changed in (True, False):
+        devices: set[str] = set()
+        x, present = torch.randn(6, 3), torch.ones(6, dtype=torch.bool)
+        ensemble = TeacherEnsemble.from_features(
+            {'text': (x, present)}, 6, 2, 4, joint=True
+        )
+        table = ensemble['structure'].entities
+        before = table.weight.detach().clone()
+        with sharded([ensemble], changed):
+            ensemble.to('meta')
+            there = {*ensemble.parameters(), *ensemble.buffers()}
+            assert all(x.is_meta for x in there)
+            assert ensemble['structure'].entities.weight.shape == (3, 8)
+            # The whole one is set aside.
+            assert table.weight.equal(before)
+        assert ensemble['structure'].entities is table
+        there = {*ensemble.parameters(), *ensemble.buffers()}
+        assert not any(x.is_meta for x in there)
+        # Rows that were learned come from the device, others stay.
+        assert devices == ({'meta'} if changed else set())
+        learned = torch.tensor([0.0] * 3 + [3.0] * 3)[:, None].expand(6, 8)
+        assert table.weight.equal(learned if changed else before)
 
 
 def gradients(scores: Scores) -> list[Tensor]:
