@@ -52,7 +52,7 @@ def kept_by_first(self: TrainState) -> dict[str, Any]:
         for value in one.values()
         if torch.is_tensor(value) and value.dim()
     ]
-    whole = [x for x in tables if len(x) == 61]
+    whole = [x for x in tables if x.shape[:1] == (61,)]
     assert first() or not whole
     return state
 
