@@ -82,8 +82,9 @@ def evaluate(
             with equal rows may fall apart in the last bit. A combination of
             teachers takes as much again for each of them. Of several
             processes that share the entities, each ranks among its own.
-        device: Where to rank; the scorer is moved there. (default: where the
-            scorer is, or of several processes where this one works)
+        device: Where to rank; the scorer is moved there, of several processes
+            as long as this takes. (default: where the scorer is, or of
+            several processes where this one works)
 
     Raises:
         FloatingPointError: A score is NaN or infinite.

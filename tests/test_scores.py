@@ -554,10 +554,15 @@ def test_a_walk_back_that_never_came_to_the_table(chunks: str) -> None:
     head, targets = torch.tensor([3, 0, 0, 22, 7]), pairs((1, [2]), (4, [7]))
     rows = weight[head] * other
     plain = plain_cross_entropy(rows @ weight.t(), targets)
-    expected = torch.autograd.grad(plain, [other, weight])
     table = Table(weight)
     query = table.rows(head) * other
     loss = query_cross_entropy(Scores([(query, table)]), targets)
+    # Made after the scores, rows give their part of the gradient before them.
+    plain, loss = (
+        plain + weight[2].sum(),
+        loss + table.rows(head[:1] - 1).sum(),
+    )
+    expected = torch.autograd.grad(plain, [other, weight], retain_graph=True)
     for _ in range(2):
         (found,) = torch.autograd.grad(loss, [other], retain_graph=True)
         torch.testing.assert_close(found, expected[0])
@@ -565,3 +570,10 @@ def test_a_walk_back_that_never_came_to_the_table(chunks: str) -> None:
     torch.testing.assert_close(found, expected)
     loss.backward()
     torch.testing.assert_close(weight.grad, expected[1])
+    # Nor does one from scores that are not asked again.
+    first, weight.grad = Scores([(table.rows(head) * other, table)]), None
+    torch.autograd.grad(first.logsumexp().sum(), [other])
+    Scores([(other, table)]).logsumexp().sum().backward()
+    found, weight.grad = weight.grad, None
+    (other @ weight.t()).logsumexp(dim=1).sum().backward()
+    torch.testing.assert_close(found, weight.grad)

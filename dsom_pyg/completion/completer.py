@@ -187,7 +187,9 @@ class Completer:
     def with_review(self, review: str | Path | Review) -> Completer:
         r"""The same model, which heeds decisions that were made since: what
         people accepted is known, what they rejected is not, and is never
-        proposed; both say how often proposals come true.
+        proposed; both say how often proposals come true. Begin from the model
+        as it was trained: what one that heeds a review already has heeded
+        tells nothing more.
 
         Args:
             review: The decisions.
@@ -227,9 +229,12 @@ class Completer:
         size = self.graph.num_relations
         wrong = judged.rejected.select(self._is_known(judged.rejected))
         wrong = add_reciprocals(wrong, size)
+        answers = self.known.lookup(wrong.head, wrong.edge_type)
+        wrong = wrong.select(answers.count(len(wrong.edge_type)) == 1)
         ends, links = wrong.head.tolist(), wrong.edge_type.tolist()
         corrected = {*zip(ends, links, strict=True)}
-        # What takes the place of a wrong fact says nothing of what is lacking.
+        # What takes the place of the only answer, which was wrong, says
+        # nothing of what is lacking.
         told = {
             (h, r, t): claim
             for (h, r, t), claim in claims.items()

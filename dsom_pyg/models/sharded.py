@@ -171,17 +171,25 @@ class Sharding:
     @torch.no_grad()
     def end(self, changed: bool) -> None:
         r"""Put the tables back, with what was learned if anything was."""
-        for owner, name, whole, part in self._places:
-            assert isinstance(part.weight, Tensor)
-            if changed and isinstance(part, ShardedEmbedding):
-                home = device_of(whole)
-                rows = part.shard.gathered(part.weight.detach(), home)
-                whole.weight = nn.Parameter(rows, part.weight.requires_grad)
-            elif changed:
-                whole.weight = part.weight
-            setattr(owner, name, whole.train(part.training))
-        for module, home in self._homes:
-            module.to(home)
+        try:
+            for _, _, whole, part in self._places:
+                if changed:
+                    _take_back(whole, part)
+        finally:
+            for owner, name, whole, part in self._places:
+                setattr(owner, name, whole.train(part.training))
+            for module, home in self._homes:
+                module.to(home)
+
+
+def _take_back(whole: nn.Module, part: nn.Module) -> None:
+    assert isinstance(part.weight, Tensor)
+    if isinstance(part, ShardedEmbedding):
+        rows = part.weight.detach()
+        rows = part.shard.gathered(rows, device_of(whole))
+        whole.weight = nn.Parameter(rows, part.weight.requires_grad)
+    else:
+        whole.weight = part.weight
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -54,7 +54,7 @@ POLICY = (
 )
 # Bytes of a request, questions in it, and answers to each.
 LARGEST, QUESTIONS, ANSWERS = 2**20, 1000, 1000
-PROPOSALS, FACTS, FOUND, NEIGHBOURS = 1000, 50, 20, 14
+PROPOSALS, FACTS, FOUND, NEIGHBOURS, DEPTH = 1000, 50, 20, 14, 10
 # Questions about all relations that are asked at once, some seconds' worth.
 MANY = 10_000
 # Decisions on the page of the review.
@@ -142,6 +142,8 @@ class Asked:
         # How many triples of a relation, and of an entity, were.
         self.of_relation: Counter[int | None] = Counter()
         self.of_entity: Counter[int] = Counter()
+        # How many at most of one question about it.
+        self.deepest: Counter[tuple[str, int | None]] = Counter()
         for each in self.last():
             ids = self.ids_if_known(each)
             if ids is not None:
@@ -226,6 +228,14 @@ class Asked:
             self.counts[None, r, t] += 1
             self.of_relation.update((r, None))
             self.of_entity.update({h, t})
+            deep = max(self.counts[h, r, None], self.counts[None, r, t])
+            for what in (
+                ('relation', r),
+                ('relation', None),
+                ('entity', h),
+                ('entity', t),
+            ):
+                self.deepest[what] = max(self.deepest[what], deep)
         self.decided[triple] = verdict
 
     def _learn(self) -> None:
@@ -306,10 +316,15 @@ class Asked:
         they run out.
         """
         times = 1 + self.of_relation[relation] // (PROPOSALS - FACTS)
-        return self.proposed(self._proposals(relation, times * PROPOSALS))
+        k = self._depth('relation', relation)
+        return self.proposed(self._proposals(relation, times * PROPOSALS, k))
 
-    def _propose(self, relation: int | None, limit: int) -> list[Any]:
-        return list(self.model.complete(relation, limit=limit))
+    def _depth(self, what: str, which: int | None) -> int:
+        # How many answers to each question are looked at.
+        return DEPTH * (1 + 2 * self.deepest[what, which] // DEPTH)
+
+    def _propose(self, relation: int | None, limit: int, k: int) -> list[Any]:
+        return list(self.model.complete(relation, k=k, limit=limit))
 
     @cached_property
     def few(self) -> bool:
@@ -332,11 +347,13 @@ class Asked:
     def about(self, entity: int) -> list[Proposal]:
         r"""The best open ones about an entity."""
         times = 1 + self.of_entity[entity] // FOUND
-        rows = self._about(entity, times * 2 * FOUND)
+        k = self._depth('entity', entity)
+        rows = self._about(entity, times * 2 * FOUND, k)
         return self.proposed(rows)[:FOUND]
 
-    def _propose_about(self, entity: int, limit: int) -> list[Any]:
-        return list(self.model.complete(entities=[entity], limit=limit))
+    def _propose_about(self, entity: int, limit: int, k: int) -> list[Any]:
+        asked = [entity]
+        return list(self.model.complete(entities=asked, k=k, limit=limit))
 
     def suspects(self, k: int) -> list[Any]:
         r"""The most suspicious open ones."""
@@ -349,6 +366,12 @@ class Asked:
             for row in rows
             if self.decided.get(row.id, 'unsure') == 'unsure'
         ]
+
+    def trained_with(self, triple: Ids) -> bool:
+        r"""Whether the teachers and the student have seen a triple."""
+        h, r, t = (torch.tensor([x]) for x in triple)
+        known = self.base.graph.index('train').lookup(h, r)
+        return bool((known.tail == t).any())
 
     def belief(self, triple: Ids) -> float | None:
         r"""How much a known triple is believed by who did not see it."""
@@ -367,7 +390,9 @@ class Asked:
         return {ids: at for at, ids in enumerate(rows)}
 
     def proposed(self, rows: Sequence[Proposal]) -> list[Proposal]:
-        r"""Likewise, with probabilities that heed what was decided."""
+        r"""Those that are open, with probabilities that heed what was
+        decided.
+        """
         before, now = self.model.parts.odds, self.odds
         return [
             replace(row, probability=now.instead_of(before, row.probability))
@@ -631,7 +656,12 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
         back = f'/why?head={head}&relation={relation}&tail={tail}'
         found = model.explain(*ids)
         said = state.decided.get(ids)
-        words = {'said': said, 'belief': state.belief(ids), 'back': back}
+        words = {
+            'said': said,
+            'trained': state.trained_with(ids),
+            'belief': state.belief(ids),
+            'back': back,
+        }
         return page('why.html', found=found, ids=ids, **words)
 
     @app.get('/site.js', include_in_schema=False)

@@ -172,8 +172,9 @@ class Products(Source):
         return out if self.log_p is None else out.sub_(self.log_p[some])
 
     def share(self, shard: Shard) -> Source:
+        assert self.log_p is None  # those of drawn entities are whole
         terms = [term.share(shard) for term in self.terms]
-        return Products(terms, self.precision, shard, self.log_p)
+        return Products(terms, self.precision, shard, None)
 
     def _rows(self, at: int, some: slice) -> Tensor:
         basis = self.bases[at]
@@ -206,7 +207,7 @@ class Products(Source):
         targets = []
         tables = [term.table for term in self.terms if term.table]
         for table in dict.fromkeys(tables):
-            table.begin(self)
+            table.begin()
         for at, term in enumerate(self.terms):
             query = basis = None
             if needed[2 * at]:
@@ -285,7 +286,8 @@ class Compared(Source):
         return out if self.log_p is None else out - self.log_p[tail]
 
     def share(self, shard: Shard) -> Source:
-        how = self.compare, self.compare_all, self.wide, self.log_p
+        assert self.log_p is None  # those of drawn entities are whole
+        how = self.compare, self.compare_all, self.wide, None
         return Compared(self.term.share(shard), *how, shard)
 
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
@@ -300,7 +302,7 @@ class Compared(Source):
                 query += more
         if term.table is None:
             return [query, basis]
-        term.table.begin(self)
+        term.table.begin()
         before = term.table.whole
         term.table.whole = basis if before is None else before.add_(basis)
         return [query, basis.new_zeros(())]

@@ -81,20 +81,19 @@ class TableGradient:
         self.matrix = matrix
         self.whole: Tensor | None = None
         self.rows: list[tuple[Tensor, Tensor]] = []
-        self.givers: set[int] = set()
+        self.walk = -1
 
-    def begin(self, giver: object) -> None:
-        # Who gives a second time before it was taken does so in another walk
-        # back: the one before, such as for the gradient of relations alone,
-        # never came to the matrix.
-        if id(giver) in self.givers:
+    def begin(self) -> None:
+        # What another walk back has left, such as one for the gradient of
+        # relations alone, which never came to the matrix, is not of this one.
+        walk = torch._C._current_graph_task_id()
+        if walk != self.walk:
             self.clear()
-        self.givers.add(id(giver))
+        self.walk = walk
 
     def clear(self) -> None:
         self.whole = None
         self.rows.clear()
-        self.givers.clear()
 
     def take(self) -> Tensor:
         out = self.whole
@@ -136,7 +135,7 @@ class _Rows(torch.autograd.Function):
         if shard is not None:
             mine, index = shard.local(index)
             grad = grad * mine[:, None]
-        gradient.begin(ctx)
+        gradient.begin()
         gradient.rows.append((index, grad))
         return torch.zeros_like(token), None, None, None
 

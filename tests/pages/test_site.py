@@ -493,13 +493,14 @@ def test_lists_go_on_when_they_were_decided(
     monkeypatch.setattr('dsom_pyg.pages.site.FOUND', 1)
     monkeypatch.setattr('dsom_pyg.pages.site.PROPOSALS', 3)
     monkeypatch.setattr('dsom_pyg.pages.site.FACTS', 1)
+    monkeypatch.setattr('dsom_pyg.pages.site.DEPTH', 1)
     model = Completer.load(folder)
     elie = model.entities.id('Elie')
     every = {
         'suspects?k=2': {row.id for row in model.suspects(1000)},
-        'proposals?relation=calls at': {row.id for row in model.complete()},
+        'proposals?relation=calls at': {x.id for x in model.complete(k=99)},
         f'entity/{elie}': {
-            row.id for row in model.complete(entities=['Elie'])
+            row.id for row in model.complete(entities=['Elie'], k=99)
         },
     }
     assert min(map(len, every.values())) > 2
