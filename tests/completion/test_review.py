@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -372,3 +373,40 @@ def test_decisions_say_how_often_proposals_come_true(
     ).count(2)
     side = 0 if proposed.head == wrong[0] else 1
     assert (made[2] == made[0]) == (int(sides[side]) == 1)
+
+
+def test_only_the_place_of_a_single_answer_is_a_correction(
+    model: Completer,
+) -> None:
+    size = model.graph.num_relations
+    known = rows(model.graph.triple_graph.known())
+    both = known | {(t, r + size, h) for h, r, t in known}
+    answers = Counter((h, r) for h, r, _ in both)
+    for single in (True, False):
+        h, r, t = min(
+            (h, r, t)
+            for h, r, t in both
+            if r < size and (answers[h, r] == 1) == single
+        )
+        other = next(
+            x
+            for x in range(model.graph.num_entities)
+            if (h, r, x) not in both and answers[x, r + size] != 1
+        )
+        # A proposal elsewhere that was false.
+        false = next(
+            (a, b, c)
+            for a, b, c in sorted(both)
+            if b < size and not {a, c} & {h, t, other}
+        )
+        judged = Judged(triples((h, r, other)), triples((h, r, t), false))
+        # False ones that are known are no proposals, but have a claim here.
+        claims = {(h, r, other): 0.2, false: 0.1}
+        found = model.odds_by(judged, claims)
+        base, no = model.parts.odds, torch.tensor([0.1])
+        if single:
+            expected = base.heeding(no, torch.tensor([False]))
+        else:
+            said = torch.tensor([0.2, 0.1])
+            expected = base.heeding(said, torch.tensor([True, False]))
+        assert found == pytest.approx(expected)
