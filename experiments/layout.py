@@ -55,8 +55,8 @@ CLAIMS = (
         bold=True,
     ),
     Claim(
-        'The same with descriptions of Wikidata (`more_texts=True`), by '
-        'all-mpnet-base-v2 (all-MiniLM-L6-v2: 38.47)',
+        'The same with descriptions of Wikidata (`more_texts=True`), encoded '
+        'by all-mpnet-base-v2',
         Model('worth', 'MKG_W', 'longer texts, mpnet'),
         bold=True,
     ),
