@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from dsom_pyg.completion import Completer, Review
@@ -551,6 +552,14 @@ def test_why_tells_the_belief_of_who_did_not_see_it(
     h, r, t = model.complete()[0].id
     page = client.get(f'/why?head={h}&relation={r}&tail={t}').text
     assert 'believe it' not in page
+    assert 'were trained with' not in page
+    # Those that teachers have learned from, and those of other splits.
+    known = model.graph.index('train')
+    for each in model.suspects(99):
+        h, r, t = each.id
+        tails = known.lookup(torch.tensor([h]), torch.tensor([r])).tail
+        page = client.get(f'/why?head={h}&relation={r}&tail={t}').text
+        assert ('were trained with' in page) == (t in tails.tolist())
 
 
 def test_what_is_not_there(client: TestClient) -> None:
