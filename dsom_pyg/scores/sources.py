@@ -46,6 +46,7 @@ class Source:
         self.parts: list[Part] = []
         # The first chunks, by their number.
         self.kept: dict[int, Tensor] = {}
+        self._store: Tensor | None = None
 
     def make(self, some: slice) -> Tensor:
         raise NotImplementedError
@@ -67,7 +68,12 @@ class Source:
         # A chunk, for the last time.
         at = some.start // self.width
         chunk = self.kept.pop(at, None)
-        return self.make(some) if chunk is None else chunk
+        return self.make(some) if chunk is None else chunk.to(self.dtype)
+
+    @property
+    def kept_type(self) -> torch.dtype:
+        # Of chunks that are kept; it must hold what was made.
+        return self.dtype
 
     @property
     def width(self) -> int:
@@ -93,12 +99,25 @@ class Source:
         at = (some.start or 0) // self.width
         if some != self.slices()[at]:
             return self.make(some)
-        chunk = self.kept.get(at)
-        if chunk is None:
-            chunk = self.make(some)
-            if self.shape[0] * some.stop <= self.most:
-                self.kept[at] = chunk
+        kept = self.kept.get(at)
+        if kept is not None:
+            return kept.to(self.dtype)
+        chunk = self.make(some)
+        if self.shape[0] * some.stop <= self.most:
+            self.kept[at] = self._place(some).copy_(chunk)
         return chunk
+
+    def _place(self, some: slice) -> Tensor:
+        # For a chunk that is kept: one piece of memory for all of them, since
+        # many small ones leave holes that the system does not get back.
+        rows, size = self.shape
+        if self._store is None:
+            most = min(self.most, rows * size)
+            self._store = torch.empty(
+                most, dtype=self.kept_type, device=self.device
+            )
+        part = self._store[rows * some.start : rows * some.stop]
+        return part.view(rows, -1)
 
     def keep_more(self) -> None:
         # A walk back will come.
@@ -112,6 +131,7 @@ class Source:
     def free(self) -> None:
         self.parts.clear()
         self.kept.clear()
+        self._store = None
 
     def gradients(self) -> Iterator[tuple[slice, Tensor]]:
         # What was kept last is freed first: it is in the cache.
@@ -162,6 +182,12 @@ class Products(Source):
         self.type = torch.bfloat16 if precision == 'bf16' else self.dtype
         self.coordinates = [term.coordinates.to(self.type) for term in terms]
         self.bases = [term.basis for term in terms]
+
+    @property
+    def kept_type(self) -> torch.dtype:
+        # Products come in their type, sums do not.
+        alone = len(self.terms) == 1 and self.log_p is None
+        return self.type if alone else self.dtype
 
     def make(self, some: slice) -> Tensor:
         rows = self._rows(0, some)
@@ -326,6 +352,9 @@ class Matrix(Source):
 
     def make(self, some: slice) -> Tensor:
         return self.matrix[:, some]
+
+    def chunk(self, some: slice) -> Tensor:
+        return self.make(some)
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         return self.matrix[row, tail]
