@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from dsom_pyg import KG
 from dsom_pyg.models.entity import (
+    EntityEmbedding,
     EntityModule,
     FeatureProjection,
     JointEmbedding,
@@ -20,6 +21,58 @@ def texts(graph: KG, channels: int) -> EntityModule:
 def table_and_texts(graph: KG, channels: int) -> EntityModule:
     r"""A free table and one linear map, as the joint teacher has it."""
     return JointEmbedding(graph.features, channels)
+
+
+def rare_alone(graph: KG, channels: int, most: int = 5) -> EntityModule:
+    r"""A free table and one linear map, of the texts of rare entities.
+
+    Args:
+        graph: Of the features.
+        channels: D.
+        most: Triples of an entity that is still rare.
+    """
+    ends = graph.triples('train').edge_index.flatten()
+    rare = torch.bincount(ends, minlength=graph.num_entities) <= most
+    x, present = graph.features['text']
+    present = present & rare
+    features = {'text': (x * present[:, None], present)}
+    return JointEmbedding(features, channels)
+
+
+class SideBySide(EntityModule):
+    r"""Half of the coordinates are a free table, the others projected
+    features: each relation weighs the two by vectors of their own.
+
+    Args:
+        x: Features, ``[E, d]``.
+        present: Which entities have them, bool ``[E]``.
+        hidden_channels: D, even.
+    """
+
+    def __init__(
+        self, x: Tensor, present: Tensor, hidden_channels: int
+    ) -> None:
+        super().__init__(x.size(0), hidden_channels)
+        half = hidden_channels // 2
+        self.free = EntityEmbedding(x.size(0), half)
+        self.projected = FeatureProjection(x, present, hidden_channels - half)
+
+    def reset_parameters(self) -> None:
+        self.free.reset_parameters()
+        self.projected.reset_parameters()
+
+    def forward(self) -> Tensor:
+        # Real parts come first.
+        parts = [
+            part().chunk(2, dim=1) for part in (self.free, self.projected)
+        ]
+        real, imaginary = zip(*parts, strict=True)
+        return torch.cat([*real, *imaginary], dim=1)
+
+
+def side_by_side(graph: KG, channels: int) -> EntityModule:
+    r"""A table and texts that do not share coordinates."""
+    return SideBySide(*graph.features['text'], channels)
 
 
 def unit_variance(graph: KG, channels: int) -> EntityModule:

@@ -245,7 +245,8 @@ def test_kept_scores_take_half_where_nothing_is_lost(
     (first,) = (chunk for _, chunk in found.chunks())
     (again,) = (chunk for _, chunk in found.chunks())
     (kept,) = found.source.kept.values()
-    assert first.equal(again) and first.dtype == again.dtype == torch.float32
+    assert first.equal(again)
+    assert first.dtype == again.dtype == torch.float32
     # Products in bf16 are of that type; a sum of two of them is not.
     assert kept.dtype == (torch.bfloat16 if terms == 1 else torch.float32)
     by_hand = [(a.bfloat16() @ b.bfloat16().t()).float() for a, b in each]

@@ -34,6 +34,10 @@ WAYS = {
     'half whitened': partial(entities.whitened, power=0.5),
     'network': entities.network,
 }
+JOINT_WAYS = {
+    'side by side': entities.side_by_side,
+    'rare alone': entities.rare_alone,
+}
 
 TABLES = (
     Table(
@@ -47,6 +51,14 @@ TABLES = (
             *(
                 trial(f'texts, {name}', replace(ALONE, entities=way))
                 for name, way in WAYS.items()
+            ),
+            *(
+                trial(f'texts, D = {size}', replace(ALONE, channels=size))
+                for size in (128, 512)
+            ),
+            *(
+                trial(f'joint, {name}', replace(JOINT, entities=way))
+                for name, way in JOINT_WAYS.items()
             ),
         ),
     ),

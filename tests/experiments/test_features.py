@@ -11,6 +11,7 @@ import torch
 from dsom_pyg import KG
 from dsom_pyg.encoders import TfidfText
 from dsom_pyg.graph import Triples, make_data
+from dsom_pyg.models import ComplEx
 from experiments import encoders, entities
 
 
@@ -128,3 +129,33 @@ def test_a_network_learns_from_texts_alone() -> None:
     assert module.available.tolist() == [True] * 5 + [False]
     sizes = {p.shape for p in module.parameters()}
     assert sizes == {(7, 3), (7,), (8, 7)}
+
+
+def test_texts_beside_a_table() -> None:
+    graph = graph_with_texts(torch.randn(5, 3))
+    module = entities.side_by_side(graph, 4)
+    assert module().shape == (6, 8)
+    # Without a text: both the real and the imaginary half of the texts is 0.
+    zero = module()[-1].eq(0)
+    assert zero.tolist() == [False, False, True, True] * 2
+    # A relation that is 0 where texts are leaves what the table says.
+    relation = torch.tensor([[0.7, -0.2, 0, 0, 0.4, 1.3, 0, 0]])
+    model = ComplEx(module, 2)
+    query = model.query(module()[:2], relation)
+    alone = ComplEx(module.free, 2)
+    short = relation[:, [0, 1, 4, 5]]
+    torch.testing.assert_close(
+        query @ module().t(),
+        alone.query(module.free()[:2], short) @ module.free().t(),
+    )
+
+
+def test_texts_of_rare_entities() -> None:
+    graph = graph_with_texts(torch.randn(5, 3))
+    ends = graph.triples('train').edge_index.flatten().tolist()
+    module = entities.rare_alone(graph, 4, most=0)
+    for entity in range(5):
+        rare = ends.count(entity) <= 0
+        assert module.parts[1].present[entity] == rare
+        assert module.parts[1].x[entity].ne(0).any() == rare
+    assert {ends.count(e) <= 0 for e in range(5)} == {True, False}
