@@ -1,5 +1,5 @@
-"""Does distillation help on the bundled graph? Settings are from its
-validation split, seed 0.
+"""Does distillation help on the bundled graph, and what does each modality
+bring to the student? Settings are from its validation split, seed 0.
 """
 
 from functools import partial
@@ -9,6 +9,7 @@ from dsom_pyg.models import ComplEx
 from dsom_pyg.policies import AsInPaper, MeanOfTeachers
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Distill, Loop
+from experiments.changes import only
 from experiments.table import Row, SingleModel, Table
 
 LOOP = Loop(epochs=25, batch_size=100, eval_every=5)
@@ -41,6 +42,14 @@ TABLES = (
             Row("the paper's policy", two(AsInPaper(mask_missing=True))),
             Row('held-out policy', recipes.tiny()),
             Row('small', recipes.small()),
+            *(
+                Row(
+                    f'small, {name}s alone',
+                    recipes.small(),
+                    change=partial(only, names=(name,)),
+                )
+                for name in ('text', 'image')
+            ),
         ),
         selection='epoch by validation MRR, test read once',
     ),
