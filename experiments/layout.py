@@ -312,7 +312,7 @@ test, seed 0; [the recipe before Adam](notes/2026-11-25-before-adam.md).
     Figures(
         'Speed, memory, encoders',
         """
-`python -m benchmarks.NAME`, two cores, fp32; the machine is in the file.
+`python -m benchmarks.NAME`, two cores; machine and precision are in the file.
 [More](notes/2026-11-20-speed-and-memory.md).
 """,
         (
