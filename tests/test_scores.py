@@ -230,7 +230,9 @@ def test_of_a_matrix_nothing_is_copied(
     monkeypatch.setattr(sources, 'CHUNK_CPU', 2)
     monkeypatch.setattr(sources, 'COLUMNS', 1)
     matrix = torch.randn(2, 5)
-    found = [chunk for _, chunk in Scores.of(matrix).chunks()]
+    scores = Scores.of(matrix)
+    for _ in range(2):
+        found = [chunk for _, chunk in scores.chunks()]
     assert [x.data_ptr() for x in found] == [
         matrix[:, at].data_ptr() for at in range(5)
     ]
@@ -251,6 +253,7 @@ def test_kept_scores_take_half_where_nothing_is_lost(
     assert kept.dtype == (torch.bfloat16 if terms == 1 else torch.float32)
     by_hand = [(a.bfloat16() @ b.bfloat16().t()).float() for a, b in each]
     assert first.equal(torch.stack(by_hand).sum(dim=0))
+    assert found.source.take(slice(0, 9)).dtype == torch.float32
 
 
 def test_logsumexp(chunks: str) -> None:
