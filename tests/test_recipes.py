@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from dsom_pyg import KG, recipes
+from dsom_pyg import KG, Recipe, datasets, recipes
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.dsom import train_dsom
 from dsom_pyg.graph import make_data, merge_val
 from dsom_pyg.models import KGE, ComplEx, CrossEntropy
-from dsom_pyg.policies import MeanOfTeachers
+from dsom_pyg.policies import HeldOut, MeanOfTeachers
 
 
 def test_large_graphs_and_those_without_features() -> None:
@@ -71,3 +71,17 @@ def test_models_with_rows_of_their_own_tell_relations() -> None:
     assert isinstance(student.objective, CrossEntropy)
     assert (student.objective.relations, student.n3) == (0.5, 0.01)
     assert repr(recipes.held_out(relations=0.0)) == repr(recipes.held_out())
+
+
+def test_the_best_by_benchmark() -> None:
+    found = recipes.best('MKG_Y', channels=8, seed=3)
+    assert (found.student.channels, found.seed) == (8, 3)
+    assert (found.teachers.channels, found.teachers.committee) == (256, 3)
+    assert isinstance(found.policy, HeldOut)
+    tell = recipes.best('FB15k_237')
+    assert repr(tell) == repr(recipes.held_out(relations=1.0))
+    for name in recipes.BEST:
+        assert hasattr(datasets, name)
+        assert isinstance(recipes.best(name), Recipe)
+    with pytest.raises(ValueError, match="on 'MKG-W'; there are Countries, D"):
+        recipes.best('MKG-W')

@@ -238,6 +238,13 @@ def test_of_a_matrix_nothing_is_copied(
     ]
 
 
+def test_of_no_queries_there_are_no_scores() -> None:
+    found = Scores([(torch.empty(0, 3), torch.randn(5, 3))])
+    for _ in range(2):
+        assert [x.shape for _, x in found.chunks()] == [(0, 5)]
+    assert found.logsumexp().shape == (0,)
+
+
 @pytest.mark.parametrize('terms', [1, 2])
 def test_kept_scores_take_half_where_nothing_is_lost(
     terms: int, monkeypatch: pytest.MonkeyPatch

@@ -165,8 +165,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help='small, held_out, paper or committee. (default: small below '
-            '10,000 entities, else held_out)'
+            help='small, tiny, held_out, paper or committee; best: that of '
+            "a benchmark's best student. (default: by the size of the graph)"
         ),
     ] = None,
     device: Device = 'auto',

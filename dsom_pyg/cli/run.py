@@ -82,7 +82,8 @@ def train_run(
         from_file = settings.pop(name, None)
         given[name] = from_file if given[name] is None else given[name]
     # Found out now, not after the texts were encoded.
-    with_settings(_recipe_of(given['recipe']) or Recipe(), settings)
+    named = _recipe_of(given['recipe'], source)
+    with_settings(named or Recipe(), settings)
     device = device_of(device)
     dataset = dataset_of(
         source,
@@ -97,7 +98,7 @@ def train_run(
         given['literals'],
     )
     graph = KG(dataset[0])
-    chosen = _recipe_of(given['recipe']) or recipes.of_size(graph)
+    chosen = named or recipes.of_size(graph)
     chosen = with_settings(replace(chosen, device=device), settings)
     out = out or Path('runs') / Path(source).resolve().name.lower()
     console = Console(
@@ -126,13 +127,14 @@ def train_run(
     _conclude(console, model, out)
 
 
-def _recipe_of(name: str | None) -> Recipe | None:
+def _recipe_of(name: str | None, source: str) -> Recipe | None:
     if name is None:
         return None
+    if name == 'best':
+        return recipes.best(source)
     if name not in RECIPES:
-        raise ValueError(
-            f'no recipe is called {name!r}; there are {", ".join(RECIPES)}'
-        )
+        known = ', '.join(['best', *RECIPES])
+        raise ValueError(f'no recipe is called {name!r}; there are {known}')
     made: Recipe = RECIPES[name]()
     return made
 

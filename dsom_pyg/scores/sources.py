@@ -117,7 +117,7 @@ class Source:
                 most, dtype=self.kept_type, device=self.device
             )
         part = self._store[rows * some.start : rows * some.stop]
-        return part.view(rows, -1)
+        return part.view(rows, some.stop - some.start)
 
     def keep_more(self) -> None:
         # A walk back will come.
