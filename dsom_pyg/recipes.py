@@ -125,8 +125,8 @@ def best(dataset: str, **options: Any) -> Recipe:
     """
     if dataset not in BEST:
         raise ValueError(
-            f'no recipe was tried on {dataset!r}; there are '
-            f'{", ".join(BEST)}. recipes.of_size(KG(data)) looks at the size'
+            f'no best recipe is known for {dataset!r}, but for '
+            f'{", ".join(BEST)}; name none, and the size of the graph chooses'
         )
     return BEST[dataset](**options)
 

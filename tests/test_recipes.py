@@ -83,5 +83,5 @@ def test_the_best_by_benchmark() -> None:
     for name in recipes.BEST:
         assert hasattr(datasets, name)
         assert isinstance(recipes.best(name), Recipe)
-    with pytest.raises(ValueError, match="on 'MKG-W'; there are Countries, D"):
+    with pytest.raises(ValueError, match="for 'MKG-W', but for Countries, D"):
         recipes.best('MKG-W')
