@@ -275,7 +275,12 @@ def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
         else:
             table = what.entities(run.graph, what.channels)
         model = what.model(table, run.graph.num_relations)
-    return model, run.fit('model', ModelTask(model), what.loop)
+    result = run.fit('model', ModelTask(model), what.loop)
+    if what.second is not None:
+        model = what.second(model, run.graph)
+        loop = what.second_loop or what.loop
+        result = run.fit('second', ModelTask(model), loop)
+    return model, result
 
 
 def mixed(

@@ -10,7 +10,7 @@ from torch_geometric.data import HeteroData
 
 from dsom_pyg import KG, Recipe
 from dsom_pyg.encoders import Encoder
-from dsom_pyg.models import ComplEx
+from dsom_pyg.models import ComplEx, Model
 from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.policies import PolicyChoice
 from dsom_pyg.stages import DECAYING_ADAM, Teachers
@@ -24,6 +24,8 @@ MIXING = Loop(
 )
 # From the graph and the seed to the graph that is trained on.
 Change = Callable[[HeteroData, int], HeteroData]
+# From a trained model and the graph to the model of a second training.
+Second = Callable[[Model, KG], Model]
 # From the graph and D to what the rows of entities are made of.
 Entities = Callable[[KG, int], EntityModule]
 
@@ -39,6 +41,9 @@ class SingleModel:
         entity_scale: Standard deviation of the initial entity rows.
             (default: that of :class:`~dsom_pyg.models.EntityEmbedding`)
         entities: Makes the entity module. (default: a free table)
+        second: Makes of the trained model one that is trained once more.
+            (default: the first one stays)
+        second_loop: How that is trained. (default: as the first one)
     """
 
     channels: int = 256
@@ -46,6 +51,8 @@ class SingleModel:
     loop: Loop = DECAYING_ADAM
     entity_scale: float | None = None
     entities: Entities | None = None
+    second: Second | None = None
+    second_loop: Loop | None = None
 
 
 @dataclass(frozen=True)

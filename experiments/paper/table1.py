@@ -31,6 +31,7 @@ missing in the paper.
             for name in ('TransE', 'DistMult', 'ComplEx', 'RotatE', 'TuckER')
         ),
         Line('OTE', 'OTE', 'model'),
+        Line('GC-OTE', 'GC-OTE', 'model', MAIN.get('GC-OTE', {})),
         Line('plain ComplEx-N3', PLAIN, 'model', seeds=3),
         Line('MoSE-AI', 'MoSE-AI', 'teachers', MAIN['MoSE-AI'], seeds=3),
         Line('MoSE-BI', 'MoSE-BI', 'teachers'),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from dsom_pyg import KG, Recipe, datasets, evaluate
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.explain import Choices
 from dsom_pyg.graph import Triples, get_split, set_split
-from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.models import GCOTE, OTE, ComplEx, EntityEmbedding, Model
 from dsom_pyg.policies import (
     AsInPaper,
     HeldOut,
@@ -21,9 +22,10 @@ from dsom_pyg.policies import (
     RewardedPolicy,
 )
 from dsom_pyg.stages import Student, Teachers, Unlabeled
-from dsom_pyg.training import Loop
+from dsom_pyg.training import Loop, Run
 from experiments import __main__, entities, measure, table
 from experiments.changes import with_noise
+from experiments.paper.catalogue import with_contexts
 from experiments.table import Row, SingleModel, Table
 
 LOOP = Loop(epochs=1, batch_size=100)
@@ -323,3 +325,31 @@ def test_a_row_may_have_an_encoder_of_its_own(
     mrr = [each['models']['model']['mrr'] for each in (plain, with_own)]
     assert mrr[0] == mrr[1] != of_texts['models']['model']['mrr']
     assert of_texts['settings']['entities'] == 'texts'
+
+
+def test_a_model_is_trained_twice(tmp_path: Path) -> None:
+    """GC-OTE begins as an OTE, and looks at training triples alone."""
+    graph = KG(FakeMMKG(30, 4, 200, seed=1)[0])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def second(model: Model, graph: KG) -> Model:
+        seen.append({k: x.clone() for k, x in model.state_dict().items()})
+        return with_contexts(model, graph)
+
+    what = SingleModel(
+        channels=4,
+        model=partial(OTE, block=2),
+        loop=LOOP,
+        second=second,
+        second_loop=replace(LOOP, epochs=2),
+    )
+    run = Run(graph=graph, folder=tmp_path, seed=0, device='cpu')
+    once, _ = measure.single(run, replace(what, second=None))
+    twice, result = measure.single(run, what)
+    assert isinstance(twice, GCOTE)
+    assert torch.equal(twice.edge_index, graph.triples('train').edge_index)
+    assert len(result.history) == 2
+    (start,) = seen
+    for name, x in once.state_dict().items():
+        assert torch.equal(start[name], x)
+        assert not torch.equal(twice.state_dict()[name], x)
