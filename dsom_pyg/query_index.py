@@ -203,7 +203,7 @@ class QueryIndex:
         many they are says it, so that the host need not wait for a device.
         """
         start = self.ptr[position]
-        row, at = _spread(start, self.ptr[position + 1] - start, total)
+        row, at = spread(start, self.ptr[position + 1] - start, total)
         return Pairs(row, self.tail[at])
 
     def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
@@ -225,7 +225,7 @@ class QueryIndex:
         # By itself a key may be that of another query: 2, -1 of 1, R - 1.
         known = (self.head[position] == head) & (self.rel[position] == rel)
         start = self.ptr[position]
-        return _spread(start, (self.ptr[position + 1] - start) * known)
+        return spread(start, (self.ptr[position + 1] - start) * known)
 
     def counts(self, head: Tensor, rel: Tensor) -> Tensor:
         r"""How many tails queries ``[N]`` have, 0 if they are unknown."""
@@ -241,10 +241,12 @@ class QueryIndex:
         return self.ptr[stop] - self.ptr[start]
 
 
-def _spread(
+def spread(
     start: Tensor, count: Tensor, total: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    # Row by row, as many places from `start` on as `count` says.
+    r"""Row by row, as many places from :obj:`start` on as :obj:`count` says:
+    for each the row and the place, both ``[K]``.
+    """
     row = torch.arange(start.numel(), device=start.device)
     row = row.repeat_interleave(count, output_size=total)
     begin = count.cumsum(0) - count

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dsom_pyg.kg import KG
-from dsom_pyg.models import KGE, ComplEx, Model
+from dsom_pyg.models import KGE, ComplEx, Model, OneHop
 from dsom_pyg.models.entity import EntityEmbedding, JointEmbedding
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.query_index import Queries, unlabeled_queries
@@ -36,6 +36,9 @@ class Teachers:
         feature: Makes each of the others. (default: ComplEx with N3 0.01)
         joint: Add a teacher over structure and all features at once, which
             the paper does not have.
+        one_hop: Teachers with features see so many of the triples of a head
+            as well, those that do not answer the query; :obj:`None` for
+            none, as in the paper. See :class:`~dsom_pyg.models.OneHop`.
         committee: How many teachers of each kind are trained alone; what is
             distilled is the mean of their logits. Each costs as much as the
             first, and so do its folds; the steps of the distillation grow
@@ -48,6 +51,7 @@ class Teachers:
     structure: ModelFactory = STRONG
     feature: ModelFactory = MILD
     joint: bool = True
+    one_hop: int | None = None
     committee: int = 1
     loop: Loop = DECAYING_ADAM
 
@@ -57,14 +61,27 @@ class Teachers:
             raise ValueError(
                 f'committee must be a positive integer, got {self.committee}'
             )
+        if self.one_hop is not None and self.one_hop < 1:
+            raise ValueError(f'one_hop must be positive, got {self.one_hop}')
 
     def build(self, graph: KG, seed: int) -> TeacherEnsemble:
-        r"""Untrained teachers, one of each kind."""
+        r"""Untrained teachers, one of each kind, that are to learn the
+        training split of a graph.
+        """
         sizes = graph.num_entities, graph.num_relations, self.channels
         joint = self.joint and bool(graph.features)
+        near = None
+        if self.one_hop is not None:
+            index = graph.index('train')
+            near = partial(OneHop, index=index, most=self.one_hop)
         with drawn_with(seed):
             return TeacherEnsemble.from_features(
-                graph.features, *sizes, self.structure, self.feature, joint
+                graph.features,
+                *sizes,
+                self.structure,
+                self.feature,
+                joint,
+                near,
             )
 
 
@@ -247,7 +264,7 @@ def fit_folds(
         for number, (rest, _) in enumerate(parts):
             folder = '' if at == 0 else f'member-{at + 1}/'
             stage = f'{folder}fold-{number + 1}-of-{len(parts)}'
-            ensemble = teachers.build(run.graph, member.seed)
+            ensemble = teachers.build(rest, member.seed)
             member.fit(stage, TeachersTask(ensemble), loop, rest)
             ensembles[number].append(ensemble)
     return [

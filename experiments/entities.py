@@ -11,6 +11,7 @@ from dsom_pyg.models.entity import (
     FeatureProjection,
     JointEmbedding,
 )
+from dsom_pyg.models.one_hop import OneHop
 
 
 def texts(graph: KG, channels: int) -> EntityModule:
@@ -21,6 +22,17 @@ def texts(graph: KG, channels: int) -> EntityModule:
 def table_and_texts(graph: KG, channels: int) -> EntityModule:
     r"""A free table and one linear map, as the joint teacher has it."""
     return JointEmbedding(graph.features, channels)
+
+
+def near_texts(graph: KG, channels: int) -> EntityModule:
+    r"""One linear map, and a head sees the texts of its neighbors."""
+    return OneHop(texts(graph, channels), graph.index('train'))
+
+
+def near_table_and_texts(graph: KG, channels: int) -> EntityModule:
+    r"""A table and one linear map, and a head sees its neighbors' rows."""
+    rows = table_and_texts(graph, channels)
+    return OneHop(rows, graph.index('train'))
 
 
 def rare_alone(graph: KG, channels: int, most: int = 5) -> EntityModule:

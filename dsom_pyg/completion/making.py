@@ -135,7 +135,7 @@ def parts_of(
             'encoders': dataset.encoder_names,
         },
     )
-    if teachers and all(isinstance(x, KGE) for x in trained.ensemble):
+    if teachers and all(_is_table(x) for x in trained.ensemble):
         parts.teachers, parts.weights = _frozen(trained, graph)
         parts.maps = _maps(trained.ensemble, graph)
     return parts
@@ -220,6 +220,10 @@ def _maps(ensemble: TeacherEnsemble, graph: KG) -> Maps:
             ]
             out[name] = dict(zip(graph.features, found, strict=True))
     return out
+
+
+def _is_table(teacher: Model) -> bool:
+    return isinstance(teacher, KGE) and not teacher.entities.by_query
 
 
 def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:

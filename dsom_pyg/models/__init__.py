@@ -20,6 +20,7 @@ from dsom_pyg.models.objectives import (
     Objective,
     SelfAdversarial,
 )
+from dsom_pyg.models.one_hop import OneHop
 from dsom_pyg.models.rotate import RotatE
 from dsom_pyg.models.transe import TransE
 from dsom_pyg.models.tucker import TuckER
@@ -41,6 +42,7 @@ __all__ = [
     'Negatives',
     'OTE',
     'Objective',
+    'OneHop',
     'RotatE',
     'SelfAdversarial',
     'Step',

@@ -82,7 +82,7 @@ class Bilinear(KGE):
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Query vectors by id, ``[B, 2D]``."""
         rel = self.relation_rows(rel_type)
-        return self.query(self.entities.rows(head_index), rel)
+        return self.query(self.entities.heads(head_index, rel_type), rel)
 
     def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""What the scores of a query depend on, ``[B, k]``: times the basis

@@ -66,6 +66,11 @@ class EntityModule(nn.Module):
     stepwise = False
     r"""Whether :meth:`once` computes no matrix. A class says it of itself."""
 
+    by_query = False
+    r"""Whether the row of a head depends on what it is asked for, so that no
+    table holds all that is known of it.
+    """
+
     @property
     def available(self) -> Tensor | None:
         r"""Which entities have the modality, bool ``[E]``; None for all."""
@@ -84,6 +89,26 @@ class EntityModule(nn.Module):
     def rows(self, index: Tensor) -> Tensor:
         r"""Rows ``[N, 2D]`` of the matrix."""
         return self()[index]
+
+    def ends(
+        self, head: Tensor, rel: Tensor, tail: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        r"""Rows of the heads of queries and of other entities, in one gather.
+
+        Args:
+            head: Heads, ``[B]``.
+            rel: What they are asked for, ``[B]``.
+            tail: The other entities, ``[N]``.
+        """
+        rows = self.rows(torch.cat([head, tail]))
+        heads, tails = rows.split([head.numel(), tail.numel()])
+        return heads, tails
+
+    def heads(self, head: Tensor, rel: Tensor) -> Tensor:
+        r"""Rows ``[B, 2D]`` of the heads of queries ``[B]``."""
+        if not self.by_query:
+            return self.rows(head)
+        return self.ends(head, rel, head[:0])[0]
 
     def coordinates(self, query: Tensor) -> Tensor:
         r"""What of query vectors ``[B, 2D]`` the scores depend on, ``[B, k]``:
@@ -116,7 +141,16 @@ class EntityModule(nn.Module):
 
     @torch.no_grad()
     def as_table(self) -> 'EntityEmbedding':
-        r"""A copy of the rows as a free table, with all entities available."""
+        r"""A copy of the rows as a free table, with all entities available.
+
+        Raises:
+            ValueError: Rows of heads depend on what is asked.
+        """
+        if self.by_query:
+            raise ValueError(
+                f'rows of {type(self).__name__} depend on the query, so no '
+                'table can take their place'
+            )
         rows = self().detach().clone()
         with torch.device('meta'):  # nothing is drawn
             table = EntityEmbedding(self.num_entities, self.hidden_channels)

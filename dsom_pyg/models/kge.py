@@ -136,7 +136,7 @@ class KGE(Model):
 
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Queries by id, ``[B, k]``."""
-        head = self.encoded().rows(head_index)
+        head = self.encoded().heads(head_index, rel_type)
         return self.query(head, self.relation_rows(rel_type))
 
     def forward(
@@ -144,9 +144,9 @@ class KGE(Model):
     ) -> Tensor:
         self.check_triples(head_index, rel_type, tail_index)
         entities = self.encoded()
-        head = entities.rows(head_index)
+        head, tail = entities.ends(head_index, rel_type, tail_index)
         query = self.query(head, self.relation_rows(rel_type))
-        return self.compare(query, entities.rows(tail_index))
+        return self.compare(query, tail)
 
     def score_tails(
         self,
@@ -168,7 +168,7 @@ class KGE(Model):
         tables: Sequence[Basis] | None = None,
     ) -> Scores:
         entities = self.encoded()
-        head = entities.rows(head_index)
+        head = entities.heads(head_index, rel_type)
         query = self.query(head, self.relation_rows(rel_type))
         return self.scores_of(query, entities, precision)
 
@@ -242,10 +242,8 @@ class Step:
     def __init__(self, model: KGE, batch: QueryBatch, precision: str) -> None:
         self.model, self.batch, self.precision = model, batch, precision
         self.entities = model.encoded(batch)
-        # One gather for heads and tails.
-        tails = batch.targets.tail
-        rows = self.entities.rows(torch.cat([batch.head, tails]))
-        self.head, self.tail = rows.split([len(batch), tails.numel()])
+        ends = batch.head, batch.rel, batch.targets.tail
+        self.head, self.tail = self.entities.ends(*ends)
         self.rel = model.relation_rows(batch.rel)
         self.query = model.query(self.head, self.rel)
 

@@ -14,6 +14,7 @@ from dsom_pyg.models.entity import (
     JointEmbedding,
     side_by_side,
 )
+from dsom_pyg.models.one_hop import OneHop
 from dsom_pyg.processes import Shard, count
 from dsom_pyg.scores.tables import Basis, Table, rows_of
 
@@ -220,9 +221,12 @@ def _tables(
     )
     for model in models:
         owner: nn.Module = model
-        children = {'entities': model.entities}
-        if type(model.entities) is JointEmbedding:
-            owner = model.entities.parts
+        name, entities = 'entities', model.entities
+        if type(entities) is OneHop:
+            owner, name, entities = entities, 'inner', entities.inner
+        children = {name: entities}
+        if type(entities) is JointEmbedding:
+            owner = entities.parts
             children = dict(owner.named_children())  # type: ignore[arg-type]
         for name, child in children.items():
             whole: nn.Module = child

@@ -59,6 +59,7 @@ class TeacherEnsemble(nn.Module):
         structure: ModelFactory = ComplEx,
         feature: ModelFactory = ComplEx,
         joint: bool = False,
+        near: Callable[[EntityModule], EntityModule] | None = None,
     ) -> 'TeacherEnsemble':
         r"""A structure teacher and one teacher for each feature modality.
 
@@ -73,6 +74,8 @@ class TeacherEnsemble(nn.Module):
             feature: Makes the others.
             joint: Add a teacher ``'joint'`` over structure and all features
                 at once, which the paper does not have.
+            near: What teachers with features see of a head beside its row,
+                see :class:`~dsom_pyg.models.OneHop`.
         """
         taken = {'structure', 'joint'} if joint else {'structure'}
         if taken & set(features):
@@ -84,10 +87,12 @@ class TeacherEnsemble(nn.Module):
         teachers = {'structure': structure(free, num_relations)}
         for name, (x, present) in features.items():
             projected = FeatureProjection(x, present, hidden_channels)
-            teachers[name] = feature(projected, num_relations)
+            rows = near(projected) if near else projected
+            teachers[name] = feature(rows, num_relations)
         if joint:
             together = JointEmbedding(features, hidden_channels)
-            teachers['joint'] = structure(together, num_relations)
+            rows = near(together) if near else together
+            teachers['joint'] = structure(rows, num_relations)
         return cls(teachers)
 
     @classmethod

@@ -33,10 +33,12 @@ WAYS = {
     'whitened': entities.whitened,
     'half whitened': partial(entities.whitened, power=0.5),
     'network': entities.network,
+    'one hop': entities.near_texts,
 }
 JOINT_WAYS = {
     'side by side': entities.side_by_side,
     'rare alone': entities.rare_alone,
+    'one hop': entities.near_table_and_texts,
 }
 
 TABLES = (
@@ -51,6 +53,16 @@ TABLES = (
             *(
                 trial(f'texts, {name}', replace(ALONE, entities=way))
                 for name, way in WAYS.items()
+            ),
+            trial(
+                'texts, mpnet, one hop',
+                replace(ALONE, entities=entities.near_texts),
+                encoder=encoders.mpnet,
+            ),
+            trial(
+                'joint, mpnet, one hop',
+                replace(JOINT, entities=entities.near_table_and_texts),
+                encoder=encoders.mpnet,
             ),
             *(
                 trial(f'texts, D = {size}', replace(ALONE, channels=size))
