@@ -38,7 +38,9 @@ class Teachers:
             the paper does not have.
         one_hop: Teachers with features see so many of the triples of a head
             as well, those that do not answer the query; :obj:`None` for
-            none, as in the paper. See :class:`~dsom_pyg.models.OneHop`.
+            none, as in the paper. See :class:`~dsom_pyg.models.OneHop`. A
+            :class:`~dsom_pyg.completion.Completer` keeps no such teachers:
+            they are more than tables.
         committee: How many teachers of each kind are trained alone; what is
             distilled is the mean of their logits. Each costs as much as the
             first, and so do its folds; the steps of the distillation grow

@@ -236,6 +236,8 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         recipe = replace(row.what, seed=seed, device=setting.device)
         with shared_files(setting, row, graph, recipe.teachers, seed, folder):
             trained = train_dsom(graph, recipe, folder)
+        for name in trained.ensemble.modalities:
+            note(name, trained.ensemble[name])
         note('teachers', trained.teachers)
         note(
             'student', trained.student, **training(trained.results['student'])

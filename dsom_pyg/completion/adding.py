@@ -158,7 +158,8 @@ def added(
     if parts.teachers is None:
         raise ValueError(
             'new entities need the teachers, which this model has not kept; '
-            'train it again with teachers=True'
+            'train it again with teachers=True, and without '
+            'Teachers(one_hop=...)'
         )
     features = _features(parts, new, encoders)
     known = torch.zeros(len(new.keys), dtype=torch.bool)

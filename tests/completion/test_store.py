@@ -192,6 +192,18 @@ def test_without_teachers(model: Completer, tmp_path: Path) -> None:
     assert found.notes == ['the teachers of this model were not kept']
 
 
+def test_teachers_of_one_hop_are_not_kept(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    near = replace(recipe, teachers=replace(recipe.teachers, one_hop=8))
+    model = Completer.train(dataset, tmp_path, near)
+    other = Completer.load(tmp_path)
+    assert model.parts.teachers is None
+    assert other.parts.teachers is None
+    question = 'MV Auk', 'calls at'
+    assert other.answer(*question) == model.answer(*question)
+
+
 class Mine(Bilinear):
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
         return head * rel

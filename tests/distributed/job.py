@@ -1,6 +1,6 @@
 """What a test runs in one process, or in several by torchrun.
 
-    python job.py FOLDER mean|warm|wide|policy|mixed|mixed-policy [STOP]
+    python job.py FOLDER mean|warm|wide|near|policy|mixed|mixed-policy [STOP]
 
 With STOP all processes end before that epoch of the student.
 """
@@ -92,6 +92,7 @@ recipe = Recipe(
     teachers=Teachers(
         channels=8,
         loop=loop,
+        one_hop=8 if what == 'near' else None,
         feature=TransE if what.startswith('mixed') else ComplEx,
     ),
     student=Student(

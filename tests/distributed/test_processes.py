@@ -108,7 +108,7 @@ def test_others_go_on(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'what', ['warm', 'wide', 'policy', 'mixed', 'mixed-policy']
+    'what', ['warm', 'wide', 'near', 'policy', 'mixed', 'mixed-policy']
 )
 def test_other_recipes(what: str, root: Path) -> None:
     one, two = root / f'one-{what}', root / f'two-{what}'

@@ -85,12 +85,14 @@ def run(folder: Path, *words: str) -> dict[str, Any]:
 
 def test_one_file_a_run(tmp_path: Path) -> None:
     found = run(tmp_path)
+    kinds = ['structure', 'image', 'text', 'joint']
+    default = [*kinds, 'teachers', 'student']
     assert {name: list(each['models']) for name, each in found.items()} == {
         'plain-seed0': ['model'],
-        'single-teachers-seed0': ['structure', 'image', 'text', 'joint'],
-        'mean-seed0': ['teachers', 'student'],
-        'policy-seed0': ['teachers', 'student'],
-        'the-papers-policy-seed0': ['teachers', 'student'],
+        'single-teachers-seed0': kinds,
+        'mean-seed0': default,
+        'policy-seed0': default,
+        'the-papers-policy-seed0': default,
         'with-noise-seed0': ['structure', 'image', 'text', 'noise', 'joint'],
     }
     for each in found.values():
