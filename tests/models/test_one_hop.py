@@ -20,10 +20,11 @@ from dsom_pyg.models import (
     FeatureProjection,
     JointEmbedding,
     OneHop,
+    Step,
     TransE,
     concatenate,
 )
-from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.query_index import QueryBatch, QueryIndex
 from dsom_pyg.stages import Teachers, fit_folds, fit_teachers
 from dsom_pyg.training import Adam, KFolds, Loop, ModelTask, Run
 
@@ -141,12 +142,34 @@ def test_every_way_to_ask(score: type[KGE]) -> None:
     )
 
 
+def test_a_step_of_training_asks_alike() -> None:
+    model = ComplEx(made(), R, scale=1.0)
+    head, rel = torch.tensor([0, 2, 0]), torch.tensor([1, 5, 0])
+    targets = INDEX.lookup(head, rel)
+    step = Step(model, QueryBatch(head, rel, targets, targets), 'fp32')
+    torch.testing.assert_close(step.head, model.entities.heads(head, rel))
+    torch.testing.assert_close(step.tail, model.entities()[targets.tail])
+    logits = step.scores.dense()
+    torch.testing.assert_close(logits, model.score_tails(head, rel))
+
+
+def test_drawn_anew() -> None:
+    module = made()
+    before = [parameter.clone() for parameter in module.parameters()]
+    module.reset_parameters()
+    for old, new in zip(before, module.parameters(), strict=True):
+        assert not torch.equal(old, new)
+
+
 def test_of_an_entity_in_many_triples_some_are_drawn() -> None:
     module, again = made(most=3), made(most=3)
     degree = module.ptr.diff()
     assert degree.tolist() == made().ptr.diff().clamp(max=3).tolist()
     assert degree[0] == 3
+    torch.manual_seed(7)
+    other = OneHop(inner(FeatureProjection), INDEX, most=3)
     assert torch.equal(module.tail, again.tail)
+    assert torch.equal(module.tail, other.tail)
     known = {(h, r, t) for h, r, t in TRIPLES}
     known |= {(t, r + R, h) for h, r, t in TRIPLES}
     head = torch.arange(E).repeat_interleave(degree)
