@@ -35,6 +35,8 @@ class OneHop(EntityModule):
         inner: Gives the rows.
         index: N(h, r) of the training triples, reciprocals included.
         most: Of an entity in more triples so many are drawn, once.
+        dropout: How often, in training, :math:`x_h` is left out, so that the
+            messages have to do without it.
 
     Raises:
         ValueError: The index does not tell R, or is of another E.
@@ -48,7 +50,11 @@ class OneHop(EntityModule):
     known: Tensor | None
 
     def __init__(
-        self, inner: EntityModule, index: QueryIndex, most: int = 64
+        self,
+        inner: EntityModule,
+        index: QueryIndex,
+        most: int = 64,
+        dropout: float = 0.3,
     ) -> None:
         super().__init__(inner.num_entities, inner.hidden_channels)
         if index.num_relations is None:
@@ -60,7 +66,9 @@ class OneHop(EntityModule):
             )
         if most < 1:
             raise ValueError(f'most must be positive, got {most}')
-        self.inner, self.most = inner, most
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must lie in [0, 1), got {dropout}')
+        self.inner, self.most, self.dropout = inner, most, dropout
         edges = _edges(index, inner.num_entities, most)
         for name, ids in zip(('ptr', 'rel', 'tail'), edges, strict=True):
             self.register_buffer(name, ids, persistent=False)
@@ -113,7 +121,11 @@ class OneHop(EntityModule):
         index = torch.cat([head, tail, self.tail[at]])
         sizes = head.numel(), tail.numel(), at.numel()
         heads, tails, near = inner.rows(index).split(sizes)
-        return heads + self._messages(near, row, at, heads), tails
+        messages = self._messages(near, row, at, heads)
+        if self.training and self.dropout:
+            kept = torch.rand_like(heads[:, :1]) >= self.dropout
+            heads = heads * kept
+        return heads + messages, tails
 
     def _messages(
         self, near: Tensor, row: Tensor, at: Tensor, like: Tensor

@@ -59,9 +59,11 @@ def inner(kind: type[EntityModule]) -> EntityModule:
     return JointEmbedding({'text': (X, PRESENT)}, D, scale=1.0)
 
 
-def made(kind: type[EntityModule] = FeatureProjection, **words: int) -> OneHop:
+def made(
+    kind: type[EntityModule] = FeatureProjection, most: int = 64
+) -> OneHop:
     torch.manual_seed(0)
-    out = OneHop(inner(kind), INDEX, **words)
+    out = OneHop(inner(kind), INDEX, most, dropout=0.0)
     torch.nn.init.normal_(out.weight)
     return out
 
@@ -151,6 +153,22 @@ def test_a_step_of_training_asks_alike() -> None:
     torch.testing.assert_close(step.tail, model.entities()[targets.tail])
     logits = step.scores.dense()
     torch.testing.assert_close(logits, model.score_tails(head, rel))
+
+
+def test_dropout() -> None:
+    module = made(EntityEmbedding)
+    module.dropout = 0.5
+    head = torch.zeros(1000, dtype=torch.long)
+    rel = torch.ones(1000, dtype=torch.long)
+    whole, own = by_hand(module, 0, 1), module()[0]
+    rows = module.heads(head, rel)
+    dropped = (rows - (whole - own)).abs().amax(dim=1) < 1e-5
+    torch.testing.assert_close(rows[~dropped], whole.expand_as(rows)[~dropped])
+    assert 400 < int(dropped.sum()) < 600
+    rows = module.eval().heads(head, rel)
+    torch.testing.assert_close(rows, whole.expand_as(rows))
+    with pytest.raises(ValueError, match='dropout must lie in'):
+        OneHop(inner(FeatureProjection), INDEX, dropout=1.0)
 
 
 def test_drawn_anew() -> None:
