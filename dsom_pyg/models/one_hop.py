@@ -24,7 +24,8 @@ class OneHop(EntityModule):
     product and a trained row :math:`c_{r'}` of each relation and each
     reciprocal. Triples by r itself are left out: they are the answers that a
     query is trained on, and at test time the one that is looked for is not
-    among them. Candidates keep the rows that they have.
+    among them. Loops are left out as well. Candidates keep the rows that they
+    have.
 
     So a teacher of texts that has nothing of a head itself may know what its
     neighbors are about. Relations alone, without any table of entities, tell
@@ -185,8 +186,10 @@ def _edges(
     # begin and end, [E + 1], and their relations and other ends.
     count = index.ptr.diff()
     head, rel = (x.repeat_interleave(count) for x in (index.head, index.rel))
+    # A loop is its own answer from the other side.
+    other = head != index.tail
+    head, rel, tail = head[other], rel[other], index.tail[other]
     degree = torch.bincount(head, minlength=num_entities)
-    tail = index.tail
     if int(degree.max()) > most:
         # The first ones of an order that is drawn.
         drawn = torch.Generator().manual_seed(0)

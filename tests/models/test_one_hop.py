@@ -73,7 +73,11 @@ def by_hand(module: OneHop, head: int, rel: int) -> Tensor:
     rows = torch.complex(*module().chunk(2, dim=1))
     weight = torch.complex(*module.weight.chunk(2, dim=1))
     both = TRIPLES + [(t, r + R, h) for h, r, t in TRIPLES]
-    found = [weight[r] * rows[t] for h, r, t in both if h == head and r != rel]
+    found = [
+        weight[r] * rows[t]
+        for h, r, t in both
+        if h == head and r != rel and t != head  # a loop tells nothing
+    ]
     out = rows[head]
     if found:
         out = out + torch.stack(found).sum(0) / len(found) ** 0.5
