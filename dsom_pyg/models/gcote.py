@@ -157,6 +157,11 @@ class GCOTE(OTE):
     ) -> None:
         words = entities, num_relations, block, as_coded, scale, objective
         super().__init__(*words)
+        if entities.by_query:
+            raise ValueError(
+                f'GCOTE has contexts of its own; {type(entities).__name__} '
+                'would bring others, take its inner module'
+            )
         check_triples(
             triples, self.num_entities, num_relations, 'the context of GCOTE'
         )

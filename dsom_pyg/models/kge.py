@@ -282,7 +282,11 @@ class Step:
         r"""The scores ``[K, 2R]`` of heads and targets with every relation
         and every reciprocal.
         """
-        model, head = self.model, self.head[self.batch.targets.row]
+        model, head = self.model, self.head
+        if self.entities.by_query:
+            # What was left out for their sake tells which relation it is.
+            head = self.entities.rows(self.batch.head)
+        head = head[self.batch.targets.row]
         every = torch.arange(2 * model.num_relations, device=head.device)
         rows = model.relation_rows(every)
         return model.compare_relations(head, rows, self.tail)

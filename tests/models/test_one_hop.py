@@ -12,6 +12,7 @@ from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import Triples
 from dsom_pyg.models import (
+    GCOTE,
     KGE,
     ComplEx,
     DistMult,
@@ -24,7 +25,7 @@ from dsom_pyg.models import (
     TransE,
     concatenate,
 )
-from dsom_pyg.query_index import QueryBatch, QueryIndex
+from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 from dsom_pyg.stages import Teachers, fit_folds, fit_teachers
 from dsom_pyg.training import Adam, KFolds, Loop, ModelTask, Run
 
@@ -175,6 +176,16 @@ def test_dropout() -> None:
         OneHop(inner(FeatureProjection), INDEX, dropout=1.0)
 
 
+def test_no_relation_is_told_by_what_is_left_out() -> None:
+    model = ComplEx(made(), R, scale=1.0)
+    head, rel = torch.tensor([0, 0]), torch.tensor([0, 1])
+    tail = torch.tensor([1, 1])  # by both relations
+    targets = Pairs(torch.arange(2), tail)
+    step = Step(model, QueryBatch(head, rel, targets, targets), 'fp32')
+    one, other = step.of_relations()
+    torch.testing.assert_close(one, other)
+
+
 def test_drawn_anew() -> None:
     module = made()
     before = [parameter.clone() for parameter in module.parameters()]
@@ -239,6 +250,8 @@ def test_errors() -> None:
         OneHop(table, QueryIndex(GRAPH.triples('train')))
     with pytest.raises(ValueError, match='depend on the query'):
         ComplEx(made(), R).as_table()
+    with pytest.raises(ValueError, match='contexts of its own'):
+        GCOTE(made(), R, Triples(torch.zeros(2, 1).long(), torch.zeros(1)))
     with pytest.raises(ValueError, match='one_hop must be positive, got 0'):
         Teachers(one_hop=0)
 
