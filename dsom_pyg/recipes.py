@@ -223,7 +223,7 @@ BEST: dict[str, Callable[..., Recipe]] = {
     'DB15K': committee,
     'FB15k_237': partial(held_out, relations=1.0),
     'MKG_W': _three,
-    'MKG_Y': _three,
+    'MKG_Y': partial(_three, channels=256),
     'WN9': held_out,
 }
 

@@ -78,6 +78,8 @@ def test_the_best_by_benchmark() -> None:
     assert (found.student.channels, found.seed) == (8, 3)
     assert (found.teachers.channels, found.teachers.committee) == (256, 3)
     assert isinstance(found.policy, HeldOut)
+    assert recipes.best('MKG_Y').student.channels == 256
+    assert recipes.best('MKG_W').student.channels == 640
     tell = recipes.best('FB15k_237')
     assert repr(tell) == repr(recipes.held_out(relations=1.0))
     for name in recipes.BEST:
