@@ -5,8 +5,9 @@ import json
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ from dsom_pyg.evaluation import Scorer
 from dsom_pyg.explain import choices, entity_types, plot_choices
 from dsom_pyg.graph import draw as draw_triples
 from dsom_pyg.graph import merge_val, with_split
-from dsom_pyg.models import EntityEmbedding, Model
+from dsom_pyg.models import Bilinear, EntityEmbedding, Model, concatenate
 from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.stages import Teachers, fit_teachers
 from dsom_pyg.teachers import (
@@ -282,7 +283,22 @@ def single(run: Run, what: SingleModel) -> tuple[Model, FitResult]:
         model = what.second(model, run.graph)
         loop = what.second_loop or what.loop
         result = run.fit('second', ModelTask(model), loop)
-    return model, result
+    if what.snapshots is None:
+        return model, result
+    taken = [deepcopy(model)]
+    for at in range(1, what.snapshots):
+        again = run.member(at)  # other batches
+        result = again.fit(f'model-{at + 1}', ModelTask(model), what.loop)
+        taken.append(deepcopy(model))
+    return averaged(taken), result
+
+
+def averaged(models: Sequence[Model]) -> Model:
+    r"""One model, whose scores are the mean of those of several."""
+    found = [model for model in models if isinstance(model, Bilinear)]
+    if len(found) < len(models):
+        raise ValueError('only bilinear models can answer as one')
+    return concatenate(found)
 
 
 def mixed(

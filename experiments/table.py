@@ -44,6 +44,8 @@ class SingleModel:
         second: Makes of the trained model one that is trained once more.
             (default: the first one stays)
         second_loop: How that is trained. (default: as the first one)
+        snapshots: How often its rate falls to 0 and begins anew. The mean of
+            the scores at the end of each is what is ranked. (default: once)
     """
 
     channels: int = 256
@@ -53,6 +55,7 @@ class SingleModel:
     entities: Entities | None = None
     second: Second | None = None
     second_loop: Loop | None = None
+    snapshots: int | None = None
 
 
 @dataclass(frozen=True)

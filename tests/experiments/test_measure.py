@@ -122,6 +122,34 @@ def test_one_file_a_run(tmp_path: Path) -> None:
     assert inodes['with-noise'] != inodes['mean']
 
 
+def test_snapshots_answer_by_the_mean_of_their_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = SingleModel(channels=4, loop=LOOP, snapshots=3)
+    rows = (Row('snapshots', what),)
+    monkeypatch.setattr(table, 'load', lambda name: (Table(('Tiny',), rows),))
+    found = run(tmp_path)['snapshots-seed0']
+    taken = []
+    for name in ('model', 'model-2', 'model-3'):
+        taken.append(ComplEx(EntityEmbedding(30, 4), 4))
+        folder = tmp_path / 'models/tiny/Tiny/snapshots-seed0'
+        load_stage(folder / f'{name}.safetensors', taken[-1])
+
+    class Mean:
+        def score_tails(self, *words: Any) -> torch.Tensor:
+            each = [model.score_tails(*words) for model in taken]
+            return torch.stack(each).mean(dim=0)
+
+    expected = evaluate(Mean(), FakeMMKG(30, 4, 200)[0]).metrics()
+    mean = found['models']['model']
+    assert {key: mean[key] for key in expected} == pytest.approx(expected)
+    # Each goes on where the one before it has ended, and is another one.
+    first, second, _ = (model.entities().detach() for model in taken)
+    fresh = ComplEx(EntityEmbedding(30, 4), 4).entities().detach()
+    moved, away = ((x - first).norm() for x in (second, fresh))
+    assert 0 < moved < away
+
+
 def load_stage(path: Path, model: ComplEx) -> None:
     from dsom_pyg.files import load_tensors
 
