@@ -16,15 +16,8 @@ import torch
 from fastapi.testclient import TestClient
 
 from dsom_pyg.completion import Completer, Review
-from dsom_pyg.pages.site import (
-    LARGEST,
-    Question,
-    Questions,
-    Together,
-    folded,
-    make_app,
-    serve,
-)
+from dsom_pyg.pages.asked import Question, Questions, folded
+from dsom_pyg.pages.site import LARGEST, Together, make_app, serve
 
 PORT = 8765
 HOME = f'http://127.0.0.1:{PORT}'
@@ -325,7 +318,7 @@ def test_proposals_of_all_relations(
     one = client.get('/proposals?relation=0').text
     assert set(re.findall(r'amp;relation=(\d+)', one)) == {'0'}
     # Of many questions only those of a relation are asked.
-    monkeypatch.setattr('dsom_pyg.pages.site.MANY', 3)
+    monkeypatch.setattr('dsom_pyg.pages.asked.MANY', 3)
     with TestClient(make_app(folder), base_url=HOME) as again:
         page = again.get('/proposals').text
         assert 'all relations' not in page
@@ -447,13 +440,11 @@ def test_what_cannot_be_kept_is_not_confirmed(
     said = {'head': 0, 'relation': 0, 'tail': 6, 'verdict': 'reject'}
     with TestClient(app, base_url=HOME) as client:
         before = client.get('/entity/0').text
-        for path, words in (
-            ('/api/decisions', {'json': said}),
-            ('/decide', {'data': said}),
-        ):
-            reply = client.post(path, **words)  # type: ignore[arg-type]
-            assert reply.status_code == 507
-            assert 'not kept' in reply.json()['detail']
+        program = client.post('/api/decisions', json=said)
+        assert 'not kept' in program.json()['detail']
+        person = client.post('/decide', data=said)
+        assert '<p>not kept: ' in person.text
+        assert program.status_code == person.status_code == 507
         assert client.get('/entity/0').text == before
 
 
@@ -491,10 +482,11 @@ def test_lists_go_on_when_they_were_decided(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as the model has more to say, there is more."""
-    monkeypatch.setattr('dsom_pyg.pages.site.FOUND', 1)
-    monkeypatch.setattr('dsom_pyg.pages.site.PROPOSALS', 3)
+    monkeypatch.setattr('dsom_pyg.pages.asked.FOUND', 1)
+    monkeypatch.setattr('dsom_pyg.pages.asked.PROPOSALS', 3)
+    monkeypatch.setattr('dsom_pyg.pages.asked.FACTS', 1)
     monkeypatch.setattr('dsom_pyg.pages.site.FACTS', 1)
-    monkeypatch.setattr('dsom_pyg.pages.site.DEPTH', 1)
+    monkeypatch.setattr('dsom_pyg.pages.asked.DEPTH', 1)
     model = Completer.load(folder)
     elie = model.entities.id('Elie')
     every = {
@@ -572,8 +564,16 @@ def test_what_is_not_there(client: TestClient) -> None:
         '/api/entities/999',
         '/nothing',
     ):
-        assert client.get(page).status_code == 404, page
-    assert client.get('/entity/x').status_code == 422
+        found = client.get(page)
+        assert found.status_code == 404, page
+        assert found.headers['content-security-policy'], page
+        # Who looks at a page reads one, and may search on.
+        as_page = found.headers['content-type'].startswith('text/html')
+        assert as_page == ('<nav>' in found.text) == ('/api/' not in page)
+    found = client.get('/entity/%3Cb%3E')
+    assert found.status_code == 422
+    assert 'at: Input should be a valid integer' in found.text
+    assert client.get('/api/entities/x').json()['detail'][0]['loc'][-1] == 'at'
     about = client.get('/openapi.json').json()
     assert set(about['paths']) == {
         '/api/answers',
