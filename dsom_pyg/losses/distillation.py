@@ -53,13 +53,14 @@ class _OutsideKL(torch.autograd.Function):
         tau: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         sums_t, sums_s = Sums(tea, 1 / tau), Sums(stu, 1 / tau)
+        rarer = _rarer(stu, tau)
         for (some, s), (_, t) in zip(stu.walk(), tea.walk(), strict=True):
             diff = t - s
             for sums, chunk, values in (
                 (sums_s, s, None),
                 (sums_t, t, diff),
             ):
-                rest = chunk.clone()
+                rest = chunk.clone() if rarer is None else chunk - rarer[some]
                 pairs.put(some, rest, NEG_INF)
                 sums.add(rest, values)
         sums_s.join()
@@ -67,7 +68,7 @@ class _OutsideKL(torch.autograd.Function):
         lse_t, lse_s = sums_t.log(), sums_s.log()
         # Where nobody is outside, both sides are empty and the KL is 0.
         kl = sums_t.mean() / tau - (finite_or_0(lse_t) - finite_or_0(lse_s))
-        ctx.saved = stu, tea, pairs, tau, token, lse_t, lse_s
+        ctx.saved = stu, tea, pairs, tau, rarer, token, lse_t, lse_s
         ctx.mark_non_differentiable(lse_t)
         return kl, lse_t, lse_s.clone()
 
@@ -75,7 +76,7 @@ class _OutsideKL(torch.autograd.Function):
     def backward(
         ctx: Any, grad_kl: Tensor, _: Tensor, grad_lse: Tensor
     ) -> tuple[Any, ...]:
-        stu, tea, pairs, tau, token, lse_t, lse_s = ctx.saved
+        stu, tea, pairs, tau, rarer, token, lse_t, lse_s = ctx.saved
         weight_t = (-grad_kl / tau)[:, None]
         weight_s = ((grad_kl + grad_lse) / tau)[:, None]
         log_t, log_s = (finite_or_0(x) * tau for x in (lse_t, lse_s))
@@ -85,6 +86,8 @@ class _OutsideKL(torch.autograd.Function):
                 (chunk, log_s, weight_s),
                 (tea.take(some), log_t, weight_t),
             ):
+                if rarer is not None:
+                    scores = scores - rarer[some]
                 # Neighbors may score far above the rest, and overflow.
                 p = exponents(scores, log, 1 / tau)
                 pairs.put(some, p, NEG_INF)
@@ -92,6 +95,13 @@ class _OutsideKL(torch.autograd.Function):
 
         stu.parts.append(part)
         return torch.zeros_like(token), None, None, None, None
+
+
+def _rarer(source: Source, tau: float) -> Tensor | None:
+    # Scores of drawn entities come less log p, which suits sums of exp(s):
+    # each counts 1 / p times. Sums of exp(s / tau) want them less tau * log p.
+    # What is told apart, known tails, is there for certain: its log p is 0.
+    return None if source.log_p is None else (tau - 1) * source.log_p
 
 
 def _outside(

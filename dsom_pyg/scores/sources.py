@@ -36,6 +36,9 @@ class Source:
     # It knows no tensor with a history: autograd would hold it, and it
     # autograd.
 
+    # Of drawn entities, which the scores have been lessened by, [C].
+    log_p: Tensor | None = None
+
     def __init__(
         self, like: Tensor, shape: tuple[int, int], shard: Shard | None = None
     ) -> None:

@@ -182,6 +182,11 @@ class DistillTask(Task):
                 'a combiner that learns along with the student needs all '
                 'entities; leave Loop(sampled=...) out'
             )
+        if loop.sampled is not None and self.distill.among is not None:
+            raise ValueError(
+                'the entities that a student scores highest are found among '
+                'all; leave Loop(sampled=...) or Distill(among=...) out'
+            )
         if self.distill.decoupled == 'target' and loop.batch_by != 'triples':
             raise ValueError(
                 "decoupled='target' tells single targets apart; take "

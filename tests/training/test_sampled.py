@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from dsom_pyg.policies import AsInPaper, MeanOfTeachers
 from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.scores import Scores
 from dsom_pyg.stages import Student, Teachers, Unlabeled
-from dsom_pyg.training import Loop, ModelTask, QueryLoader, Sampled, fit
+from dsom_pyg.training import (
+    Distill,
+    Loop,
+    ModelTask,
+    QueryLoader,
+    Sampled,
+    fit,
+)
 from dsom_pyg.training.sampled import Draw
 
 GRAPH = KG(FakeMMKG(60, num_triples=300, seed=1)[0])
@@ -119,10 +127,50 @@ def test_all_candidates_are_the_exact_loss() -> None:
     found = model.loss(replace(batch, candidates=every), 'fp32')
     for name, value in exact.items():
         torch.testing.assert_close(found[name], value)
-    teacher, student = torch.randn(2, len(batch), E)
-    pairs = every.pairs(batch.neighbors)
-    assert torch.equal(pairs.tail, batch.neighbors.tail)
-    assert decoupled_parts(teacher, student, pairs).outside.isfinite().all()
+
+
+@pytest.mark.parametrize('tau', [1.0, 4.0])
+@pytest.mark.parametrize('at', [0, 1, 2])
+def test_distillation_counts_each_drawn_entity_by_one_over_its_probability(
+    at: int, tau: float
+) -> None:
+    """Whatever the temperature is: exp(s / tau) / p."""
+    torch.manual_seed(0)
+    student = ComplEx(modules()[at], R).double()
+    teacher = deepcopy(student)
+    for p in teacher.parameters():
+        p.data = p.data * 1.5
+    batch = next(iter(QueryLoader(INDEX, 30)))
+    found = draw(Sampled(15))(batch.neighbors.tail)
+    assert (found.log_p < -1).any()
+    batch = replace(batch, candidates=found)
+    pairs = found.pairs(batch.neighbors)
+    tea = teacher.scores(batch.head, batch.rel).detach().among(found)
+    stu, _ = student.scores_and_loss(batch, 'fp32')
+    parts = decoupled_parts(tea, stu, pairs, tau)
+    (parts.neighbor + parts.outside).sum().backward()
+    got = [p.grad.clone() for p in student.parameters()]
+    student.zero_grad()
+
+    known = torch.zeros(len(batch), len(found.ids), dtype=torch.bool)
+    known[pairs.row, pairs.tail] = True
+    log, told = [], []
+    for model in (teacher, student):
+        query = model.query_vectors(batch.head, batch.rel)
+        full = (query @ model.entities().t())[:, found.ids]
+        p = (full / tau - found.log_p).softmax(dim=1)
+        mean = (p * known).sum(dim=1) / known.sum(dim=1)
+        told.append(torch.stack([mean, 1 - mean], dim=1))
+        rest = (full / tau - found.log_p).masked_fill(known, -1e9)
+        log.append(rest.log_softmax(dim=1))
+    (t, s), (m, n) = told, log
+    neighbor = (t * (t.log() - s.log())).sum(dim=1)
+    outside = (m.exp() * (m - n)).sum(dim=1)
+    torch.testing.assert_close(parts.neighbor, neighbor)
+    torch.testing.assert_close(parts.outside, outside)
+    (neighbor + outside).sum().backward()
+    for gradient, p in zip(got, student.parameters(), strict=True):
+        torch.testing.assert_close(gradient, p.grad)
 
 
 def recipe(sampled: Sampled | None, **parts: Any) -> Recipe:
@@ -155,6 +203,17 @@ def test_a_recipe_says_that_it_sampled(tmp_path: Path) -> None:
 def test_a_policy_that_learns_along_needs_all() -> None:
     with pytest.raises(ValueError, match=r'leave Loop\(sampled=...\) out'):
         train_dsom(GRAPH, recipe(Sampled(30), policy=AsInPaper()))
+
+
+def test_the_best_among_drawn_entities_are_not_the_best() -> None:
+    student = Student(
+        channels=8,
+        loop=Loop(epochs=1, sampled=Sampled(30)),
+        distill=Distill(decoupled='nobody', among=5),
+    )
+    parts = replace(recipe(None), student=student)
+    with pytest.raises(ValueError, match=r'or Distill\(among=...\) out'):
+        train_dsom(GRAPH, parts)
 
 
 def test_a_model_of_another_kind_is_refused() -> None:
