@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dsom_pyg.scores.sources import Source
 
@@ -14,6 +15,9 @@ from dsom_pyg.scores.sources import Source
 # in a chunk.
 HOSTS = ('cpu',)
 NEG_INF = -math.inf
+# Entities among which it pays to look for the best: those of one narrow chunk
+# after the other take six times as long.
+MANY = 2048
 LOG2E = 1 / math.log(2)
 
 
@@ -74,6 +78,113 @@ class Sums:
     def mean(self) -> Tensor:
         r"""The values, weighted by the exponentials; 0 for an empty row."""
         return self.weighted / self.total.clamp(min=1e-30)
+
+
+class Best:
+    r"""The highest scores of each query over chunks, and whose they are.
+
+    Args:
+        source: Of the chunks.
+        count: How many; all, if there are fewer.
+    """
+
+    def __init__(self, source: Source, count: int) -> None:
+        self.count, self.shard = count, source.shard
+        rows = source.shape[0]
+        like = torch.empty(0, dtype=source.dtype, device=source.device)
+        self.values = like.new_empty(rows, 0)
+        self.ids = like.new_empty(rows, 0, dtype=torch.long)
+        # Chunks that have not been looked at, which begin there.
+        self._waiting: list[Tensor] = []
+        self._start, self._width = 0, 0
+
+    def add(self, some: slice, chunk: Tensor) -> None:
+        r"""Add the scores ``[B, C]`` of some entities, in their order."""
+        if not self._waiting:
+            self._start, self._width = some.start, 0
+        self._waiting.append(chunk)
+        self._width += chunk.size(1)
+        if self._width >= MANY:
+            self._look()
+
+    def _look(self) -> None:
+        if not self._waiting:
+            return
+        chunk = torch.cat(self._waiting, dim=1)
+        values, ids = chunk.topk(min(self.count, chunk.size(1)), dim=1)
+        start = self._start + (0 if self.shard is None else self.shard.start)
+        self._merge(
+            torch.cat([self.values, values], dim=1),
+            torch.cat([self.ids, ids + start], dim=1),
+        )
+        self._waiting = []
+
+    def _merge(self, values: Tensor, ids: Tensor) -> None:
+        width = min(self.count, values.size(1))
+        self.values, place = values.topk(width, dim=1)
+        self.ids = ids.gather(1, place)
+
+    def join(self) -> None:
+        r"""Come to an end, when all chunks are added, with what other
+        processes have.
+        """
+        self._look()
+        if self.shard is None:
+            return
+        # Processes may have fewer entities than that, each another number.
+        width = min(self.count, max(self.shard.widths))
+        more = (0, width - self.values.size(1))
+        values, ids = (
+            pad(self.values, more, value=NEG_INF),
+            pad(self.ids, more),
+        )
+        self._merge(self.shard.beside(values), self.shard.beside(ids))
+
+
+class Moments:
+    r"""Mean and deviation of the scores of each query over chunks; -inf does
+    not count.
+
+    Args:
+        source: Of the chunks.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.shard = source.shard
+        like = torch.empty(0, dtype=source.dtype, device=source.device)
+        self.count = like.new_zeros(source.shape[0])
+        self.mean = torch.zeros_like(self.count)
+        # Sum of squares of what lies between a score and the mean.
+        self.square = torch.zeros_like(self.count)
+
+    def add(self, chunk: Tensor) -> None:
+        r"""Add a chunk ``[B, C]``."""
+        left = chunk > NEG_INF
+        count = left.sum(dim=1).to(self.count)
+        values = chunk.masked_fill(~left, 0.0)
+        mean = values.sum(dim=1) / count.clamp(min=1)
+        square = ((values - mean[:, None]) * left).square().sum(dim=1)
+        # Of two parts, by Chan, Golub and LeVeque (1979).
+        total, apart = self.count + count, mean - self.mean
+        share = count / total.clamp(min=1)
+        self.mean += apart * share
+        self.square += square + apart.square() * self.count * share
+        self.count = total
+
+    def join(self) -> None:
+        r"""Take in what other processes have, when all chunks are added."""
+        if self.shard is None:
+            return
+        mine = torch.stack([self.count, self.count * self.mean])
+        total, summed = self.shard.sum(mine)
+        mean = summed / total.clamp(min=1)
+        apart = self.count * (self.mean - mean).square()
+        self.square = self.shard.sum(self.square + apart)
+        self.count, self.mean = total, mean
+
+    def deviation(self) -> Tensor:
+        r"""The root of the mean square."""
+        return (self.square / self.count.clamp(min=1)).sqrt()
 
 
 def finite_or_0(x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.scores.chunks import (
     NEG_INF,
+    Best,
     InChunks,
     Sums,
     exponents,
@@ -227,6 +228,16 @@ class Scores:
             return Scores.compared(query, basis, *how).detach()
         some = self.detach().dense()[:, candidates.ids]
         return Scores.of(some - candidates.log_p)
+
+    def best(self, count: int) -> tuple[Tensor, Tensor]:
+        r"""The highest scores of each query and whose they are, ``[B, K]``, K
+        at most E, without gradient.
+        """
+        best = Best(self.source, count)
+        for some, chunk in self.source.walk():
+            best.add(some, chunk)
+        best.join()
+        return best.values, best.ids
 
     def softplus(self) -> tuple[Tensor, Tensor]:
         r"""Sums over all entities, ``[B]`` each: of :math:`\log(1 + e^s)`,

@@ -69,7 +69,7 @@ class MulDE(Combiner):
     ) -> Decision:
         if student is None:
             return Decision(self.weights(answers).detach())
-        junior, best = best_of(student, self.top)
+        junior, best = student.best(self.top)
         row = torch.arange(len(answers), device=best.device)
         pairs = Pairs(row.repeat_interleave(best.size(1)), best.flatten())
         each = torch.stack(
@@ -98,24 +98,6 @@ class MulDE(Combiner):
             )
         }
         return Decision(weights.detach(), loss, metrics)
-
-
-def best_of(scores: Scores, count: int) -> tuple[Tensor, Tensor]:
-    r"""The highest scores of each query and whose they are, ``[B, K]``, K at
-    most E.
-    """
-    if scores.source.shard is not None:
-        scores = Scores.of(scores.detach().dense())
-    values, ids = [], []
-    for some, chunk in scores.chunks():
-        value, place = chunk.topk(min(count, chunk.size(1)), dim=1)
-        values.append(value)
-        ids.append(place + some.start)
-        if len(values) > 1:
-            value, where = torch.cat(values, dim=1), torch.cat(ids, dim=1)
-            value, place = value.topk(min(count, value.size(1)), dim=1)
-            values, ids = [value], [where.gather(1, place)]
-    return values[0], ids[0]
 
 
 def contrast_attention(junior: Tensor, each: Tensor, epoch: int) -> Tensor:

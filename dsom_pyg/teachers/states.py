@@ -7,11 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.kg import KG
+from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import Scores
+from dsom_pyg.scores.chunks import (
+    NEG_INF,
+    Best,
+    InChunks,
+    Moments,
+    Sums,
+    finite_or_0,
+)
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
-
-# Elements of a block of rows that stays in a CPU's cache.
-BLOCK = 2**20
 
 
 class State(nn.Module):
@@ -208,54 +215,41 @@ class CompactState(State):
         return ((numbers - self.mean) * var.rsqrt()).clamp(-5.0, 5.0)
 
     def _of_teachers(self, answers: Answers) -> Tensor:
-        logits, seen = answers.each, answers.context.seen
-        blocks = _row_blocks(logits[0]) or [slice(0, 0)]
+        streams, seen = answers.streams, answers.context.seen
+        each = [_Summary(scores, seen, self.k) for scores in streams]
         parts = []
-        # Where each block begins among the pairs, whose rows ascend.
-        edges = [0, 0 if seen is None else seen.row.numel()]
-        if seen is not None and len(blocks) > 1:
-            starts = torch.tensor(
-                [*(block.start for block in blocks), len(answers)],
-                device=seen.row.device,
-            )
-            edges = torch.searchsorted(seen.row, starts).tolist()
-        knows = answers.available.float()
-        for at, block in enumerate(blocks):
-            some = [x[block] for x in logits]
-            if seen is not None:
-                inside = slice(edges[at], edges[at + 1])
-                pairs = seen.row[inside] - block.start, seen.tail[inside]
-                nothing = logits[0].new_full((), -torch.inf)
-                some = [x.index_put(pairs, nothing) for x in some]
-            parts.append(self._of_logits(some, knows[block]))
-        return torch.cat(parts)
-
-    def _of_logits(self, logits: list[Tensor], knows: Tensor) -> Tensor:
-        parts, best = [], []
-        for x in logits:
-            top, where = x.topk(self.k, dim=1)
-            mean, std = _moments(x)
-            log_p = x.log_softmax(dim=1)
-            # A seen answer has p = 0: 0 * -inf counts as 0.
-            p_log_p = log_p.exp() * log_p.clamp(min=-1e4)
-            entropy = -p_log_p.sum(dim=1) / math.log(x.size(1))
-            first = top[:, 0].clamp(min=-1e4)
-            entropy = entropy.nan_to_num()
-            parts.append(torch.stack([entropy, first - mean, std], dim=1))
-            margins = (top - first[:, None]).clamp(min=-100.0)
-            parts.append(margins.nan_to_num())  # nothing left to answer
-            best.append(where)
+        for one in each:
+            parts.append(torch.stack([one.entropy, one.lead, one.spread], 1))
+            parts.append(one.margins)
         # Somebody who does not know the head has no favourites.
-        for a, b in permutations(range(len(logits)), 2):
-            x = logits[b]
-            opinion = x.gather(1, best[a]) - x.amax(dim=1, keepdim=True)
-            opinion = opinion.nan_to_num()
-            same = best[a][:, :, None] == best[b][:, None, :]
+        knows = answers.available.float()
+        opinions = [
+            self._opinions(at, streams, each) for at in range(len(each))
+        ]
+        for a, b in permutations(range(len(each)), 2):
             both = (knows[:, a] * knows[:, b])[:, None]
-            parts.append(both * opinion.clamp(min=-100.0))
+            parts.append(both * opinions[b][a])
+            same = each[a].best[:, :, None] == each[b].best[:, None, :]
             shared = same.flatten(1).sum(dim=1, keepdim=True) / self.k
             parts.append(both * shared)
         return torch.cat(parts, dim=1)
+
+    def _opinions(
+        self, at: int, streams: list[Scores], each: list['_Summary']
+    ) -> list[Tensor]:
+        # What a teacher thinks of the favourites of each, M times [B, k].
+        tail = torch.stack([one.best for one in each], dim=1)
+        row = torch.arange(len(tail), device=tail.device)
+        pairs = Pairs(row.repeat_interleave(tail[0].numel()), tail.flatten())
+        scores = streams[at].at(pairs).view(tail.shape)
+        top = each[at].top[:, :1]
+        # Of favourites that were seen nothing is left, as where all were seen.
+        return [
+            (found.masked_fill(one.top == -torch.inf, -torch.inf) - top)
+            .nan_to_num()
+            .clamp(min=-100.0)
+            for found, one in zip(scores.unbind(dim=1), each, strict=True)
+        ]
 
     def _of_query(self, answers: Answers) -> Tensor:
         count, seen = torch.zeros_like(answers.head), answers.context.seen
@@ -268,22 +262,29 @@ class CompactState(State):
         return torch.stack([degree.log1p(), *known], dim=1)
 
 
-def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
-    # Mean and deviation of each row, over the entities that are left in.
-    left = logits > -torch.inf
-    count = left.sum(dim=1).clamp(min=1)
-    logits = logits.masked_fill(~left, 0.0)
-    mean = logits.sum(dim=1) / count
-    centred = (logits - mean[:, None]).masked_fill(~left, 0.0)
-    return mean, (centred.square().sum(dim=1) / count).sqrt()
-
-
-def _row_blocks(matrix: Tensor) -> list[slice]:
-    # Every temporary of the full size costs a CPU a trip to main memory and
-    # fresh pages. A GPU gets a single block, so that nothing waits for the
-    # host.
-    rows, width = matrix.shape
-    step = max(1, rows)
-    if matrix.device.type == 'cpu':
-        step = max(1, BLOCK // max(1, width))
-    return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
+class _Summary:
+    # What a teacher says in all, [B] and [B, k], without the answers seen.
+    def __init__(self, scores: Scores, seen: Pairs | None, k: int) -> None:
+        source = scores.source
+        pairs = None
+        if seen is not None:
+            pairs = InChunks(seen.row, seen.tail, source)
+        sums, best = Sums(source), Best(source, k)
+        moments = Moments(source)
+        for some, chunk in scores.chunks():
+            if pairs is not None:
+                chunk = chunk.clone()
+                pairs.put(some, chunk, NEG_INF)
+            sums.add(chunk, finite_or_0(chunk))
+            best.add(some, chunk)
+            moments.add(chunk)
+        for part in (sums, best, moments):
+            part.join()
+        entropy = sums.log() - sums.mean()
+        width = math.log(scores.shape[1])
+        self.entropy = entropy.masked_fill(sums.total == 0, 0.0) / width
+        self.top, self.best = best.values, best.ids
+        first = self.top[:, 0].clamp(min=-1e4)
+        self.lead, self.spread = first - moments.mean, moments.deviation()
+        # Seen answers stand where nothing else is left.
+        self.margins = (self.top - first[:, None]).clamp(min=-100.0)

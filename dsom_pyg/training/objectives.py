@@ -16,7 +16,6 @@ from dsom_pyg.scores import Scores
 from dsom_pyg.scores.tables import Basis
 from dsom_pyg.teachers import Combiner, EnsembleScorer, Mean, TeacherEnsemble
 from dsom_pyg.teachers.answers import Answers, Context
-from dsom_pyg.teachers.mulde import best_of
 from dsom_pyg.training.batches import send
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.training.task import Task, adam, describe
@@ -273,7 +272,7 @@ def _best(
     combined: Scores, scores: Scores, count: int
 ) -> tuple[Scores, Scores]:
     # Both of the entities that the second one scores highest.
-    _, ids = best_of(scores.detach(), count)
+    _, ids = scores.best(count)
     row = torch.arange(len(ids), device=ids.device)
     pairs = Pairs(row.repeat_interleave(ids.size(1)), ids.flatten())
     one, other = (x.at(pairs).view(ids.shape) for x in (combined, scores))

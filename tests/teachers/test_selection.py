@@ -39,7 +39,7 @@ from dsom_pyg.teachers import (
     subsets,
 )
 from dsom_pyg.teachers.boosting import boosted_weights
-from dsom_pyg.teachers.mulde import best_of, contrast_attention, senior_kl
+from dsom_pyg.teachers.mulde import contrast_attention, senior_kl
 from dsom_pyg.training import (
     Distill,
     DistillTask,
@@ -225,7 +225,7 @@ def test_mulde_by_hand() -> None:
 @pytest.mark.parametrize('count', [1, 4, 20, 50])
 def test_the_best_entities(count: int, chunked: None) -> None:
     matrix = torch.randn(3, 20)
-    values, ids = best_of(Scores.of(matrix), count)
+    values, ids = Scores.of(matrix).best(count)
     expected = matrix.topk(min(count, 20), dim=1)
     torch.testing.assert_close(values, expected.values)
     assert torch.equal(ids, expected.indices)
@@ -236,7 +236,7 @@ def test_mulde_weighs_and_learns() -> None:
     said, student = answers(teachers), Scores.of(torch.randn(4, 20))
     senior = MulDE(3, GRAPH.num_relations, top=5, tau=1.0).train()
     out = senior(said, TARGETS, student)
-    junior, best = best_of(student, 5)
+    junior, best = student.best(5)
     each = torch.stack([x.gather(1, best) for x in said.each], dim=1)
     scale = torch.ones(3).sigmoid()
     attention = contrast_attention(junior, each * scale[:, None], 0)

@@ -1,16 +1,15 @@
 """The state of a policy against a naive version that knows its words only."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from fake_answers import GRAPH, SEEN, answers, by_teacher, ensemble
-from torch import Tensor
 
 from dsom_pyg.query_index import Pairs
+from dsom_pyg.scores import chunks, sources
 from dsom_pyg.teachers import CompactState, QueryState, TeacherEnsemble
-from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.teachers.answers import Answers
 
 K, E, M = 4, 20, 3
 DEGREE = torch.tensor([5, 0, 1, 12])
@@ -109,16 +108,24 @@ def teachers(scale: float = 1.0) -> TeacherEnsemble:
 
 @pytest.mark.parametrize('seen', [None, SEEN])
 @pytest.mark.parametrize('degree', [None, DEGREE])
-@pytest.mark.parametrize(('k', 'rows'), [(1, 4), (K, 1), (K, 3), (K, 4)])
+@pytest.mark.parametrize(
+    ('k', 'width', 'keep'), [(1, 20, 0), (K, 1, 80), (K, 7, 0), (K, 20, 80)]
+)
+@pytest.mark.parametrize('many', [1, 9, 2048])
 def test_every_number_of_every_row(
     seen: Pairs | None,
     degree: torch.Tensor | None,
     k: int,
-    rows: int,
+    width: int,
+    keep: int,
+    many: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # So many rows of logits are walked through at a time.
-    monkeypatch.setattr('dsom_pyg.teachers.states.BLOCK', rows * E)
+    # So many entities are walked through at a time, and so many scores kept.
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 4 * width)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    monkeypatch.setattr(sources, 'KEEP', keep)
+    monkeypatch.setattr(chunks, 'MANY', many)
     said = answers(teachers(), seen=seen, degree=degree)
     assert (~said.available).any(dim=1).tolist() == [False, True, True, True]
     own = GRAPH.degree[said.head] if degree is None else degree
@@ -142,35 +149,6 @@ def test_every_number_of_every_row(
         out = state.eval()(other)
         normal = naive_state(numbers, expected, state, other)
         torch.testing.assert_close(out, normal, rtol=1e-2, atol=1e-2)
-
-
-def test_what_is_alive_at_once_does_not_grow_with_the_teachers() -> None:
-    size, queries = 2**18, 16
-
-    class Said:
-        # What a state asks of answers.
-        head = rel = torch.zeros(queries, dtype=torch.long)
-        available = torch.ones(queries, M, dtype=torch.bool)
-        context = Context(seen=Pairs(torch.arange(queries), head))
-        each = list(torch.randn(M, queries, size))
-
-        def __len__(self) -> int:
-            return queries
-
-        def once(self, owner: object, make: Callable[[], Tensor]) -> Tensor:
-            return make()
-
-    state = CompactState(M, 4, torch.ones(size).long()).eval()
-    with torch.profiler.profile(profile_memory=True) as profile:
-        state(Said())  # type: ignore[arg-type]
-    alive = peak = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == '[memory]':
-            alive += event.nbytes()
-            peak = max(peak, alive)
-    matrix = 4 * queries * size
-    # Those of all teachers together were 7 such matrices.
-    assert matrix / 2 < peak < 3 * matrix
 
 
 def test_moments_are_those_of_all_numbers() -> None:
