@@ -286,6 +286,22 @@ def start_student(
     return student.start.begin(run, student, teachers, ensemble)
 
 
+def decided(
+    run: Run,
+    ensemble: TeacherEnsemble,
+    combiner: Combiner,
+    unlabeled: Queries | None = None,
+) -> Lookup:
+    r"""What a combiner that has learned says of every training query, and of
+    unlabeled ones, by the device and the processes of a run.
+    """
+    seen = run.graph.index('train').to(run.device)
+    with sharded([combiner, ensemble], changed=False):
+        both = combiner.to(run.device), ensemble.to(run.device)
+        precision = run.resolved_precision()
+        return Lookup.of(*both, seen, unlabeled, precision=precision)
+
+
 def distil(
     run: Run,
     student: Student,
@@ -303,12 +319,7 @@ def distil(
     extra = student.unlabeled
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
     if not combiner.learns and not combiner.by_target:
-        seen = run.graph.index('train').to(run.device)
-        with sharded([combiner, ensemble], changed=False):
-            both = combiner.to(run.device), ensemble.to(run.device)
-            precision = run.resolved_precision()
-            made = Lookup.of(*both, seen, pool, precision=precision)
-        combiner = made
+        combiner = decided(run, ensemble, combiner, pool)
     task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
     if student.start.has_learned:
         task.falling = ()

@@ -16,6 +16,8 @@ from dsom_pyg.plots import new_figure
 LOWEST, HIGHEST, TRIED = 0.2, 5.0, 25
 # A relation with this many validation pairs counts as much as all others.
 PRIOR_PAIRS = 50
+# Scores of a matrix, at most.
+LARGEST = 2**25
 BINS = 15
 
 
@@ -165,6 +167,8 @@ def _pairs(
     # Test takes no part in what is fitted on validation.
     names = ('train', 'val') if split == 'val' else ('train', 'val', 'test')
     known = graph.index(*names)
+    # Some matrices of so many rows are there at once.
+    batch_size = max(1, min(batch_size, LARGEST // graph.num_entities))
     for position in torch.arange(len(asked)).split(batch_size):
         head, rel = asked.head[position], asked.rel[position]
         pairs, true = asked.rows(position), known.lookup(head, rel)

@@ -35,10 +35,11 @@ from dsom_pyg.models import (
     Model,
 )
 from dsom_pyg.processes import first
+from dsom_pyg.stages import decided
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.trackers import Tracked, Tracker
-from dsom_pyg.training import drawn_with
+from dsom_pyg.training import Run, drawn_with
 
 # Findings of each kind that a model keeps.
 FINDINGS = 3
@@ -228,10 +229,10 @@ def _is_table(teacher: Model) -> bool:
 
 def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
     # Tables need no features, and the policy's weights no state.
-    names = trained.ensemble.modalities
-    seen = graph.index('train')
-    asked = trained.policy.cpu(), trained.ensemble.cpu(), seen
-    weights = Lookup.of(*asked)
+    names, recipe = trained.ensemble.modalities, trained.recipe
+    run = Run(graph=graph, device=recipe.device, precision=recipe.precision)
+    weights = decided(run, trained.ensemble, trained.policy).cpu()
+    trained.ensemble.cpu()
     tables = {
         name: teacher.as_table().eval()
         for name, teacher in zip(names, trained.ensemble, strict=True)

@@ -21,6 +21,7 @@ class Boosted(Combiner):
     negative, and need not sum to 1.
     """
 
+    wide = False
     table: Tensor
 
     def __init__(self, table: Tensor) -> None:
@@ -67,7 +68,7 @@ def boost(
         if pairs.row.numel() < FEWEST:
             continue
         right = []
-        size = queries_at_once(ensemble)
+        size = queries_at_once(ensemble, wide=True)
         for some in queries.split(size):
             right.append(_right(ensemble, held, known, some, precision))
         table[rel] = boosted_weights(torch.cat(right, dim=1), again)

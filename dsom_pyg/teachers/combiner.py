@@ -39,6 +39,11 @@ class Combiner(nn.Module):
     sees the targets or the student, so that it must be asked in every step.
     """
 
+    wide = True
+    r"""Whether it may hold all logits of a query at once, so that it is asked
+    about few at a time where there are many entities.
+    """
+
     epochs_done = 0
     r"""How many epochs the student has been trained."""
 
@@ -77,6 +82,8 @@ class Mean(Combiner):
     r"""The plain mean of all teachers; with :obj:`mask_missing` of those
     whose modality the head has.
     """
+
+    wide = False
 
     def __init__(self, mask_missing: bool = False) -> None:
         super().__init__()

@@ -14,10 +14,19 @@ from dsom_pyg.teachers.ensemble import TeacherEnsemble
 MEMORY = 2**30
 
 
-def queries_at_once(ensemble: TeacherEnsemble, most: int = 500) -> int:
-    r"""How many queries to put to teachers at a time: fewer where the logits
-    of all of them would take more than a GiB.
+def queries_at_once(
+    ensemble: TeacherEnsemble, wide: bool, most: int = 500
+) -> int:
+    r"""How many queries to put to teachers at a time.
+
+    Args:
+        ensemble: The teachers.
+        wide: All logits are looked at side by side: fewer queries, where
+            those of all teachers would take more than a GiB.
+        most: At most so many.
     """
+    if not wide:
+        return most
     row = 4 * ensemble.num_entities * len(ensemble)
     return max(1, min(most, MEMORY // row))
 
@@ -47,7 +56,7 @@ def ask(
     combiner.eval()
     parts = []
     both = torch.stack([queries.head, queries.rel])
-    size = queries_at_once(ensemble, batch_size)
+    size = queries_at_once(ensemble, combiner.wide, batch_size)
     for head, rel in both.split(size, dim=1):
         context = Context(seen=seen.lookup(head, rel))
         answers = Answers(ensemble, head, rel, precision, context)
@@ -72,6 +81,7 @@ class Lookup(Combiner):
             or there are not as many weights.
     """
 
+    wide = False
     keys: Tensor
     table: Tensor
 

@@ -35,6 +35,7 @@ class MulDE(Combiner):
         lr: Learning rate of Adam.
     """
 
+    wide = False
     by_target = True
 
     def __init__(

@@ -125,6 +125,7 @@ class Policy(Combiner):
                 'actions must be non-negative, with some weight in each row'
             )
         check_sizes(state=state, base=base)
+        self.wide = state.wide or (base is not None and base.wide)
         self.state, self.base, self.reward = state, base, reward
         self.decision, self.estimator = decision, estimator
         self.mask_missing = mask_missing

@@ -20,6 +20,8 @@ class MostConfident(Combiner):
         mask_missing: Leave out teachers whose modality the head lacks.
     """
 
+    wide = False
+
     def __init__(self, mask_missing: bool = False) -> None:
         super().__init__()
         self.mask_missing = mask_missing
@@ -54,6 +56,7 @@ class Best(Combiner):
         alone: Single teachers, else all subsets.
     """
 
+    wide = False
     by_target = True
     actions: Tensor
 

@@ -38,6 +38,9 @@ class State(nn.Module):
     drawn_last = False
     r"""Whether a policy draws its first layer after its last one."""
 
+    wide = True
+    r"""As of a :class:`~dsom_pyg.teachers.Combiner`."""
+
     def __init__(self, out_channels: int) -> None:
         super().__init__()
         self.out_channels = out_channels
@@ -88,6 +91,7 @@ class QueryState(State):
     """
 
     same_for_all_folds = False
+    wide = False
 
     def __init__(self, ensemble: TeacherEnsemble) -> None:
         super().__init__(sum(basis.size(1) for basis in _bases(ensemble)))
@@ -152,6 +156,7 @@ class CompactState(State):
     """
 
     drawn_last = True
+    wide = False
     degree: Tensor
     count: Tensor
     mean: Tensor

@@ -37,6 +37,7 @@ class Weighted(Combiner):
         lr: Learning rate of Adam.
     """
 
+    wide = False
     counts: Tensor
 
     def __init__(

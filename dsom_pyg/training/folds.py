@@ -221,7 +221,8 @@ class _Judge:
         # run that goes on hears the same to the last bit.
         training, parts = combiner.training, []
         combiner.eval()
-        for queries in self.queries.split(queries_at_once(self.ensemble)):
+        size = queries_at_once(self.ensemble, combiner.wide)
+        for queries in self.queries.split(size):
             answers = self._answers(queries, Kept())
             combiner.read(answers, self.held.rows(queries))
             parts.append(answers.kept)

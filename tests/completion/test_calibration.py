@@ -1,6 +1,7 @@
 """Temperatures and calibration errors, against their definitions."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -107,6 +108,27 @@ def test_a_relation_of_few_pairs_has_the_shared_temperature(
     assert PRIOR_PAIRS > 1
     assert float(fitted[2] / fitted[0]) > 2
     assert float(fitted[3] / fitted[1]) == pytest.approx(1, abs=0.1)
+
+
+def test_of_many_entities_few_queries_are_asked_at_a_time(
+    graph: KG, logits: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Counted(Sharp):
+        def score_tails(self, head_index: Tensor, *words: Any) -> Tensor:
+            asked.append(len(head_index))
+            return super().score_tails(head_index, *words)
+
+    scorer = Counted(logits, torch.full((4,), 3.0))
+    once = Calibration.fit(scorer, graph)
+    assert max(asked) == 250
+    asked.clear()
+    monkeypatch.setattr('dsom_pyg.completion.calibration.LARGEST', 7 * E + 1)
+    few = Calibration.fit(scorer, graph)
+    assert max(asked) == 7
+    torch.testing.assert_close(few.temperature, once.temperature)
+    assert few.after == pytest.approx(once.after)
 
 
 def test_a_sharpened_model_is_mended(graph: KG, logits: Tensor) -> None:

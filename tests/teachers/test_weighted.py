@@ -185,7 +185,8 @@ def test_looked_up_weights_are_those_of_the_combiner(
     batch = Answers(ensemble, head, rel)
     expected = combiner.eval()(batch)
     torch.testing.assert_close(decided(batch).weights, expected.weights)
-    # So are those of a large graph, of which fewer are asked at a time.
+    # So are those of a combiner that holds all logits, where they are many:
+    # fewer are asked at a time.
     asked_at_a_time = []
     weights_of = Weighted.weights
 
@@ -196,6 +197,10 @@ def test_looked_up_weights_are_those_of_the_combiner(
     monkeypatch.setattr(Weighted, 'weights', spy)
     row = 4 * 30 * len(ensemble)
     monkeypatch.setattr('dsom_pyg.teachers.lookup.MEMORY', 3 * row + 1)
+    Lookup.of(combiner, ensemble, index, extra, batch_size=7)
+    assert max(asked_at_a_time) == 7
+    asked_at_a_time.clear()
+    combiner.wide = True
     few = Lookup.of(combiner, ensemble, index, extra, batch_size=7)
     assert max(asked_at_a_time) == 3
     torch.testing.assert_close(few.table, decided.table)

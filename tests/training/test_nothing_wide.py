@@ -98,7 +98,8 @@ def test_held_out_triples(make: Callable[[Fold], Combiner]) -> None:
     with Largest() as seen:
         task.step(asked, 'fp32')['loss'].backward()
     # It hears about so many queries at a time, before the first step.
-    at_once = queries_at_once(fold.ensemble)
+    assert not combiner.wide
+    at_once = queries_at_once(fold.ensemble, combiner.wide)
     assert len(fold.held_index) > at_once
     assert seen.largest < E * at_once / 4
     # Afterwards it is asked about everything.
