@@ -8,6 +8,8 @@ from typing import Any
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.kg import KG
 from dsom_pyg.policies import HeldOut, RewardedPolicy
+from dsom_pyg.precision import resolve_precision
+from dsom_pyg.scores.sources import KEEP, KEEP_LEARNING
 from dsom_pyg.training import Adam, KFolds, Loop, OnValidation, RowwiseAdagrad
 
 FLOAT = 4  # bytes
@@ -111,13 +113,16 @@ def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
     table = size * 2 * t.channels * FLOAT
     teaching = free * table * _copies(t.loop)
     student = size * 2 * s.channels * FLOAT * _copies(s.loop)
-    scores = 4 * kinds * t.loop.batch_size * size * FLOAT
+    scores = FLOAT * _scores(recipe, kinds, size)
     folds = 0
     if isinstance(recipe.policy, HeldOut):
         evidence = recipe.policy.evidence
         folds = evidence.k if isinstance(evidence, KFolds) else 1
     kept = t.committee * (1 + folds) * free * table
-    most = features + scores + max(teaching + kept, student + kept)
+    # Those that a student listens to are there in bf16 as well.
+    if resolve_precision(recipe.precision, recipe.device) == 'bf16':
+        student += t.committee * free * table // 2
+    most = features + scores + max(teaching, student) + kept
     words = (
         f'{size:,} entities x {2 * t.channels} numbers x {FLOAT} bytes x '
         f'{_copies(t.loop)} (with gradients and '
@@ -125,6 +130,25 @@ def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
         f'features {size_of(features)}, scores of a step {size_of(scores)}'
     )
     return most, words
+
+
+def _scores(recipe: Recipe, kinds: int, size: int) -> int:
+    # Scores that a step keeps between two walks through them: of each teacher
+    # that learns, or of the student and of each teacher that it listens to.
+    t, s = recipe.teachers.loop, recipe.student.loop
+    more = recipe.student.unlabeled
+    queries = round(s.batch_size * (1 + (more.share if more else 0)))
+    teaching = t.batch_size * _width(t, size)
+    learning = queries * _width(s, size)
+    return max(
+        kinds * min(teaching, KEEP_LEARNING),
+        min(learning, KEEP_LEARNING) + kinds * min(learning, KEEP),
+    )
+
+
+def _width(loop: Loop, size: int) -> int:
+    # Entities that losses are over; the tails of a batch are not counted.
+    return size if loop.sampled is None else min(size, loop.sampled.count)
 
 
 def _copies(loop: Loop) -> int:

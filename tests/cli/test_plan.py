@@ -21,7 +21,7 @@ from dsom_pyg.policies import (
     RewardedPolicy,
 )
 from dsom_pyg.stages import Student, Teachers
-from dsom_pyg.training import KFolds, Loop, OneFold, Progress
+from dsom_pyg.training import KFolds, Loop, OneFold, Progress, Sampled
 from dsom_pyg.training.progress import Record
 
 GRAPH = KG(FakeMMKG(40, 3, 150)[0])
@@ -105,17 +105,39 @@ def test_costs() -> None:
 
 
 def test_memory_by_hand() -> None:
-    recipe = recipe_of(MeanOfTeachers())
+    recipe = replace(recipe_of(MeanOfTeachers()), precision='fp32')
     most, words = memory(recipe, GRAPH)
     table = 40 * 8 * 4
     widths = sum(x.size(1) for x, _ in GRAPH.features.values())
     features = 40 * widths * 4
-    scores = 4 * 4 * 50 * 40 * 4
+    # Of the student and of four kinds of teachers.
+    scores = (1 + 4) * 50 * 40 * 4
     # Adagrad: parameter, gradient, sum; the free tables are two.
     assert most == features + scores + 2 * table * 3 + 2 * table
     assert words.startswith('40 entities x 8 numbers x 4 bytes x 3 (with grad')
     folds = HeldOut(evidence=KFolds(3))
-    assert memory(recipe_of(folds), GRAPH)[0] == most + 3 * 2 * table
+    more = replace(recipe, policy=folds)
+    assert memory(more, GRAPH)[0] == most + 3 * 2 * table
+    # With teachers in bf16 beside it, the student takes as much as they did.
+    wide = replace(recipe.student, channels=8)
+    other = replace(recipe, student=wide)
+    most = memory(other, GRAPH)[0]
+    bf16 = replace(other, precision='bf16')
+    assert memory(bf16, GRAPH)[0] == most + table
+
+
+def test_memory_of_scores_does_not_grow_with_the_graph() -> None:
+    """Of a large one, a GiB of each model that learns is kept."""
+    graph = KG(FakeMMKG(40, 3, 150)[0])
+    graph.__dict__['num_entities'] = 4_594_485
+    before = memory(replace(recipes.held_out(), precision='fp32'), graph)
+    assert 'scores of a step 4.0 GiB' in before[1]
+    sampled = Loop(batch_size=250, sampled=Sampled(10_000))
+    recipe = Recipe(
+        teachers=Teachers(loop=sampled), student=Student(loop=sampled)
+    )
+    # Ten thousand drawn entities, 500 queries, student and four teachers.
+    assert 'scores of a step 95 MiB' in memory(recipe, graph)[1]
 
 
 def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
