@@ -79,6 +79,9 @@ class Bilinear(KGE):
     def compare(self, query: Tensor, rows: Tensor) -> Tensor:
         return (query * rows).sum(dim=-1)
 
+    def compare_all(self, query: Tensor, rows: Tensor) -> Tensor:
+        return query @ rows.t()
+
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Query vectors by id, ``[B, 2D]``."""
         rel = self.relation_rows(rel_type)

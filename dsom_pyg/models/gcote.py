@@ -165,9 +165,12 @@ class GCOTE(OTE):
         check_triples(
             triples, self.num_entities, num_relations, 'the context of GCOTE'
         )
-        # Codes of narrower integers would overflow.
-        self.register_buffer('edge_index', triples.edge_index.long(), False)
-        self.register_buffer('edge_type', triples.edge_type.long(), False)
+        # By relation, since each moves all of its triples at once. Codes of
+        # narrower integers would overflow.
+        rel, order = triples.edge_type.long().sort(stable=True)
+        ends = triples.edge_index.long()[:, order]
+        self.register_buffer('edge_index', ends, False)
+        self.register_buffer('edge_type', rel, False)
         # For tails, and for heads.
         self.blank = nn.Parameter(torch.zeros(2, self.width))
 
@@ -196,10 +199,20 @@ class GCOTE(OTE):
         """
         x, keep = self.entities(), self._kept(batch)
         (head, tail), rel = self.edge_index[:, keep], self.edge_type[keep]
-        there, back, _ = self._split(self.relation_rows(rel))
-        as_tail = self._context(x, tail, self.map(x[head], there), 0)
-        as_head = self._context(x, head, self.map(x[tail], back), 1)
+        every = torch.arange(self.num_relations, device=rel.device)
+        there, back, _ = self._split(self.relation_rows(every))
+        counts = torch.bincount(rel, minlength=len(every)).tolist()
+        as_tail = self._context(
+            x, tail, self._moved(x[head], there, counts), 0
+        )
+        as_head = self._context(x, head, self._moved(x[tail], back, counts), 1)
         return Computed(torch.cat([x, as_tail, as_head], dim=1))
+
+    def _moved(self, x: Tensor, rel: Tensor, counts: list[int]) -> Tensor:
+        # Where each relation takes its part of the vectors. A matrix for each
+        # triple would take more memory than all else.
+        parts = zip(x.split(counts), rel.unsqueeze(1), strict=True)
+        return torch.cat([self._map_many(part, row) for part, row in parts])
 
     def _kept(self, batch: QueryBatch | None) -> Tensor:
         rel, size = self.edge_type, self.num_relations

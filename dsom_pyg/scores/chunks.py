@@ -104,7 +104,7 @@ class Best:
             self._start, self._width = some.start, 0
         self._waiting.append(chunk)
         self._width += chunk.size(1)
-        if self._width >= MANY:
+        if self._width >= max(MANY, 8 * self.count):
             self._look()
 
     def _look(self) -> None:

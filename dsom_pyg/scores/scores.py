@@ -233,11 +233,14 @@ class Scores:
         r"""The highest scores of each query and whose they are, ``[B, K]``, K
         at most E, without gradient.
         """
-        best = Best(self.source, count)
-        for some, chunk in self.source.walk():
-            best.add(some, chunk)
-        best.join()
-        return best.values, best.ids
+        found = self.source.best
+        if count not in found:
+            best = Best(self.source, count)
+            for some, chunk in self.source.walk():
+                best.add(some, chunk)
+            best.join()
+            found[count] = best.values, best.ids
+        return found[count]
 
     def softplus(self) -> tuple[Tensor, Tensor]:
         r"""Sums over all entities, ``[B]`` each: of :math:`\log(1 + e^s)`,

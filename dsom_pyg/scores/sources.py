@@ -47,6 +47,8 @@ class Source:
         self.shard, self.most = shard, KEEP
         self._slices: list[slice] | None = None
         self.parts: list[Part] = []
+        # The best of each query and whose they are, by how many.
+        self.best: dict[int, tuple[Tensor, Tensor]] = {}
         # The first chunks, by their number.
         self.kept: dict[int, Tensor] = {}
         self._store: Tensor | None = None
