@@ -39,8 +39,14 @@ from experiments.table import Combined, Mixed, Row, SingleModel, Table
 # The relation that tells the type of an entity, where there is one. That of
 # DB15K does not: by its triples films, writers and towns are an 'Island'.
 TYPES = {'MKG_W': 'instance_of'}
-# Files of stages that every row with the same teachers can use.
-SHARED = ('teachers*.safetensors', 'fold-*.safetensors', 'member-*/*')
+# Files of stages that every row with the same teachers, or with the same first
+# training of a model, can use.
+SHARED = (
+    'teachers*.safetensors',
+    'fold-*.safetensors',
+    'member-*/*',
+    'model.safetensors',
+)
 
 
 @dataclass(kw_only=True)
@@ -210,7 +216,9 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
     folder = setting.models / path.relative_to(setting.results).with_suffix('')
     run = Run(graph=graph, folder=folder, seed=seed, device=setting.device)
     if isinstance(row.what, SingleModel):
-        model, result = single(run, row.what)
+        alone = replace(row.what, second=None, second_loop=None)
+        with shared_files(setting, row, graph, alone, seed, folder):
+            model, result = single(run, row.what)
         note('model', model, **training(result))
     elif isinstance(row.what, Teachers):
         with shared_files(setting, row, graph, row.what, seed, folder):
@@ -332,12 +340,12 @@ def shared_files(
     setting: Setting,
     row: Row,
     graph: KG,
-    teachers: Teachers,
+    what: Teachers | SingleModel,
     seed: int,
     folder: Path,
 ) -> Iterator[None]:
-    r"""Rows with the same teachers on the same graph train them once: their
-    files, and those of the folds, are linked from row to row.
+    r"""Rows with the same teachers, or the same model, on the same graph train
+    them once: their files, and those of the folds, are linked from row to row.
     """
     words = [
         setting.dataset,
@@ -345,7 +353,7 @@ def shared_files(
         setting.features(row),
         torch.device(setting.device).type,
         record.describe(row.change) if row.change else None,
-        record.describe(teachers),
+        record.describe(what),
         seed,
     ]
     text = json.dumps(words, sort_keys=True)

@@ -13,6 +13,7 @@ read the label, and judge a query with several targets by their mean.
 """,
     MKGS,
     (
+        Line('plain ComplEx-N3', 'plain ComplEx-N3', 'model', seeds=3),
         Line('mean of both', 'mean of two', seeds=3),
         *(
             Line(name, name, published=MAIN[name], seeds=3)

@@ -11,6 +11,7 @@ Students of one teacher alone. The paper has a third one, of images.
 """,
     MKGS,
     (
+        Line('plain ComplEx-N3', 'plain ComplEx-N3', 'model', seeds=3),
         Line(
             'structure', 'student of structure', published=SINGLE['structure']
         ),

@@ -150,6 +150,27 @@ def test_snapshots_answer_by_the_mean_of_their_scores(
     assert 0 < moved < away
 
 
+def test_a_first_training_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = SingleModel(channels=4, model=partial(OTE, block=2), loop=LOOP)
+    twice = replace(once, second=with_contexts)
+    rows = Row('OTE', once), Row('GC-OTE', twice), Row('other', ROWS[0].what)
+    monkeypatch.setattr(table, 'load', lambda name: (Table(('Tiny',), rows),))
+    found = run(tmp_path)
+    folder = tmp_path / 'models/tiny/Tiny'
+    one, two, other = (
+        (folder / f'{name}-seed0' / 'model.safetensors').stat().st_ino
+        for name in ('ote', 'gc-ote', 'other')
+    )
+    assert one == two != other
+    mrr = [
+        found[f'{name}-seed0']['models']['model']['mrr']
+        for name in ('ote', 'gc-ote')
+    ]
+    assert mrr[0] != mrr[1]
+
+
 def load_stage(path: Path, model: ComplEx) -> None:
     from dsom_pyg.files import load_tensors
 
@@ -377,7 +398,12 @@ def test_a_model_is_trained_twice(tmp_path: Path) -> None:
     once, _ = measure.single(run, replace(what, second=None))
     twice, result = measure.single(run, what)
     assert isinstance(twice, GCOTE)
-    assert torch.equal(twice.edge_index, graph.triples('train').edge_index)
+    train = graph.triples('train')
+    seen_by = twice.edge_index[0], twice.edge_type, twice.edge_index[1]
+    expected = train.head, train.edge_type, train.tail
+    assert sorted(zip(*(x.tolist() for x in seen_by), strict=True)) == sorted(
+        zip(*(x.tolist() for x in expected), strict=True)
+    )
     assert len(result.history) == 2
     (start,) = seen
     for name, x in once.state_dict().items():

@@ -12,6 +12,7 @@ from experiments.measure import settings
 from experiments.paper import show
 from experiments.paper.catalogue import PROFILES
 from experiments.paper.catalogue import rows as rows_of
+from experiments.paper.recipes import RECIPES
 
 
 @pytest.mark.parametrize('name', table.names())
@@ -112,6 +113,33 @@ def test_declared_settings_are_those_of_the_files() -> None:
                     if key in now or not absent:
                         assert now[key] == value, (path.name, key)
     assert compared > 150
+
+
+def test_runs_that_are_there_are_taken() -> None:
+    """Nothing is refused for its settings, or measured twice."""
+    declared = {
+        (name, dataset, row.name): row
+        for name in table.names()
+        for each in table.load(name)
+        for dataset in each.datasets
+        for row in each.rows
+    } | {
+        (profile.name, dataset, name): row
+        for profile in PROFILES.values()
+        for dataset in RECIPES
+        for name, row in rows_of(profile, dataset).items()
+    }
+    compared = 0
+    for path, found in record.records(record.RESULTS):
+        which = found['table'], found['dataset'], found['row']
+        if 'converted_from' in found or which not in declared:
+            continue
+        now = record.flat(json.loads(json.dumps(settings(declared[which]))))
+        there = record.flat(found['settings'])
+        for key in {*now, *there}:
+            assert now.get(key) == there.get(key), (path, key)
+        compared += 1
+    assert compared > 50
 
 
 def in_new_words(
