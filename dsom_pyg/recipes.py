@@ -38,8 +38,8 @@ def held_out(
         relations: How much it counts that models with entity rows of their
             own tell relations as well, see
             :class:`~dsom_pyg.models.CrossEntropy`. On validation of FB15k-237
-            1.0 brought a model of triples 0.9 points of MRR, on that of MKG-W
-            nothing (``python -m experiments relations``).
+            1.0 brought a model of triples 0.9 points of MRR; on that of MKG-W
+            0.1 and 0.3 brought nothing (``python -m experiments relations``).
         **options: Of :class:`~dsom_pyg.Recipe`.
     """
     teachers, student = Teachers(channels=channels), Student(channels=channels)

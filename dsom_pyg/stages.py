@@ -152,9 +152,9 @@ class WarmStart(FreshTable):
     while it learns. In the end its entity rows are frozen into a table, which
     answers without features.
 
-    If the teachers have no joint one of the student's size, such a model is
-    trained first, by their loop. With :class:`~dsom_pyg.training.Adagrad`,
-    set its ``initial_accumulator``.
+    If the teachers have no joint one of the student's size, or one that sees
+    neighbors as well, such a model is trained first, by their loop. With
+    :class:`~dsom_pyg.training.Adagrad`, set its ``initial_accumulator``.
 
     Raises:
         ValueError: The graph has no features, or the student no entity
@@ -196,6 +196,7 @@ class WarmStart(FreshTable):
         if not (
             isinstance(source, KGE)
             and type(source) is type(begun)
+            and type(source.entities) is type(begun.entities)
             and source.hidden_channels == student.channels
         ):
             task = ModelTask(joint(teachers.structure), 'start of the student')

@@ -22,10 +22,12 @@ class OneHop(EntityModule):
 
     over n triples that the head is in, from either side, with a complex
     product and a trained row :math:`c_{r'}` of each relation and each
-    reciprocal. Triples by r itself are left out: they are the answers that a
-    query is trained on, and at test time the one that is looked for is not
-    among them. Loops are left out as well. Candidates keep the rows that they
-    have.
+    reciprocal. Triples by r itself are left out, and do not count in n: they
+    are the answers that a query is trained on, and at test time the one that
+    is looked for is not among them. An answer that another relation, or the
+    reciprocal of r, brings beside the head is seen, in training and at test
+    time alike, if that triple is one of train. Loops are left out as well.
+    Candidates keep the rows that they have.
 
     So a teacher of texts that has nothing of a head itself may know what its
     neighbors are about. Relations alone, without any table of entities, tell

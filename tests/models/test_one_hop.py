@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsom_pyg import KG
+from dsom_pyg import KG, Recipe, train_dsom
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import Triples
@@ -25,8 +25,15 @@ from dsom_pyg.models import (
     TransE,
     concatenate,
 )
+from dsom_pyg.policies import MeanOfTeachers
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
-from dsom_pyg.stages import Teachers, fit_folds, fit_teachers
+from dsom_pyg.stages import (
+    Student,
+    Teachers,
+    WarmStart,
+    fit_folds,
+    fit_teachers,
+)
 from dsom_pyg.training import Adam, KFolds, Loop, ModelTask, Run
 
 E, R, D = 9, 3, 4
@@ -83,6 +90,19 @@ def by_hand(module: OneHop, head: int, rel: int) -> Tensor:
     if found:
         out = out + torch.stack(found).sum(0) / len(found) ** 0.5
     return torch.cat([out.real, out.imag])
+
+
+def test_a_student_that_begins_warm_gets_a_joint_model_without() -> None:
+    loop = Loop(epochs=1, batch_size=50)
+    student = Student(channels=4, start=WarmStart(), loop=loop, unlabeled=None)
+    recipe = Recipe(
+        teachers=Teachers(channels=4, loop=loop, one_hop=4),
+        policy=MeanOfTeachers(),
+        student=student,
+    )
+    trained = train_dsom(GRAPH, recipe)
+    assert list(trained.results) == ['teachers', 'start', 'student']
+    assert type(trained.student.entities) is EntityEmbedding
 
 
 @pytest.mark.parametrize(
