@@ -113,7 +113,8 @@ three MKGs.
 FB15k-237; five times the speed of a plain loop (4.2 times, below). On MKG-Y
 39.6 is just met. **Not measured yet**: benchmarks with images, multimodal
 comparators of other papers; those of triples and inside the paper's framework
-stand in [paper.md](paper.md), as far as they were measured. Further notes: [what bounds a student](notes/2026-11-28-bound.md), [longer
+stand in [paper.md](paper.md), as far as they were measured. Further notes:
+[what bounds a student](notes/2026-11-28-bound.md), [longer
 texts](notes/2026-11-28-longer-texts.md), [encoders of
 texts](notes/2026-11-28-encoders.md), [one hop](notes/2026-11-28-one-hop.md),
 [equal pairs](notes/2026-11-27-equal-pairs.md), [kept
