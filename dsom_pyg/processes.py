@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -65,6 +65,13 @@ def share(mine: T) -> list[T]:
     found: list[Any] = [None] * count()
     dist.all_gather_object(found, mine)
     return found
+
+
+def agree(tensors: Iterable[Tensor]) -> None:
+    r"""Give all processes what the first one has. All must call it."""
+    if count() > 1:
+        for x in tensors:
+            dist.broadcast(x, 0)
 
 
 def rank() -> int:

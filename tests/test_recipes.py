@@ -11,6 +11,7 @@ from dsom_pyg.dsom import train_dsom
 from dsom_pyg.graph import make_data, merge_val
 from dsom_pyg.models import KGE, ComplEx, CrossEntropy
 from dsom_pyg.policies import HeldOut, MeanOfTeachers
+from dsom_pyg.training import RowwiseAdagrad
 
 
 def test_large_graphs_and_those_without_features() -> None:
@@ -87,3 +88,15 @@ def test_the_best_by_benchmark() -> None:
         assert isinstance(recipes.best(name), Recipe)
     with pytest.raises(ValueError, match="for 'MKG-W', but for Countries, D"):
         recipes.best('MKG-W')
+
+
+def test_very_large_graphs_have_an_optimizer_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = KG(FakeMMKG(30, 3, 120)[0])
+    monkeypatch.setattr(recipes, 'LARGE', 30)
+    found = recipes.of_size(graph, channels=4)
+    for loop in (found.teachers.loop, found.student.loop):
+        assert loop.optimizer == RowwiseAdagrad(lr=0.4)
+    monkeypatch.setattr(recipes, 'LARGE', 31)
+    assert found != recipes.of_size(graph)

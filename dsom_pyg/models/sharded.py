@@ -15,7 +15,7 @@ from dsom_pyg.models.entity import (
     side_by_side,
 )
 from dsom_pyg.models.one_hop import OneHop
-from dsom_pyg.processes import Shard, count
+from dsom_pyg.processes import Shard, agree, count
 from dsom_pyg.scores.tables import Basis, Table, rows_of
 
 
@@ -257,6 +257,18 @@ def sharded(
         sharding.end(changed=False)
         raise
     sharding.end(changed)
+
+
+def agree_on_whole(modules: Iterable[nn.Module]) -> None:
+    r"""Give all processes what the first one has learned, but for rows of
+    which each has its own. Each makes the same steps; on GPUs, though, sums
+    in another order may lead them apart bit by bit.
+    """
+    for module in modules:
+        own = shards(module)
+        # Detached, and not copied.
+        state = module.state_dict()
+        agree(x for name, x in state.items() if name not in own)
 
 
 def shards(module: nn.Module) -> dict[str, Shard]:

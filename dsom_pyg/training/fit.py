@@ -15,7 +15,7 @@ from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, Model
-from dsom_pyg.models.sharded import sharded
+from dsom_pyg.models.sharded import agree_on_whole, sharded
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import begin, first
 from dsom_pyg.pyg import HeteroData
@@ -169,6 +169,7 @@ def _fit(
             record, lowest = _train_epoch(
                 task, loader, state, loop, precision, epoch, watch.step
             )
+            agree_on_whole(task.trained)
             last = epoch == loop.epochs
             if loop.eval_every and (epoch % loop.eval_every == 0 or last):
                 record['val_mrr'] = _validate(task, graph, device)

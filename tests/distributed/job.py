@@ -1,6 +1,8 @@
 """What a test runs in one process, or in several by torchrun.
 
-    python job.py FOLDER mean|warm|wide|near|policy|mixed|mixed-policy [STOP]
+    python job.py FOLDER KIND [STOP]
+
+KIND is mean, warm, wide, near, apart, policy, mixed or mixed-policy.
 
 With STOP all processes end before that epoch of the student.
 """
@@ -18,7 +20,7 @@ from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx, TransE
 from dsom_pyg.policies import HeldOut, MeanOfTeachers
-from dsom_pyg.processes import Shard, count, first
+from dsom_pyg.processes import Shard, count, first, rank, share
 from dsom_pyg.stages import FreshTable, Student, Teachers, Unlabeled, WarmStart
 from dsom_pyg.training import Adam, Loop, Task
 from dsom_pyg.training.state import TrainState
@@ -71,13 +73,19 @@ def watched(self: Shard, x: torch.Tensor, dim: int = 0) -> torch.Tensor:
 
 
 def update(self: Task, *args: Any) -> Any:
-    """A step."""
+    """A step; those of 'apart' lead the processes apart."""
     watching.append(True)
     terms = step(self, *args)
     watching.clear()
+    if what == 'apart' and self.name == 'student':
+        student = self.trained[0]
+        with torch.no_grad():
+            student.relations.add_(1e-4 * rank())  # type: ignore[operator]
+        between.append(student.relations.sum().item())  # type: ignore[operator]
     return terms
 
 
+between: list[float] = []
 watching: list[bool] = []
 Shard.whole, Task.update = watched, update  # type: ignore[method-assign]
 # No multiple of 2 or 4 entities.
@@ -114,6 +122,12 @@ best, tails = predict_tails(result.student, *query, k=7)
 # More than any of several processes has.
 known = graph.index('train')
 _, others = predict_tails(result.student, *query, k=50, exclude=known)
+if what == 'apart':
+    one, *rest = share((result.student.state_dict(), between))
+    for state, steps in rest:
+        assert steps[0] != one[1][0]
+        for name, value in one[0].items():
+            assert torch.equal(state[name], value), name
 if first():
     said = {
         'processes': count(),

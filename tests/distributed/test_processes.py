@@ -107,6 +107,11 @@ def test_others_go_on(root: Path) -> None:
     assert (one['processes'], four['processes']) == (1, 4)
 
 
+def test_processes_that_drift_apart_agree_after_each_epoch(root: Path) -> None:
+    run(root / 'apart', 2, 'apart')
+    assert said(root / 'apart')['processes'] == 2
+
+
 @pytest.mark.parametrize(
     'what', ['warm', 'wide', 'near', 'policy', 'mixed', 'mixed-policy']
 )
