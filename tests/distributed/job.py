@@ -2,7 +2,8 @@
 
     python job.py FOLDER KIND [STOP]
 
-KIND is mean, warm, wide, near, apart, policy, mixed or mixed-policy.
+KIND is mean, warm, wide, near, apart, committee, row by row, sampled, paper,
+policy, mixed or mixed-policy.
 
 With STOP all processes end before that epoch of the student.
 """
@@ -19,10 +20,10 @@ from dsom_pyg import Recipe, evaluate, predict_tails, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx, TransE
-from dsom_pyg.policies import HeldOut, MeanOfTeachers
+from dsom_pyg.policies import AsInPaper, HeldOut, MeanOfTeachers, PolicyChoice
 from dsom_pyg.processes import Shard, count, first, rank, share
 from dsom_pyg.stages import FreshTable, Student, Teachers, Unlabeled, WarmStart
-from dsom_pyg.training import Adam, Loop, Task
+from dsom_pyg.training import Adam, Loop, RowwiseAdagrad, Sampled, Task
 from dsom_pyg.training.state import TrainState
 
 out, what = Path(sys.argv[1]), sys.argv[2]
@@ -94,13 +95,25 @@ if what == 'wide':  # than rows are, so that they are multiplied first
     torch.manual_seed(0)
     data['text'].x = torch.randn(len(data['text'].x), 70)
 graph = KG(data)
-loop = Loop(epochs=4, batch_size=40, optimizer=Adam(lr=0.02))
+adam, by_row = Adam(lr=0.02), RowwiseAdagrad(lr=0.2)
+loop = Loop(
+    epochs=4,
+    batch_size=40,
+    optimizer=by_row if what == 'row by row' else adam,
+    sampled=Sampled(30) if what == 'sampled' else None,
+)
+policy: PolicyChoice = MeanOfTeachers()
+if what.endswith('policy'):
+    policy = HeldOut()
+if what == 'paper':
+    policy = AsInPaper(mlp_channels=8)
 recipe = Recipe(
     # A product is shared by the processes; a distance is whole in each.
     teachers=Teachers(
         channels=8,
         loop=loop,
         one_hop=8 if what == 'near' else None,
+        committee=2 if what == 'committee' else 1,
         feature=TransE if what.startswith('mixed') else ComplEx,
     ),
     student=Student(
@@ -109,7 +122,7 @@ recipe = Recipe(
         unlabeled=Unlabeled(queries=50),
         start=WarmStart() if what == 'warm' else FreshTable(),
     ),
-    policy=HeldOut() if what.endswith('policy') else MeanOfTeachers(),
+    policy=policy,
     seed=3,
     # Rounding to bf16 would hide what the processes differ by.
     precision='fp32',

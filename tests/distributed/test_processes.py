@@ -113,7 +113,19 @@ def test_processes_that_drift_apart_agree_after_each_epoch(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'what', ['warm', 'wide', 'near', 'policy', 'mixed', 'mixed-policy']
+    'what',
+    [
+        'warm',
+        'wide',
+        'near',
+        'committee',
+        'row by row',
+        'sampled',
+        'paper',
+        'policy',
+        'mixed',
+        'mixed-policy',
+    ],
 )
 def test_other_recipes(what: str, root: Path) -> None:
     one, two = root / f'one-{what}', root / f'two-{what}'
