@@ -34,6 +34,8 @@ class Teachers:
         structure: Makes the teachers with a free entity table, structure and
             joint. (default: ComplEx with N3 0.05)
         feature: Makes each of the others. (default: ComplEx with N3 0.01)
+        feature_channels: D of the teachers of one modality, which have no
+            free table; :obj:`None` for that of the others.
         joint: Add a teacher over structure and all features at once, which
             the paper does not have.
         one_hop: Teachers with features see so many of the triples of a head
@@ -52,6 +54,7 @@ class Teachers:
     channels: int = 256
     structure: ModelFactory = STRONG
     feature: ModelFactory = MILD
+    feature_channels: int | None = None
     joint: bool = True
     one_hop: int | None = None
     committee: int = 1
@@ -63,8 +66,10 @@ class Teachers:
             raise ValueError(
                 f'committee must be a positive integer, got {self.committee}'
             )
-        if self.one_hop is not None and self.one_hop < 1:
-            raise ValueError(f'one_hop must be positive, got {self.one_hop}')
+        for name in ('one_hop', 'feature_channels'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f'{name} must be positive, got {value}')
 
     def build(self, graph: KG, seed: int) -> TeacherEnsemble:
         r"""Untrained teachers, one of each kind, that are to learn the
@@ -84,6 +89,7 @@ class Teachers:
                 self.feature,
                 joint,
                 near,
+                self.feature_channels,
             )
 
 

@@ -408,6 +408,23 @@ def test_which_seed_draws_what(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_drawn(policy, drawn)
 
 
+def test_teachers_of_one_modality_may_be_wider() -> None:
+    teachers = replace(teachers_of(), feature_channels=12)
+    recipe = Recipe(
+        teachers=teachers,
+        policy=MeanOfTeachers(),
+        student=student_of(channels=8),
+    )
+    trained = train_dsom(GRAPH, recipe)
+    widths = {
+        name: trained.ensemble[name].hidden_channels  # type: ignore[union-attr]
+        for name in trained.ensemble.modalities
+    }
+    assert widths == {'structure': 8, 'image': 12, 'text': 12, 'joint': 8}
+    with pytest.raises(ValueError, match='feature_channels must be positive'):
+        replace(teachers, feature_channels=0)
+
+
 def assert_drawn(one: torch.nn.Module, two: torch.nn.Module) -> None:
     a, b = one.state_dict(), two.state_dict()
     assert a.keys() == b.keys()

@@ -60,6 +60,7 @@ class TeacherEnsemble(nn.Module):
         feature: ModelFactory = ComplEx,
         joint: bool = False,
         near: Callable[[EntityModule], EntityModule] | None = None,
+        feature_channels: int | None = None,
     ) -> 'TeacherEnsemble':
         r"""A structure teacher and one teacher for each feature modality.
 
@@ -76,6 +77,8 @@ class TeacherEnsemble(nn.Module):
                 at once, which the paper does not have.
             near: What teachers with features see of a head beside its row,
                 see :class:`~dsom_pyg.models.OneHop`.
+            feature_channels: D of the teachers of one modality. (default: as
+                the others)
         """
         taken = {'structure', 'joint'} if joint else {'structure'}
         if taken & set(features):
@@ -86,7 +89,8 @@ class TeacherEnsemble(nn.Module):
         free = EntityEmbedding(num_entities, hidden_channels)
         teachers = {'structure': structure(free, num_relations)}
         for name, (x, present) in features.items():
-            projected = FeatureProjection(x, present, hidden_channels)
+            width = feature_channels or hidden_channels
+            projected = FeatureProjection(x, present, width)
             rows = near(projected) if near else projected
             teachers[name] = feature(rows, num_relations)
         if joint:

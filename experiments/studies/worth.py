@@ -4,9 +4,10 @@ Short texts are those of the benchmark: a phrase on DB15K and FB15k-237, a
 title on MKG-W. Longer ones stand beside them: a first sentence, or the
 description of Wikidata where there is one; all-mpnet-base-v2 encodes them in
 place of all-MiniLM-L6-v2. With one hop the teachers see the texts of a head's
-neighbors, too. Without texts there is one teacher, of structure. All rows have
-the library's recipe of their dataset. Further rows choose how much a pair of a
-query with n tails weighs where texts are longer, n^-a.
+neighbors, too, and the teacher of texts may be wider than the others. Without
+texts there is one teacher, of structure. All rows have the library's recipe of
+their dataset. Further rows choose how much a pair of a query with n tails
+weighs where texts are longer, n^-a.
 """
 
 from dataclasses import replace
@@ -35,6 +36,7 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
     of_teachers = replace(recipe, teachers=rare)
     of_all = replace(of_teachers, student=replace(student, loop=exact(0.5)))
     near = replace(recipe, teachers=replace(teachers, one_hop=64))
+    wide = replace(recipe, teachers=replace(teachers, feature_channels=512))
     trial = partial(Row, only_validation=True, more_texts=True)
     return (
         Row('no texts', alone, change=partial(only, names=())),
@@ -50,6 +52,12 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
         Row(
             'longer texts, mpnet, one hop',
             near,
+            more_texts=True,
+            encoder=encoders.mpnet,
+        ),
+        Row(
+            'longer texts, mpnet, their teacher of D = 512',
+            wide,
             more_texts=True,
             encoder=encoders.mpnet,
         ),
