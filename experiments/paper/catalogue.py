@@ -40,6 +40,7 @@ from dsom_pyg.policies import (
     RewardedPolicy,
     Senior,
 )
+from dsom_pyg.recipes import committee
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import CrossEntropyReward, LogitState
 from dsom_pyg.training import Adam, Distill, Loop, OnValidation
@@ -129,6 +130,9 @@ def home(profile: Profile, dataset: str, name: str) -> Home:
     if name == f'D = {profile.channels}':
         name = 'DSoM, library'
     before = profile.name == 'small' and dataset in MKGS
+    if before and (dataset, name) == ('DB15K', 'committee of six'):
+        row = f'{name}, D = {profile.channels}'
+        return Home('committees', row, {})
     if before and name in COMBINERS:
         return Home('combiners', *COMBINERS[name])
     return Home(profile.name, name, {})
@@ -214,6 +218,7 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
             for name, options in FORMS.items()
         },
         'DSoM, library': recipe,
+        'committee of six': committee(channels=profile.channels),
         **{f'gamma = {x}': taught(rc, gamma=float(x)) for x in (0.5, 1, 4, 8)},
         **{f'tau = {x}': taught(rc, tau=float(x)) for x in (1, 2, 8)},
         **{f'alpha = {x}': taught(rc, alpha=float(x)) for x in (0.25, 4)},

@@ -63,9 +63,10 @@ class PaperTable:
 
 
 def names() -> list[str]:
-    r"""All tables and figures of the paper."""
+    r"""All tables and figures of the paper, and an overview of them."""
     found = (module.name for module in iter_modules(paper.__path__))
-    return sorted(n for n in found if n.startswith(('table', 'figure')))
+    shown = 'table', 'figure', 'overview'
+    return sorted(n for n in found if n.startswith(shown))
 
 
 def table_of(name: str) -> Shown:

@@ -41,6 +41,11 @@ cross-entropy over all entities, is missing in the paper.
         *DSOM,
     ),
     missing="""
+Sources: TransE (Bordes et al., 2013; L1), DistMult (Yang et al., 2015),
+ComplEx (Trouillon et al., 2016), RotatE (Sun et al., 2019, whose negatives all
+of them have), TuckER (Balažević et al., 2019), OTE and GC-OTE (Tang et al.,
+2020), ComplEx-N3 (Lacroix et al., 2018), MoSE (Zhao et al., 2022).
+
 The multimodal comparators of the paper are not measured here. Their rows, and
 all that need images, are left out: nothing is made up.
 """,
