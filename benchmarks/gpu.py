@@ -96,6 +96,17 @@ class Bench:
         torch.cuda.reset_peak_memory_stats()
         return most
 
+    def compare(self, sizes: str) -> None:
+        """An epoch of PyKEEN, in epochs of the teacher, if both are there."""
+        both = (
+            self.measured.get(f'small, {name}, {sizes}')
+            for name in ('PyKEEN', 'teacher')
+        )
+        times = [x.get('epoch_s') for x in both if isinstance(x, dict)]
+        if len(times) == 2 and None not in times:
+            ratio = {'PyKEEN LCWA / teacher': times[0] / times[1]}
+            self.part(f'small, ratio, {sizes}', lambda: ratio)
+
     def part(self, name: str, call: Callable[[], dict[str, Any]]) -> None:
         """Measure a part if there is time, and write what is known."""
         if time.perf_counter() > self.end:
@@ -324,6 +335,7 @@ def main() -> None:
                 bench, graph, c, 500
             ),
         )
+        bench.compare(f'D = {channels}')
     for entities in GROWTH:
         sizes = entities, 822, int(DEGREE * entities), 100
         bench.part(

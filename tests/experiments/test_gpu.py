@@ -22,7 +22,7 @@ def test_the_benchmark_of_gpus_runs_anywhere(
         'machine',
         *(
             f'small, {what}, D = {d}'
-            for what in ('teacher', 'student', 'ranking', 'PyKEEN')
+            for what in ('teacher', 'student', 'ranking', 'PyKEEN', 'ratio')
             for d in (16, 32)
         ),
         *(f'large, {x}, D = 16' for x in ('teacher', 'student', 'ranking')),
@@ -38,6 +38,13 @@ def test_the_benchmark_of_gpus_runs_anywhere(
         assert len(values) >= 2
         assert values == pytest.approx([values[0]] * len(values), rel=1e-2)
         assert all(way['seconds'] > 0 for way in ways)
+    for d in (16, 32):
+        ratio = measured.pop(f'small, ratio, D = {d}')
+        theirs, ours = (
+            measured[f'small, {name}, D = {d}']['epoch_s']
+            for name in ('PyKEEN', 'teacher')
+        )
+        assert ratio['PyKEEN LCWA / teacher'] == pytest.approx(theirs / ours)
     for name, part in measured.items():
         times = [part[x] for x in part if x.endswith(('_s', 'seconds'))]
         numbers = [x for x in times if isinstance(x, float)]
