@@ -245,7 +245,8 @@ class CompactState(State):
         # What a teacher thinks of the favourites of each, M times [B, k].
         tail = torch.stack([one.best for one in each], dim=1)
         row = torch.arange(len(tail), device=tail.device)
-        pairs = Pairs(row.repeat_interleave(tail[0].numel()), tail.flatten())
+        row = row[:, None, None].expand_as(tail)
+        pairs = Pairs(row.flatten(), tail.flatten())
         scores = streams[at].at(pairs).view(tail.shape)
         top = each[at].top[:, :1]
         # Of favourites that were seen nothing is left, as where all were seen.

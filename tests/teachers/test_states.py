@@ -172,6 +172,13 @@ def test_nothing_left_to_answer_is_no_nan() -> None:
     assert state.eval()(said).isfinite().all()
 
 
+def test_of_no_query_nothing_is_said() -> None:
+    said = answers(ensemble(), seen=Pairs(*torch.empty(2, 0).long()))
+    said.head, said.rel = said.head[:0], said.rel[:0]
+    state = compact().eval()
+    assert state(said).shape == (0, state.out_channels)
+
+
 def test_more_favourites_than_entities() -> None:
     state = compact(k=99)
     assert state.k == E
