@@ -25,7 +25,8 @@ PUBLISHED = {
 # entity, and what it says of all its images or of one.
 CALLED = ('entity_name', 'entity_qid', 'dbpedia_url', 'wikidata_url')
 MERGED, ONE = 'merged_descriptions', 'image_description_detail'
-Decode = Callable[[list[int]], str]
+# From the key of an entity and its tokens to a text.
+Decode = Callable[[str, list[int]], str]
 
 
 def replace_texts(
@@ -103,7 +104,12 @@ def _read(
             yield from _captions(key, value, place)
         elif _are_tokens(value):
             decode = decode or _decoder(path, tokenizer, value)
-            yield Entry((key,), decode(value), place)
+            yield Entry((key,), decode(key, value), place)
+        elif isinstance(value, list) and any(
+            isinstance(each, int | float) for each in value
+        ):
+            why = f'is neither texts nor tokens: {shorten(str(value))}'
+            raise DatasetError(f"'{path}': what {shorten(key)} has {why}")
         else:
             try:
                 texts = texts_of(value)
@@ -125,14 +131,16 @@ def _decoder(
     path: Path, tokenizer: str | Path | None, first: list[int]
 ) -> Decode:
     if tokenizer is None:
-        return lambda tokens: ' '.join(f'token{each}' for each in tokens)
+        return lambda _, tokens: ' '.join(f'token{each}' for each in tokens)
     words = load_tokenizer(tokenizer)
     start = words.cls_token_id
 
-    def decode(tokens: list[int]) -> str:
-        if not all(0 <= each < len(words) for each in tokens):
+    def decode(key: str, tokens: list[int]) -> str:
+        strange = [each for each in tokens if not 0 <= each < len(words)]
+        if strange:
             raise DatasetError(
-                f"'{path}' has tokens that are no words of '{tokenizer}'"
+                f"'{path}': {shorten(key)} has tokens that are no words of "
+                f"'{tokenizer}', such as {strange[0]}"
             )
         return str(words.decode(tokens, skip_special_tokens=True)).strip()
 

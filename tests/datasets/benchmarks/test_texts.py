@@ -182,7 +182,13 @@ def test_tables_of_texts(
         ('t.json', '{}', 'none of its 0 entities'),
         ('t.json', '{"Oslo": 7.5, "a": {"b": 1}}', 'has no images'),
         ('t.json', '{"Oslo": [["a"]]}', "text of 'Oslo' must be a string"),
-        ('t.json', '{"0": [101, 99999999]}', 'that are no words of'),
+        (
+            't.json',
+            '{"0": [101, 99999999]}',
+            "'0' has tokens that are no words of .*, such as 99999999",
+        ),
+        ('t.json', '{"0": [101, "a"]}', "what '0' has is neither texts nor"),
+        ('t.json', '{"0": [101.0, 7.0]}', "what '0' has is neither texts nor"),
         ('t.tsv', 'Oslo', ':1: expected 2 columns'),
     ],
 )
