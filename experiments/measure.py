@@ -260,6 +260,11 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         'peak_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     where = record.provenance(setting.device)
+    texts = getattr(setting.source(row), 'entity_texts', None)
+    if texts is not None:
+        # What a change did to them is told by its name.
+        every = json.dumps(texts).encode()
+        where['texts_sha256'] = hashlib.sha256(every).hexdigest()
     record.write(path, {**about, **where, **cost, 'models': models})
     return path
 

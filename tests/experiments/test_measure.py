@@ -1,5 +1,6 @@
 """Tables, measured on a tiny graph."""
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import partial
@@ -52,6 +53,7 @@ class Tiny:
         self.data = data
         self.relation_names = source.relation_names
         self.entity_names = source.entity_names
+        self.entity_texts = [[f'text {at}'] for at in range(30)]
 
     def __getitem__(self, at: int) -> HeteroData:
         return self.data
@@ -100,6 +102,9 @@ def test_one_file_a_run(tmp_path: Path) -> None:
         assert each['command']
         assert each['commit']
         assert each['graph']['features'] == {'text': 'stub'}
+        texts = ', '.join(f'["text {at}"]' for at in range(30))
+        digest = hashlib.sha256(f'[{texts}]'.encode()).hexdigest()
+        assert each['texts_sha256'] == digest
     assert found['with-noise-seed0']['graph']['changes'] == ['with_noise']
     assert found['plain-seed0']['settings']['channels'] == 4
     assert found['mean-seed0']['settings']['policy']['kind'] == (
