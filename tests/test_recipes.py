@@ -81,6 +81,7 @@ def test_the_best_by_benchmark() -> None:
     assert isinstance(found.policy, HeldOut)
     assert recipes.best('MKG_Y').student.channels == 256
     assert recipes.best('MKG_W').student.channels == 640
+    assert recipes.best('MKG_W').teachers.one_hop == 64
     tell = recipes.best('FB15k_237')
     assert repr(tell) == repr(recipes.held_out(relations=1.0))
     for name in recipes.BEST:

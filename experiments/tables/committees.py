@@ -28,8 +28,7 @@ TRIALS = ((0.05, 0.01), (0.04, 0.006), (0.03, 0.003), (0.02, 0.0015))
 
 def three(channels: int, one_hop: int | None) -> Recipe:
     r"""Teachers as wide, and with the N3, of the default's."""
-    recipe = recipes.committee(3, channels, teacher_channels=256, n3=0.05)
-    return replace(recipe, teachers=replace(recipe.teachers, one_hop=one_hop))
+    return recipes.committee(3, channels, 256, n3=0.05, one_hop=one_hop)
 
 
 TABLES = (
