@@ -27,7 +27,9 @@ from dsom_pyg.models import (
     EntityModule,
     Model,
 )
+from dsom_pyg.policies import HeldOut, RewardedPolicy
 from dsom_pyg.stages import Student
+from dsom_pyg.teachers.answers import Answers, Context
 
 
 @pytest.fixture
@@ -66,6 +68,27 @@ def test_what_was_trained_already(
     assert kept.about['run']['teachers.channels'] == 4
     assert kept.about['run']['graph'] == graph.fingerprint
     assert kept.about['metrics'] == model.parts.about['metrics']
+
+
+def test_kept_weights_are_those_of_the_policy(
+    dataset: OwnGraph, recipe: Recipe
+) -> None:
+    graph = KG(dataset[0])
+    policy = HeldOut(learner=RewardedPolicy(base=None, epochs=2))
+    words = replace(recipe, policy=policy, precision='fp32')
+    trained = train_dsom(graph, words)
+    kept = Completer.of(dataset, graph, trained).parts.weights
+    assert kept is not None
+    seen = graph.index('train')
+    answers = Answers(
+        trained.ensemble,
+        seen.head,
+        seen.rel,
+        context=Context(seen=seen.lookup(seen.head, seen.rel)),
+    )
+    expected = trained.policy.weights(answers)
+    assert expected.std(dim=0).max() > 1e-4  # not those of a mean
+    torch.testing.assert_close(kept.weights(answers), expected)
 
 
 LOADS = """

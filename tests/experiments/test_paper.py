@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dsom_pyg.datasets import fake
-from dsom_pyg.graph import merge_val
+from dsom_pyg.graph import Triples, merge_val
 from dsom_pyg.kg import KG
+from dsom_pyg.models import KGE, EntityEmbedding, Step
+from dsom_pyg.query_index import QueryBatch, QueryIndex
 from experiments import record
 from experiments.__main__ import main
 from experiments.paper import published, show
-from experiments.paper.catalogue import PROFILES, Profile, home, rows
+from experiments.paper.catalogue import (
+    PROFILES,
+    Profile,
+    comparators,
+    home,
+    rows,
+)
 from experiments.paper.recipes import RECIPES
 from experiments.table import load
 
@@ -310,3 +319,25 @@ def test_what_a_policy_chose(
     drawn = folder / 'policy-of-the-library-seed0.png'
     assert drawn.read_bytes()[:4] == b'\x89PNG'
     assert f'({drawn.relative_to(tmp_path).as_posix()})' in told
+
+
+@pytest.mark.parametrize('name', ['DistMult', 'ComplEx'])
+def test_cubes_weigh_as_those_of_whole_tables(name: str) -> None:
+    """1e-5 of the cubes of all entities in each step, as of the authors."""
+    size = 12
+    head = torch.arange(size)
+    ends = torch.stack([head, (head + 1) % size])
+    # Each entity is in as many triples as any other.
+    index = QueryIndex(Triples(ends, torch.zeros_like(head)), size)
+    torch.manual_seed(0)
+    table = EntityEmbedding(size, 4, scale=1.0)
+    model = comparators(SMALL, size)[name].model(table, 1)
+    assert isinstance(model, KGE)
+    torch.nn.init.zeros_(model.relations)
+    pairs = index.rows(torch.arange(size))
+    batch = QueryBatch(index.head, index.rel, pairs, pairs)
+    found = model.penalties(Step(model, batch, 'fp32'))['n3']
+    rows = table().detach()
+    real, imag = rows.chunk(2, dim=1)
+    modulus = (real**2 + imag**2).sqrt() if name == 'ComplEx' else rows.abs()
+    assert float(found) == pytest.approx(1e-5 * float((modulus**3).sum()))
