@@ -35,6 +35,7 @@ LIBRARIES = (
     'torch_scatter',
     'numpy',
     'sentence_transformers',
+    'bitsandbytes',
 )
 # What must be equal for a file to be the run that is asked for.
 SAME = ('table', 'dataset', 'row', 'seed', 'graph', 'protocol', 'settings')

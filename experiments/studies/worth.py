@@ -24,9 +24,7 @@ from experiments.table import Row, Table
 
 
 def halved(recipe: Recipe) -> Recipe:
-    r"""Half the epochs of everything that is trained by gradients over all
-    entities.
-    """
+    r"""Half the epochs of teachers and student."""
     teachers, student = (
         replace(part, loop=replace(part.loop, epochs=part.loop.epochs // 2))
         for part in (recipe.teachers, recipe.student)
