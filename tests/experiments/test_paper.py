@@ -13,6 +13,7 @@ from dsom_pyg.graph import Triples, merge_val
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, EntityEmbedding, Step
 from dsom_pyg.query_index import QueryBatch, QueryIndex
+from dsom_pyg.training.state import RunFile, TrainState
 from experiments import record
 from experiments.__main__ import main
 from experiments.paper import published, show
@@ -118,18 +119,19 @@ def test_the_committed_page_is_up_to_date() -> None:
     assert path.read_text() == show.render(record.RESULTS)
 
 
+class Tiny(fake.FakeMMKG):
+    def __init__(self, root: object, text_encoder: object = None) -> None:
+        super().__init__(30, num_triples=200, seed=1)
+
+    entity_names = relation_names = ()
+
+
 def test_a_table_is_measured_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The smoke profile of a whole table, on a graph made up here."""
-
-    class Tiny(fake.FakeMMKG):
-        def __init__(self, root: object, text_encoder: object = None) -> None:
-            super().__init__(30, num_triples=200, seed=1)
-
-        entity_names = relation_names = ()
 
     monkeypatch.setattr('dsom_pyg.datasets.WN9', Tiny)
     profile = Profile('smoke', 4, 1, ('WN9',), 1, 150)
@@ -160,6 +162,49 @@ def test_a_table_is_measured_once(
     capsys.readouterr()
     main(['table7', *words, '--results', str(tmp_path)])
     assert [path.stat().st_mtime_ns for path in files] == stamps
+
+
+@pytest.mark.parametrize(
+    ('row', 'stage'),
+    [('DSoM, library', 'teachers'), ("DSoM, the paper's policy", 'student')],
+)
+def test_the_profile_of_the_paper_goes_on_where_it_stopped(
+    row: str, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D = 2000 and 100 epochs, on a graph made up here."""
+    monkeypatch.setattr('dsom_pyg.datasets.WN9', Tiny)
+    monkeypatch.setattr('experiments.measure.SBERT', FakeEncoder)
+    words = ['table7', '--profile', 'paper', '--only', row, '--seeds', '1']
+    words += ['--text-model', 'none', '--results']
+    assert PROFILES['paper'].channels == 2000
+    main([*words, str(tmp_path / 'whole')])
+
+    save, trained = RunFile.save, []
+
+    def stop(self: RunFile, state: TrainState) -> None:
+        save(self, state)
+        if self.path.stem == stage:
+            trained.append(len(state.history))
+            if len(trained) == 40:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFile, 'save', stop)
+    with pytest.raises(KeyboardInterrupt):
+        main([*words, str(tmp_path / 'parts')])
+    assert not [*tmp_path.glob('parts/large/WN9/*.json')]
+    main([*words, str(tmp_path / 'parts')])
+    # No epoch was trained again.
+    assert trained == [*range(1, 101)]
+    one, two = (
+        record.read(next((tmp_path / name).glob('large/WN9/*.json')))
+        for name in ('whole', 'parts')
+    )
+    for name, model in one['models'].items():
+        for key in ('mrr', 'mr', 'hits@1', 'hits@10'):
+            assert two['models'][name][key] == model[key]
+    settings = one['settings']
+    assert settings['student']['channels'] == 2000
+    assert settings['teachers']['loop']['epochs'] == 100
 
 
 class FakeEncoder:
@@ -254,12 +299,6 @@ def test_who_learns_from_validation_is_not_trained_on_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As DB15K has it, where others train on that split as well."""
-
-    class Tiny(fake.FakeMMKG):
-        def __init__(self, root: object, text_encoder: object = None) -> None:
-            super().__init__(30, num_triples=200, seed=1)
-
-        entity_names = relation_names = ()
 
     monkeypatch.setattr('dsom_pyg.datasets.DB15K', Tiny)
     monkeypatch.setattr('experiments.measure.SBERT', FakeEncoder)
