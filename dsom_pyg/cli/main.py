@@ -67,6 +67,12 @@ Texts = Annotated[
     str | None,
     typer.Option(help='Of a benchmark: a file of entity and text.'),
 ]
+MoreTexts = Annotated[
+    bool | None,
+    typer.Option(
+        '--more-texts', help='Of a benchmark: further published texts, too.'
+    ),
+]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or mps.')]
 Root = Annotated[
     Path, typer.Option(help='Where benchmarks are downloaded to.')
@@ -175,6 +181,7 @@ def train(
     features: Features = None,
     images: Images = None,
     texts: Texts = None,
+    more_texts: MoreTexts = None,
     columns: Order = None,
     literals: Literals = None,
     review: Annotated[
@@ -221,6 +228,7 @@ def train(
             features=features or [],
             images=images,
             texts=texts,
+            more_texts=more_texts,
             columns=columns,
             literals=literals,
             review=review,
@@ -517,6 +525,7 @@ def encode(
     features: Features = None,
     images: Images = None,
     texts: Texts = None,
+    more_texts: MoreTexts = None,
     columns: Order = None,
     literals: Literals = None,
     device: Device = 'auto',
@@ -538,6 +547,7 @@ def encode(
             device_of(device),
             columns,
             literals,
+            more_texts,
         )
         if not first():
             return

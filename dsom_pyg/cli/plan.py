@@ -10,7 +10,14 @@ from dsom_pyg.kg import KG
 from dsom_pyg.policies import HeldOut, RewardedPolicy
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.scores.sources import KEEP, KEEP_LEARNING
-from dsom_pyg.training import Adam, KFolds, Loop, OnValidation, RowwiseAdagrad
+from dsom_pyg.training import (
+    Adam,
+    Adam8bit,
+    KFolds,
+    Loop,
+    OnValidation,
+    RowwiseAdagrad,
+)
 
 FLOAT = 4  # bytes
 # A model that learns multiplies three times as much as one that is asked.
@@ -111,8 +118,8 @@ def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
     # With a free table: the structure teacher, and the joint one.
     free = 2 if kinds > 1 + len(widths) else 1
     table = size * 2 * t.channels * FLOAT
-    teaching = free * table * _copies(t.loop)
-    student = size * 2 * s.channels * FLOAT * _copies(s.loop)
+    teaching = round(free * table * _copies(t.loop))
+    student = round(size * 2 * s.channels * FLOAT * _copies(s.loop))
     scores = FLOAT * _scores(recipe, kinds, size)
     folds = 0
     if isinstance(recipe.policy, HeldOut):
@@ -151,10 +158,12 @@ def _width(loop: Loop, size: int) -> int:
     return size if loop.sampled is None else min(size, loop.sampled.count)
 
 
-def _copies(loop: Loop) -> int:
+def _copies(loop: Loop) -> float:
     # The parameter, its gradient, and the moments of the optimiser.
     if isinstance(loop.optimizer, RowwiseAdagrad):
         return 2
+    if isinstance(loop.optimizer, Adam8bit):
+        return 2.5
     return 4 if isinstance(loop.optimizer, Adam) else 3
 
 

@@ -27,6 +27,7 @@ WORDS = (
     'image_encoder',
     'images',
     'texts',
+    'more_texts',
     'columns',
     'literals',
 )
@@ -45,6 +46,7 @@ def train_run(
     features: Iterable[str],
     images: str | None,
     texts: str | None,
+    more_texts: bool | None,
     columns: str | None,
     literals: str | None,
     review: Path | None,
@@ -64,12 +66,13 @@ def train_run(
     telling = [tracker(name) for name in trackers]
     settings = read_settings(config) if config else {}
     settings |= read_words(words)
-    given = {
+    given: dict[str, Any] = {
         'recipe': recipe,
         'text_encoder': text_encoder,
         'image_encoder': image_encoder,
         'images': images,
         'texts': texts,
+        'more_texts': more_texts,
         'columns': columns,
         'literals': literals,
     }
@@ -96,6 +99,7 @@ def train_run(
         device,
         given['columns'],
         given['literals'],
+        given['more_texts'],
     )
     graph = KG(dataset[0])
     chosen = named or recipes.of_size(graph)

@@ -114,6 +114,7 @@ def dataset_of(
     device: str = 'cpu',
     columns: str | None = None,
     literals: str | None = None,
+    more_texts: bool | None = None,
 ) -> MultimodalDataset:
     r"""A folder of one's own, or a benchmark by its name.
 
@@ -131,6 +132,8 @@ def dataset_of(
         device: Where they are encoded.
         columns: Of a folder, see :class:`~dsom_pyg.datasets.MKGFolder`.
         literals: Likewise.
+        more_texts: Of a benchmark, whether texts that others have published
+            are read as well.
 
     Raises:
         ValueError: There is no such folder and no such benchmark.
@@ -143,7 +146,11 @@ def dataset_of(
     }
     options: dict[str, Any] = {**given, 'features': dict(features or {})}
     benchmark = source in BENCHMARKS and not Path(source).is_dir()
-    files = {'images': images, 'texts': texts}
+    if more_texts not in (None, True, False):  # of a file of settings
+        raise ValueError(
+            f'more_texts must be true or false, got {more_texts!r}'
+        )
+    files = {'images': images, 'texts': texts, 'more_texts': more_texts}
     given_files = {k: v for k, v in files.items() if v is not None}
     for word in given_files:
         if not benchmark or source == 'Countries':

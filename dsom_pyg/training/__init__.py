@@ -13,6 +13,7 @@ from dsom_pyg.training.folds import (
 from dsom_pyg.training.loop import (
     Adagrad,
     Adam,
+    Adam8bit,
     FitResult,
     Loop,
     RowwiseAdagrad,
@@ -31,6 +32,7 @@ from dsom_pyg.training.task import Task
 __all__ = [
     'Adagrad',
     'Adam',
+    'Adam8bit',
     'Distill',
     'DistillTask',
     'FitResult',

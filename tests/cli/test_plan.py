@@ -21,7 +21,14 @@ from dsom_pyg.policies import (
     RewardedPolicy,
 )
 from dsom_pyg.stages import Student, Teachers
-from dsom_pyg.training import KFolds, Loop, OneFold, Progress, Sampled
+from dsom_pyg.training import (
+    Adam8bit,
+    KFolds,
+    Loop,
+    OneFold,
+    Progress,
+    Sampled,
+)
 from dsom_pyg.training.progress import Record
 
 GRAPH = KG(FakeMMKG(40, 3, 150)[0])
@@ -115,6 +122,10 @@ def test_memory_by_hand() -> None:
     # Adagrad: parameter, gradient, sum; the free tables are two.
     assert most == features + scores + 2 * table * 3 + 2 * table
     assert words.startswith('40 entities x 8 numbers x 4 bytes x 3 (with grad')
+    # Moments of 8 bits: half a table, not one.
+    loop = replace(recipe.teachers.loop, optimizer=Adam8bit())
+    small = replace(recipe, teachers=replace(recipe.teachers, loop=loop))
+    assert memory(small, GRAPH)[0] == most - table
     folds = HeldOut(evidence=KFolds(3))
     more = replace(recipe, policy=folds)
     assert memory(more, GRAPH)[0] == most + 3 * 2 * table

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from dsom_pyg.cli import source
+from dsom_pyg.cli.main import app
 from dsom_pyg.cli.source import dataset_of, encoder_of, features_of
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.encoders import ImageStatistics, TfidfText
@@ -63,13 +65,46 @@ def test_columns_are_told(tmp_path: Path) -> None:
         dataset_of(str(tmp_path), Path('datasets'), columns='hh')
 
 
-@pytest.mark.parametrize('word', ['images', 'texts'])
+@pytest.mark.parametrize('word', ['images', 'texts', 'more_texts'])
 def test_files_of_benchmarks(word: str, tmp_path: Path) -> None:
     (tmp_path / 'triples.tsv').write_text('a\tr\tb\n')
-    given: dict[str, Any] = {word: 'texts.tsv'}
+    given: dict[str, Any] = {word: word == 'more_texts' or 'texts.tsv'}
     for other in (str(tmp_path), 'Countries'):
         with pytest.raises(ValueError, match=f'{word} are files of a bench'):
             dataset_of(other, Path('datasets'), **given)
+    if word == 'more_texts':
+        with pytest.raises(DatasetError, match='no further texts of MKG_Y'):
+            dataset_of('MKG_Y', tmp_path / 'none', **given)
+        with pytest.raises(ValueError, match="true or false, got 'no'"):
+            dataset_of('DB15K', tmp_path / 'none', more_texts='no')  # type: ignore[arg-type]
+        return
     # Those of a benchmark are looked for before anything is downloaded.
     with pytest.raises(DatasetError, match=f"{word}='texts.tsv' is n"):
         dataset_of('DB15K', tmp_path / 'none', **given)
+
+
+def test_more_texts_of_a_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the command line and from a file of settings, as one is asked."""
+    asked: list[dict[str, Any]] = []
+
+    def made(root: Path, **options: Any) -> None:
+        asked.append(options)
+        raise ValueError('seen')
+
+    monkeypatch.setattr('dsom_pyg.datasets.DB15K', made)
+    config = tmp_path / 'run.toml'
+    config.write_text('more_texts = true\n')
+    run = CliRunner().invoke
+    for words, found in (
+        (['encode', 'DB15K'], None),
+        (['encode', 'DB15K', '--more-texts'], True),
+        (['train', 'DB15K'], None),
+        (['train', 'DB15K', '--more-texts'], True),
+        (['train', 'DB15K', '--config', str(config)], True),
+        (['train', 'DB15K', '--set', 'more_texts=false'], False),
+    ):
+        done = run(app, [*words, '--root', str(tmp_path)])
+        assert 'seen' in done.stderr
+        assert asked[-1].get('more_texts') is found

@@ -2,6 +2,7 @@ import json
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ from dsom_pyg.teachers import (
 from dsom_pyg.training import (
     Adagrad,
     Adam,
+    Adam8bit,
     Distill,
     DistillTask,
     Fold,
@@ -445,19 +447,52 @@ def test_rowwise_adagrad_by_hand() -> None:
 
 
 @pytest.mark.parametrize('stop', [1, 3])
-def test_rowwise_adagrad_goes_on(tmp_path: Path, stop: int) -> None:
+@pytest.mark.parametrize('optimizer', [RowwiseAdagrad(), Adam8bit()])
+def test_optimizers_go_on(tmp_path: Path, optimizer: Any, stop: int) -> None:
     weights = []
     for epochs in ([4], [stop, 4]):
         path = tmp_path / f'{len(epochs)}.safetensors'
         for count in epochs:
-            loop = Loop(
-                epochs=count, batch_size=20, optimizer=RowwiseAdagrad()
-            )
-            student = model()
+            loop = Loop(epochs=count, batch_size=20, optimizer=optimizer)
+            # Tables of 4,096 numbers and more have moments of 8 bits.
+            student = model(channels=100)
             result = fit(ModelTask(student), DATA, loop, path)
         assert result.history[-1]['loss'] < result.history[0]['loss']
         weights.append(student.entities.weight)
     assert torch.equal(*weights)
+
+
+def test_moments_of_8_bits() -> None:
+    """Near Adam, and half a number for each parameter where there are many."""
+    steps = []
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(64, 64, generator=generator) for _ in range(5)]
+    for make in (Adam(0.01), Adam8bit(0.01)):
+        table = nn.Parameter(torch.zeros(64, 64))
+        few = nn.Parameter(torch.zeros(64))
+        optimizer = make([table, few])
+        for gradient in gradients:
+            table.grad, few.grad = gradient, gradient[0]
+            optimizer.step()
+        steps.append((table.detach(), few.detach()))
+    (one, few), (other, same) = steps
+    torch.testing.assert_close(few, same, atol=1e-7, rtol=1e-4)
+    assert not torch.equal(one, other)
+    assert (one - other).abs().mean() < 0.02 * one.abs().mean()
+    state = optimizer.state[table]
+    assert {state[x].dtype for x in ('state1', 'state2')} == {torch.uint8}
+
+
+def test_moments_of_8_bits_are_asked_for_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    optimizer = Adam8bit()
+    monkeypatch.setattr('dsom_pyg.processes.count', lambda: 2)
+    with pytest.raises(ValueError, match='Adam8bit trains in one process'):
+        optimizer([nn.Parameter(torch.ones(2))])
+    monkeypatch.setattr('dsom_pyg.training.loop.find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r'dsom_pyg\[adam8bit\]'):
+        Adam8bit()
 
 
 def test_the_first_step_of_adam_is_its_rate() -> None:

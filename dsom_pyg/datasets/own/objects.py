@@ -112,7 +112,10 @@ def read_items(
         return
     lines = read_lines(path)
     if suffix_of(path) == '.json':
-        whole = _whole(lines)
+        try:
+            whole = _whole(lines)
+        except _TwiceError as error:
+            raise at_place(Place(path), str(error)) from None
         if isinstance(whole, dict) and keys and keys[1] not in whole:
             pairs = whole.items()
             whole = [dict(zip(keys, pair, strict=True)) for pair in pairs]
@@ -123,7 +126,9 @@ def read_items(
         if not text.strip():
             continue
         try:
-            item = json.loads(text)
+            item = json.loads(text, object_pairs_hook=_object)
+        except _TwiceError as error:
+            raise error_at(path, line, str(error)) from None
         except (ValueError, RecursionError) as error:
             raise error_at(path, line, f'is not JSON ({error})') from None
         yield Place(path, line), item
@@ -136,6 +141,27 @@ def _said(item: Any) -> str:
 def _whole(lines: list[str]) -> Any:
     # All lines as one value; None if they are not.
     try:
-        return json.loads('\n'.join(lines))
+        return json.loads('\n'.join(lines), object_pairs_hook=_object)
+    except _TwiceError:
+        raise
     except (ValueError, RecursionError):
         return None
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of a key that stands twice json would keep the last value alone.
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _TwiceError(
+                    f'{shorten(key)} stands twice as a key of one object; '
+                    'give it once, with a list of its values'
+                )
+            seen.add(key)
+    return out

@@ -180,6 +180,7 @@ def test_tables_of_texts(
     [
         ('t.tsv', 'nobody\tx', "none of its 1 entities .* called 'nobody'"),
         ('t.json', '{}', 'none of its 0 entities'),
+        ('t.json', '{"Oslo": "a",\n"Oslo": "b"}', "t.json: 'Oslo' stands twi"),
         ('t.json', '{"Oslo": 7.5, "a": {"b": 1}}', 'has no images'),
         ('t.json', '{"Oslo": [["a"]]}', "text of 'Oslo' must be a string"),
         (

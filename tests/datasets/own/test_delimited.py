@@ -341,6 +341,12 @@ def test_json_keys_that_do_not_matter(tmp_path: Path) -> None:
             'must be a string or a list',
         ),
         ('t.jsonl', '[' * 100_000, 1, 'is not JSON'),
+        (
+            't.jsonl',
+            '{"id": "a", "text": "b"}\n{"id": "a", "text": "b", "text": ""}',
+            2,
+            "'text' stands twice as a key of one object; give it once, with",
+        ),
     ],
 )
 def test_malformed_entries(
