@@ -40,6 +40,7 @@ FORMS = {
     ),
 }
 BLOCK = 500_000
+FIGURES = ('seconds', 'peak_mib', 'index', 'audit', 'audit_peak_mib')
 # What the process of one reading does; both states of the package know it.
 READ = """
 import json, os, resource, sys, time
@@ -58,8 +59,9 @@ index = time.perf_counter() - start
 start = time.perf_counter()
 audit(dataset, images=False)
 audited = time.perf_counter() - start
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({'seconds': seconds, 'peak_mib': peak, 'index': index,
-    'audit': audited,
+    'audit': audited, 'audit_peak_mib': most,
     'entities': dataset.num_entities, 'relations': dataset.num_relations}))
 """
 
@@ -161,7 +163,7 @@ def main() -> None:
             assert len(graphs) == 1, graphs
             row: dict[str, Any] = {'format': form}
             for name, each in said.items():
-                for key in ('seconds', 'peak_mib', 'index', 'audit'):
+                for key in FIGURES:
                     values = [x[key] for x in each]
                     row[f'{key}_{name}'] = statistics.median(values)
             if 'before' in said:

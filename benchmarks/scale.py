@@ -5,7 +5,8 @@
 Graphs are drawn (seed 0): entities and relations by Zipf's law, three tails a
 query. Each line is a process of its own, in all threads of the machine: a
 step of a structure teacher, and a step of a student with two teachers
-(structure, and frozen features of 128 numbers) whose mean it imitates.
+(structure, and frozen features of 128 numbers) whose mean it imitates. One
+line more is a teacher whose losses are over 10,000 sampled entities.
 ``seconds`` is the median of ``--steps`` steps after two first ones.
 ``products`` are the seconds of the matrix products that no exact step can do
 without (scores, gradient of queries, gradient of entities; scores of each
@@ -28,21 +29,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dsom_pyg.graph import Triples
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.precision import matmul, resolve_precision
-from dsom_pyg.query_index import Pairs, QueryBatch
+from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 from dsom_pyg.scores import Scores
 from dsom_pyg.teachers import Mean, TeacherEnsemble
-from dsom_pyg.training import Adam, DistillTask, ModelTask, Task
+from dsom_pyg.training import Adam, DistillTask, ModelTask, Sampled, Task
+from dsom_pyg.training.sampled import Draw
 from experiments import record
 
 RELATIONS, FEATURES, TAILS = 800, 128, 3
-# Entities, D, and whether a student is measured beside a teacher.
+BOTH = ('teacher', 'student')
+# Entities, D, and what is measured.
 LINES = (
-    (12_842, 256, True),
-    (200_000, 128, True),
-    (1_000_000, 128, True),
-    (5_000_000, 64, True),
+    (12_842, 256, BOTH),
+    (200_000, 128, BOTH),
+    (1_000_000, 128, (*BOTH, 'sampled')),
+    (5_000_000, 64, (*BOTH, 'sampled')),
 )
 STATUS = Path('/proc/self/status')
 
@@ -59,18 +63,31 @@ def zipf(size: int, count: int) -> Tensor:
     return (size**share - 1).long().clamp(max=size - 1)
 
 
-def batch_of(entities: int, size: int) -> QueryBatch:
+def batch_of(entities: int, size: int, draw: Draw | None) -> QueryBatch:
     """Queries with three tails each."""
     row = torch.arange(size).repeat_interleave(TAILS)
     pairs = Pairs(row, zipf(entities, TAILS * size))
     rel = zipf(2 * RELATIONS, size)
-    return QueryBatch(zipf(entities, size), rel, pairs, pairs)
+    some = None if draw is None else draw(pairs.tail)
+    return QueryBatch(zipf(entities, size), rel, pairs, pairs, candidates=some)
+
+
+def draw_of(kind: str, entities: int) -> Draw | None:
+    """Draws entities, if losses are not over all of them."""
+    if kind != 'sampled':
+        return None
+    head, tail = zipf(entities, entities), zipf(entities, entities)
+    index = QueryIndex(
+        Triples(torch.stack([head, tail]), zipf(RELATIONS, entities))
+    )
+    generator = torch.Generator().manual_seed(0)
+    return Draw(Sampled(), index, entities, generator)
 
 
 def task_of(kind: str, entities: int, channels: int) -> tuple[Task, Any]:
     """What is trained, and the model whose parameters learn."""
     model = ComplEx(EntityEmbedding(entities, channels), RELATIONS)
-    if kind == 'teacher':
+    if kind != 'student':
         return ModelTask(model), model
     known = torch.ones(entities, dtype=torch.bool)
     features = {'text': (torch.randn(entities, FEATURES), known)}
@@ -107,10 +124,11 @@ def measure(
     precision = resolve_precision(None, 'cpu')
     task, model = task_of(kind, entities, channels)
     optimizer = Adam()(model.parameters())
+    draw = draw_of(kind, entities)
 
     def step() -> float:
-        batch = batch_of(entities, size)
         start = time.perf_counter()
+        batch = batch_of(entities, size, draw)
         task.step(batch, precision)['loss'].backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -129,6 +147,8 @@ def measure(
     if isinstance(task, DistillTask):
         others = [t.entities.basis().detach() for t in task.ensemble]
     query, basis = torch.randn(size, 2 * channels), model.entities().detach()
+    if draw is not None:
+        basis = basis[draw(zipf(entities, TAILS * size)).ids]
     pairs = [
         (step(), needed_products(query, basis, others, precision))
         for _ in range(steps)
@@ -163,10 +183,10 @@ def main() -> None:
         print(json.dumps(measure(kind, *sizes)))
         return
     rows = []
-    for entities, channels, student in LINES:
+    for entities, channels, kinds in LINES:
         if args.entities and entities not in args.entities:
             continue
-        for kind in ('teacher', 'student')[: 1 + student]:
+        for kind in kinds:
             words = [kind, str(entities), str(channels)]
             words += ['--steps', str(args.steps)]
             words += ['--batch-size', str(args.batch_size)]
