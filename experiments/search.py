@@ -1,6 +1,7 @@
 """Search settings on the validation split, and keep every trial.
 
     python -m experiments search FB15k_237 structure --trials 12
+    python -m experiments search FB15k_237 texts --trials 12
     python -m experiments search FB15k_237 student --trials 12
 
 Optuna draws the settings (TPE, its seed the number of trials that are there).
@@ -27,8 +28,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from dsom_pyg import Recipe, evaluate, train_dsom
 from dsom_pyg.models import ComplEx, CrossEntropy
 from dsom_pyg.stages import DECAYING_ADAM, Student, Unlabeled
-from dsom_pyg.training import Adam, Distill, Progress, Run
-from experiments import record
+from dsom_pyg.training import Adam, Distill, Loop, Progress, Run
+from experiments import entities, record
 from experiments.measure import Setting, settings, shared_files, single
 from experiments.paper.recipes import RECIPES
 from experiments.table import Row, SingleModel, Table
@@ -37,23 +38,46 @@ from experiments.table import Row, SingleModel, Table
 WARM_UP = 50
 # Weights of the cross-entropy over relations.
 RELATIONS = (0.0, 0.3, 1.0, 3.0)
+# How the features of texts enter.
+FEATURES = {
+    'as they are': entities.texts,
+    'unit variance': entities.unit_variance,
+    'half whitened': partial(entities.whitened, power=0.5),
+    'whitened': entities.whitened,
+}
 SELECTION = 'highest validation MRR of the search'
 
 
 def structure(trial: optuna.Trial, base: Recipe) -> SingleModel:
     r"""Plain ComplEx-N3, which is the structure teacher as well."""
     n3 = trial.suggest_float('n3', 0.01, 0.4, log=True)
-    lr = trial.suggest_float('lr', 0.005, 0.05, log=True)
-    loop = replace(
-        DECAYING_ADAM,
-        epochs=4 * trial.suggest_int('quarter of the epochs', 2, 6),
-        batch_size=trial.suggest_categorical('batch_size', [125, 250, 500]),
-        optimizer=Adam(lr=lr),
-    )
-    loop = replace(loop, eval_every=loop.epochs // 4)
+    loop = loop_of(trial, DECAYING_ADAM)
+    size = trial.suggest_categorical('batch_size', [125, 250, 500])
+    loop = replace(loop, batch_size=size, eval_every=loop.epochs // 4)
     relations = trial.suggest_categorical('relations', RELATIONS)
     model = partial(ComplEx, n3=n3, objective=CrossEntropy(relations))
     return SingleModel(channels=base.teachers.channels, model=model, loop=loop)
+
+
+def texts(trial: optuna.Trial, base: Recipe) -> SingleModel:
+    r"""The teacher of texts, and how their features enter it."""
+    n3 = trial.suggest_float('n3', 0.001, 0.1, log=True)
+    loop = loop_of(trial, base.teachers.loop)
+    way = trial.suggest_categorical('features', [*FEATURES])
+    wider = trial.suggest_categorical('times as wide', [1, 2])
+    return SingleModel(
+        channels=wider * base.teachers.channels,
+        model=partial(ComplEx, n3=n3),
+        loop=replace(loop, eval_every=loop.epochs // 4),
+        entities=FEATURES[way],
+    )
+
+
+def loop_of(trial: optuna.Trial, loop: Loop) -> Loop:
+    r"""Another number of epochs, another rate."""
+    lr = trial.suggest_float('lr', 0.005, 0.05, log=True)
+    quarter = trial.suggest_int('quarter of the epochs', 2, 6)
+    return replace(loop, epochs=4 * quarter, optimizer=Adam(lr=lr))
 
 
 def student(trial: optuna.Trial, base: Recipe) -> Recipe:
@@ -71,10 +95,13 @@ def student(trial: optuna.Trial, base: Recipe) -> Recipe:
                     trial.suggest_categorical('relations', RELATIONS)
                 ),
             ),
-            loop=old.loop,
+            loop=loop_of(trial, old.loop),
             distill=Distill(
                 tau=trial.suggest_float('tau', 1.0, 4.0, step=0.5),
                 gamma=trial.suggest_float('gamma', 1.0, 16.0, log=True),
+                scale_tau=trial.suggest_categorical(
+                    'tau squared', [True, False]
+                ),
             ),
             unlabeled=Unlabeled(share=share),
         ),
@@ -90,16 +117,30 @@ BEGIN = {
         'batch_size': 250,
         'relations': 0.0,
     },
+    'texts': {
+        'n3': 0.01,
+        'lr': 0.02,
+        'quarter of the epochs': 3,
+        'features': 'as they are',
+        'times as wide': 1,
+    },
     'student': {
         'unlabeled share': 1.0,
         'n3': 0.01,
         'relations': 1.0,
+        'lr': 0.02,
+        'quarter of the epochs': 3,
         'tau': 2.0,
         'gamma': 4.0,
+        'tau squared': True,
     },
 }
 Suggest = Callable[[optuna.Trial, Recipe], Any]
-SPACES: dict[str, Suggest] = {'structure': structure, 'student': student}
+SPACES: dict[str, Suggest] = {
+    'structure': structure,
+    'texts': texts,
+    'student': student,
+}
 
 
 class Reports(Progress):

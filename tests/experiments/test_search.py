@@ -15,7 +15,7 @@ from dsom_pyg.models import ComplEx
 from dsom_pyg.policies import MeanOfTeachers
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Loop
-from experiments import record, search
+from experiments import entities, record, search
 from experiments.__main__ import main
 from experiments.paper.recipes import RECIPES
 
@@ -134,13 +134,43 @@ def test_students_share_their_teachers(
     main(words('student', 2, tmp_path))
     found = record.read(tmp_path / 'searches' / 'WN9' / 'student-4.json')
     assert len(found['trials']) == 2
-    assert {'tau', 'gamma', 'relations', 'n3', 'unlabeled share'} == set(
-        found['trials'][0]['params']
-    )
+    first = found['trials'][0]['params']
+    assert first == search.BEGIN['student']
+    assert {'tau squared', 'lr', 'quarter of the epochs'} < set(first)
     folder = tmp_path / 'models' / 'searches' / 'WN9'
     files = sorted(folder.glob('*/teachers.safetensors'))
     assert len(files) == 2
     assert files[0].stat().st_ino == files[1].stat().st_ino
+    assert set(asked) == {'val'}
+
+
+def test_a_search_begins_with_what_the_recipes_have() -> None:
+    base = RECIPES['DB15K'](256)
+    trial = optuna.trial.FixedTrial(
+        {**search.BEGIN['student'], 'relations': 0.0}
+    )
+    given, own = search.student(trial, base).student, base.student
+    assert (given.loop, given.distill) == (own.loop, own.distill)
+    assert given.unlabeled == own.unlabeled
+    trial = optuna.trial.FixedTrial(search.BEGIN['texts'])
+    teacher = search.texts(trial, base)
+    assert teacher.loop == replace(base.teachers.loop, eval_every=3)
+    assert teacher.channels == 256
+    trial = optuna.trial.FixedTrial(
+        {**search.BEGIN['texts'], 'features': 'whitened', 'times as wide': 2}
+    )
+    teacher = search.texts(trial, base)
+    assert teacher.channels == 512
+    assert teacher.entities is entities.whitened
+
+
+def test_a_search_of_the_teacher_of_texts(
+    asked: list[str], tmp_path: Path
+) -> None:
+    main(words('texts', 3, tmp_path))
+    found = record.read(tmp_path / 'searches' / 'WN9' / 'texts-4.json')
+    assert [x['state'] for x in found['trials']] == ['complete'] * 3
+    assert found['trials'][0]['params'] == search.BEGIN['texts']
     assert set(asked) == {'val'}
 
 
