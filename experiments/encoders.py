@@ -14,7 +14,7 @@ import argparse
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 from zipfile import ZipFile
@@ -47,6 +47,50 @@ class Joined:
 
     def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
         return torch.cat([each(items) for each in self.encoders], dim=1)
+
+
+class OfParts:
+    r"""Features of a text as the mean of those of some parts of it.
+
+    Args:
+        encoder: Whose.
+        parts: Which parts; at least one of each text.
+        name: What they are called.
+    """
+
+    def __init__(
+        self, encoder: Encoder, parts: Callable[[str], list[str]], name: str
+    ) -> None:
+        self.encoder, self.parts = encoder, parts
+        self.name = f'{encoder.name} of {name}'
+        self.out_channels = encoder.out_channels
+
+    def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+        found = [self.parts(str(item)) for item in items]
+        flat = self.encoder([part for parts in found for part in parts])
+        each = flat.split([len(parts) for parts in found])
+        return torch.stack([rows.mean(dim=0) for rows in each])
+
+
+def name_and_rest(text: str) -> list[str]:
+    r"""What stands before the first colon, and what behind it."""
+    return [part for part in text.split(': ', 1) if part.strip()]
+
+
+def description(text: str) -> list[str]:
+    r"""What stands behind the first colon; all of it without one."""
+    return name_and_rest(text)[-1:]
+
+
+def minilm_of_parts() -> Encoder:
+    r"""Name and description are two texts, whose mean is taken."""
+    encoder = SBERT(bundled_text_model())
+    return OfParts(encoder, name_and_rest, 'name and description')
+
+
+def minilm_of_descriptions() -> Encoder:
+    r"""Names are left out where something follows them."""
+    return OfParts(SBERT(bundled_text_model()), description, 'descriptions')
 
 
 def mpnet() -> Encoder:

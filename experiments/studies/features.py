@@ -27,6 +27,8 @@ ENCODERS = {
     'mpnet': encoders.mpnet,
     'MiniLM and mpnet': encoders.minilm_and_mpnet,
     'TF-IDF': encoders.tfidf,
+    'MiniLM of descriptions': encoders.minilm_of_descriptions,
+    'MiniLM of name and description apart': encoders.minilm_of_parts,
 }
 WAYS = {
     'unit variance': entities.unit_variance,

@@ -2,11 +2,13 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 import torch
+from torch import Tensor
 
 from dsom_pyg import KG
 from dsom_pyg.encoders import TfidfText
@@ -159,3 +161,18 @@ def test_texts_of_rare_entities() -> None:
         assert module.parts[1].present[entity] == rare
         assert module.parts[1].x[entity].ne(0).any() == rare
     assert {ends.count(e) <= 0 for e in range(5)} == {True, False}
+
+
+def test_the_mean_of_parts() -> None:
+    class Lengths:
+        name, out_channels = 'lengths', 1
+
+        def __call__(self, items: Sequence[str] | Sequence[Path]) -> Tensor:
+            return torch.tensor([[float(len(str(item)))] for item in items])
+
+    texts = ['Oslo: a city: old', 'Norway', 'Bergen: ']
+    apart = encoders.OfParts(Lengths(), encoders.name_and_rest, 'parts')
+    assert apart(texts).tolist() == [[(4 + 11) / 2], [6.0], [6.0]]
+    assert apart.name == 'lengths of parts'
+    said = encoders.OfParts(Lengths(), encoders.description, 'descriptions')
+    assert said(texts).tolist() == [[11.0], [6.0], [6.0]]
