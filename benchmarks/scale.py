@@ -5,8 +5,8 @@
 Graphs are drawn (seed 0): entities and relations by Zipf's law, three tails a
 query. Each line is a process of its own, in all threads of the machine: a
 step of a structure teacher, and a step of a student with two teachers
-(structure, and frozen features of 128 numbers) whose mean it imitates. One
-line more is a teacher whose losses are over 10,000 sampled entities.
+(structure, and frozen features of 128 numbers) whose mean it imitates. With
+``--kind sampled`` it is a teacher whose losses are over 10,000 drawn entities.
 ``seconds`` is the median of ``--steps`` steps after two first ones.
 ``products`` are the seconds of the matrix products that no exact step can do
 without (scores, gradient of queries, gradient of entities; scores of each
@@ -40,14 +40,9 @@ from dsom_pyg.training.sampled import Draw
 from experiments import record
 
 RELATIONS, FEATURES, TAILS = 800, 128, 3
-BOTH = ('teacher', 'student')
-# Entities, D, and what is measured.
-LINES = (
-    (12_842, 256, BOTH),
-    (200_000, 128, BOTH),
-    (1_000_000, 128, (*BOTH, 'sampled')),
-    (5_000_000, 64, (*BOTH, 'sampled')),
-)
+KINDS = ('teacher', 'student', 'sampled')
+# Entities and D.
+LINES = ((12_842, 256), (200_000, 128), (1_000_000, 128), (5_000_000, 64))
 STATUS = Path('/proc/self/status')
 
 
@@ -175,6 +170,7 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=5)
     parser.add_argument('--batch-size', type=int, default=250)
     parser.add_argument('--entities', type=int, nargs='+')
+    parser.add_argument('--kind', choices=KINDS, help='this one alone')
     parser.add_argument('--one', nargs=3, help='kind, entities, channels')
     args = parser.parse_args()
     if args.one:
@@ -183,7 +179,8 @@ def main() -> None:
         print(json.dumps(measure(kind, *sizes)))
         return
     rows = []
-    for entities, channels, kinds in LINES:
+    kinds = KINDS[:2] if args.kind is None else (args.kind,)
+    for entities, channels in LINES:
         if args.entities and entities not in args.entities:
             continue
         for kind in kinds:
@@ -208,6 +205,7 @@ def main() -> None:
         'allocator': allocator,
     }
     name = 'scale' if allocator == 'default' else 'scale-allocator'
+    name += f'-{args.kind}' if args.kind else ''
     record.benchmark(name, settings, {'rows': rows})
 
 
