@@ -107,10 +107,15 @@ class Source:
         kept = self.kept.get(at)
         if kept is not None:
             return kept.to(self.dtype)
-        chunk = self.make(some)
-        if self.shape[0] * some.stop <= self.most:
-            self.kept[at] = self._place(some).copy_(chunk)
-        return chunk
+        if self.shape[0] * some.stop > self.most:
+            return self.make(some)
+        self.kept[at] = place = self._place(some)
+        self.fill(place, some)
+        return place.to(self.dtype)
+
+    def fill(self, place: Tensor, some: slice) -> None:
+        # Make a chunk that is kept, in its place.
+        place.copy_(self.make(some))
 
     def _place(self, some: slice) -> Tensor:
         # For a chunk that is kept: one piece of memory for all of them, since
@@ -201,6 +206,13 @@ class Products(Source):
             rows = self._rows(at, some)
             self._add(out, self.coordinates[at], rows.t(), fresh=False)
         return out if self.log_p is None else out.sub_(self.log_p[some])
+
+    def fill(self, place: Tensor, some: slice) -> None:
+        if len(self.terms) > 1 or self.log_p is not None:
+            super().fill(place, some)
+        else:  # without a copy
+            rows = self._rows(0, some)
+            torch.mm(self.coordinates[0], rows.t(), out=place)
 
     def share(self, shard: Shard) -> Source:
         assert self.log_p is None  # those of drawn entities are whole
