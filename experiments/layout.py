@@ -170,7 +170,7 @@ optimiser](notes/2026-11-25-optimiser.md).
     Grid(
         'The policy and its siblings',
         """
-Measured again, with students, three seeds (the grid: seed 0). [What differs
+Measured again, with students, three seeds. [What differs
 between them](notes/2026-11-26-siblings.md); [settings of full
 logits](notes/2026-11-26-full-logits.md).
 """,
@@ -179,7 +179,7 @@ logits](notes/2026-11-26-full-logits.md).
             Column('MKG-W', 'siblings', 'MKG_W'),
             Column('MKG-Y', 'siblings', 'MKG_Y'),
         ),
-        (*POLICIES[5:], Line('full logits', 'policy from full logits')),
+        (*POLICIES[5:8], Line('full logits', 'policy from full logits')),
     ),
     Detail(
         'Committees, and how much width brings, on DB15K',
@@ -290,7 +290,7 @@ WN18 leak, reversed. [More](notes/2026-11-20-modalities.md).
             Line('all three', 'structure + image + text'),
             *(
                 Line(f'all, {share} % missing', f'all, {share} % missing')
-                for share in (20, 40, 60, 80)
+                for share in (40, 80)
             ),
         ),
     ),
