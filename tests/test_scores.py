@@ -183,13 +183,13 @@ def test_several_losses_share_one_walk(
     chunks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets, made = pairs((1, [2]), (3, [3])), []
-    once = sources.Products.make
+    once = sources.Products.fill
 
-    def count(self: Any, some: slice) -> Tensor:
+    def count(self: Any, place: Tensor, some: slice) -> None:
         made.append((id(self), some.start))
-        return once(self, some)
+        once(self, place, some)
 
-    monkeypatch.setattr(sources.Products, 'make', count)
+    monkeypatch.setattr(sources.Products, 'fill', count)
 
     def both(x: Any) -> Tensor:
         soft = neighbor_decoupled_kd(terms_sum(1), x, pairs((0, [1])))
@@ -505,13 +505,13 @@ def test_what_is_used_again_is_made_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
-    once = sources.Products.make
+    once = sources.Products.fill
 
-    def count(self: Any, some: slice) -> Tensor:
+    def count(self: Any, place: Tensor, some: slice) -> None:
         made.append(some)
-        return once(self, some)
+        once(self, place, some)
 
-    monkeypatch.setattr(sources.Products, 'make', count)
+    monkeypatch.setattr(sources.Products, 'fill', count)
     parts = [Scores(terms(at)) for at in (1, 2)]
     for _ in range(3):
         weighted_sum(torch.rand(B, 2).double(), parts).logsumexp()

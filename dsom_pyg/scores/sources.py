@@ -200,19 +200,23 @@ class Products(Source):
         return self.type if alone else self.dtype
 
     def make(self, some: slice) -> Tensor:
-        rows = self._rows(0, some)
-        out = (self.coordinates[0] @ rows.t()).to(self.dtype)
-        for at in range(1, len(self.terms)):
-            rows = self._rows(at, some)
-            self._add(out, self.coordinates[at], rows.t(), fresh=False)
-        return out if self.log_p is None else out.sub_(self.log_p[some])
+        start, stop, _ = some.indices(self.shape[1])
+        shape = self.shape[0], stop - start
+        out = torch.empty(shape, dtype=self.dtype, device=self.device)
+        self.fill(out, some)
+        return out
 
     def fill(self, place: Tensor, some: slice) -> None:
-        if len(self.terms) > 1 or self.log_p is not None:
-            super().fill(place, some)
-        else:  # without a copy
-            rows = self._rows(0, some)
-            torch.mm(self.coordinates[0], rows.t(), out=place)
+        first = self._rows(0, some).t()
+        if place.dtype == self.type:
+            torch.mm(self.coordinates[0], first, out=place)
+        else:
+            place.copy_(self.coordinates[0] @ first)
+        for at in range(1, len(self.terms)):
+            rows = self._rows(at, some)
+            self._add(place, self.coordinates[at], rows.t(), fresh=False)
+        if self.log_p is not None:
+            place.sub_(self.log_p[some])
 
     def share(self, shard: Shard) -> Source:
         assert self.log_p is None  # those of drawn entities are whole
