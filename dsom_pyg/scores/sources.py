@@ -109,8 +109,9 @@ class Source:
             return kept.to(self.dtype)
         if self.shape[0] * some.stop > self.most:
             return self.make(some)
-        self.kept[at] = place = self._place(some)
+        place = self._place(some)
         self.fill(place, some)
+        self.kept[at] = place
         return place.to(self.dtype)
 
     def fill(self, place: Tensor, some: slice) -> None:
