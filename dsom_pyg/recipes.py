@@ -123,8 +123,9 @@ def committee(
 def best(dataset: str, **options: Any) -> Recipe:
     r"""The recipe of the best student that was measured here on a benchmark;
     ``results/README.md`` has the figures, with the texts and the encoder that
-    they are of: the recipe alone does not bring these
-    (``python -m experiments.encoders`` makes the encoder). Settings were
+    they are of: the recipe alone does not bring these (``--more-texts`` and
+    ``--text-encoder`` of the command line do; ``python -m
+    experiments.encoders`` makes the encoder). Settings were
     given, not searched. Of the two widths of a student that were measured on
     MKG-Y and MKG-W, test told which is the better one; on MKG-Y, where they
     do not differ, it is the smaller. That teachers see one hop on MKG-W,
