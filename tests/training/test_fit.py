@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+# Before bitsandbytes, or PyKEEN takes the optimisers of both for one.
+import pykeen.optimizers  # noqa: F401
 import pytest
 import torch
 from torch import nn
