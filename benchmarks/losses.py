@@ -65,8 +65,8 @@ def _cut() -> Callable[..., Tensor] | None:
         from cut_cross_entropy import linear_cross_entropy
     except ImportError:
         return None
-    # By default it leaves out gradients of less than a 4,096th: of a softmax
-    # over so many entities, those of nearly all.
+    # By default it leaves out blocks of the gradient whose entries are all
+    # below a 4,096th: of a softmax over so many entities, nearly all.
     return partial(linear_cross_entropy, filter_eps=None)
 
 
