@@ -3,6 +3,7 @@
     python -m experiments search FB15k_237 structure --trials 12
     python -m experiments search FB15k_237 texts --trials 12
     python -m experiments search FB15k_237 student --trials 12
+    python -m experiments search MKG_Y TransE --trials 6
 
 Optuna draws the settings (TPE, its seed the number of trials that are there).
 Trials are kept in a SQLite file below ``--models`` and told in
@@ -31,6 +32,8 @@ from dsom_pyg.stages import DECAYING_ADAM, Student, Unlabeled
 from dsom_pyg.training import Adam, Distill, Loop, Progress, Run
 from experiments import entities, record
 from experiments.measure import Setting, settings, shared_files, single
+from experiments.paper.catalogue import PROFILES
+from experiments.paper.comparators import CHOSEN, RANGES, comparator
 from experiments.paper.recipes import RECIPES
 from experiments.table import Row, SingleModel, Table
 
@@ -108,8 +111,19 @@ def student(trial: optuna.Trial, base: Recipe) -> Recipe:
     )
 
 
+def of_authors(name: str, trial: optuna.Trial, base: Recipe) -> SingleModel:
+    r"""What is chosen of a comparator."""
+    chosen = {
+        key: trial.suggest_float(key, *RANGES[key], log=True)
+        for key in CHOSEN[name]
+    }
+    epochs = PROFILES['small'].distances
+    what = comparator(name, base.teachers.channels, epochs, **chosen)
+    return replace(what, loop=replace(what.loop, eval_every=epochs // 4))
+
+
 # Where a search begins: what the recipes have.
-BEGIN = {
+BEGIN: dict[str, Mapping[str, Any]] = {
     'structure': {
         'n3': 0.05,
         'lr': 0.02,
@@ -135,11 +149,14 @@ BEGIN = {
         'tau squared': True,
     },
 }
+# GC-OTE begins as OTE.
+BEGIN |= {name: x for name, x in CHOSEN.items() if name != 'GC-OTE'}
 Suggest = Callable[[optuna.Trial, Recipe], Any]
 SPACES: dict[str, Suggest] = {
     'structure': structure,
     'texts': texts,
     'student': student,
+    **{name: partial(of_authors, name) for name in CHOSEN if name in BEGIN},
 }
 
 

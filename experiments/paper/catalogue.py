@@ -11,22 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from dsom_pyg import KG, Recipe
+from dsom_pyg import Recipe
 from dsom_pyg.losses import mean_advantage
-from dsom_pyg.models import (
-    GCOTE,
-    OTE,
-    ComplEx,
-    CrossEntropy,
-    DistMult,
-    KvsAll,
-    Model,
-    Negatives,
-    RotatE,
-    SelfAdversarial,
-    TransE,
-    TuckER,
-)
+from dsom_pyg.models import CrossEntropy
 from dsom_pyg.policies import (
     AsInPaper,
     BestStrategy,
@@ -43,8 +30,9 @@ from dsom_pyg.policies import (
 from dsom_pyg.recipes import committee
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import CrossEntropyReward, LogitState
-from dsom_pyg.training import Adam, Distill, Loop, OnValidation
+from dsom_pyg.training import Distill, Loop, OnValidation
 from experiments.changes import first, missing_texts
+from experiments.paper.comparators import CHOSEN, comparator
 from experiments.paper.recipes import RECIPES
 from experiments.table import Combined, Mixed, Row, SingleModel
 
@@ -60,15 +48,6 @@ COMBINERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-# E of each benchmark.
-ENTITIES = {
-    'DB15K': 12_842,
-    'FB15k_237': 14_541,
-    'MKG_W': 15_000,
-    'MKG_Y': 15_000,
-    'WN18': 40_943,
-    'WN9': 6_555,
-}
 # Of distillation, in Table 4.
 FORMS: dict[str, dict[str, object]] = {
     'NEKD alone': {'beta': 0.0},
@@ -188,7 +167,12 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
     what = {
         'plain ComplEx-N3': of_triples(None),
         'ComplEx-N3, relations too': of_triples(1.0),
-        **comparators(profile, ENTITIES[dataset]),
+        **{
+            name: comparator(
+                name, profile.channels, profile.distances, **chosen
+            )
+            for name, chosen in CHOSEN.items()
+        },
         'teachers': recipe.teachers,
         'MoSE-AI': Combined(two, MeanOfTeachers()),
         'MoSE-BI': Combined(two, Boosting()),
@@ -274,92 +258,6 @@ def rc_on_validation() -> PolicyChoice:
         lr=1e-3,
     )
     return HeldOut(learner=learner, evidence=OnValidation())
-
-
-def comparators(profile: Profile, size: int) -> dict[str, SingleModel]:
-    r"""Models of triples alone, each by the objective of its authors.
-
-    Nothing here was chosen on validation: one setting for all datasets, near
-    that of the authors where that is known, and fewer steps than theirs.
-    """
-    # Distances are sums over coordinates; at D = 256 they begin near the
-    # margin, and the rate moves them by as much.
-    narrower = min(1.0, 256 / profile.channels)
-    negatives = SelfAdversarial(
-        margin=9.0,
-        temperature=1.0,
-        negatives=Negatives(256, shared=True),
-        subsampling=True,
-    )
-    products = replace(negatives, margin=0.0)
-    # These hold every coordinate of every pair.
-    fewer = replace(negatives, negatives=Negatives(64, shared=True))
-    loop = Loop(
-        epochs=profile.distances,
-        batch_size=1000,
-        batch_by='triples',
-        optimizer=Adam(lr=0.002 * narrower),
-        cooldown=1.0,
-    )
-
-    def of(model: object) -> SingleModel:
-        return SingleModel(
-            channels=profile.channels,
-            model=model,  # type: ignore[arg-type]
-            loop=loop,
-            entity_scale=0.02 * narrower,
-        )
-
-    distance = {
-        'objective': negatives,
-        'reciprocals': False,
-        'scale': 0.02 * narrower,
-    }
-    # The authors' 1e-5 is for the cubes of whole tables, in each step. Here
-    # those of a batch are meant, in which each entity is 2 B / E times.
-    product = {
-        'objective': products,
-        'reciprocals': False,
-        'scale': 0.02,
-        'n3': 1e-5 * size / 2,
-    }
-    queries = replace(loop, batch_size=250, batch_by='queries')
-    half = min(100, profile.channels)
-    tucker = partial(
-        TuckER,
-        relation_channels=2 * half,
-        head_dropout=0.3,
-        matrix_dropout=0.4,
-        query_dropout=0.5,
-        batch_norm=True,
-        objective=KvsAll(0.1),
-    )
-    turned = of(partial(OTE, objective=fewer))
-    # As of the authors: a tenth of the rate, for a quarter of the time.
-    gentle = replace(
-        loop,
-        epochs=-(-profile.distances // 4),
-        optimizer=Adam(lr=0.0002 * narrower),
-    )
-    return {
-        'TransE': of(partial(TransE, **distance)),
-        'DistMult': of(partial(DistMult, **product)),
-        'ComplEx': of(partial(ComplEx, **product)),
-        'RotatE': of(partial(RotatE, objective=fewer, reciprocals=False)),
-        'TuckER': SingleModel(
-            channels=half,
-            model=tucker,
-            loop=replace(queries, optimizer=Adam(lr=0.001)),
-        ),
-        'OTE': turned,
-        'GC-OTE': replace(turned, second=with_contexts, second_loop=gentle),
-    }
-
-
-def with_contexts(model: Model, graph: KG) -> GCOTE:
-    r"""The second stage of GC-OTE."""
-    assert isinstance(model, OTE)
-    return GCOTE.of(model, graph.triples('train'))
 
 
 def _shorter(
