@@ -259,6 +259,34 @@ def test_peaked_distribution_over_many_entities() -> None:
     assert double.item() == pytest.approx(doubt, rel=1e-3)
 
 
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_entities_that_are_no_candidates(dtype: torch.dtype) -> None:
+    """Scores of -inf, of both sides or of the teacher alone."""
+    tea, stu = logits(2, 6, 1).to(dtype), logits(2, 6, 2).to(dtype)
+    neighbors, left = pairs((1,), (0, 3)), [0, 1, 3, 4]
+    stu = stu.detach().requires_grad_()
+    masked = tea.detach().clone()
+    masked[:, [2, 5]] = -math.inf
+    log_t, log_s = tea[:, left].log_softmax(1), stu.log_softmax(1)[:, left]
+    plain = (log_t.exp() * (log_t - log_s)).sum(dim=1).mean()
+    (expected,) = torch.autograd.grad(plain, stu)
+    mine = kd(masked, stu)
+    torch.testing.assert_close(mine, plain)
+    torch.testing.assert_close(torch.autograd.grad(mine, stu)[0], expected)
+    both = stu.detach().masked_fill(masked.isinf(), -math.inf)
+    both.requires_grad_()
+    few = stu.detach()[:, left].requires_grad_()
+    alike = pairs((1,), (0, 2))
+    for form in ('mean', 'sum'):
+        found = neighbor_decoupled_kd(masked, both, neighbors, form=form)
+        other = neighbor_decoupled_kd(tea[:, left], few, alike, form=form)
+        torch.testing.assert_close(found, other)
+        grad = torch.autograd.grad(found.sum(), both)[0]
+        small = torch.autograd.grad(other.sum(), few)[0]
+        torch.testing.assert_close(grad[:, left], small)
+        assert not grad[:, [2, 5]].any()
+
+
 def test_unknown_form() -> None:
     with pytest.raises(ValueError, match="'mean' or 'sum', got 'max'"):
         decoupled_parts(

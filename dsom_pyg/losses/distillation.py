@@ -23,7 +23,8 @@ def kd(
     teacher: Scores | Tensor, student: Scores | Tensor, tau: float = 1.0
 ) -> Tensor:
     r"""Vanilla distillation, Eq. 2: KL(teacher || student) at temperature
-    :obj:`tau`, mean over rows ``[B, E]``. The teacher gets no gradient.
+    :obj:`tau`, mean over rows ``[B, E]``. The teacher gets no gradient. In a
+    matrix, an entity of -inf is no candidate.
     """
     nothing = torch.empty(0, dtype=torch.long, device=student.device)
     outside = _outside(teacher, student, Pairs(nothing, nothing), tau)[0]
@@ -110,13 +111,21 @@ def _outside(
     neighbors: Pairs,
     tau: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    stu = as_scores(student)
-    tea = as_scores(teacher).beside(stu)
+    stu = _finite(student)
+    tea = _finite(teacher).beside(stu)
     pairs = InChunks(neighbors.row, neighbors.tail, stu.source)
     parts: tuple[Tensor, Tensor, Tensor] = _OutsideKL.apply(
         stu.token, stu.source, tea.source, pairs, tau
     )
     return parts
+
+
+def _finite(scores: Scores | Tensor) -> Scores:
+    # Models give numbers; a matrix of a user may have -inf, of which there
+    # are no differences. So low a number has no probability either.
+    if torch.is_tensor(scores):
+        scores = scores.clamp(min=torch.finfo(scores.dtype).min / 4)
+    return as_scores(scores)
 
 
 def _segment_logsumexp(value: Tensor, row: Tensor, num_rows: int) -> Tensor:
@@ -173,7 +182,8 @@ def decoupled_parts(
         \quad \tilde p_e = p_e / \sum_{e' \notin N} p_{e'}
 
     A query without neighbors has a neighbor part of 0, and its outside part
-    is plain distillation.
+    is plain distillation. In a matrix, an entity of -inf is no candidate; of
+    each query one that is no neighbor must be left to teacher and student.
 
     Args:
         teacher: Scores ``[B, E]``; no gradient flows into them.
@@ -185,8 +195,8 @@ def decoupled_parts(
     """
     if form not in ('mean', 'sum'):
         raise ValueError(f"form must be 'mean' or 'sum', got '{form}'")
-    stu = as_scores(student)
-    tea = as_scores(teacher).beside(stu)
+    stu = _finite(student)
+    tea = _finite(teacher).beside(stu)
     row, rows = neighbors.row, stu.shape[0]
     outside, out_tea, out_stu = _outside(tea, stu, neighbors, tau)
     log_count = neighbors.count(rows).to(tea.dtype).log()
