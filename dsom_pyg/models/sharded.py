@@ -158,16 +158,21 @@ class Sharding:
         self._homes = [(module, device_of(module)) for module in modules]
         self._places: list[tuple[nn.Module, str, nn.Module, nn.Module]] = []
         shards: dict[int, Shard] = {}
-        parts: dict[nn.Module, nn.Module] = {}
+        parts: dict[nn.Module, EntityModule] = {}
+        # Of tables that are one parameter, the rows are as well.
+        rows: dict[nn.Parameter, nn.Parameter] = {}
         for owner, name, whole in _tables(modules):
             size = whole.num_entities
             if size not in shards:
                 shards[size] = Shard(size)
             if whole not in parts:
-                parts[whole] = _part(whole, shards[size])
+                part = _part(whole, shards[size])
+                if isinstance(part, ShardedEmbedding):
+                    part.weight = rows.setdefault(whole.weight, part.weight)
+                parts[whole] = part
             self._places.append((owner, name, whole, parts[whole]))
-        for owner, name, _, part in self._places:
-            setattr(owner, name, part)
+        for owner, name, _, shared in self._places:
+            setattr(owner, name, shared)
 
     @torch.no_grad()
     def end(self, changed: bool) -> None:
@@ -187,8 +192,8 @@ def _take_back(whole: nn.Module, part: nn.Module) -> None:
     assert isinstance(part.weight, Tensor)
     if isinstance(part, ShardedEmbedding):
         rows = part.weight.detach()
-        rows = part.shard.gathered(rows, device_of(whole))
-        whole.weight = nn.Parameter(rows, part.weight.requires_grad)
+        # The parameter itself stays, others may have it.
+        whole.weight.data = part.shard.gathered(rows, device_of(whole))
     else:
         whole.weight = part.weight
 

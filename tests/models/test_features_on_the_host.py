@@ -206,6 +206,32 @@ def test_whole_tables_stay_on_the_host(
         assert table.weight.equal(learned if changed else before)
 
 
+def test_one_table_of_two_models_stays_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While processes share it, and behind that."""
+
+    def in_turn(_: Shard, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        yield slice(0, 3), x
+        yield slice(3, 6), torch.full((3, 4), 5.0)  # of the other process
+
+    monkeypatch.setattr('dsom_pyg.processes.count', lambda: 2)
+    monkeypatch.setattr('dsom_pyg.models.sharded.count', lambda: 2)
+    monkeypatch.setattr('torch.distributed.get_rank', lambda: 0)
+    monkeypatch.setattr(Shard, '_in_turn', in_turn)
+    one, other = EntityEmbedding(6, 2), EntityEmbedding(6, 2)
+    kept = other.weight = one.weight
+    both = ComplEx(one, 2), ComplEx(other, 2)
+    with sharded(both):
+        rows = both[0].entities.weight
+        assert both[1].entities.weight is rows
+        assert rows.shape == (3, 4)
+        rows.data.fill_(7.0)
+    assert one.weight is other.weight is kept
+    assert kept[:3].eq(7.0).all()
+    assert kept[3:].eq(5.0).all()
+
+
 def gradients(scores: Scores) -> list[Tensor]:
     """Those of coordinates: autograd would ask for the device."""
     source = scores.source
