@@ -287,6 +287,51 @@ def test_values_of_pairs(chunks: str) -> None:
     )
 
 
+def test_many_pairs_are_read_where_all_scores_are_made(
+    chunks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To pick each of them alone would cost more, and far more."""
+
+    def pick(*args: Any) -> Tensor:
+        picked.append(True)
+        return once(*args)
+
+    picked: list[bool] = []
+    once = sources.Products.pick
+    monkeypatch.setattr(sources.Products, 'pick', pick)
+    torch.manual_seed(0)
+    query, basis = torch.randn(B, K), torch.randn(E, K)
+    query.requires_grad_()
+    row = torch.arange(B).repeat_interleave(3)
+    many = Pairs(row, torch.randint(E, (3 * B,)))
+    every = query @ basis.t()
+    expected = every[many.row, many.tail]
+    (plain,) = torch.autograd.grad(expected.square().sum(), query)
+    for count, share, alone in (
+        (3 * B, 128, True),  # they are few
+        (0, 7, True),  # few for so many entities
+        (0, 128, False),
+    ):
+        monkeypatch.setattr('dsom_pyg.scores.chunks.PAIRS', count)
+        monkeypatch.setattr('dsom_pyg.scores.chunks.PICKED', share)
+        picked.clear()
+        found = Scores([(query, basis)]).at(many)
+        torch.testing.assert_close(found, expected)
+        assert bool(picked) == alone
+    scores = Scores([(query, basis)])
+    found = scores.at(many)
+    torch.testing.assert_close(found, expected)
+    (mine,) = torch.autograd.grad(found.square().sum(), query)
+    torch.testing.assert_close(mine, plain)
+    both = [scores.detach(), scores.detach()]
+    weights = torch.rand(B, 2)
+    torch.testing.assert_close(
+        weighted_sum(weights, both).at(many),
+        (weights.sum(dim=1)[:, None] * every)[many.row, many.tail],
+    )
+    assert not picked
+
+
 def test_a_table_has_one_gradient(chunks: str) -> None:
     # Rows of it make the query, and all of it is scored, twice.
     torch.manual_seed(0)

@@ -19,6 +19,9 @@ NEG_INF = -math.inf
 # after the other take six times as long.
 MANY = 2048
 LOG2E = 1 / math.log(2)
+# So many pairs are worth a thought: the score of one that is picked costs as
+# much as so many that are made side by side.
+PAIRS, PICKED = 2**15, 128
 
 
 def exponents(chunk: Tensor, base: Tensor, scale: float = 1.0) -> Tensor:
@@ -256,11 +259,13 @@ class InChunks:
 
     def read(self, walk: bool = False) -> Tensor:
         r"""The scores of the pairs, ``[K]``, as they were given. They are
-        read from the chunks if all are kept, or in a walk that is asked for.
+        read from the chunks if all are kept, if that is cheaper, or in a walk
+        that is asked for.
         """
         source = self.source
         out = torch.zeros(self.count, dtype=source.dtype, device=source.device)
         whole = walk or len(source.kept) == len(source.slices())
+        whole = whole or self._many
         if self.masked:
             out = self._read_masked(whole)
         elif whole:
@@ -273,6 +278,11 @@ class InChunks:
                 return values
             out.index_copy_(0, self.order, values)
         return out if source.shard is None else source.shard.sum(out)
+
+    @property
+    def _many(self) -> bool:
+        rows, size = self.source.shape
+        return self.count > max(PAIRS, rows * size // PICKED)
 
     def _read_masked(self, whole: bool) -> Tensor:
         source, size = self.source, self.source.shape[1]
