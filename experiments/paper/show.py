@@ -361,7 +361,7 @@ def curve(
     panel: Panel, dataset: str, profile: Profile, results: Path
 ) -> list[tuple[float, list[float]]]:
     r"""The points of a curve that are measured: value, and MRR of each seed;
-    or epoch, and the term.
+    or epoch, and the term. One alone is no curve.
     """
     out = []
     for value, row in panel.points:
@@ -372,7 +372,7 @@ def curve(
             for epoch in each.get('history', []) if panel.term else []:
                 if panel.term in epoch:
                     out.append((epoch['epoch'], [epoch[panel.term]]))
-    return out
+    return out if len(out) > 1 else []
 
 
 def _curves(
@@ -492,7 +492,8 @@ def render(results: Path) -> str:
     for profile in PROFILES.values():
         if profile.name == 'smoke':
             continue
-        for name in names():
+        # Overview and tables before figures.
+        for name in sorted(names(), key=lambda name: 'figure' in name):
             table = table_of(name)
             part = shown(table, profile, results)
             if any(line.startswith('###') for line in part):

@@ -17,6 +17,8 @@ from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Loop
 from experiments import entities, record, search
 from experiments.__main__ import main
+from experiments.paper.catalogue import PROFILES, Profile
+from experiments.paper.comparators import CHOSEN
 from experiments.paper.recipes import RECIPES
 
 LOOP = Loop(epochs=4, batch_size=50, eval_every=1)
@@ -171,6 +173,29 @@ def test_a_search_of_the_teacher_of_texts(
     found = record.read(tmp_path / 'searches' / 'WN9' / 'texts-4.json')
     assert [x['state'] for x in found['trials']] == ['complete'] * 3
     assert found['trials'][0]['params'] == search.BEGIN['texts']
+    assert set(asked) == {'val'}
+
+
+@pytest.mark.parametrize('name', ['TransE', 'DistMult', 'TuckER'])
+def test_a_search_of_a_comparator(
+    name: str,
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PROFILES, 'small', Profile('small', 4, distances=4))
+    main(words(name, 2, tmp_path))
+    path = tmp_path / 'searches' / 'WN9' / f'{name}-4.json'
+    found = record.read(path)
+    first, second = found['trials']
+    assert first['params'] == CHOSEN[name]
+    assert second['params'].keys() == first['params'].keys()
+    assert second['params'] != first['params']
+    assert [*first['reported']] == ['25', '50', '75', '100']
+    # Nothing of a recipe is in it.
+    said = found['settings']
+    assert said['loop']['epochs'] == 4
+    assert said['model']['kind'] == name
     assert set(asked) == {'val'}
 
 
