@@ -22,7 +22,7 @@ from experiments.paper.catalogue import (
     home,
     rows,
 )
-from experiments.paper.comparators import CHOSEN, comparator
+from experiments.paper.comparators import comparator
 from experiments.paper.recipes import RECIPES
 from experiments.table import load
 
