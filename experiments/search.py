@@ -3,7 +3,7 @@
     python -m experiments search FB15k_237 structure --trials 12
     python -m experiments search FB15k_237 texts --trials 12
     python -m experiments search FB15k_237 student --trials 12
-    python -m experiments search MKG_Y TransE --trials 6
+    python -m experiments search MKG_Y DistMult --trials 7
 
 Optuna draws the settings (TPE, its seed the number of trials that are there).
 Trials are kept in a SQLite file below ``--models`` and told in

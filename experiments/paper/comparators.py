@@ -1,8 +1,9 @@
 """Models of triples alone, each by the objective of its authors.
 
-The settings that matter most are chosen on validation of one graph, by
-``python -m experiments search MKG_Y TransE`` and so on, and hold for all.
-What remains is near the settings of the authors, with fewer steps.
+What matters most of DistMult and ComplEx is chosen on validation of one graph,
+by ``python -m experiments search MKG_Y DistMult``, and holds for all. That of
+others can be searched likewise, and was not. What remains is near the settings
+of the authors, with fewer steps.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from dsom_pyg.training import Adam, Loop
 from experiments.table import SingleModel
 
 _OTE = {'lr': 0.002, 'margin': 9.0}
-# What is chosen of each: words of `comparator`.
+# What the search chooses of each: words of `comparator`.
 CHOSEN: dict[str, dict[str, float]] = {
     'TransE': {'lr': 0.002, 'margin': 9.0},
     'DistMult': {'lr': 0.01, 'n3': 0.01, 'scale': 0.1},

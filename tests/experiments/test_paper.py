@@ -22,7 +22,7 @@ from experiments.paper.catalogue import (
     home,
     rows,
 )
-from experiments.paper.comparators import comparator
+from experiments.paper.comparators import CHOSEN, comparator
 from experiments.paper.recipes import RECIPES
 from experiments.table import load
 
@@ -389,3 +389,15 @@ def test_comparators_have_what_is_chosen() -> None:
     what = comparator('TuckER', 512, 9, lr=0.01)
     assert what.channels == 100
     assert what.loop.optimizer == Adam(lr=0.01)
+
+
+@pytest.mark.parametrize('name', ['DistMult', 'ComplEx'])
+def test_comparators_are_the_best_trials(name: str) -> None:
+    """What is chosen is what the search found, to three digits."""
+    path = record.RESULTS / 'searches' / 'MKG_Y' / f'{name}-256.json'
+    found = record.read(path)
+    assert found['protocol']['split'] == 'val'
+    done = [x for x in found['trials'] if x['state'] == 'complete']
+    best = max(done, key=lambda trial: trial['value'])
+    rounded = {key: float(f'{x:.3g}') for key, x in best['params'].items()}
+    assert CHOSEN[name] == rounded
