@@ -122,9 +122,11 @@ def _outside(
 
 def _finite(scores: Scores | Tensor) -> Scores:
     # Models give numbers; a matrix of a user may have -inf, of which there
-    # are no differences. So low a number has no probability either.
+    # are no differences. So low a number has no probability either, and
+    # stays one when it is divided by a temperature.
     if torch.is_tensor(scores):
-        scores = scores.clamp(min=torch.finfo(scores.dtype).min / 4)
+        low = max(torch.finfo(scores.dtype).min / 4, -1e30)
+        scores = scores.clamp(min=low)
     return as_scores(scores)
 
 
