@@ -26,7 +26,7 @@ from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import Loop, Run
 from experiments import __main__, entities, measure, table
 from experiments.changes import with_noise
-from experiments.paper.catalogue import with_contexts
+from experiments.paper.comparators import with_contexts
 from experiments.table import Row, SingleModel, Table
 
 LOOP = Loop(epochs=1, batch_size=100)
