@@ -119,7 +119,8 @@ paper's framework stand in [paper.md](paper.md), as far as they were measured.
 Further notes: [what bounds a student](notes/2026-11-28-bound.md), [longer
 texts on MKG-W](notes/2026-11-28-longer-texts.md), [encoders of
 texts](notes/2026-11-28-encoders.md), [one hop](notes/2026-11-28-one-hop.md),
-[equal pairs](notes/2026-11-27-equal-pairs.md), [kept
+[equal pairs](notes/2026-11-27-equal-pairs.md), [unimodal
+comparators](notes/2026-11-29-comparators.md), [kept
 models](notes/2026-11-27-kept-models.md), [the paper's
 policy](notes/2026-11-20-paper-policy.md) by an earlier recipe, and [the recipe
 before Adam](notes/2026-11-25-before-adam.md).
