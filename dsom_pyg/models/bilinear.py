@@ -82,6 +82,9 @@ class Bilinear(KGE):
     def compare_all(self, query: Tensor, rows: Tensor) -> Tensor:
         return query @ rows.t()
 
+    def pair_width(self) -> int:
+        return 1
+
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Query vectors by id, ``[B, 2D]``."""
         rel = self.relation_rows(rel_type)

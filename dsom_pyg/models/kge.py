@@ -296,6 +296,14 @@ class Step:
         for all queries, ``[N]``.
         """
         if tail.dim() == 1:
-            return self.model.compare_all(self.query, self.entities.rows(tail))
+            return self._of_shared(self.entities.rows(tail))
         rows = self.entities.rows(tail.flatten()).unflatten(0, tail.shape)
         return self.model.compare(self.query[:, None], rows)
+
+    def _of_shared(self, rows: Tensor) -> Tensor:
+        model, width = self.model, self.model.pair_width()
+        if width == 1:
+            return model.compare_all(self.query, rows)
+        # In parts that stay in the cache, made twice: half the time or less.
+        how = model.compare, model.compare_all, width
+        return Scores.compared(self.query, rows, *how).dense()

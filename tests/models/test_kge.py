@@ -22,12 +22,13 @@ from dsom_pyg.models import (
     DistMult,
     EntityEmbedding,
     RotatE,
+    Step,
     TransE,
     TuckER,
 )
 from dsom_pyg.models.gcote import orthonormal
 from dsom_pyg.query_index import Pairs, QueryBatch
-from dsom_pyg.scores import sources
+from dsom_pyg.scores import Scores, sources
 from dsom_pyg.training import DistillTask, Loop, ModelTask, fit
 
 E, R, D = 13, 3, 4
@@ -66,6 +67,41 @@ def row(*values: complex) -> Tensor:
     return torch.cat(
         [vector(*(v.real for v in values)), vector(*(v.imag for v in values))]
     )
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_shared_negatives_score_as_those_of_each_query(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts, where all pairs at once would leave the cache."""
+    monkeypatch.setattr(sources, 'TILE_CPU', 2 * 3 * 2 * D)
+    compared: list[int] = []
+    once = Scores.compared
+
+    def watched(*args: Any) -> Scores:
+        compared.append(args[-1])
+        return once(*args)
+
+    monkeypatch.setattr(Scores, 'compared', watched)
+    model = made(name)
+    head, rel = torch.tensor([0, 5, 1]), torch.tensor([0, 2, 4])
+    none = torch.empty(0, dtype=torch.long)
+    nothing = Pairs(none, none)
+    drawn = torch.tensor([3, 3, 12, 0, 7])
+    weight = torch.randn(3, 5, dtype=torch.double)
+    found = []
+    for ids in (drawn, drawn.expand(3, 5)):
+        step = Step(model, QueryBatch(head, rel, nothing, nothing), 'fp32')
+        scores = step.of(ids)
+        grads = torch.autograd.grad(
+            (scores * weight).sum(), [*model.parameters()], allow_unused=True
+        )
+        found.append((scores, *(x for x in grads if x is not None)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    # Products and distances over a whole row hold a number for each pair.
+    alone = isinstance(model, Bilinear | TransE)
+    assert compared == ([] if alone else [model.pair_width()])
 
 
 @pytest.mark.parametrize('p', [1, 2])
