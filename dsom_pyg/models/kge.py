@@ -304,6 +304,6 @@ class Step:
         model, width = self.model, self.model.pair_width()
         if width == 1:
             return model.compare_all(self.query, rows)
-        # In parts that stay in the cache: faster, although they are made twice.
+        # In parts that stay in the cache: faster, although made twice.
         how = model.compare, model.compare_all, width
         return Scores.compared(self.query, rows, *how).dense()
