@@ -124,7 +124,7 @@ def losses(
                 loss = way()
                 if loss.requires_grad:
                     loss.backward()
-                value = float(loss)
+                value = float(loss.detach())
             except RuntimeError as error:
                 # Too little memory, no compiler, a kernel that knows no CPU.
                 out[name] = f'failed: {str(error).splitlines()[0][:200]}'
