@@ -99,6 +99,9 @@ def told(*needed: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             yield
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # who reads has enough, such as `head`: typer ends quietly
     except KeyboardInterrupt as error:
         what = str(error) or 'interrupted; run the same again to go on'
         print(f'\n{what}', file=sys.stderr)

@@ -464,6 +464,31 @@ def test_an_interruption_while_something_is_imported(tmp_path: Path) -> None:
     assert said.strip() == 'interrupted; run the same again to go on'
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='pipes of POSIX')
+def test_who_reads_has_enough(run_folder: Path) -> None:
+    """As when a command is piped to `head`: no error is told."""
+    read, write = os.pipe()
+    os.close(read)
+    root = Path(main.__file__).parents[2]
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-c',
+            'from dsom_pyg.cli.main import main; main()',
+            'info',
+            str(run_folder),
+        ],
+        env={**os.environ, 'PYTHONPATH': str(root)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert done.stderr == ''
+    assert done.returncode == 1
+
+
 def test_people_decide(
     command: Command, folder: Path, run_folder: Path, tmp_path: Path
 ) -> None:
