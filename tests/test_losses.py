@@ -285,12 +285,10 @@ def test_entities_that_are_no_candidates(dtype: torch.dtype) -> None:
         small = torch.autograd.grad(other.sum(), few)[0]
         torch.testing.assert_close(grad[:, left], small)
         assert not grad[:, [2, 5]].any()
-    # The only neighbor is no candidate, at a low temperature.
-    words = {'tau': 0.1, 'form': 'sum'}
-    torch.testing.assert_close(
-        neighbor_decoupled_kd(masked, both, pairs((5,), (0, 3)), **words),
-        neighbor_decoupled_kd(tea[:, left], few, pairs((), (0, 2)), **words),
-    )
+    # The only neighbor is no candidate of the student: far off, but a number,
+    # at a low temperature as well.
+    far = neighbor_decoupled_kd(tea, both, pairs((5,), ()), 0.1, form='sum')
+    assert float(far[0].detach()) > 1e6
 
 
 def test_unknown_form() -> None:
