@@ -99,7 +99,6 @@ def told(*needed: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             yield
-            sys.stdout.flush()
     except BrokenPipeError:
         raise  # who reads has enough, such as `head`: typer ends quietly
     except KeyboardInterrupt as error:

@@ -465,7 +465,10 @@ def test_an_interruption_while_something_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='pipes of POSIX')
-def test_who_reads_has_enough(run_folder: Path) -> None:
+@pytest.mark.parametrize(
+    'words', [['info', 'RUN'], ['answer', 'RUN', 'Arnel', 'sea route to']]
+)
+def test_who_reads_has_enough(words: list[str], run_folder: Path) -> None:
     """As when a command is piped to `head`: no error is told."""
     read, write = os.pipe()
     os.close(read)
@@ -475,8 +478,7 @@ def test_who_reads_has_enough(run_folder: Path) -> None:
             sys.executable,
             '-c',
             'from dsom_pyg.cli.main import main; main()',
-            'info',
-            str(run_folder),
+            *(str(run_folder) if word == 'RUN' else word for word in words),
         ],
         env={**os.environ, 'PYTHONPATH': str(root)},
         stdout=write,
