@@ -88,7 +88,8 @@ class Bilinear(KGE):
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Query vectors by id, ``[B, 2D]``."""
         rel = self.relation_rows(rel_type)
-        return self.query(self.entities.heads(head_index, rel_type), rel)
+        head = self.entities.heads(head_index, rel_type)
+        return self.queries(head, rel_type, rel)
 
     def coordinates(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""What the scores of a query depend on, ``[B, k]``: times the basis

@@ -83,6 +83,13 @@ class KGE(Model):
         """
         raise NotImplementedError
 
+    def queries(self, head: Tensor, rel_type: Tensor, rel: Tensor) -> Tensor:
+        r""":meth:`query`, told of which relations ``[B]`` the rows are.
+        Override it where something made of a relation can serve all its
+        queries.
+        """
+        return self.query(head, rel)
+
     def compare(self, query: Tensor, rows: Tensor) -> Tensor:
         r"""Scores of queries ``[..., k]`` and of entity rows ``[..., 2D]``,
         whose other axes are broadcast. They depend on nothing else: what is
@@ -137,7 +144,7 @@ class KGE(Model):
     def query_vectors(self, head_index: Tensor, rel_type: Tensor) -> Tensor:
         r"""Queries by id, ``[B, k]``."""
         head = self.encoded().heads(head_index, rel_type)
-        return self.query(head, self.relation_rows(rel_type))
+        return self.queries(head, rel_type, self.relation_rows(rel_type))
 
     def forward(
         self, head_index: Tensor, rel_type: Tensor, tail_index: Tensor
@@ -145,7 +152,7 @@ class KGE(Model):
         self.check_triples(head_index, rel_type, tail_index)
         entities = self.encoded()
         head, tail = entities.ends(head_index, rel_type, tail_index)
-        query = self.query(head, self.relation_rows(rel_type))
+        query = self.queries(head, rel_type, self.relation_rows(rel_type))
         return self.compare(query, tail)
 
     def score_tails(
@@ -169,7 +176,7 @@ class KGE(Model):
     ) -> Scores:
         entities = self.encoded()
         head = entities.heads(head_index, rel_type)
-        query = self.query(head, self.relation_rows(rel_type))
+        query = self.queries(head, rel_type, self.relation_rows(rel_type))
         return self.scores_of(query, entities, precision)
 
     def scores_of(
@@ -245,7 +252,7 @@ class Step:
         ends = batch.head, batch.rel, batch.targets.tail
         self.head, self.tail = self.entities.ends(*ends)
         self.rel = model.relation_rows(batch.rel)
-        self.query = model.query(self.head, self.rel)
+        self.query = model.queries(self.head, batch.rel, self.rel)
 
     @cached_property
     def scores(self) -> Scores:

@@ -20,7 +20,8 @@ class TuckER(Bilinear):
         num_relations: R.
         relation_channels: Width of a relation. (default: :math:`2D`)
         head_dropout, matrix_dropout, query_dropout: Of the rows of heads, of
-            the matrices of relations, and of queries.
+            the matrices of relations (once a batch for each relation), and of
+            queries.
         batch_norm: Normalise heads and queries over the batch.
         n3, scale, objective: See :class:`~dsom_pyg.models.Bilinear`.
     """
@@ -74,11 +75,27 @@ class TuckER(Bilinear):
         }
 
     def query(self, head: Tensor, rel: Tensor) -> Tensor:
-        head = self._dropped(self._normed(0, head), self.head_dropout)
-        matrix = (rel @ self.core.flatten(1)).unflatten(1, self.core.shape[1:])
-        matrix = self._dropped(matrix, self.matrix_dropout)
-        query = (head[:, None] @ matrix)[:, 0]
+        query = (self._prepared(head)[:, None] @ self._matrices(rel))[:, 0]
         return self._dropped(self._normed(1, query), self.query_dropout)
+
+    def queries(self, head: Tensor, rel_type: Tensor, rel: Tensor) -> Tensor:
+        # The matrix costs more than all else of a query, and a batch has fewer
+        # relations than queries. In training these share what is dropped.
+        order = rel_type.argsort()
+        _, counts = rel_type[order].unique_consecutive(return_counts=True)
+        first = order[counts.cumsum(0) - counts]
+        heads = self._prepared(head)[order].split(counts.tolist())
+        matrices = self._matrices(rel[first])
+        parts = [x @ matrix for x, matrix in zip(heads, matrices, strict=True)]
+        query = torch.cat(parts or [head])[order.argsort()]
+        return self._dropped(self._normed(1, query), self.query_dropout)
+
+    def _prepared(self, head: Tensor) -> Tensor:
+        return self._dropped(self._normed(0, head), self.head_dropout)
+
+    def _matrices(self, rel: Tensor) -> Tensor:
+        matrix = (rel @ self.core.flatten(1)).unflatten(1, self.core.shape[1:])
+        return self._dropped(matrix, self.matrix_dropout)
 
     def _dropped(self, x: Tensor, share: float) -> Tensor:
         return F.dropout(x, share, self.training)

@@ -229,6 +229,28 @@ def test_tucker_in_training() -> None:
     assert torch.equal(one, model.query_vectors(head, rel))
 
 
+def test_tucker_makes_a_matrix_once_for_all_queries_of_a_relation() -> None:
+    torch.manual_seed(0)
+    entities = EntityEmbedding(E, D, scale=1.0)
+    model = TuckER(entities, R, 5, scale=1.0, batch_norm=True).double()
+    head, rel = torch.arange(7), torch.tensor([3, 0, 3, 1, 0, 3, 2 * R - 1])
+    made = []
+    matrices = model._matrices
+    model._matrices = lambda rows: made.append(len(rows)) or matrices(rows)
+    leaves = model.relations, model.core, entities.weight
+    found = []
+    for query in (
+        model.query_vectors(head, rel),
+        model.query(model.entities()[head], model.relations[rel]),
+    ):
+        # Both gradients, of all that is learned.
+        found.append((query, *torch.autograd.grad(query.sin().sum(), leaves)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    assert made == [4, 7]
+    assert model.query_vectors(head[:0], rel[:0]).shape == (0, 2 * D)
+
+
 def test_ote_by_hand() -> None:
     model = OTE(EntityEmbedding(2, 1).double(), 1, block=2).double()
     raw = vector(1, 1, 0, 1, 0, 0)
