@@ -10,6 +10,7 @@ from functools import partial
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model, OneHop
 from dsom_pyg.models.entity import EntityEmbedding, JointEmbedding
+from dsom_pyg.models.observed import OBSERVED
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
@@ -43,6 +44,10 @@ class Teachers:
             none, as in the paper. See :class:`~dsom_pyg.models.OneHop`. A
             :class:`~dsom_pyg.completion.Completer` keeps no such teachers:
             they are more than tables.
+        observed: Further teachers, which count training triples and learn
+            nothing, by name; :obj:`None` for none, as in the paper:
+            ``'frequency'`` of the tails of a relation, other
+            ``'links'`` of the head, see :class:`~dsom_pyg.models.Observed`.
         committee: How many teachers of each kind are trained alone; what is
             distilled is the mean of their logits. Each costs as much as the
             first, and so do its folds; the steps of the distillation grow
@@ -57,6 +62,7 @@ class Teachers:
     feature_channels: int | None = None
     joint: bool = True
     one_hop: int | None = None
+    observed: tuple[str, ...] | None = None
     committee: int = 1
     loop: Loop = DECAYING_ADAM
 
@@ -70,6 +76,12 @@ class Teachers:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'{name} must be positive, got {value}')
+        for name in self.observed or ():
+            if name not in OBSERVED:
+                raise ValueError(
+                    f'nothing observed is called {name!r}; there are '
+                    f'{", ".join(OBSERVED)}'
+                )
 
     def build(self, graph: KG, seed: int) -> TeacherEnsemble:
         r"""Untrained teachers, one of each kind, that are to learn the
@@ -77,10 +89,11 @@ class Teachers:
         """
         sizes = graph.num_entities, graph.num_relations, self.channels
         joint = self.joint and bool(graph.features)
-        near = None
+        index, near = graph.index('train'), None
         if self.one_hop is not None:
-            index = graph.index('train')
             near = partial(OneHop, index=index, most=self.one_hop)
+        names = self.observed or ()
+        observed = {name: OBSERVED[name](index) for name in names}
         with drawn_with(seed):
             return TeacherEnsemble.from_features(
                 graph.features,
@@ -90,6 +103,7 @@ class Teachers:
                 joint,
                 near,
                 self.feature_channels,
+                observed,
             )
 
 

@@ -352,6 +352,8 @@ def shared_files(
     r"""Rows with the same teachers, or the same model, on the same graph train
     them once: their files, and those of the folds, are linked from row to row.
     """
+    if isinstance(what, Teachers):
+        what = replace(what, observed=None)  # these leave no files
     words = [
         setting.dataset,
         graph.fingerprint,

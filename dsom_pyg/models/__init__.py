@@ -20,6 +20,7 @@ from dsom_pyg.models.objectives import (
     Objective,
     SelfAdversarial,
 )
+from dsom_pyg.models.observed import Observed, OtherLinks, TailFrequency
 from dsom_pyg.models.one_hop import OneHop
 from dsom_pyg.models.rotate import RotatE
 from dsom_pyg.models.transe import TransE
@@ -42,10 +43,13 @@ __all__ = [
     'Negatives',
     'OTE',
     'Objective',
+    'Observed',
     'OneHop',
+    'OtherLinks',
     'RotatE',
     'SelfAdversarial',
     'Step',
+    'TailFrequency',
     'TransE',
     'TuckER',
     'concatenate',

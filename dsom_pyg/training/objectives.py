@@ -49,19 +49,22 @@ class TeachersTask(Task):
     def __init__(self, ensemble: TeacherEnsemble) -> None:
         super().__init__('teachers', [ensemble])
         self.ensemble = ensemble
-        self.falling = ensemble.modalities
+        names = ensemble.modalities
+        # Others are counted, and learn nothing.
+        self.learning = [m for m in names if list(ensemble[m].parameters())]
+        self.falling = self.learning
 
     def scorer(self) -> Scorer:
         return EnsembleScorer(self.ensemble, Mean())
 
     def settings(self) -> dict[str, Any]:
-        names = self.ensemble.modalities
+        names = self.learning
         return {'teachers': {m: describe(self.ensemble[m]) for m in names}}
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         terms = {
             name: total(self.ensemble[name].loss(batch, precision))
-            for name in self.ensemble.modalities
+            for name in self.learning
         }
         return {'loss': torch.stack(list(terms.values())).sum(), **terms}
 
