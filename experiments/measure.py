@@ -352,15 +352,15 @@ def shared_files(
     r"""Rows with the same teachers, or the same model, on the same graph train
     them once: their files, and those of the folds, are linked from row to row.
     """
-    if isinstance(what, Teachers):
-        what = replace(what, observed=None)  # these leave no files
+    described = record.describe(what)
+    described.pop('observed', None)  # such teachers leave no files
     words = [
         setting.dataset,
         graph.fingerprint,
         setting.features(row),
         torch.device(setting.device).type,
         record.describe(row.change) if row.change else None,
-        record.describe(what),
+        described,
         seed,
     ]
     text = json.dumps(words, sort_keys=True)
