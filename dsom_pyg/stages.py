@@ -89,11 +89,10 @@ class Teachers:
         """
         sizes = graph.num_entities, graph.num_relations, self.channels
         joint = self.joint and bool(graph.features)
-        index, near = graph.index('train'), None
+        near = None
         if self.one_hop is not None:
+            index = graph.index('train')
             near = partial(OneHop, index=index, most=self.one_hop)
-        names = self.observed or ()
-        observed = {name: OBSERVED[name](index) for name in names}
         with drawn_with(seed):
             return TeacherEnsemble.from_features(
                 graph.features,
@@ -103,8 +102,29 @@ class Teachers:
                 joint,
                 near,
                 self.feature_channels,
-                observed,
             )
+
+    def with_observed(
+        self, ensemble: TeacherEnsemble, graph: KG
+    ) -> TeacherEnsemble:
+        r"""Trained teachers, and those that count what they were trained on.
+
+        Raises:
+            ValueError: A modality has the name of one of these.
+        """
+        if not self.observed:
+            return ensemble
+        names = ensemble.modalities
+        for name in self.observed:
+            if name in names:
+                raise ValueError(
+                    f'{name!r} is taken as the name of a teacher, rename the '
+                    'modality'
+                )
+        index = graph.index('train')
+        counted = {name: OBSERVED[name](index) for name in self.observed}
+        learned = {name: ensemble[name] for name in names}
+        return TeacherEnsemble({**learned, **counted}).train(ensemble.training)
 
 
 @dataclass(frozen=True)
@@ -265,7 +285,8 @@ def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:
         ensemble = teachers.build(run.graph, member.seed)
         member.fit(_stage(at), TeachersTask(ensemble), teachers.loop)
         ensembles.append(ensemble)
-    return TeacherEnsemble.concatenate(ensembles)
+    learned = TeacherEnsemble.concatenate(ensembles)
+    return teachers.with_observed(learned, run.graph)
 
 
 def fit_folds(
@@ -290,10 +311,11 @@ def fit_folds(
             ensemble = teachers.build(rest, member.seed)
             member.fit(stage, TeachersTask(ensemble), loop, rest)
             ensembles[number].append(ensemble)
-    return [
-        Fold(TeacherEnsemble.concatenate(members), rest, held)
-        for members, (rest, held) in zip(ensembles, parts, strict=True)
-    ]
+    folds = []
+    for members, (rest, held) in zip(ensembles, parts, strict=True):
+        learned = TeacherEnsemble.concatenate(members)
+        folds.append(Fold(teachers.with_observed(learned, rest), rest, held))
+    return folds
 
 
 def _stage(at: int) -> str:

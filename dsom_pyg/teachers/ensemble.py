@@ -14,7 +14,6 @@ from dsom_pyg.models import (
     FeatureProjection,
     JointEmbedding,
     Model,
-    Observed,
     concatenate,
 )
 from dsom_pyg.scores import Scores, weighted_sum
@@ -62,7 +61,6 @@ class TeacherEnsemble(nn.Module):
         joint: bool = False,
         near: Callable[[EntityModule], EntityModule] | None = None,
         feature_channels: int | None = None,
-        observed: Mapping[str, Model] | None = None,
     ) -> 'TeacherEnsemble':
         r"""A structure teacher and one teacher for each feature modality.
 
@@ -81,10 +79,8 @@ class TeacherEnsemble(nn.Module):
                 see :class:`~dsom_pyg.models.OneHop`.
             feature_channels: D of the teachers of one modality. (default: as
                 the others)
-            observed: Further teachers by name, which are made already.
         """
-        own = {'structure', 'joint'} if joint else {'structure'}
-        taken = own.union(observed or ())
+        taken = {'structure', 'joint'} if joint else {'structure'}
         if taken & set(features):
             raise ValueError(
                 f'{sorted(taken & set(features))[0]!r} is taken as the name '
@@ -101,7 +97,7 @@ class TeacherEnsemble(nn.Module):
             together = JointEmbedding(features, hidden_channels)
             rows = near(together) if near else together
             teachers['joint'] = structure(rows, num_relations)
-        return cls({**teachers, **(observed or {})})
+        return cls(teachers)
 
     @classmethod
     def concatenate(
@@ -130,10 +126,6 @@ class TeacherEnsemble(nn.Module):
         committees: dict[str, Model] = {}
         for name in names:
             teachers = [ensemble[name] for ensemble in ensembles]
-            if isinstance(teachers[0], Observed):
-                # What is counted is the same for all.
-                committees[name] = teachers[0]
-                continue
             members = [t for t in teachers if isinstance(t, Bilinear)]
             if len(members) < len(teachers):
                 raise ValueError(

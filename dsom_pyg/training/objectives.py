@@ -49,22 +49,19 @@ class TeachersTask(Task):
     def __init__(self, ensemble: TeacherEnsemble) -> None:
         super().__init__('teachers', [ensemble])
         self.ensemble = ensemble
-        names = ensemble.modalities
-        # Others are counted, and learn nothing.
-        self.learning = [m for m in names if list(ensemble[m].parameters())]
-        self.falling = self.learning
+        self.falling = ensemble.modalities
 
     def scorer(self) -> Scorer:
         return EnsembleScorer(self.ensemble, Mean())
 
     def settings(self) -> dict[str, Any]:
-        names = self.learning
+        names = self.ensemble.modalities
         return {'teachers': {m: describe(self.ensemble[m]) for m in names}}
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         terms = {
             name: total(self.ensemble[name].loss(batch, precision))
-            for name in self.learning
+            for name in self.ensemble.modalities
         }
         return {'loss': torch.stack(list(terms.values())).sum(), **terms}
 
