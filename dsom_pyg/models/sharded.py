@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -199,8 +200,9 @@ def _take_back(whole: nn.Module, part: nn.Module) -> None:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    r"""Where the parameters of a module are; the host, if it has none."""
-    there = (parameter.device for parameter in module.parameters())
+    r"""Where a module is; the host, if it holds nothing."""
+    held = chain(module.parameters(), module.buffers())
+    there = (tensor.device for tensor in held)
     return next(there, torch.device('cpu'))
 
 

@@ -1,7 +1,8 @@
 """Do teachers that only count help those that learn?
 
 How often an entity answers a relation, whoever asks, and what other relations
-link the head to: models of factors know either badly. The library's recipe
+link the head to, and what others with a trait of the head answer: models of
+factors know that badly. The library's recipe
 with such teachers beside its own, chosen on validation.
 """
 
@@ -16,6 +17,7 @@ ROWS = {
     'frequency': ('frequency',),
     'links': ('links',),
     'frequency and links': ('frequency', 'links'),
+    'frequency, links and traits': ('frequency', 'links', 'traits'),
 }
 TABLES = (
     Table(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dsom_pyg.graph import Triples, add_reciprocals
 from dsom_pyg.models import Observed, OtherLinks, SharedTraits, TailFrequency
+from dsom_pyg.models.sharded import device_of
 from dsom_pyg.query_index import QueryIndex
 
 E, R, T = 9, 3, 40
@@ -123,6 +124,7 @@ def test_a_part_of_the_entities_and_a_triple_score_alike() -> None:
         assert whole.min() == pytest.approx(math.log(model.floor))
         assert not list(model.parameters())
         assert not model.state_dict()
+        assert device_of(model.to('meta')).type == 'meta'
         with pytest.raises(ValueError, match='tells E and R'):
             kind(QueryIndex(Triples(torch.zeros(2, 1).long(), rel[:1])))
 
