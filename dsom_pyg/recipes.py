@@ -93,6 +93,7 @@ def committee(
     teacher_channels: int = 640,
     n3: float = 0.03,
     one_hop: int | None = None,
+    observed: tuple[str, ...] | None = None,
     **options: Any,
 ) -> Recipe:
     r"""The library's recipe with several teachers of each kind, trained
@@ -105,6 +106,7 @@ def committee(
         teacher_channels: D of each teacher.
         n3: N3 of teachers with a free table.
         one_hop: Of :class:`~dsom_pyg.stages.Teachers`.
+        observed: Likewise.
         **options: Of :class:`~dsom_pyg.Recipe`.
     """
     return Recipe(
@@ -113,6 +115,7 @@ def committee(
             structure=partial(ComplEx, n3=n3),
             committee=size,
             one_hop=one_hop,
+            observed=observed,
         ),
         policy=HeldOut(),
         student=Student(channels=channels),

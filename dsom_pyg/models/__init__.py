@@ -20,12 +20,7 @@ from dsom_pyg.models.objectives import (
     Objective,
     SelfAdversarial,
 )
-from dsom_pyg.models.observed import (
-    Observed,
-    OtherLinks,
-    SharedTraits,
-    TailFrequency,
-)
+from dsom_pyg.models.observed import Observed, OtherLinks, TailFrequency
 from dsom_pyg.models.one_hop import OneHop
 from dsom_pyg.models.rotate import RotatE
 from dsom_pyg.models.transe import TransE
@@ -53,7 +48,6 @@ __all__ = [
     'OtherLinks',
     'RotatE',
     'SelfAdversarial',
-    'SharedTraits',
     'Step',
     'TailFrequency',
     'TransE',

@@ -112,7 +112,7 @@ class OtherLinks(Observed):
         number = pair.unique(return_inverse=True)[1]
         has = _counts(rel, number, 2 * self.num_relations, len(pair))
         both = torch.from_numpy((has @ has.T).toarray())
-        alone = both.diag()
+        alone = both.diagonal().clone()
         share = both.fill_diagonal_(0) / (alone + self.few)[:, None]
         begins = _begins(head, self.num_entities)
         self.register_buffer('ptr', begins, False)
@@ -128,82 +128,8 @@ class OtherLinks(Observed):
         return Pairs(row[some], self.tail[at[some]]), share[some]
 
 
-class SharedTraits(Observed):
-    r"""What entities with a trait of the head answer. A trait of h is the
-    relation and the other end of a triple of h: of the entities that share it
-    and have answers to r, the share that has t among them. They are counted
-    with two more that have others.
-
-    Args:
-        index: N(h, r) of the training triples, reciprocals included.
-        most: Of an entity in more triples so many are drawn, once, to be
-            traits that tell something.
-        answers: Of each trait and relation so many answers count, the most
-            frequent ones; all were given by two entities or more.
-    """
-
-    few = 2
-    ptr: Tensor
-    trait: Tensor
-    key: Tensor
-    tail: Tensor
-    share: Tensor
-
-    def __init__(
-        self, index: QueryIndex, most: int = 64, answers: int = 64
-    ) -> None:
-        super().__init__(index)
-        if most < 1 or answers < 1:
-            raise ValueError(
-                f'most and answers must be positive, got {most}, {answers}'
-            )
-        self.most, self.answers = most, answers
-        head, rel = _triples(index)
-        both = 2 * self.num_relations
-        traits, trait = torch.unique(
-            rel * self.num_entities + index.tail, return_inverse=True
-        )
-        some = _drawn(head, most)
-        sizes = self.num_entities, len(traits)
-        telling = _counts(head[some], trait[some], *sizes)
-        given = _counts(head, trait, *sizes)
-        asked = _counts(index.head, index.rel, self.num_entities, both)
-        # Who has one trait and another, and who has one and is asked for r.
-        one, answer, count = _together(telling, given)
-        kept = (count >= 2) & (one != answer)
-        one, answer, count = one[kept], traits[answer[kept]], count[kept]
-        key = one * both + answer // self.num_entities
-        has, of, among = _together(telling, asked)
-        place = torch.searchsorted(has * both + of, key)
-        share = count / (among[place] + self.few)
-        order = share.argsort(descending=True)
-        order = order[key[order].argsort(stable=True)]
-        key, share = key[order], share[order]
-        tail = answer[order] % self.num_entities
-        first = _place(key) < answers
-        begins = _begins(head[some], self.num_entities)
-        self.register_buffer('ptr', begins, False)
-        self.register_buffer('trait', trait[some], False)
-        self.register_buffer('key', key[first], False)
-        self.register_buffer('tail', tail[first], False)
-        self.register_buffer('share', share[first].float(), False)
-
-    def shares(self, head: Tensor, rel: Tensor) -> tuple[Pairs, Tensor]:
-        start = self.ptr[head]
-        row, at = spread(start, self.ptr[head + 1] - start)
-        key = self.trait[at] * (2 * self.num_relations) + rel[row]
-        start = torch.searchsorted(self.key, key)
-        stop = torch.searchsorted(self.key, key, right=True)
-        which, at = spread(start, stop - start)
-        return Pairs(row[which], self.tail[at]), self.share[at]
-
-
 # The names of teachers of this kind.
-OBSERVED = {
-    'frequency': TailFrequency,
-    'links': OtherLinks,
-    'traits': SharedTraits,
-}
+OBSERVED = {'frequency': TailFrequency, 'links': OtherLinks}
 
 
 def _triples(index: QueryIndex) -> tuple[Tensor, Tensor]:
@@ -218,21 +144,6 @@ def _begins(ids: Tensor, size: int) -> Tensor:
     return torch.searchsorted(ids, torch.arange(size + 1))
 
 
-def _place(ids: Tensor) -> Tensor:
-    # Of ascending ids, how many of the same come before.
-    _, count = ids.unique_consecutive(return_counts=True)
-    begin = count.cumsum(0) - count
-    return torch.arange(ids.numel()) - begin.repeat_interleave(count)
-
-
-def _drawn(ids: Tensor, most: int) -> Tensor:
-    # Places of at most so many of each of some ascending ids, ascending.
-    drawn = torch.Generator().manual_seed(0)
-    order = torch.randperm(ids.numel(), generator=drawn)
-    order = order[ids[order].argsort(stable=True)]
-    return order[_place(ids) < most].sort().values
-
-
 def _counts(row: Tensor, column: Tensor, rows: int, columns: int) -> Any:
     from scipy import sparse
 
@@ -240,14 +151,3 @@ def _counts(row: Tensor, column: Tensor, rows: int, columns: int) -> Any:
     ones = np.ones(len(row), dtype=np.float32)
     places = row.numpy(), column.numpy()
     return sparse.csr_array((ones, places), shape=(rows, columns))
-
-
-def _together(one: Any, other: Any) -> tuple[Tensor, Tensor, Tensor]:
-    # A column of each of two matrices, ascending, and how many rows have both.
-    both = (one.T @ other).tocsr()
-    both.sort_indices()
-    both = both.tocoo()
-    row, column, count = (
-        torch.from_numpy(x.copy()) for x in (both.row, both.col, both.data)
-    )
-    return row.long(), column.long(), count

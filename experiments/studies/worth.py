@@ -5,7 +5,8 @@ title on MKG-W. Longer ones stand beside them: a first sentence, or the
 description of Wikidata where there is one; all-mpnet-base-v2 encodes them in
 place of all-MiniLM-L6-v2. With one hop the teachers see the texts of a head's
 neighbors, too, and the teacher of texts may be wider than the others. Without
-texts there is one teacher, of structure. All rows have the library's recipe of
+texts there is one teacher, of structure. With frequency and links two further
+teachers count what train says. All rows have the library's recipe of
 their dataset; that of FB15k-237 is halved here, in width and in epochs, since
 a row of the whole one takes four hours on a core. Further rows choose how much
 a pair of a query with n tails weighs where texts are longer, n^-a.
@@ -44,6 +45,7 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
     of_teachers = replace(recipe, teachers=rare)
     of_all = replace(of_teachers, student=replace(student, loop=exact(0.5)))
     near = replace(recipe, teachers=replace(teachers, one_hop=64))
+    counted = replace(teachers, observed=('frequency', 'links'))
     wide = replace(recipe, teachers=replace(teachers, feature_channels=512))
     trial = partial(Row, only_validation=True, more_texts=True)
     return (
@@ -51,6 +53,11 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
         Row('texts of others', recipe, change=shuffled_texts),
         Row('short texts', recipe),
         Row('longer texts', recipe, more_texts=True),
+        Row(
+            'longer texts, frequency and links',
+            replace(recipe, teachers=counted),
+            more_texts=True,
+        ),
         Row(
             'longer texts, mpnet',
             recipe,

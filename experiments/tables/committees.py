@@ -3,11 +3,13 @@
 The best student on DB15K is the row 'committee of six, D = 640'. On MKG-W and
 MKG-Y three teachers of each kind, of D = 256, are what two cores train in
 hours; all-mpnet-base-v2 encodes the texts. With one hop the teachers see the
-texts of a head's neighbors, too.
+texts of a head's neighbors, too; with frequency and links two further teachers
+count what train says.
 """
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from dsom_pyg import Recipe, recipes
 from dsom_pyg.models import ComplEx
@@ -26,9 +28,21 @@ WIDE = replace(
 TRIALS = ((0.05, 0.01), (0.04, 0.006), (0.03, 0.003), (0.02, 0.0015))
 
 
-def three(channels: int, one_hop: int | None) -> Recipe:
+def three(channels: int, **more: Any) -> Recipe:
     r"""Teachers as wide, and with the N3, of the default's."""
-    return recipes.committee(3, channels, 256, n3=0.05, one_hop=one_hop)
+    return recipes.committee(3, channels, 256, n3=0.05, **more)
+
+
+# What else teachers see, or who else is one.
+MORE: dict[str, dict[str, Any]] = {
+    '': {},
+    ', one hop': {'one_hop': 64},
+    ', frequency and links': {'observed': ('frequency', 'links')},
+    ', one hop, frequency and links': {
+        'one_hop': 64,
+        'observed': ('frequency', 'links'),
+    },
+}
 
 
 TABLES = (
@@ -69,11 +83,11 @@ TABLES = (
             tuple(
                 Row(
                     f'committee of three, mpnet{name}, D = {channels}',
-                    three(channels, one_hop),
+                    three(channels, **more),
                     more_texts=more_texts,
                     encoder=encoders.mpnet,
                 )
-                for name, one_hop in (('', None), (', one hop', 64))
+                for name, more in MORE.items()
                 for channels in (256, 640)
             ),
         )

@@ -1,14 +1,13 @@
 """Models that count: against loops over the triples."""
 
 import math
-from collections import Counter
 
 import pytest
 import torch
 from torch import Tensor
 
 from dsom_pyg.graph import Triples, add_reciprocals
-from dsom_pyg.models import Observed, OtherLinks, SharedTraits, TailFrequency
+from dsom_pyg.models import Observed, OtherLinks, TailFrequency
 from dsom_pyg.models.sharded import device_of
 from dsom_pyg.query_index import QueryIndex
 
@@ -73,44 +72,13 @@ def test_an_answer_is_no_evidence_of_itself() -> None:
     # One relation, and none goes back: nobody else says 0 -> 1.
     one = Triples(torch.tensor([[0], [1]]), torch.tensor([0]))
     index = QueryIndex(add_reciprocals(one, 1), 2, 1)
-    for kind in (OtherLinks, SharedTraits):
-        assert found(kind(index)).abs().max() < 1e-6
-
-
-def test_traits_are_what_others_with_a_trait_answer() -> None:
-    index, known = some_graph(1)
-    traits = [{(r, t) for h, r, t in known if h == e} for e in range(E)]
-    having = Counter((a, b) for own in traits for a in own for b in own)
-    expected = torch.zeros(E, 2 * R, E)
-    for head in range(E):
-        for trait in traits[head]:
-            for rel in range(2 * R):
-                among = sum(
-                    trait in own and any(r == rel for r, _ in own)
-                    for own in traits
-                )
-                for tail in range(E):
-                    count = having[trait, (rel, tail)]
-                    if trait != (rel, tail) and count >= 2:
-                        before = expected[head, rel, tail].item()
-                        share = max(before, count / (among + 2))
-                        expected[head, rel, tail] = share
-    share = found(SharedTraits(index))
-    torch.testing.assert_close(share, expected.flatten(0, 1))
-    # Of each trait and relation the most frequent answer alone; one trait.
-    few = found(SharedTraits(index, answers=1))
-    assert (few <= share + 1e-6).all()
-    assert 0 < int((few > 0.01).sum()) < int((share > 0.01).sum())
-    one = SharedTraits(index, most=1)
-    assert one.ptr.diff().max() == 1
-    with pytest.raises(ValueError, match='must be positive, got 0, 64'):
-        SharedTraits(index, most=0)
+    assert found(OtherLinks(index)).abs().max() < 1e-6
 
 
 def test_a_part_of_the_entities_and_a_triple_score_alike() -> None:
     index, _ = some_graph()
     head, rel = every_query()
-    for kind in (TailFrequency, OtherLinks, SharedTraits):
+    for kind in (TailFrequency, OtherLinks):
         model = kind(index)
         whole = model.score_tails(head, rel)
         assert torch.equal(
@@ -132,5 +100,5 @@ def test_a_part_of_the_entities_and_a_triple_score_alike() -> None:
 def test_what_no_triple_has() -> None:
     nothing = Triples(torch.zeros(2, 0).long(), torch.zeros(0).long())
     index = QueryIndex(nothing, E, R)
-    for kind in (TailFrequency, OtherLinks, SharedTraits):
+    for kind in (TailFrequency, OtherLinks):
         assert found(kind(index)).abs().max() < 1e-6
