@@ -21,7 +21,14 @@ from dsom_pyg.graph import (
 )
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
-from dsom_pyg.models import Bilinear, ComplEx, DistMult, EntityEmbedding
+from dsom_pyg.models import (
+    Bilinear,
+    ComplEx,
+    DistMult,
+    EntityEmbedding,
+    OtherLinks,
+    TailFrequency,
+)
 from dsom_pyg.policies import (
     AsInPaper,
     ByRelation,
@@ -805,6 +812,60 @@ def test_a_warm_student_of_a_committee(channels: int) -> None:
     if channels == 4:
         joint = ensemble['joint'].score_tails(HEAD, REL)
         assert torch.equal(student.score_tails(HEAD, REL), joint)
+
+
+def test_teachers_that_count_join_those_that_learned() -> None:
+    named = ('links', 'frequency')
+    plain, counting = (
+        teachers_of(committee=2),
+        teachers_of(committee=2, observed=named),
+    )
+    alone, beside = (fit_teachers(run_of(), t) for t in (plain, counting))
+    assert beside.modalities == [*alone.modalities, *named]
+    for name in alone.modalities:
+        # The others are trained as without them, to the last bit.
+        assert torch.equal(
+            beside[name].score_tails(HEAD, REL),
+            alone[name].score_tails(HEAD, REL),
+        )
+    for name, kind in (('links', OtherLinks), ('frequency', TailFrequency)):
+        assert torch.equal(
+            beside[name].score_tails(HEAD, REL),
+            kind(GRAPH.index('train')).score_tails(HEAD, REL),
+        )
+
+
+def test_what_a_fold_holds_out_is_not_counted() -> None:
+    teachers = teachers_of(observed=('frequency',))
+    folds = fit_folds(run_of(), teachers, KFolds(2))
+    for fold in folds:
+        counted = TailFrequency(fold.seen_index).score_tails(HEAD, REL)
+        assert torch.equal(
+            fold.ensemble['frequency'].score_tails(HEAD, REL), counted
+        )
+        every = TailFrequency(GRAPH.index('train')).score_tails(HEAD, REL)
+        assert not torch.equal(counted, every)
+
+
+def test_a_student_of_teachers_that_count(tmp_path: Path) -> None:
+    recipe = Recipe(
+        teachers=teachers_of(observed=('frequency', 'links')),
+        policy=HeldOut(learner=ByRelation(epochs=1)),
+        student=student_of(),
+    )
+    trained = train_dsom(GRAPH, recipe, tmp_path)
+    assert trained.ensemble.modalities[-2:] == ['frequency', 'links']
+    # It goes on from its files.
+    again = train_dsom(GRAPH, recipe, tmp_path)
+    assert torch.equal(
+        again.student.score_tails(HEAD, REL),
+        trained.student.score_tails(HEAD, REL),
+    )
+    with pytest.raises(ValueError, match="is called 'degree'; there are"):
+        teachers_of(observed=('degree',))
+    ensemble = TeacherEnsemble({'links': ComplEx(EntityEmbedding(30, 8), 4)})
+    with pytest.raises(ValueError, match="'links' is taken as the name"):
+        recipe.teachers.with_observed(ensemble, GRAPH)
 
 
 def test_a_warm_student_begins_as_the_joint_teacher() -> None:

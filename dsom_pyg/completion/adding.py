@@ -159,7 +159,7 @@ def added(
         raise ValueError(
             'new entities need the teachers, which this model has not kept; '
             'train it again with teachers=True, and without '
-            'Teachers(one_hop=...)'
+            'Teachers(one_hop=...) or observed=...'
         )
     features = _features(parts, new, encoders)
     known = torch.zeros(len(new.keys), dtype=torch.bool)

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -215,10 +216,11 @@ def test_without_teachers(model: Completer, tmp_path: Path) -> None:
     assert found.notes == ['the teachers of this model were not kept']
 
 
-def test_teachers_of_one_hop_are_not_kept(
-    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+@pytest.mark.parametrize('more', [{'one_hop': 8}, {'observed': ('links',)}])
+def test_teachers_that_are_no_tables_are_not_kept(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    near = replace(recipe, teachers=replace(recipe.teachers, one_hop=8))
+    near = replace(recipe, teachers=replace(recipe.teachers, **more))
     model = Completer.train(dataset, tmp_path, near)
     other = Completer.load(tmp_path)
     assert model.parts.teachers is None
