@@ -48,7 +48,6 @@ class Teachers:
             nothing, by name; :obj:`None` for none, as in the paper:
             ``'frequency'`` of the tails of a relation, other
             ``'links'`` of the head, see :class:`~dsom_pyg.models.Observed`.
-            A Completer keeps no teachers then, either.
         committee: How many teachers of each kind are trained alone; what is
             distilled is the mean of their logits. Each costs as much as the
             first, and so do its folds; the steps of the distillation grow

@@ -23,7 +23,7 @@ from dsom_pyg.datasets.features.encode import encode_items
 from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
 from dsom_pyg.graph import TripleGraph, Triples, add_reciprocals, concat
 from dsom_pyg.kg import KG
-from dsom_pyg.models import KGE
+from dsom_pyg.models import KGE, Model, Observed
 from dsom_pyg.query_index import Queries, QueryIndex, unlabeled_queries
 from dsom_pyg.scatter import scatter
 from dsom_pyg.teachers import TeacherEnsemble
@@ -159,21 +159,21 @@ def added(
         raise ValueError(
             'new entities need the teachers, which this model has not kept; '
             'train it again with teachers=True, and without '
-            'Teachers(one_hop=...) or observed=...'
+            'Teachers(one_hop=...)'
         )
     features = _features(parts, new, encoders)
     known = torch.zeros(len(new.keys), dtype=torch.bool)
     for _, present in features.values():
         known |= present
     rows = newcomers.rows_of(parts.maps, features, len(new.keys))
-    teachers = {
+    tables = {
         # Who knows no features says nothing of newcomers.
         name: _longer(teacher, rows.get(name, _zeros(teacher, new)))
         for name, teacher in _tables(parts.teachers)
     }
     # On validation of MKG-W the joint teacher made answers worse: it has no
     # row of structure for a newcomer.
-    alone = [name for name in features if name in teachers]
+    alone = [name for name in features if name in tables]
     index = parts.graph.index('train')
     old = {
         name: teacher.entities().detach()
@@ -188,7 +188,7 @@ def added(
     asked = newcomers.likely_questions(near, index, given, new.first)
     student = newcomers.fit_rows(
         parts.student,
-        [(1.0 / len(alone), teachers[name]) for name in alone],
+        [(1.0 / len(alone), tables[name]) for name in alone],
         asked,
         _plausible(index, new.first),
         given,
@@ -199,15 +199,16 @@ def added(
     train = concat(graph.split('train'), new.triples)
     splits = {**graph.splits, 'train': train}
     size = len(new.entities)
+    longer = KG(TripleGraph(size, graph.num_relations, splits))
     count = len(new.keys) + parts.about.get('added', 0)
     return replace(
         parts,
         student=_longer(parts.student, student),
-        graph=KG(TripleGraph(size, graph.num_relations, splits)),
+        graph=longer,
         entities=new.entities,
         texts=_beside(parts.texts, new.texts, new.first),
         images=_beside(parts.images, new.images, new.first),
-        teachers=TeacherEnsemble(teachers).eval(),
+        teachers=_counted_anew(parts.teachers, tables, longer),
         likely=_both(parts.likely, asked),
         about={**parts.about, 'added': count},
     )
@@ -224,8 +225,21 @@ def _plausible(index: QueryIndex, size: int) -> Queries:
 def _tables(teachers: TeacherEnsemble) -> Iterator[tuple[str, KGE]]:
     for name in teachers.modalities:
         teacher = teachers[name]
-        assert isinstance(teacher, KGE)  # what is kept has tables
-        yield name, teacher
+        if isinstance(teacher, KGE):
+            yield name, teacher
+
+
+def _counted_anew(
+    teachers: TeacherEnsemble, tables: Mapping[str, KGE], graph: KG
+) -> TeacherEnsemble:
+    # With longer tables; those that count know the new triples as well.
+    out: dict[str, Model] = {}
+    for name in teachers.modalities:
+        teacher = teachers[name]
+        if isinstance(teacher, Observed):
+            teacher = type(teacher)(graph.index('train'))
+        out[name] = tables.get(name, teacher)
+    return TeacherEnsemble(out).eval()
 
 
 def _zeros(model: KGE, new: Newcomers) -> Tensor:

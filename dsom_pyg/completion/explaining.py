@@ -36,9 +36,9 @@ def teachers_say(
     rivals = true[true != tail]
     # A teacher without a row for one of the ends has nothing to say.
     speaks = [
-        bool(teacher.kept()['entities'][[head, tail]].any(dim=1).all())
+        not isinstance(teacher, KGE)
+        or bool(teacher.kept()['entities'][[head, tail]].any(dim=1).all())
         for teacher in teachers
-        if isinstance(teacher, KGE)
     ]
     shares = weights * torch.tensor(speaks)
     shares = shares / shares.sum()

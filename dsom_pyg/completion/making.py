@@ -33,6 +33,7 @@ from dsom_pyg.models import (
     FeatureProjection,
     JointEmbedding,
     Model,
+    Observed,
 )
 from dsom_pyg.processes import first
 from dsom_pyg.stages import decided
@@ -136,7 +137,7 @@ def parts_of(
             'encoders': dataset.encoder_names,
         },
     )
-    if teachers and all(_is_table(x) for x in trained.ensemble):
+    if teachers and all(_can_be_kept(x) for x in trained.ensemble):
         parts.teachers, parts.weights = _frozen(trained, graph)
         parts.maps = _maps(trained.ensemble, graph)
     return parts
@@ -223,8 +224,11 @@ def _maps(ensemble: TeacherEnsemble, graph: KG) -> Maps:
     return out
 
 
-def _is_table(teacher: Model) -> bool:
-    return isinstance(teacher, KGE) and not teacher.entities.by_query
+def _can_be_kept(teacher: Model) -> bool:
+    # As a table, or because it counts what is kept.
+    if isinstance(teacher, KGE):
+        return not teacher.entities.by_query
+    return isinstance(teacher, Observed)
 
 
 def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
@@ -233,9 +237,8 @@ def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
     run = Run(graph=graph, device=recipe.device, precision=recipe.precision)
     weights = decided(run, trained.ensemble, trained.policy).cpu()
     trained.ensemble.cpu()
-    tables = {
-        name: teacher.as_table().eval()
+    kept = {
+        name: teacher.as_table() if isinstance(teacher, KGE) else teacher
         for name, teacher in zip(names, trained.ensemble, strict=True)
-        if isinstance(teacher, KGE)
     }
-    return TeacherEnsemble(tables), weights
+    return TeacherEnsemble(kept).eval(), weights

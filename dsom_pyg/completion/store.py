@@ -4,7 +4,8 @@
 
 - ``student.safetensors``: the parameters of the student, and temperatures
 - ``graph.safetensors``: names, known triples, texts, paths of images
-- ``teachers.safetensors``: the teachers, frozen into tables, if they are kept
+- ``teachers.safetensors``: the teachers, frozen into tables, if they are kept;
+  those that count are made again from the graph
 """
 
 import json
@@ -45,10 +46,12 @@ from dsom_pyg.models import (
     DistMult,
     EntityEmbedding,
     Model,
+    Observed,
     RotatE,
     TransE,
     TuckER,
 )
+from dsom_pyg.models.observed import OBSERVED
 from dsom_pyg.processes import first
 from dsom_pyg.query_index import Queries
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
@@ -71,6 +74,8 @@ KINDS: tuple[type[KGE], ...] = (
     TransE,
     TuckER,
 )
+# Teachers that count the triples of the graph, which is kept: made again.
+COUNTED = {kind.__name__: kind for kind in OBSERVED.values()}
 Kinds = Sequence[type[KGE]]
 # From a teacher and a modality to the matrix of a projection, [d, 2D].
 Maps = Mapping[str, Mapping[str, Tensor]]
@@ -132,7 +137,8 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
         OSError: The folder cannot be written.
     """
     for model in (parts.student, *_each(parts.teachers)):
-        check_kept(model)
+        if not isinstance(model, Observed):
+            check_kept(model)
     if not first():
         return
     folder = Path(folder).expanduser()
@@ -269,7 +275,7 @@ def _assembled(
     maps: Maps = {}
     if TEACHERS in tensors:
         teachers, weights = _read_teachers(
-            tensors[TEACHERS], about, sizes[1], kinds
+            tensors[TEACHERS], about, graph, kinds
         )
         maps = _read_maps(tensors[TEACHERS], about['teachers'])
     return Parts(
@@ -403,8 +409,8 @@ def _teacher_tensors(
     out['weights'] = weights.table[:-1]  # the last row is their mean
     for name in teachers.modalities:
         teacher = teachers[name]
-        assert isinstance(teacher, KGE)
-        for key, value in teacher.kept().items():
+        held = teacher.kept() if isinstance(teacher, KGE) else {}
+        for key, value in held.items():
             out[f'teacher/{name}/{key}'] = value
     for name, each in maps.items():
         for modality, weight in each.items():
@@ -430,11 +436,13 @@ def _read_maps(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Maps:
 def _read_teachers(
     tensors: Mapping[str, Tensor],
     about: Mapping[str, Any],
-    num_relations: int,
+    graph: KG,
     kinds: Kinds,
 ) -> tuple[TeacherEnsemble, Lookup]:
     teachers = {
-        name: model_of(
+        name: COUNTED[kind](graph.index('train'))
+        if kind in COUNTED
+        else model_of(
             {
                 key.removeprefix(f'teacher/{name}/'): value
                 for key, value in tensors.items()
@@ -442,7 +450,7 @@ def _read_teachers(
                 if key.rpartition('/')[0] == f'teacher/{name}'
             },
             _class(kind, kinds),
-            num_relations,
+            graph.num_relations,
             about.get('options', {}).get(f'teacher {name}', {}),
         )
         for name, kind in about['teachers'].items()

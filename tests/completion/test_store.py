@@ -4,7 +4,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -216,17 +215,57 @@ def test_without_teachers(model: Completer, tmp_path: Path) -> None:
     assert found.notes == ['the teachers of this model were not kept']
 
 
-@pytest.mark.parametrize('more', [{'one_hop': 8}, {'observed': ('links',)}])
-def test_teachers_that_are_no_tables_are_not_kept(
-    dataset: OwnGraph, recipe: Recipe, tmp_path: Path, more: dict[str, Any]
+def test_teachers_of_one_hop_are_not_kept(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
 ) -> None:
-    near = replace(recipe, teachers=replace(recipe.teachers, **more))
+    near = replace(recipe, teachers=replace(recipe.teachers, one_hop=8))
     model = Completer.train(dataset, tmp_path, near)
     other = Completer.load(tmp_path)
     assert model.parts.teachers is None
     assert other.parts.teachers is None
     question = 'MV Auk', 'calls at'
     assert other.answer(*question) == model.answer(*question)
+
+
+def test_teachers_that_count_do_so_again(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    named = 'frequency', 'links'
+    counting = replace(recipe.teachers, observed=named)
+    model = Completer.train(
+        dataset, tmp_path, replace(recipe, teachers=counting)
+    )
+    other = Completer.load(tmp_path)
+    teachers = other.parts.teachers
+    assert teachers is not None
+    assert tuple(teachers.modalities[-2:]) == named
+    head, rel = torch.arange(8), torch.arange(8) % 2
+    for name in named:
+        assert model.parts.teachers is not None
+        torch.testing.assert_close(
+            teachers[name].score_tails(head, rel),
+            model.parts.teachers[name].score_tails(head, rel),
+        )
+    triple = 'MV Auk', 'calls at', 'Port Bude'
+    found = other.explain(*triple)
+    assert str(found) == str(model.explain(*triple))
+    assert {'frequency', 'links'} < {each.teacher for each in found.opinions}
+    # Nothing of them lies in the folder but their names.
+    held = load_tensors(tmp_path / 'teachers.safetensors')[0]
+    assert not [key for key in held if key.startswith('teacher/frequency')]
+    # They count the triples of newcomers as well.
+    more = other.add_entities(
+        {'MV Pip': []}, triples=[('MV Pip', 'calls at', 'Port Bude')]
+    )
+    assert more.parts.teachers is not None
+    every = torch.arange(2 * more.parts.graph.num_relations)
+    asked = torch.zeros_like(every), every
+    scores = more.parts.teachers['frequency'].score_tails(*asked)
+    before = teachers['frequency'].score_tails(*asked)
+    assert scores.size(1) == before.size(1) + 1
+    # The newcomer calls, so one more is asked for, and is, where it calls.
+    assert not torch.equal(scores[:, :-1], before)
+    assert scores[:, -1].max() > scores[:, -1].min()
 
 
 class Mine(Bilinear):
