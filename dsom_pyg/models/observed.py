@@ -1,7 +1,5 @@
 """What the training triples say by themselves: counts, nothing learned."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,7 +58,10 @@ class Observed(Model):
         return out[:, entities].add_(self.floor).log_()
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
-        return {}
+        raise ValueError(
+            f'{type(self).__name__} counts and learns nothing; name it in '
+            'Teachers(observed=...)'
+        )
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.num_entities} entities)'
@@ -96,7 +97,8 @@ class OtherLinks(Observed):
     r"""Who is linked to the head by other relations: of the pairs of entities
     that r' links, the share that r links as well, for each r' that links h
     to t in train; the reciprocal of r is another one. Pairs are counted with
-    three more that r does not link, so that few cases say little.
+    three more that r does not link, so that few cases say little. Holds
+    :math:`4 R^2` numbers.
     """
 
     few = 3
@@ -109,9 +111,7 @@ class OtherLinks(Observed):
         super().__init__(index)
         head, rel = _triples(index)
         pair = head * self.num_entities + index.tail
-        number = pair.unique(return_inverse=True)[1]
-        has = _counts(rel, number, 2 * self.num_relations, len(pair))
-        both = torch.from_numpy((has @ has.T).toarray())
+        both = _pairs_in_both(rel, pair, 2 * self.num_relations)
         alone = both.diagonal().clone()
         share = both.fill_diagonal_(0) / (alone + self.few)[:, None]
         begins = _begins(head, self.num_entities)
@@ -144,10 +144,12 @@ def _begins(ids: Tensor, size: int) -> Tensor:
     return torch.searchsorted(ids, torch.arange(size + 1))
 
 
-def _counts(row: Tensor, column: Tensor, rows: int, columns: int) -> Any:
+def _pairs_in_both(rel: Tensor, pair: Tensor, size: int) -> Tensor:
+    # How many pairs of entities two relations have in common, [size, size].
     from scipy import sparse
 
-    # How often each row and column come together, a sparse matrix.
-    ones = np.ones(len(row), dtype=np.float32)
-    places = row.numpy(), column.numpy()
-    return sparse.csr_array((ones, places), shape=(rows, columns))
+    number = pair.unique(return_inverse=True)[1]
+    ones = np.ones(len(rel), dtype=np.float32)
+    places = rel.numpy(), number.numpy()
+    has = sparse.csr_array((ones, places), shape=(size, len(pair)))
+    return torch.from_numpy((has @ has.T).toarray())

@@ -9,7 +9,7 @@ from torch import Tensor
 from dsom_pyg.graph import Triples, add_reciprocals
 from dsom_pyg.models import Observed, OtherLinks, TailFrequency
 from dsom_pyg.models.sharded import device_of
-from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
 
 E, R, T = 9, 3, 40
 
@@ -95,6 +95,14 @@ def test_a_part_of_the_entities_and_a_triple_score_alike() -> None:
         assert device_of(model.to('meta')).type == 'meta'
         with pytest.raises(ValueError, match='tells E and R'):
             kind(QueryIndex(Triples(torch.zeros(2, 1).long(), rel[:1])))
+
+
+def test_it_cannot_be_trained() -> None:
+    index, _ = some_graph()
+    none = torch.empty(0, dtype=torch.long)
+    pairs = Pairs(none, none)
+    with pytest.raises(ValueError, match='OtherLinks counts and learns'):
+        OtherLinks(index).loss(QueryBatch(none, none, pairs, pairs), 'fp32')
 
 
 def test_what_no_triple_has() -> None:
