@@ -176,6 +176,27 @@ def test_a_first_training_is_shared(
     assert mrr[0] != mrr[1]
 
 
+def test_teachers_are_shared_whoever_counts_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (
+        Row('plain', TEACHERS),
+        Row('counting', replace(TEACHERS, observed=('links',))),
+    )
+    monkeypatch.setattr(table, 'load', lambda name: (Table(('Tiny',), rows),))
+    found = run(tmp_path)
+    folder = tmp_path / 'models/tiny/Tiny'
+    one, two = (
+        (folder / f'{row.name}-seed0' / 'teachers.safetensors').stat().st_ino
+        for row in rows
+    )
+    assert one == two
+    models = found['counting-seed0']['models']
+    alone = found['plain-seed0']['models']
+    assert models.keys() - alone.keys() == {'links'}
+    assert models['joint'] == alone['joint']
+
+
 def load_stage(path: Path, model: ComplEx) -> None:
     from dsom_pyg.files import load_tensors
 
