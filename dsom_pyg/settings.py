@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from dsom_pyg import (
     losses,
@@ -196,6 +196,8 @@ NOT_SETTINGS = ('progress',)
 def _word(part: Any) -> Any:
     if part is None or isinstance(part, bool | int | float | str):
         return part
+    if isinstance(part, tuple):
+        return ','.join(part)
     kind = _kind(part)
     name = kind.__name__
     if {**PARTS, **AS_THEY_ARE, **MODELS}.get(name) is not kind:
@@ -243,11 +245,24 @@ def _with(part: Any, path: list[str], value: Any, key: str) -> Any:
     if rest:
         new = _with(old, rest, value, key)
     else:
-        new = value if _plain(part, name, value) else _new(old, value, key)
+        value = _several(part, name, value)
+        plain = isinstance(value, tuple) or _plain(part, name, value)
+        new = value if plain else _new(old, value, key)
     try:
         return _changed(part, name, new)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{key}: {error}') from error
+
+
+def _several(part: Any, name: str, value: Any) -> Any:
+    # Names with commas between them, where the setting takes several.
+    if isinstance(part, partial) or not isinstance(value, str | list):
+        return value
+    kind = get_type_hints(type(part))[name]
+    if not any(get_origin(each) is tuple for each in (kind, *get_args(kind))):
+        return value
+    names = value.split(',') if isinstance(value, str) else value
+    return tuple(str(each).strip() for each in names)
 
 
 def _plain(part: Any, name: str, value: Any) -> bool:

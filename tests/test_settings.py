@@ -96,6 +96,26 @@ def test_what_is_described_can_be_set(name: str, other: str) -> None:
     assert 'progress' not in said
 
 
+def test_several_names() -> None:
+    recipe = Recipe()
+    assert describe(recipe)['teachers.observed'] is None
+    for value in (
+        'frequency,links',
+        'frequency, links',
+        ['frequency', 'links'],
+    ):
+        made = with_settings(recipe, {'teachers.observed': value})
+        assert made.teachers.observed == ('frequency', 'links')
+        again = with_settings(recipe, describe(made))
+        assert again.teachers.observed == made.teachers.observed
+    one = with_settings(recipe, read_words(['teachers.observed=links']))
+    assert one.teachers.observed == ('links',)
+    none = with_settings(one, read_words(['teachers.observed=none']))
+    assert none.teachers.observed is None
+    with pytest.raises(ValueError, match="nothing observed is called 'link'"):
+        with_settings(recipe, {'teachers.observed': 'link'})
+
+
 def test_a_part_of_ones_own_is_described() -> None:
     @dataclass
     class Mine:
