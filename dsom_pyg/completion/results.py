@@ -1,5 +1,6 @@
 """What a model answers, as values with names that print as a table."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Generic, TypeVar
@@ -230,5 +231,5 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return name if value else ''
     if isinstance(value, float):
-        return f'{value:.3f}'
+        return '' if math.isnan(value) else f'{value:.3f}'
     return printable(str(value))

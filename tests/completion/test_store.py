@@ -249,6 +249,7 @@ def test_teachers_that_count_do_so_again(
     triple = 'MV Auk', 'calls at', 'Port Bude'
     found = other.explain(*triple)
     assert str(found) == str(model.explain(*triple))
+    assert ' nan ' not in str(found)  # the student taught nobody
     assert {'frequency', 'links'} < {each.teacher for each in found.opinions}
     # Nothing of them lies in the folder but their names.
     held = load_tensors(tmp_path / 'teachers.safetensors')[0]
