@@ -80,6 +80,7 @@ def test_the_best_by_benchmark() -> None:
     assert (found.teachers.channels, found.teachers.committee) == (256, 3)
     assert isinstance(found.policy, HeldOut)
     assert recipes.best('MKG_Y').student.channels == 256
+    assert recipes.best('MKG_Y').teachers.observed == ('frequency', 'links')
     assert recipes.best('MKG_W').student.channels == 640
     assert recipes.best('MKG_W').teachers.one_hop == 64
     tell = recipes.best('FB15k_237')

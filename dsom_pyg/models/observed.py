@@ -99,6 +99,10 @@ class OtherLinks(Observed):
     to t in train; the reciprocal of r is another one. Pairs are counted with
     three more that r does not link, so that few cases say little. Holds
     :math:`4 R^2` numbers.
+
+    From FB15k-237 whatever such links tell was taken away: no pair of
+    validation or test is linked in train. There they mislead a policy that
+    learns from train.
     """
 
     few = 3
