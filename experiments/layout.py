@@ -115,7 +115,8 @@ three MKGs.
 the speed of a plain loop (4.2 times, below). 39.6 on MKG-Y is met by one seed,
 and without teachers that count by three (39.61), 39.4 on MKG-W by one. **Not
 measured yet**: benchmarks with images, multimodal comparators of other papers;
-those of triples and inside the paper's framework stand in [paper.md](paper.md), as far as they were measured.
+those of triples and inside the paper's framework stand in
+[paper.md](paper.md), as far as they were measured.
 Further notes: [what bounds a student](notes/2026-11-28-bound.md), [longer
 texts on MKG-W](notes/2026-11-28-longer-texts.md), [encoders of
 texts](notes/2026-11-28-encoders.md), [one hop](notes/2026-11-28-one-hop.md),
