@@ -87,7 +87,10 @@ def beliefs(
     )
     total = torch.zeros(len(known.edge_type))
     with run.interruptible():
-        parts = stages.fit_folds(run, recipe.teachers, KFolds(folds))
+        # No policy weighs those that only count, and a mean would trust them
+        # as much as others.
+        teachers = replace(recipe.teachers, observed=None)
+        parts = stages.fit_folds(run, teachers, KFolds(folds))
         for at, fold in enumerate(parts):
             own = replace(
                 run,
@@ -95,7 +98,7 @@ def beliefs(
                 results={},
                 within=f'judge-{at + 1}-of-{len(parts)}/',
             )
-            learner = recipe.student, recipe.teachers, fold.ensemble
+            learner = recipe.student, teachers, fold.ensemble
             begun = stages.start_student(own, *learner)
             words = recipe.student, begun, fold.ensemble, Mean()
             student = stages.distil(own, *words)

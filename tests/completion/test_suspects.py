@@ -1,6 +1,7 @@
 """Known triples that nobody believes who did not see them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,17 @@ def test_validation_and_test_are_judged_by_all(
     rest = concat(graph.triples('val'), graph.triples('test'))
     assert len(rest.edge_type) > 0
     assert total[size:].tolist() == [16.5] * len(rest.edge_type)
+
+
+def test_teachers_that_count_do_not_judge(
+    dataset: OwnGraph, recipe: Recipe
+) -> None:
+    counting = replace(recipe.teachers, observed=('frequency', 'links'))
+    torch.manual_seed(0)
+    plain = rooms.beliefs(dataset[0], recipe, folds=2)
+    torch.manual_seed(0)
+    more = replace(recipe, teachers=counting)
+    assert torch.equal(rooms.beliefs(dataset[0], more, folds=2), plain)
 
 
 def test_a_wrong_fact_is_found() -> None:
