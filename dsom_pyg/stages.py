@@ -89,7 +89,16 @@ class Teachers:
     def build(self, graph: KG, seed: int) -> TeacherEnsemble:
         r"""Untrained teachers, one of each kind, that are to learn the
         training split of a graph.
+
+        Raises:
+            ValueError: A modality has the name of another teacher.
         """
+        for name in self.observed or ():
+            if name in graph.features:
+                raise ValueError(
+                    f'{name!r} is taken as the name of a teacher, rename the '
+                    'modality'
+                )
         sizes = graph.num_entities, graph.num_relations, self.channels
         joint = self.joint and bool(graph.features)
         near = None
@@ -110,23 +119,12 @@ class Teachers:
     def with_observed(
         self, ensemble: TeacherEnsemble, graph: KG
     ) -> TeacherEnsemble:
-        r"""Trained teachers, and those that count what they were trained on.
-
-        Raises:
-            ValueError: A modality has the name of one of these.
-        """
+        r"""Trained teachers, and those that count what they have learned."""
         if not self.observed:
             return ensemble
-        names = ensemble.modalities
-        for name in self.observed:
-            if name in names:
-                raise ValueError(
-                    f'{name!r} is taken as the name of a teacher, rename the '
-                    'modality'
-                )
         index = graph.index('train')
         counted = {name: OBSERVED[name](index) for name in self.observed}
-        learned = {name: ensemble[name] for name in names}
+        learned = {name: ensemble[name] for name in ensemble.modalities}
         return TeacherEnsemble({**learned, **counted}).train(ensemble.training)
 
 

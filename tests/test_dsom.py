@@ -847,6 +847,13 @@ def test_what_a_fold_holds_out_is_not_counted() -> None:
         assert not torch.equal(counted, every)
 
 
+class Taken(KG):
+    features = {'links': (torch.ones(30, 2), torch.ones(30).bool())}  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(DATA)
+
+
 def test_a_student_of_teachers_that_count(tmp_path: Path) -> None:
     recipe = Recipe(
         teachers=teachers_of(observed=('frequency', 'links')),
@@ -863,9 +870,8 @@ def test_a_student_of_teachers_that_count(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="is called 'degree'; there are"):
         teachers_of(observed=('degree',))
-    ensemble = TeacherEnsemble({'links': ComplEx(EntityEmbedding(30, 8), 4)})
     with pytest.raises(ValueError, match="'links' is taken as the name"):
-        recipe.teachers.with_observed(ensemble, GRAPH)
+        recipe.teachers.build(Taken(), 0)
 
 
 def test_a_warm_student_begins_as_the_joint_teacher() -> None:

@@ -13,7 +13,7 @@ class Observed(Model):
 
     A subclass gives :meth:`shares`. A score is the logarithm of a share, plus
     :obj:`floor`; of several shares of a candidate the largest counts. Models
-    that factorise a graph know such features badly, so both together are
+    that factorise a graph know such features badly, so both together may be
     better than either (`Toutanova and Chen, 2015
     <https://aclanthology.org/W15-4007>`_, who call them observed and latent).
 
