@@ -206,6 +206,12 @@ class QueryIndex:
         row, at = spread(start, self.ptr[position + 1] - start, total)
         return Pairs(row, self.tail[at])
 
+    def of_tails(self) -> Queries:
+        r"""The query of each of :attr:`tail`, ``[T']``."""
+        count = self.ptr.diff()
+        both = self.head, self.rel
+        return Queries(*(ids.repeat_interleave(count) for ids in both))
+
     def lookup(self, head: Tensor, rel: Tensor) -> Pairs:
         r"""Tails of queries ``[B]``, none for one that is not in the index."""
         row, at = self.find(head, rel)

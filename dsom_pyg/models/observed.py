@@ -79,7 +79,7 @@ class TailFrequency(Observed):
 
     def __init__(self, index: QueryIndex) -> None:
         super().__init__(index)
-        _, rel = _triples(index)
+        rel = index.of_tails().rel
         size, both = self.num_entities, 2 * self.num_relations
         key, count = torch.unique(rel * size + index.tail, return_counts=True)
         asked = torch.bincount(index.rel, minlength=both)
@@ -113,7 +113,7 @@ class OtherLinks(Observed):
 
     def __init__(self, index: QueryIndex) -> None:
         super().__init__(index)
-        head, rel = _triples(index)
+        head, rel = index.of_tails()
         pair = head * self.num_entities + index.tail
         both = _pairs_in_both(rel, pair, 2 * self.num_relations)
         alone = both.diagonal().clone()
@@ -134,13 +134,6 @@ class OtherLinks(Observed):
 
 # The names of teachers of this kind.
 OBSERVED = {'frequency': TailFrequency, 'links': OtherLinks}
-
-
-def _triples(index: QueryIndex) -> tuple[Tensor, Tensor]:
-    # Heads and relations of all tails, in their order.
-    count = index.ptr.diff()
-    head, rel = (x.repeat_interleave(count) for x in (index.head, index.rel))
-    return head, rel
 
 
 def _begins(ids: Tensor, size: int) -> Tensor:

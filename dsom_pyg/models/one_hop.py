@@ -186,8 +186,7 @@ def _edges(
 ) -> tuple[Tensor, Tensor, Tensor]:
     # The triples of each entity, at most so many: where those of entity e
     # begin and end, [E + 1], and their relations and other ends.
-    count = index.ptr.diff()
-    head, rel = (x.repeat_interleave(count) for x in (index.head, index.rel))
+    head, rel = index.of_tails()
     # A loop is its own answer from the other side.
     other = head != index.tail
     head, rel, tail = head[other], rel[other], index.tail[other]
