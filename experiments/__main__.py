@@ -13,13 +13,14 @@ once for each row.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments import record, table
 from experiments.measure import Setting, measure
 from experiments.page import write_page
 from experiments.paper import show
+from experiments.table import Row
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -55,6 +56,9 @@ def main(words: Sequence[str] | None = None) -> None:
     seeds.add_argument('--seeds', type=int, default=1, help='how many')
     seeds.add_argument('--seed', type=int, help='this one alone')
     parser.add_argument('--select', action='store_true')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='tell what is missing'
+    )
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--draw', action='store_true', help='what policies chose, seed 0'
@@ -78,7 +82,24 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    r"""Measure the rows that are asked for, seed by seed."""
+    r"""Measure the rows that are asked for, seed by seed, or tell which are
+    missing.
+    """
+    count = missing = 0
+    for setting, row, seed in asked(args):
+        if not args.dry_run:
+            measure(setting, row, seed)
+            continue
+        count += 1
+        if not setting.path(row, seed).exists():
+            missing += 1
+            print(f'{setting.dataset}  {row.name}  seed {seed}')
+    if args.dry_run:
+        print(f'{missing} of {count} runs are missing')
+
+
+def asked(args: argparse.Namespace) -> Iterator[tuple[Setting, Row, int]]:
+    r"""The runs that are asked for."""
     seeds = range(args.seeds) if args.seed is None else [args.seed]
     for each in chosen(table.load(args.name), args.dataset, args.only):
         for dataset in each.datasets:
@@ -97,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
             for seed in seeds:
                 for row in each.rows:
                     if args.select or not row.only_validation:
-                        measure(setting, row, seed)
+                        yield setting, row, seed
                     elif args.only:
                         raise ValueError(
                             f"row '{row.name}' is a trial that chooses a "

@@ -91,6 +91,11 @@ class Setting:
         r"""Of the texts, where a row names no other one."""
         return SBERT(self.text_model or bundled_text_model())
 
+    def path(self, row: Row, seed: int) -> Path:
+        r"""The file of a run."""
+        words = self.name, self.dataset, row.name, seed, self.split
+        return record.path_of(self.results, *words)
+
     def encoder_of(self, row: Row) -> Encoder:
         r"""Made once for all rows that have the same."""
         if row.encoder is None:
@@ -167,14 +172,7 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
     Raises:
         OtherRunError: The file is there, with other settings.
     """
-    path = record.path_of(
-        setting.results,
-        setting.name,
-        setting.dataset,
-        row.name,
-        seed,
-        setting.split,
-    )
+    path = setting.path(row, seed)
     graph = setting.graph(row, seed)
     about = {
         'table': setting.name,

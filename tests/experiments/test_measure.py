@@ -236,6 +236,25 @@ def test_what_is_there_is_skipped(
         run(tmp_path, '--only', 'plain')
 
 
+def test_what_is_missing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, '--only', 'plain')
+    names = ['plain', 'single teachers']
+    words = [word for name in names for word in ('--only', name)]
+    capsys.readouterr()
+    dry = '--dry-run', *words
+    assert {*run(tmp_path, *dry, '--seeds', '2')} == {'plain-seed0'}
+    assert capsys.readouterr().out.splitlines() == [
+        'Tiny  single teachers  seed 0',
+        'Tiny  plain  seed 1',
+        'Tiny  single teachers  seed 1',
+        '3 of 4 runs are missing',
+    ]
+    run(tmp_path, *dry, '--select')  # that of test is another run
+    assert '2 of 2 runs' in capsys.readouterr().out
+
+
 def test_validation_reads_no_test_triple(tmp_path: Path, tiny: Tiny) -> None:
     words = ('--select', '--only', 'policy', '--only', 'a trial')
     first = run(tmp_path / 'a', *words)
