@@ -87,13 +87,18 @@ def run(args: argparse.Namespace) -> None:
     """
     count = missing = 0
     for setting, row, seed in asked(args):
+        count += 1
         if not args.dry_run:
             measure(setting, row, seed)
             continue
-        count += 1
         if not setting.path(row, seed).exists():
             missing += 1
             print(f'{setting.dataset}  {row.name}  seed {seed}')
+    if not count:
+        raise ValueError(
+            f'all rows of {args.name} are trials that choose a setting: '
+            'measure them with --select'
+        )
     if args.dry_run:
         print(f'{missing} of {count} runs are missing')
 

@@ -142,6 +142,13 @@ class Runs:
             if wanted is None or seed in wanted
         }
 
+    def link(self, model: Model) -> str:
+        r"""To the file of its first seed."""
+        words = model.table, model.dataset, model.row
+        first = min(self.seeds(model))
+        path = path_of(self.folder, *words, first, model.split)
+        return path.relative_to(self.folder).as_posix()
+
     def spread(self, model: Model, key: str = 'mrr') -> str:
         r"""Mean and deviation of a metric over seeds."""
         return spread([values[key] for values in self.seeds(model).values()])
@@ -192,15 +199,6 @@ def claims(runs: Runs, lines: Iterable[Claim]) -> list[str]:
         model, seeds = claim.model, runs.seeds(claim.model)
         if not seeds:
             continue
-        first = min(seeds)
-        path = path_of(
-            runs.folder,
-            model.table,
-            model.dataset,
-            model.row,
-            first,
-            model.split,
-        ).relative_to(runs.folder)
         mark = '**' if claim.bold else ''
         line = f'`{command(model)} --seeds {len(seeds)}`'
         out.append(
@@ -210,7 +208,7 @@ def claims(runs: Runs, lines: Iterable[Claim]) -> list[str]:
                 f'{mark}{runs.spread(model)}{mark}',
                 str(len(seeds)),
                 line if claim.command else 'see the file',
-                f'[seed {first}]({path.as_posix()})',
+                f'[seed {min(seeds)}]({runs.link(model)})',
             ]
         )
     return markdown(head, out)
@@ -220,19 +218,16 @@ def grid(runs: Runs, section: Grid) -> list[str]:
     r"""MRR of the same rows on several datasets."""
 
     def cell(line: Line, column: Column) -> str:
-        parts = (
-            runs.spread(
-                Model(
-                    column.table,
-                    column.dataset,
-                    line.row + column.suffix,
-                    model,
-                    seeds=column.seeds,
-                )
-            )
-            for model in line.models
-        )
-        return ' → '.join(part for part in parts if part)
+        row = line.row + column.suffix
+        models = [
+            Model(column.table, column.dataset, row, name, seeds=column.seeds)
+            for name in line.models
+        ]
+        models = [model for model in models if runs.seeds(model)]
+        if not models:
+            return ''
+        figures = ' → '.join(runs.spread(model) for model in models)
+        return f'[{figures}]({runs.link(models[0])})'
 
     head = ['', *(column.head for column in section.columns)]
     return markdown(

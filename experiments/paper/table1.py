@@ -21,16 +21,16 @@ The unimodal systems by the objectives of their authors (self-adversarial
 negatives, 256 or 64 that all queries of a batch share; TuckER: all entities at
 once), and those inside the framework of the paper, on structure and texts; no
 images. Rate, N3 and first scale of DistMult and ComplEx are the best of seven
-trials on validation of MKG-Y (`results/searches/MKG_Y`), for all three graphs;
-all other settings are near those of the authors and were not tuned. The
-unimodal systems take fewer steps than there, so their rows are lower bounds.
-The teachers of MoSE-BI and MoSE-MI are not trained on the validation split,
-which these two learn from; on DB15K all others are. Boosting weighs a teacher
-by how many entities it puts below the target, as the mean rank does: on MKG-Y
-texts have the better mean rank and the far lower MRR, so MoSE-BI is below the
-mean. Plain ComplEx-N3, cross-entropy over all entities, is missing in the
-paper. [What the unimodal rows depend
-on](notes/2026-11-29-comparators.md).
+trials, four of which were given up half way, on validation of MKG-Y
+(`results/searches/MKG_Y`), for all three graphs; all other settings are near
+those of the authors and were not tuned. The unimodal systems take fewer steps
+than there, so their rows are lower bounds. The teachers of MoSE-BI and MoSE-MI
+are not trained on the validation split, which these two learn from; on DB15K
+all others are. Boosting weighs a teacher by how many entities it puts below
+the target, as the mean rank does: on MKG-Y texts have the better mean rank and
+the far lower MRR, so MoSE-BI is below the mean. Plain ComplEx-N3,
+cross-entropy over all entities, is missing in the paper. [What the unimodal
+rows depend on](notes/2026-11-29-comparators.md).
 """,
     MKGS,
     (

@@ -58,12 +58,6 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
             replace(recipe, teachers=counted),
             more_texts=True,
         ),
-        Row('longer texts, one hop', near, more_texts=True),
-        Row(
-            'longer texts, one hop, frequency and links',
-            replace(near, teachers=replace(counted, one_hop=64)),
-            more_texts=True,
-        ),
         Row(
             'longer texts, mpnet',
             recipe,

@@ -255,6 +255,18 @@ def test_what_is_missing_is_told(
     assert '2 of 2 runs' in capsys.readouterr().out
 
 
+def test_trials_alone_are_not_passed_over_in_silence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trials = (Table(('Tiny',), ROWS[-1:]),)
+    monkeypatch.setattr(table, 'load', lambda name: trials)
+    with pytest.raises(SystemExit):
+        run(tmp_path)
+    assert 'measure them with --select' in capsys.readouterr().err
+
+
 def test_validation_reads_no_test_triple(tmp_path: Path, tiny: Tiny) -> None:
     words = ('--select', '--only', 'policy', '--only', 'a trial')
     first = run(tmp_path / 'a', *words)

@@ -90,8 +90,10 @@ def test_grid(tmp_path: Path) -> None:
     assert page.grid(runs(tmp_path), section) == [
         '|  | D | 0 |',
         '| --- | --- | --- |',
-        '| the mean | 11.00 (1.41) → 9.00 | 10.00 → 9.00 |',
-        '| policy | 14.00 (3.00) | 11.00 |',
+        '| the mean | [11.00 (1.41) → 9.00](t/D/mean-seed0.json) '
+        '| [10.00 → 9.00](t/D/mean-seed0.json) |',
+        '| policy | [14.00 (3.00)](t/D/policy-seed0.json) '
+        '| [11.00](t/D/policy-seed0.json) |',
     ]
 
 
