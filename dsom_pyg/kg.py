@@ -92,9 +92,10 @@ class KG:
 
     @cached_property
     def degree(self) -> Tensor:
-        r"""How often each entity occurs in a training triple, ``[E]``."""
-        ends = self.triples('train').edge_index.flatten()
-        return torch.bincount(ends, minlength=self.num_entities)
+        r"""How many training triples each entity is in, ``[E]``."""
+        # The index has both directions of each, and each once.
+        head = self.index('train').of_tails().head
+        return torch.bincount(head, minlength=self.num_entities)
 
     @cached_property
     def relation_categories(self) -> Tensor:

@@ -236,11 +236,11 @@ class ByRelation(FixedWeights):
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
     ) -> Combiner:
-        held = held_graph(run.graph, folds).triples('train').edge_type
-        count = torch.bincount(held, minlength=run.graph.num_relations)
+        rel = held_graph(run.graph, folds).index('train').of_tails().rel
+        count = torch.bincount(rel, minlength=2 * run.graph.num_relations)
         weights = Weighted(
             len(folds[0].ensemble),
-            count.repeat(2),  # a triple is asked from both sides
+            count,
             self.shrinkage,
             mask_missing,
             self.lr,

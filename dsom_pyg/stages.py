@@ -303,7 +303,7 @@ def fit_folds(
     ensembles: list[list[TeacherEnsemble]] = [[] for _ in parts]
     for at in range(teachers.committee):
         member = run.member(at)
-        whole = run.results.get(_stage(at))
+        whole = run.results.get(run.within + _stage(at))
         epochs = teachers.loop.epochs if whole is None else whole.best_epoch
         loop = replace(teachers.loop, epochs=epochs, eval_every=0)
         for number, (rest, _) in enumerate(parts):

@@ -291,6 +291,18 @@ def test_entities_that_are_no_candidates(dtype: torch.dtype) -> None:
     assert float(far[0].detach()) > 1e6
 
 
+@pytest.mark.parametrize('form', ['mean', 'sum'])
+def test_the_only_candidate_is_the_only_neighbor(form: str) -> None:
+    teacher = torch.tensor([[1.0], [2.0]])
+    student = torch.zeros(2, 1, requires_grad=True)
+    alone = Pairs(torch.tensor([0]), torch.tensor([0]))
+    loss = neighbor_decoupled_kd(teacher, student, alone, form=form)
+    loss.sum().backward()
+    assert loss.tolist() == [0.0, 0.0]
+    assert student.grad is not None
+    assert student.grad.tolist() == [[0.0], [0.0]]
+
+
 def test_unknown_form() -> None:
     with pytest.raises(ValueError, match="'mean' or 'sum', got 'max'"):
         decoupled_parts(

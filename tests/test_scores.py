@@ -513,6 +513,32 @@ def test_pairs_in_chunks(
     assert filled.equal(want)
 
 
+@pytest.mark.parametrize('count', [1, 3, 8, E, E + 4])
+def test_the_highest_scores(count: int, chunks: str) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randint(4, (B, E)).double()
+    matrix[1] = 0.0
+    matrix[2] = torch.arange(E)
+    found, ids = Scores.of(matrix).best(count)
+    for row, values in enumerate(matrix.tolist()):
+        # Of equal ones the lower id comes first.
+        order = sorted(range(E), key=lambda at: (-values[at], at))[:count]
+        assert ids[row].tolist() == order
+        assert found[row].tolist() == [values[at] for at in order]
+
+
+def test_no_candidates_are_left_out_twice(chunks: str) -> None:
+    matrix = torch.randn(B, E, dtype=torch.double)
+    matrix[0, 22] = -torch.inf  # it is among the pairs
+    scores = Scores.of(matrix.requires_grad_())
+    found = scores.logsumexp(without=pairs((0, [1, 22])))
+    left = matrix[0, [*range(1), *range(2, 22)]]
+    torch.testing.assert_close(found[0], left.logsumexp(0))
+    found.sum().backward()
+    assert matrix.grad is not None
+    assert matrix.grad.isfinite().all()
+
+
 def test_log_sums_without_some_pairs(chunks: str) -> None:
     def plain(logits: Tensor) -> Tensor:
         left = logits.clone()
@@ -588,6 +614,31 @@ def test_scores_among_candidates() -> None:
     expected = said.dense()[:, ids] - candidates.log_p
     for scores in (said, Scores.of(said.dense())):
         torch.testing.assert_close(scores.among(candidates).dense(), expected)
+
+
+def test_weighted_scores_among_candidates() -> None:
+    torch.manual_seed(0)
+    (query, rows), (other, more) = (
+        (q.float(), x.float()) for q, x in terms(0)
+    )
+    weights = torch.rand(B, 2)
+    ids = torch.tensor([2, 5, 11])
+    candidates = Candidates(ids, torch.tensor([-0.5, -1.0, -2.0]))
+
+    def compare(query: Tensor, rows: Tensor) -> Tensor:
+        assert len(rows.unique(dim=0)) <= len(ids)  # nobody else
+        return -(query - rows).abs().sum(dim=-1)
+
+    def compare_all(query: Tensor, rows: Tensor) -> Tensor:
+        return compare(query[:, None], rows)
+
+    distance = Scores.compared(other, more, compare, compare_all, 3)
+    product = Scores([(query, rows)], 'fp32')
+    both = weighted_sum(weights, [product, distance])
+    found = both.among(candidates).dense()
+    apart = -(other[:, None] - more[ids]).abs().sum(dim=-1)
+    plain = weights[:, :1] * (query @ rows[ids].t()) + weights[:, 1:] * apart
+    torch.testing.assert_close(found, plain - candidates.log_p)
 
 
 def test_among_candidates_nothing_else_is_compared() -> None:

@@ -184,8 +184,8 @@ def decoupled_parts(
         \quad \tilde p_e = p_e / \sum_{e' \notin N} p_{e'}
 
     A query without neighbors has a neighbor part of 0, and its outside part
-    is plain distillation. In a matrix, an entity of -inf is no candidate; of
-    each query one that is no neighbor must be left to teacher and student.
+    is plain distillation. One whose neighbors are all its candidates has two
+    parts of 0. In a matrix, an entity of -inf is no candidate.
 
     Args:
         teacher: Scores ``[B, E]``; no gradient flows into them.
@@ -204,8 +204,10 @@ def decoupled_parts(
     log_count = neighbors.count(rows).to(tea.dtype).log()
     tea_in = _segment_logsumexp(tea.at(neighbors) / tau, row, rows)
     stu_in = _segment_logsumexp(stu.at(neighbors) / tau, row, rows)
-    # Rows without neighbors leave before any 0 * inf can arise.
+    # Rows without neighbors, or without anybody else, leave before any
+    # 0 * inf can arise.
     none = log_count == NEG_INF
+    none = none | (out_tea == NEG_INF) | (out_stu == NEG_INF)
     tea_in, out_tea, stu_in, out_stu, log_count = (
         x.masked_fill(none, 0.0)
         for x in (tea_in, out_tea, stu_in, out_stu, log_count)

@@ -33,6 +33,11 @@ class Model(nn.Module):
         self.num_entities = num_entities
         self.num_relations = num_relations
 
+    asked: Sequence[nn.Module] = ()
+    r"""Modules that it asks and that stay as they are: no part of its state,
+    so nothing of them is trained, or kept with it.
+    """
+
     @property
     def available(self) -> Tensor | None:
         r"""Which entities it knows as heads, bool ``[E]``; None for all."""

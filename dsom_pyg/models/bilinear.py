@@ -22,6 +22,14 @@ from dsom_pyg.scores.tables import Basis, address, product
 Kind = TypeVar('Kind', bound='Bilinear')
 
 
+# What makes scores, but for a query.
+FIXED = (
+    *('score_tails', 'scores', 'scores_of', 'own_scores', 'forward'),
+    *('query_vectors', 'coordinates', 'encoded', 'loss'),
+    *('compare', 'compare_all'),
+)
+
+
 class Bilinear(KGE):
     r"""Base class: a query vector times the matrix of all entities.
 
@@ -48,9 +56,7 @@ class Bilinear(KGE):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        scoring = ('score_tails', 'scores', 'forward', 'query_vectors')
-        others = ('compare', 'compare_all', 'coordinates', 'loss')
-        for name in (*scoring, *others):
+        for name in FIXED:
             if getattr(cls, name) is not getattr(Bilinear, name):
                 raise TypeError(
                     f'{cls.__name__} overrides {name}, so it may be trained '
@@ -243,6 +249,7 @@ def _check_alike(first: Model, other: Model) -> None:
         and other.num_entities == first.num_entities
         and other.num_relations == first.num_relations
         and other.relations.dtype == first.relations.dtype
+        and len(other.relations) == len(first.relations)
         and _buffers_equal(first, other)
     ):
         raise ValueError(

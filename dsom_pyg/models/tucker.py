@@ -41,6 +41,11 @@ class TuckER(Bilinear):
         scale: float = 0.1,
         objective: Objective = CROSS_ENTROPY,
     ) -> None:
+        if getattr(objective, 'relations', 0.0):
+            raise ValueError(
+                'TuckER tells no relations, which would take a matrix for '
+                'each triple and relation; take CrossEntropy(relations=0.0)'
+            )
         super().__init__(entities, num_relations, n3, scale, objective)
         width = 2 * entities.hidden_channels
         if relation_channels is not None:

@@ -85,6 +85,8 @@ class Sums:
 
 class Best:
     r"""The highest scores of each query over chunks, and whose they are.
+    Of equal ones those of lower ids come first, so that chunks, batches and
+    processes make no difference.
 
     Args:
         source: Of the chunks.
@@ -114,7 +116,7 @@ class Best:
         if not self._waiting:
             return
         chunk = torch.cat(self._waiting, dim=1)
-        values, ids = chunk.topk(min(self.count, chunk.size(1)), dim=1)
+        values, ids = _highest(chunk, self.count)
         start = self._start + (0 if self.shard is None else self.shard.start)
         self._merge(
             torch.cat([self.values, values], dim=1),
@@ -123,9 +125,11 @@ class Best:
         self._waiting = []
 
     def _merge(self, values: Tensor, ids: Tensor) -> None:
-        width = min(self.count, values.size(1))
-        self.values, place = values.topk(width, dim=1)
-        self.ids = ids.gather(1, place)
+        order = ids.argsort(dim=1)
+        values, ids = values.gather(1, order), ids.gather(1, order)
+        values, place = values.sort(dim=1, descending=True, stable=True)
+        self.values = values[:, : self.count]
+        self.ids = ids.gather(1, place[:, : self.count])
 
     def join(self) -> None:
         r"""Come to an end, when all chunks are added, with what other
@@ -142,6 +146,31 @@ class Best:
             pad(self.ids, more),
         )
         self._merge(self.shard.beside(values), self.shard.beside(ids))
+
+
+def _highest(chunk: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    # The highest scores and their columns; where the last of them has equals
+    # that found no room, the lowest columns of these.
+    size = chunk.size(1)
+    if count >= size:
+        return chunk, torch.arange(size, device=chunk.device).expand_as(chunk)
+    values, ids = chunk.topk(count + 1, dim=1)
+    last, values, ids = values[:, -1], values[:, :-1], ids[:, :-1]
+    # A device would have to be waited for.
+    tied: Tensor | slice = slice(None)
+    if chunk.device.type in HOSTS:
+        tied = (values[:, -1] == last).nonzero()[:, 0]
+        if not tied.numel():
+            return values, ids
+    above = values[tied] > last[tied, None]
+    column = torch.arange(size, device=chunk.device)
+    equal = column.where(chunk[tied] == last[tied, None], size)
+    lowest = equal.topk(count, dim=1, largest=False).values
+    place = torch.arange(count, device=chunk.device)
+    place = place - above.sum(dim=1, keepdim=True)
+    lowest = lowest.gather(1, place.clamp(min=0)).clamp(max=size - 1)
+    ids[tied] = ids[tied].where(above, lowest)
+    return values, ids
 
 
 class Moments:
@@ -251,8 +280,10 @@ class InChunks:
         if self.masked:
             at, inside = self._places(some)
             # Pairs outside add 0 somewhere. Others may go there as well.
-            change = value - out.take(at)
-            out.put_(at, change.masked_fill(~inside, 0.0), accumulate=True)
+            old = out.take(at)
+            stays = ~inside | (old == value)  # no -inf is added to -inf
+            change = (value - old).masked_fill(stays, 0.0)
+            out.put_(at, change, accumulate=True)
             return
         row, column, _ = self._inside(some)
         out[row, column] = value

@@ -226,7 +226,16 @@ class Scores:
             how = source.compare, source.compare_all, source.wide, candidates
             query = source.term.coordinates
             return Scores.compared(query, basis, *how).detach()
-        some = self.detach().dense()[:, candidates.ids]
+        if isinstance(source, WeightedSum):
+            bare = Candidates(
+                candidates.ids, torch.zeros_like(candidates.log_p)
+            )
+            token = source.weights
+            parts = [Scores._made_of(x, token) for x in source.sources]
+            parts = [part.among(bare) for part in parts]
+            some = weighted_sum(source.weights, parts).dense()
+        else:
+            some = self.detach().dense()[:, candidates.ids]
         return Scores.of(some - candidates.log_p)
 
     def best(self, count: int) -> tuple[Tensor, Tensor]:

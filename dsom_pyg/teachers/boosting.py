@@ -27,6 +27,7 @@ class Boosted(Combiner):
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.register_buffer('table', table)
+        self.signed = bool((table < 0).any())
 
     @property
     def num_relations(self) -> int:
@@ -122,7 +123,7 @@ def boosted_weights(right: Tensor, again: bool = False) -> Tensor:
         best = max(free, key=lambda m: (each[m], -m))
         picked.add(best)
         weights[best] += each[best]
-        sign = right[best].float().mul_(2).sub_(1)
+        sign = right[best].to(torch.get_default_dtype()).mul_(2).sub_(1)
         share *= sign.mul_(-each[best]).exp_()
         share /= share.sum()
     return weights

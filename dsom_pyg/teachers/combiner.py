@@ -44,14 +44,19 @@ class Combiner(nn.Module):
     about few at a time where there are many entities.
     """
 
+    signed = False
+    r"""Whether a weight may be negative, so that nothing can be built on
+    them.
+    """
+
     epochs_done = 0
     r"""How many epochs the student has been trained."""
 
     def weights(self, answers: Answers) -> Tensor:
         r"""The weights used where no target is known, ``[B, M]``.
 
-        They are not negative. They need not sum to 1: their sum is how sharp
-        the combined logits are.
+        They are not negative, unless it is :obj:`signed`. They need not sum
+        to 1: their sum is how sharp the combined logits are.
         """
         raise NotImplementedError
 
@@ -105,7 +110,7 @@ def based(chosen: Tensor, base: Tensor) -> Tensor:
 
 def mean_weights(answers: Answers, mask_missing: bool) -> Tensor:
     r"""Equal weights ``[B, M]``, of all teachers or of the available ones."""
-    mask = answers.available.float()
+    mask = answers.available.to(torch.get_default_dtype())
     if not mask_missing:
         mask = torch.ones_like(mask)
     # Nobody available: better all than nothing.

@@ -1,12 +1,19 @@
 """MoSE-MI: a small network mixes what the teachers say of each entity."""
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dsom_pyg.losses import query_cross_entropy
 from dsom_pyg.models import Model
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
+
+# How many numbers of the hidden layer are made at once.
+MOST = 1 << 22
 
 
 class MetaLearner(Model):
@@ -30,16 +37,23 @@ class MetaLearner(Model):
         final_relu: bool = True,
     ) -> None:
         super().__init__(ensemble.num_entities, ensemble.num_relations)
-        self.ensemble = ensemble.requires_grad_(False).eval()
-        self.final_relu = final_relu
+        self.asked = (ensemble.requires_grad_(False).eval(),)
+        self.final_relu, self.hidden = final_relu, hidden
         self.mlp = nn.Sequential(
             nn.Linear(len(ensemble), hidden), nn.ReLU(), nn.Linear(hidden, 1)
         )
 
-    def train(self, mode: bool = True) -> 'MetaLearner':
-        super().train(mode)
-        self.ensemble.eval()
-        return self
+    @property
+    def ensemble(self) -> TeacherEnsemble:
+        r"""The teachers."""
+        (ensemble,) = self.asked
+        assert isinstance(ensemble, TeacherEnsemble)
+        return ensemble
+
+    def to(self, *words: Any, **more: Any) -> 'MetaLearner':
+        r"""Its teachers go where it goes."""
+        self.ensemble.to(*words, **more)
+        return super().to(*words, **more)
 
     def reset_parameters(self) -> None:
         for layer in self.mlp:
@@ -55,8 +69,20 @@ class MetaLearner(Model):
     ) -> Tensor:
         query = head_index, rel_type, entities, precision
         with torch.no_grad():
-            logits = torch.stack(self.ensemble.each(*query), dim=-1)
-        out: Tensor = self.mlp(logits)[..., 0]
+            logits = self.ensemble.each(*query)
+        # The hidden layer is wide: never that of all entities at once.
+        step = max(1, MOST // max(1, self.hidden * len(head_index)))
+        parts = zip(*(x.split(step, dim=1) for x in logits), strict=True)
+        again = partial(
+            checkpoint,
+            self._mix,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        return torch.cat([again(*part) for part in parts], dim=1)
+
+    def _mix(self, *logits: Tensor) -> Tensor:
+        out: Tensor = self.mlp(torch.stack(logits, dim=-1))[..., 0]
         return out.relu() if self.final_relu else out
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:

@@ -130,4 +130,4 @@ def _labels(ids: Tensor, targets: Pairs) -> Tensor:
     size = int(both.max()) + 1
     row = torch.arange(len(ids), device=ids.device)[:, None]
     known = targets.row * size + targets.tail
-    return torch.isin(row * size + ids, known).float()
+    return torch.isin(row * size + ids, known).to(torch.get_default_dtype())

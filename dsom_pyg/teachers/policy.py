@@ -125,6 +125,11 @@ class Policy(Combiner):
                 'actions must be non-negative, with some weight in each row'
             )
         check_sizes(state=state, base=base)
+        if base is not None and base.signed:
+            raise ValueError(
+                f'weights of {type(base).__name__} may be negative, so that '
+                'no action can multiply them'
+            )
         self.wide = state.wide or (base is not None and base.wide)
         self.state, self.base, self.reward = state, base, reward
         self.decision, self.estimator = decision, estimator
@@ -133,7 +138,9 @@ class Policy(Combiner):
         self.mlp_channels, self.dropout, self.lr = mlp_channels, dropout, lr
         if base is not None:
             base.requires_grad_(False).eval()
-        self.register_buffer('actions', actions.float(), persistent=False)
+        self.register_buffer(
+            'actions', actions.to(torch.get_default_dtype()), persistent=False
+        )
         sizes = [(state.out_channels, mlp_channels)]
         sizes.append((mlp_channels, len(actions)))
         # In the order that each had in 0.1: a seed means the same draws.
@@ -176,8 +183,10 @@ class Policy(Combiner):
 
     def _masked(self, scores: Tensor, answers: Answers) -> Tensor:
         if self.mask_missing:
-            used = (self.actions > 0).float()
-            possible = (~answers.available).float() @ used.t() == 0
+            used = (self.actions > 0).to(torch.get_default_dtype())
+            possible = (~answers.available).to(
+                torch.get_default_dtype()
+            ) @ used.t() == 0
             # No teacher available: nothing to mask.
             possible |= ~possible.any(dim=1, keepdim=True)
             # Not -inf: 0 * -inf would be NaN in the exact gradient.

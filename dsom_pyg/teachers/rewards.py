@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dsom_pyg.files import in_words
 from dsom_pyg.losses import paper_advantage, target_cross_entropy
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import segment
@@ -83,8 +84,7 @@ class CrossEntropyReward:
         return torch.stack(columns, dim=1)
 
     def __repr__(self) -> str:
-        name = getattr(self.advantage, '__name__', str(self.advantage))
-        return f'{type(self).__name__}({name})'
+        return f'{type(self).__name__}({in_words(self.advantage)})'
 
 
 class RankReward:
@@ -172,7 +172,7 @@ def reciprocal_ranks(
     filtered = None
     if known is not None:
         filtered = InChunks(known.row, known.tail, source)
-    ahead = torch.zeros(row.numel(), len(actions), device=row.device)
+    ahead = actions.new_zeros(row.numel(), len(actions))
     for chunks in zip(*(x.chunks() for x in each), strict=True):
         some = chunks[0][0]
         rival = torch.ones_like(chunks[0][1])
@@ -215,7 +215,7 @@ def _ahead(
     score = leads @ actions.t()
     if scale is not None:
         # An action of teachers that the base leaves out: the base decides.
-        void = scale @ (actions > 0).float().t() == 0
+        void = scale @ (actions > 0).to(scale).t() == 0
         if void.any():
             score = leads.sum(dim=1, keepdim=True).where(void[pair], score)
     # By signs, in a single pass.

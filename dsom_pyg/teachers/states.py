@@ -175,7 +175,9 @@ class CompactState(State):
         width = num_teachers * (k + 3) + pairs * (k + 1) + 3
         super().__init__(width + num_teachers + relation_channels)
         self.k, self.relation_channels = k, relation_channels
-        self.register_buffer('degree', degree.float(), persistent=False)
+        self.register_buffer(
+            'degree', degree.to(torch.get_default_dtype()), persistent=False
+        )
         # Moments of all numbers seen in training: scales differ by teacher.
         self.register_buffer('count', torch.zeros(()))
         self.register_buffer('mean', torch.zeros(width))
@@ -201,7 +203,7 @@ class CompactState(State):
         numbers = answers.once(self, lambda: self._numbers(answers))
         with torch.no_grad():
             numbers = self._normalised(numbers)
-        available = answers.available.float()
+        available = answers.available.to(torch.get_default_dtype())
         relation = self.relation(answers.rel)
         return torch.cat([numbers, available, relation], dim=1)
 
@@ -227,7 +229,7 @@ class CompactState(State):
             parts.append(torch.stack([one.entropy, one.lead, one.spread], 1))
             parts.append(one.margins)
         # Somebody who does not know the head has no favourites.
-        knows = answers.available.float()
+        knows = answers.available.to(torch.get_default_dtype())
         opinions = [
             self._opinions(at, streams, each) for at in range(len(each))
         ]
@@ -264,7 +266,7 @@ class CompactState(State):
         degree = answers.context.degree
         if degree is None:
             degree = self.degree[answers.head]
-        known = [count.log1p(), (count == 0).float()]
+        known = [count.log1p(), (count == 0).to(torch.get_default_dtype())]
         return torch.stack([degree.log1p(), *known], dim=1)
 
 

@@ -57,7 +57,7 @@ class Weighted(Combiner):
         if counts is not None:
             shape = counts.numel(), num_teachers
             self.offset = nn.Parameter(torch.zeros(shape))
-            counts = counts.clamp(min=1).float()
+            counts = counts.clamp(min=1).to(torch.get_default_dtype())
             self.register_buffer('counts', counts, persistent=False)
 
     @property

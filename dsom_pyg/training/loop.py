@@ -142,12 +142,12 @@ class _Rowwise(Optimizer):
                 grad = param.grad
                 # Of one number a row, the row is the number; a single number
                 # is a row.
-                rows = grad.reshape(len(total), -1)
+                rows = grad.reshape(total.numel(), -1)
                 # A norm walks through the table once, squares do twice.
                 mean = torch.linalg.vector_norm(rows, dim=1).square_()
-                total.add_(mean.div_(rows.size(1)))
+                total.add_(mean.div_(rows.size(1)).view_as(total))
                 factor = total.sqrt().add_(1e-10).reciprocal_()
-                shape = len(total), *(1,) * (grad.dim() - 1)
+                shape = *total.shape, *(1,) * (grad.dim() - 1)
                 param.addcmul_(grad, factor.view(shape), value=-group['lr'])
 
 
@@ -171,7 +171,8 @@ class Loop:
         equal_pairs: Every training triple counts alike, however many tails
             its queries have, see :class:`~dsom_pyg.training.QueryLoader`. On
             validation of DB15K, MKG-W and MKG-Y it changed the MRR by less
-            than another seed does.
+            than another seed does. An objective that is a mean over queries,
+            :class:`~dsom_pyg.models.KvsAll`, counts them alike in a batch.
         rarity: a; a (query, tail) pair of a query with n tails weighs
             :math:`n^{-a}` in losses over targets. With 1 all queries count
             alike. (default: all pairs do)

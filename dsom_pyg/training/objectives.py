@@ -25,7 +25,7 @@ class ModelTask(Task):
     r"""Train one model by its own loss: a teacher, or plain ComplEx-N3."""
 
     def __init__(self, model: Model, name: str = 'model') -> None:
-        super().__init__(name, [model])
+        super().__init__(name, [model], model.asked)
         self.model = model
 
     def scorer(self) -> Scorer:

@@ -85,7 +85,7 @@ class TrainState:
         processes share is whole in that of the first one, on its host, so that
         any number of them can go on.
         """
-        cuda = torch.cuda.is_available()
+        gpu = self._gpu
         modules = [m.state_dict() for m in self.modules]
         return {
             **{name: getattr(self, name) for name in PROGRESS},
@@ -99,7 +99,7 @@ class TrainState:
             ],
             'batches': self.generator.get_state(),
             'random': torch.get_rng_state(),
-            'cuda': torch.cuda.get_rng_state_all() if cuda else [],
+            'cuda': [] if gpu is None else [torch.cuda.get_rng_state(gpu)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -117,8 +117,16 @@ class TrainState:
             optimizer.load_state_dict({'state': mine, 'param_groups': groups})
         self.generator.set_state(state['batches'])
         torch.set_rng_state(state['random'])
-        if state['cuda'] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state['cuda'])
+        gpu = self._gpu
+        if gpu is not None and state['cuda']:
+            torch.cuda.set_rng_state(state['cuda'][0], gpu)
+
+    @property
+    def _gpu(self) -> torch.device | None:
+        # Where this process trains. All processes draw the same there, each
+        # on its own, so that the state of the first one is that of all.
+        every = (p for module in self.modules for p in module.parameters())
+        return next((p.device for p in every if p.is_cuda), None)
 
     def _each(
         self, states: list[dict[str, Tensor]], how: How

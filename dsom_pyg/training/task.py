@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.evaluation import Scorer
+from dsom_pyg.files import in_words
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.training.loop import Loop
 
@@ -81,6 +82,14 @@ class Task:
         return terms
 
 
+# Of what else modules hold, tensors and their containers.
+PLAIN = 'builtins', 'collections', 'numpy', 'torch'
+
+
+def _origin(value: object) -> str:
+    return type(value).__module__.partition('.')[0]
+
+
 def adam(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     r"""Adam for what is trainable in a module, nothing if nothing is."""
     params = [p for p in module.parameters() if p.requires_grad]
@@ -98,9 +107,9 @@ def describe(module: nn.Module) -> str:
         value = getattr(value, '__qualname__', value)
         if isinstance(value, bool | int | float | str):
             words.append(f'{key}={value}')
-        elif type(value).__module__.startswith('dsom_pyg'):
-            words.append(f'{key}={value!r}')
+        elif _origin(value) not in PLAIN:
+            words.append(f'{key}={in_words(value)}')
     for child in module.children():
-        if type(child).__module__.startswith('dsom_pyg'):
+        if _origin(child) != 'torch':
             words.append(describe(child))
     return f'{type(module).__name__}({", ".join(words)})'

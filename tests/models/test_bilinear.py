@@ -258,7 +258,7 @@ def test_what_is_no_dot_product_is_no_bilinear_model() -> None:
             pass
 
     # Nor what would be trained on other scores than it gives.
-    for name in ('loss', 'query_vectors', 'coordinates'):
+    for name in ('loss', 'query_vectors', 'coordinates', 'encoded'):
         with pytest.raises(TypeError, match=f'Other overrides {name}'):
             type('Other', (ComplEx,), {name: lambda self, *words: None})
     # Another loss comes with the scores that it is a loss of.

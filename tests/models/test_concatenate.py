@@ -135,6 +135,8 @@ def test_what_cannot_be_averaged_is_refused() -> None:
     with pytest.raises(ValueError, match=fitting):
         concatenate([one, ComplEx(other.entities, R + 1)])
     with pytest.raises(ValueError, match=fitting):
+        concatenate([one, ComplEx(other.entities, R, reciprocals=False)])
+    with pytest.raises(ValueError, match=fitting):
         concatenate([one, DistMult(other.entities, R)])
     features = FeatureProjection(X + 1, PRESENT, 4)
     with pytest.raises(ValueError, match=fitting):

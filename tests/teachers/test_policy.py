@@ -10,11 +10,13 @@ from torch import Tensor
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.teachers import (
     Answers,
+    Boosted,
     Combiner,
     CompactState,
     CrossEntropyReward,
     LogitState,
     Policy,
+    QueryState,
     RankReward,
     Weighted,
     grid,
@@ -87,6 +89,15 @@ def test_bad_settings() -> None:
     for count in (0, 9):
         with pytest.raises(ValueError, match='num_teachers must be 1 to 8'):
             subsets(count)
+
+
+def test_a_base_with_negative_weights_is_refused() -> None:
+    words = QueryState(ensemble()), subsets(3), RankReward(), 'mean'
+    table = torch.ones(8, 3)
+    assert Policy(*words, base=Boosted(table))
+    table[0, 1] = -0.5
+    with pytest.raises(ValueError, match='Boosted may be negative'):
+        Policy(*words, base=Boosted(table))
 
 
 def test_exact_gradient_is_that_of_the_expected_reward() -> None:

@@ -173,7 +173,9 @@ def test_boosting_asks_each_relation_alone(
         torch.testing.assert_close(found[rel], expected)
 
 
-def test_a_meta_learner_mixes_entity_by_entity() -> None:
+def test_a_meta_learner_mixes_entity_by_entity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     teachers = ensemble()
     model = MetaLearner(teachers)
     # W [32, 3], b, w [32], b': 161 numbers.
@@ -186,6 +188,14 @@ def test_a_meta_learner_mixes_entity_by_entity() -> None:
     torch.testing.assert_close(model.score_tails(head, rel), expected)
     part = model.score_tails(head, rel, slice(3, 7))
     torch.testing.assert_close(part, expected[:, 3:7])
+    # In parts where there are many entities.
+    with monkeypatch.context() as patch:
+        patch.setattr('dsom_pyg.teachers.meta.MOST', 32 * 2 * 3)
+        found = model.score_tails(head, rel)
+        torch.testing.assert_close(found, expected)
+        wanted = torch.autograd.grad(expected.sum(), first.weight)
+        grads = torch.autograd.grad(found.sum(), first.weight)
+        torch.testing.assert_close(grads, wanted)
     # Mean weights rank as the mean does where that is positive.
     with torch.no_grad():
         for p in model.mlp.parameters():

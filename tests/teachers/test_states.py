@@ -6,6 +6,9 @@ import pytest
 import torch
 from fake_answers import GRAPH, SEEN, answers, by_teacher, ensemble
 
+from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.kg import KG
+from dsom_pyg.models import ComplEx, EntityEmbedding, TailFrequency
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scores import chunks, sources
 from dsom_pyg.teachers import CompactState, QueryState, TeacherEnsemble
@@ -170,6 +173,29 @@ def test_nothing_left_to_answer_is_no_nan() -> None:
     state = compact().train()
     assert state(said).isfinite().all()
     assert state.eval()(said).isfinite().all()
+
+
+def test_ties_do_not_depend_on_who_else_is_asked() -> None:
+    graph = KG(FakeMMKG(3000, 4, 4000, seed=1)[0])
+    index = graph.index('train')
+    torch.manual_seed(0)
+    net = ComplEx(EntityEmbedding(3000, 4, 1.0), 4, scale=1.0)
+    both = {'structure': net, 'frequency': TailFrequency(index)}
+    teachers = TeacherEnsemble(both)
+    state = CompactState.for_teachers(teachers, graph).eval()
+
+    def numbers(size: int) -> torch.Tensor:
+        queries = zip(
+            index.head[:300].split(size),
+            index.rel[:300].split(size),
+            strict=True,
+        )
+        with torch.no_grad():
+            return torch.cat(
+                [state(Answers(teachers, *query)) for query in queries]
+            )
+
+    torch.testing.assert_close(numbers(1), numbers(300), atol=1e-3, rtol=1e-3)
 
 
 def test_of_no_query_nothing_is_said() -> None:

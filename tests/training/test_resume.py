@@ -4,23 +4,33 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.files import NotWritten, save_tensors
 from dsom_pyg.kg import KG
-from dsom_pyg.losses import mean_advantage
-from dsom_pyg.models import ComplEx, DistMult, EntityEmbedding, Model
+from dsom_pyg.losses import mean_advantage, paper_advantage
+from dsom_pyg.models import (
+    ComplEx,
+    CrossEntropy,
+    DistMult,
+    EntityEmbedding,
+    Model,
+)
+from dsom_pyg.models.kge import Step
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.teachers import (
     Combiner,
     CompactState,
+    CrossEntropyReward,
+    MetaLearner,
     Policy,
     RankReward,
     TeacherEnsemble,
@@ -335,6 +345,79 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
         fit(student(net), DATA, loop_of(), path)
     # Where it runs and what it shows is no difference.
     fit(student(), DATA, loop_of(), path, progress=False)
+
+
+class Weighed:
+    """An objective that somebody wrote."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, step: Step) -> dict[str, Tensor]:
+        return {'ce': self.weight * CrossEntropy()(step)['ce']}
+
+
+def scaled(*ce: Tensor | None, by: float) -> Tensor:
+    return by * paper_advantage(*ce)  # type: ignore[arg-type]
+
+
+def test_what_somebody_wrote_belongs_to_the_run(tmp_path: Path) -> None:
+    def made(weight: float) -> ModelTask:
+        torch.manual_seed(0)
+        objective = Weighed(weight)
+        net = ComplEx(EntityEmbedding(30, 4), 4, objective=objective)
+        return ModelTask(net)
+
+    path = tmp_path / 'run.safetensors'
+    fit(made(1.0), DATA, loop_of(), path)
+    fit(made(1.0), DATA, loop_of(), path)
+    with pytest.raises(ValueError, match=r'weight=1\.0.*weight=5\.0'):
+        fit(made(5.0), DATA, loop_of(), path)
+    # A partial says the same each time that it is made.
+    reward = CrossEntropyReward(partial(scaled, by=2.0))
+    assert repr(reward) == 'CrossEntropyReward(scaled(by=2.0))'
+
+
+def test_who_is_asked_is_neither_trained_nor_kept(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+    one, other = teachers().ensemble, teachers().ensemble
+    with torch.no_grad():
+        other['text'].get_parameter('relations')[0, 0] += 1
+    before = deepcopy(other.state_dict())
+    net = MetaLearner(one)
+    fit(ModelTask(net), DATA, loop_of(), path)
+    assert {name.partition('.')[0] for name in net.state_dict()} == {'mlp'}
+    with pytest.raises(ValueError, match='frozen modules: '):
+        fit(ModelTask(MetaLearner(other)), DATA, loop_of(), path)
+    after = other.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_processes_go_on_with_the_same_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GPU each, whose generators stand in for those of torch."""
+    gpus = [torch.Generator().manual_seed(at) for at in range(2)]
+    here = [0]
+    monkeypatch.setattr(TrainState, '_gpu', property(lambda _: here[0]))
+    monkeypatch.setattr(
+        torch.cuda, 'get_rng_state', lambda at: gpus[at].get_state()
+    )
+    monkeypatch.setattr(
+        torch.cuda,
+        'set_rng_state',
+        lambda state, at: gpus[at].set_state(state),
+    )
+    net = ComplEx(EntityEmbedding(30, 4), 4)
+    state = TrainState([net], [], torch.Generator())
+    torch.randint(9, (5,), generator=gpus[0])
+    saved = state.state_dict()
+    drawn = torch.randint(99, (4,), generator=gpus[0])
+    for at in range(2):
+        here[0] = at
+        state.load_state_dict(saved)
+        again = torch.randint(99, (4,), generator=gpus[at])
+        assert torch.equal(again, drawn)
 
 
 def test_features_belong_to_the_run(tmp_path: Path) -> None:
