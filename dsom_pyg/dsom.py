@@ -96,6 +96,10 @@ def train_dsom(
             belongs to another run.
     """
     recipe = recipe or Recipe()
+    if not isinstance(recipe, Recipe):
+        raise TypeError(
+            f'need a recipe, such as recipes.small(), got {recipe!r:.80}'
+        )
     run = Run(
         graph=KG.of(data),
         folder=None if folder is None else Path(folder),
@@ -110,7 +114,6 @@ def train_dsom(
 
 def _follow(recipe: Recipe, run: Run) -> DSoM:
     teachers, student = recipe.teachers, recipe.student
-    student.start.check(run.graph)  # before anything is trained in vain
     # Eq. 1 and 3: each teacher learns the training triples on its own.
     ensemble = stages.fit_teachers(run, teachers)
     # Eq. 5-10: which teachers are believed. The default learns it now: it

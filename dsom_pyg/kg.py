@@ -33,6 +33,10 @@ class KG:
     def __init__(self, data: HeteroData | TripleGraph) -> None:
         self.modalities: list[str] = []
         if not isinstance(data, TripleGraph):
+            if not hasattr(data, 'node_types'):
+                raise TypeError(
+                    f'need a graph, such as Countries()[0], got {data!r:.80}'
+                )
             self.data = data
             self.modalities = graph.modalities(data)
             data = graph.triple_graph(data)

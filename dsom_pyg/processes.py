@@ -22,12 +22,24 @@ T = TypeVar('T')
 _place: str | None = None
 
 
+def check_device(device: torch.device | str) -> None:
+    r"""Raise :class:`ValueError` unless this machine has such a device."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise ValueError(
+            f"there is no device '{device}' here; 'cpu' always is: {reason}"
+        ) from error
+
+
 def begin(device: torch.device | str) -> str:
     r"""The device of this process. Where ``torchrun`` started several, they
     find each other: by NCCL for what is on GPUs, by gloo for all else.
     """
     global _place
     here = own_device(device)
+    check_device(here)
     if here.startswith('cuda:') and _launched():
         torch.cuda.set_device(here)
     join()

@@ -3,11 +3,12 @@
 import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from dsom_pyg import (
     losses,
@@ -19,6 +20,7 @@ from dsom_pyg import (
     training,
 )
 from dsom_pyg.dsom import Recipe
+from dsom_pyg.teachers import ensemble
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -241,71 +243,123 @@ def _with(part: Any, path: list[str], value: Any, key: str) -> Any:
     known = _names(part)
     if name not in known or key in NOT_SETTINGS:
         raise UnknownSettingError(_unknown(name, known, key, part))
-    old = _get(part, name)
-    if rest:
-        new = _with(old, rest, value, key)
-    else:
-        value = _several(part, name, value)
-        plain = isinstance(value, tuple) or _plain(part, name, value)
-        new = value if plain else _new(old, value, key)
+    old, kind = _get(part, name), _hint(part, name)
+    below = partial(_with, old, rest) if rest else partial(_new, old, kind)
+    new = below(value, key)
     try:
         return _changed(part, name, new)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{key}: {error}') from error
 
 
-def _several(part: Any, name: str, value: Any) -> Any:
-    # Names with commas between them, where the setting takes several.
-    if isinstance(part, partial) or not isinstance(value, str | list):
+def _hint(part: Any, name: str) -> Any:
+    # What a setting may be.
+    if isinstance(part, partial):
+        return get_type_hints(part.func.__init__).get(name, Any)
+    return get_type_hints(type(part))[name]
+
+
+def _new(old: Any, kind: Any, value: Any, key: str) -> Any:
+    value = _several(kind, value)
+    if not _may_be(kind, value) and isinstance(value, str):
+        value = _part(value, kind, key)
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if _may_be(kind, value):
         return value
-    kind = get_type_hints(type(part))[name]
-    if not any(get_origin(each) is tuple for each in (kind, *get_args(kind))):
+    if value is not None and _names(old):
+        raise ValueError(
+            f'{key} is a {_kind(old).__name__}: give the name of a part, or a '
+            f'setting of it, such as {key}.{_names(old)[0]}'
+        )
+    there = [each.__name__ for each in _kinds(kind) if each in PLAIN]
+    there = there or _parts_for(kind) or ['list of names']
+    raise ValueError(f'{key} must be a {" or ".join(there)}, got {value!r}')
+
+
+PLAIN = bool, int, float, str
+# What makes a model waits for its entities.
+MAKES_A_MODEL = ensemble.ModelFactory
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    # Those that a hint leaves open.
+    union = get_origin(kind) in (Union, UnionType)
+    return get_args(kind) if union else (kind,)
+
+
+def _may_be(kind: Any, value: Any) -> bool:
+    return any(_is(value, each) for each in _kinds(kind))
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        return True
+    if kind in (None, type(None)):
+        return value is None
+    if kind in PLAIN:  # a bool is no number here
+        return type(value) is kind or (kind, type(value)) == (float, int)
+    if kind == MAKES_A_MODEL:
+        return isinstance(value, partial) and value.func in MODELS.values()
+    if get_origin(kind) is type:
+        return isinstance(value, type) and issubclass(value, *get_args(kind))
+    if get_origin(kind) is Callable:
+        wanted = [inspect.formatannotation(x) for x in get_args(kind)[0]]
+        return _arguments(value)[: len(wanted)] == wanted
+    if get_origin(kind) is not None:
+        return isinstance(value, get_origin(kind))
+    if not getattr(kind, '_is_protocol', False):
+        return isinstance(value, kind)
+    if '__call__' in vars(kind):
+        return _arguments(value) == _arguments(kind.__call__)
+    methods = (name for name in vars(kind) if not name.startswith('_'))
+    return all(callable(getattr(value, name, None)) for name in methods)
+
+
+def _arguments(value: Any) -> list[str]:
+    # The types of what it takes when it is called, in words; of what is no
+    # function nothing.
+    if isinstance(value, type) or not callable(value):
+        return []
+    call = value if inspect.isroutine(value) else type(value).__call__
+    given = inspect.signature(call).parameters.values()
+    words = (x.annotation for x in given if x.name != 'self')
+    return [
+        x if isinstance(x, str) else inspect.formatannotation(x) for x in words
+    ]
+
+
+def _several(kind: Any, value: Any) -> Any:
+    # Names with commas between them, where the setting takes several.
+    several = any(get_origin(each) is tuple for each in _kinds(kind))
+    if not several or not isinstance(value, str | list):
         return value
     names = value.split(',') if isinstance(value, str) else value
     return tuple(str(each).strip() for each in names)
 
 
-def _plain(part: Any, name: str, value: Any) -> bool:
-    # Whether a word (such as a precision, not that of a part) or none is
-    # what the setting may be.
-    if isinstance(part, partial) or not isinstance(value, str | None):
-        return False
-    kind = get_type_hints(type(part))[name]
-    return type(value) in (kind, *get_args(kind))
-
-
-def _new(old: Any, value: Any, key: str) -> Any:
-    if isinstance(value, str) and not isinstance(old, str | int | float):
-        return _part(value, key)
-    if _names(old) and value is not None:
-        raise ValueError(
-            f'{key} is a {_kind(old).__name__}: give the name of a part, or a '
-            f'setting of it, such as {key}.{_names(old)[0]}'
-        )
-    if isinstance(old, float) and type(value) is int:
-        value = float(value)
-    # A bool is no number here.
-    if isinstance(old, bool | int | float | str) and type(value) is not type(
-        old
-    ):
-        raise ValueError(
-            f'{key} must be a {type(old).__name__}, got {value!r}'
-        )
-    return value
-
-
-def _part(word: str, key: str) -> Any:
+def _made(word: str) -> Any:
     if word in PARTS:
         return PARTS[word]()
-    if word in MODELS:
-        return partial(MODELS[word])
-    if word in AS_THEY_ARE:
-        return AS_THEY_ARE[word]
-    there = [*PARTS, *MODELS, *AS_THEY_ARE]
+    return partial(MODELS[word]) if word in MODELS else AS_THEY_ARE[word]
+
+
+def _parts_for(kind: Any) -> list[str]:
+    # Names of the parts that a setting may be.
+    every = [*PARTS, *MODELS, *AS_THEY_ARE]
+    return [word for word in every if _may_be(kind, _made(word))]
+
+
+def _part(word: str, kind: Any, key: str) -> Any:
+    there = _parts_for(kind)
+    if word in there:
+        return _made(word)
+    if not there:
+        return word
     near = difflib.get_close_matches(word, there, n=1)
     hint = f'did you mean {near[0]!r}? ' if near else ''
     raise UnknownSettingError(
-        f'{key}: no part is called {word!r}; {hint}there are '
+        f'{key}: no part that fits is called {word!r}; {hint}there are '
         f'{", ".join(there)}'
     )
 

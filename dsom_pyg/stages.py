@@ -9,7 +9,11 @@ from functools import partial
 
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model, OneHop
-from dsom_pyg.models.entity import EntityEmbedding, JointEmbedding
+from dsom_pyg.models.entity import (
+    EntityEmbedding,
+    EntityModule,
+    JointEmbedding,
+)
 from dsom_pyg.models.observed import OBSERVED
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.query_index import Queries, unlabeled_queries
@@ -77,8 +81,15 @@ class Teachers:
             )
         for name in ('one_hop', 'feature_channels'):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f'{name} must be positive, got {value}')
+            if value is not None and (value < 1 or value != int(value)):
+                raise ValueError(
+                    f'{name} must be a positive integer, got {value}'
+                )
+        if isinstance(self.observed, str):
+            raise ValueError(
+                f"observed must be a tuple of names, such as ('frequency',), "
+                f'got {self.observed!r}'
+            )
         for name in self.observed or ():
             if name not in OBSERVED:
                 raise ValueError(
@@ -167,9 +178,6 @@ class FreshTable:
     while it learns to generalise.
     """
 
-    def check(self, graph: KG) -> None:
-        r"""Raise :class:`ValueError` if the graph lacks what is needed."""
-
     def begin(
         self,
         run: Run,
@@ -191,25 +199,19 @@ class FreshTable:
 class WarmStart(FreshTable):
     r"""The student begins as a copy of the joint teacher and uses the features
     while it learns. In the end its entity rows are frozen into a table, which
-    answers without features.
+    answers without features. Of a graph without features it begins as a copy
+    of the teacher of structure.
 
-    If the teachers have no joint one of the student's size, or one that sees
-    neighbors as well, such a model is trained first, by their loop. With
-    :class:`~dsom_pyg.training.Adagrad`, set its ``initial_accumulator``.
+    If no such teacher is a model like the student, or it sees neighbors as
+    well, one that is like it is trained first, by the loop of the teachers.
+    With :class:`~dsom_pyg.training.Adagrad`, set its
+    ``initial_accumulator``.
 
     Raises:
-        ValueError: The graph has no features, or the student no entity
-            rows.
+        ValueError: The student has no entity rows.
     """
 
     has_learned = True
-
-    def check(self, graph: KG) -> None:
-        if not graph.modalities:
-            raise ValueError(
-                'a warm start needs features and the graph has none; use '
-                'FreshTable()'
-            )
 
     def begin(
         self,
@@ -218,37 +220,52 @@ class WarmStart(FreshTable):
         teachers: Teachers,
         ensemble: TeacherEnsemble,
     ) -> Model:
-        self.check(run.graph)
         graph = run.graph
 
-        def joint(make: ModelFactory) -> Model:
+        def untrained(make: ModelFactory) -> Model:
+            channels, size = student.channels, graph.num_entities
             with drawn_with(run.seed + 1):
-                blank = JointEmbedding(graph.features, student.channels)
+                blank: EntityModule = (
+                    JointEmbedding(graph.features, channels)
+                    if graph.features
+                    else EntityEmbedding(size, channels)
+                )
                 return make(blank, graph.num_relations)
 
-        begun = joint(student.model)
+        begun = untrained(student.model)
         if not isinstance(begun, KGE):
             raise ValueError(
                 f'the scores of {type(begun).__name__} are not those of '
                 'entity rows, so no table can take their place; use '
                 'FreshTable()'
             )
-        source = ensemble['joint'] if 'joint' in ensemble.modalities else None
-        if not (
-            isinstance(source, KGE)
-            and type(source) is type(begun)
-            and type(source.entities) is type(begun.entities)
-            and source.hidden_channels == student.channels
-        ):
-            task = ModelTask(joint(teachers.structure), 'start of the student')
+        name = 'joint' if graph.features else 'structure'
+        source = ensemble[name] if name in ensemble.modalities else None
+        if source is None or not _alike(source, begun):
+            source = untrained(teachers.structure)
+            if not _alike(source, begun):
+                source = untrained(student.model)
+            task = ModelTask(source, 'start of the student')
             run.fit('start', task, teachers.loop)
-            source = task.model
         begun.load_state_dict(source.state_dict())
         return begun
 
     def finish(self, model: Model) -> Model:
         assert isinstance(model, KGE)
         return model.as_table()
+
+
+def _alike(one: Model, other: KGE) -> bool:
+    # Whether one can begin as a copy of the other.
+    def sizes(model: Model) -> dict[str, tuple[int, ...]]:
+        return {k: (*x.shape,) for k, x in model.state_dict().items()}
+
+    return (
+        isinstance(one, KGE)
+        and type(one) is type(other)
+        and type(one.entities) is type(other.entities)
+        and sizes(one) == sizes(other)
+    )
 
 
 @dataclass(kw_only=True, frozen=True)

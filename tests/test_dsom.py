@@ -22,12 +22,16 @@ from dsom_pyg.graph import (
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
 from dsom_pyg.models import (
+    OTE,
     Bilinear,
     ComplEx,
     DistMult,
     EntityEmbedding,
     OtherLinks,
+    RotatE,
     TailFrequency,
+    TransE,
+    TuckER,
 )
 from dsom_pyg.policies import (
     AsInPaper,
@@ -61,6 +65,7 @@ from dsom_pyg.teachers import (
     paper_policy,
     subsets,
 )
+from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import (
     Adagrad,
     DistillTask,
@@ -68,6 +73,7 @@ from dsom_pyg.training import (
     Fold,
     KFolds,
     Loop,
+    ModelTask,
     OneFold,
     Run,
     Task,
@@ -916,6 +922,52 @@ def test_a_student_of_another_model_than_its_teachers() -> None:
     assert isinstance(trained.ensemble['text'], ComplEx)
 
 
+@pytest.mark.parametrize(
+    ('structure', 'model'),
+    [
+        (RotatE, ComplEx),
+        (partial(ComplEx, reciprocals=False), ComplEx),
+        (TransE, ComplEx),
+        (ComplEx, OTE),
+        (ComplEx, TuckER),
+        (ComplEx, TransE),
+    ],
+)
+def test_a_warm_start_is_a_model_like_the_student(
+    structure: ModelFactory,
+    model: ModelFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teachers = teachers_of(structure=structure, channels=8)
+    student = student_of(start=WarmStart(), model=model)
+    run, trained = run_of(), []
+    ensemble = fit_teachers(run, teachers)
+
+    def fit(stage: str, task: ModelTask, *more: object) -> FitResult:
+        trained.append(task.model)
+        return Run.fit(run, stage, task, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, 'fit', fit)
+    begun = start_student(run, student, teachers, ensemble)
+    [source] = trained
+    assert type(begun) is type(source) is type(model(source.entities, 4))
+    for net in (begun, source):
+        net.eval()
+    torch.testing.assert_close(
+        begun.score_tails(HEAD, REL), source.score_tails(HEAD, REL)
+    )
+
+
+def test_a_warm_start_without_features() -> None:
+    graph = KG(make_data(30, 4, GRAPH.triples('train')))
+    teachers, run = teachers_of(channels=8), Run(graph=graph, progress=False)
+    ensemble = fit_teachers(run, teachers)
+    begun = start_student(run, WARM, teachers, ensemble)
+    assert 'start' not in run.results
+    expected = ensemble['structure'].score_tails(HEAD, REL)
+    assert torch.equal(begun.score_tails(HEAD, REL), expected)
+
+
 @pytest.mark.parametrize('warm', [True, False])
 def test_a_student_smaller_than_its_teachers(
     warm: bool, tmp_path: Path
@@ -1066,10 +1118,10 @@ def test_a_student_does_not_believe_a_liar() -> None:
 def test_what_cannot_work_is_refused_before_anything_is_trained(
     tmp_path: Path,
 ) -> None:
-    bare = make_data(30, 4, GRAPH.triples('train'))
-    recipe = Recipe(student=Student(channels=8, start=WarmStart()))
-    with pytest.raises(ValueError, match='a warm start needs features'):
-        train_dsom(bare, recipe, tmp_path)
+    with pytest.raises(TypeError, match="need a recipe, .* got 'tiny'"):
+        train_dsom(DATA, 'tiny', tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there is no device 'gpu' here"):
+        train_dsom(DATA, Recipe(device='gpu'), tmp_path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match=r'HeldOut\(learner=...\)'):
         Recipe(policy=ByRelation())  # type: ignore[arg-type]

@@ -43,6 +43,11 @@ def both_ways(triples: Triples, size: int) -> list[tuple[int, int, int]]:
     return sorted(rows | {(t, r + size, h) for h, r, t in rows})
 
 
+def test_what_is_no_graph() -> None:
+    with pytest.raises(TypeError, match="need a graph, .* got 'Countries'"):
+        KG.of('Countries')  # type: ignore[arg-type]
+
+
 def test_a_view_says_what_the_functions_say() -> None:
     graph = KG(DATA)
     assert graph.num_entities == num_entities(DATA) == 30

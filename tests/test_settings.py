@@ -198,6 +198,31 @@ def test_unknown_settings(settings: dict[str, Any], why: str) -> None:
         ({'seed': 1.5}, 'seed must be a int, got 1.5'),
         ({'seed': True}, 'seed must be a int, got True'),
         ({'teachers.joint': 1}, 'teachers.joint must be a bool, got 1'),
+        # What does not fit is found out now, not in the training.
+        ({'teachers.one_hop': 2.5}, 'teachers.one_hop must be a int'),
+        ({'teachers.one_hop': True}, 'must be a int, got True'),
+        ({'teachers.loop.sampled': 5}, 'must be a Sampled, got 5'),
+        ({'teachers.observed': 3}, 'must be a list of names, got 3'),
+        ({'teachers.structure': None}, 'must be a ComplEx or DistMult or'),
+        ({'teachers.loop.eval_every': -1}, 'eval_every must not be negative'),
+        ({'student.start': None}, 'must be a FreshTable or WarmStart, got N'),
+        ({'student.distill': None}, 'student.distill must be a Distill'),
+        ({'policy.evidence': None}, 'must be a KFolds or OneFold or OnVal'),
+        ({'student.loop': 'Adam'}, "no part that fits .*'Adam'; there are L"),
+        ({'teachers': 'Student'}, "'Student'; there are Teachers$"),
+        (
+            {'teachers.structure.objective': 'Adam'},
+            'there are CrossEntropy, KvsAll, Margin, SelfAdversarial$',
+        ),
+        (
+            {'teachers.loop.optimizer': 'SGD'},
+            'there are Adagrad, Adam, Adam8bit, RowwiseAdagrad$',
+        ),
+        ({'policy.learner.actions': 'Adam'}, 'there are grid, subsets$'),
+        (
+            {'policy.learner.reward': 'Adam'},
+            'there are CrossEntropyReward, RankReward$',
+        ),
         ({'student.loop': 5}, 'student.loop is a Loop: .*student.loop.epochs'),
     ],
 )

@@ -49,14 +49,14 @@ Order = Annotated[
     str | None,
     typer.Option(
         help='Of a folder: the order of the columns of triples without a '
-        'header, such as htr. [default: hrt]'
+        'header, such as htr. (default: hrt)'
     ),
 ]
 Literals = Annotated[
     str | None,
     typer.Option(
         help='Of a folder: leave numbers and dates among the tails out, keep '
-        'them as entities, or make features of them. [default: leave]'
+        'them as entities, or make features of them. (default: leave)'
     ),
 ]
 Images = Annotated[
@@ -82,8 +82,8 @@ Reviewed = Annotated[
     Path | None,
     typer.Option(
         '--review',
-        help='Decisions of people to heed. [default: review.jsonl in the '
-        'folder of the model, if it is there]',
+        help='Decisions of people to heed. (default: review.jsonl in the '
+        'folder of the model, if it is there)',
     ),
 ]
 
@@ -420,7 +420,7 @@ def report(
     model: Model,
     out: Annotated[
         Path | None,
-        typer.Option(help='The file. [default: report.html in the folder]'),
+        typer.Option(help='The file. (default: report.html in the folder)'),
     ] = None,
 ) -> None:
     """Write a report of a run: one HTML file, which needs no network."""
@@ -440,8 +440,8 @@ def serve(
     review: Annotated[
         Path | None,
         typer.Option(
-            help='Where decisions are kept. [default: review.jsonl in the '
-            'folder of the model]'
+            help='Where decisions are kept. (default: review.jsonl in the '
+            'folder of the model)'
         ),
     ] = None,
 ) -> None:

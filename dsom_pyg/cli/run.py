@@ -14,6 +14,7 @@ from dsom_pyg.cli.plan import memory, size_of, stages_of
 from dsom_pyg.cli.source import dataset_of, device_of, features_of
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.dsom import Recipe
+from dsom_pyg.graph import SPLITS
 from dsom_pyg.kg import KG
 from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
 from dsom_pyg.trackers import tracker
@@ -147,6 +148,9 @@ def _introduce(
     console: Console, graph: KG, recipe: Recipe, name: str | None
 ) -> None:
     console.say(str(graph))
+    sizes = {x: graph.triples(x).edge_type.numel() for x in SPLITS}
+    words = ', '.join(f'{count:,} {x}' for x, count in sizes.items())
+    console.say(f'triples: {words}', triples=sizes)
     t, s = recipe.teachers, recipe.student
     console.say(
         f'recipe: {name or "by the size of the graph"}; teachers of D = '

@@ -21,6 +21,7 @@ from dsom_pyg.encoders import (
     TfidfText,
     ViT,
 )
+from dsom_pyg.processes import check_device
 
 BENCHMARKS = (
     'Countries',
@@ -50,8 +51,13 @@ LIGHT = (TfidfText, ImageStatistics)
 
 
 def device_of(word: str) -> str:
-    r"""The device that ``'auto'`` stands for; other words stay."""
+    r"""The device that ``'auto'`` stands for; other words stay.
+
+    Raises:
+        ValueError: There is no such device.
+    """
     if word != 'auto':
+        check_device(word)
         return word
     if torch.cuda.is_available():
         return 'cuda'

@@ -69,6 +69,12 @@ def train(
         identity['review'] = digest((str(at), x) for at, x in columns)
     if folds is not None:
         identity['suspects'] = folds
+        count = graph.triples('train').edge_type.numel()
+        if not 2 <= folds <= count:
+            raise ValueError(
+                f'folds must lie in 2..{count}, the training triples, got '
+                f'{folds}'
+            )
 
     def make(recipe: Recipe, stages: Path | None) -> Parts:
         trained = train_dsom(graph, recipe, stages)
@@ -88,12 +94,11 @@ def train(
         kept.entities.check(dataset.entity_names)
         kept.relations.check(dataset.relation_names)
         return kept
-    run.begin()
-    if review is not None and first():
-        # What was decided before goes along with what will be decided.
-        review.copy_to(run.folder / FILE)
     told = Tracked(trackers, recipe.progress)
-    with told.start(run.folder, identity):
+    with run.begun(), told.start(run.folder, identity):
+        if review is not None and first():
+            # What was decided before goes along with what will be decided.
+            review.copy_to(run.folder / FILE)
         recipe = replace(recipe, progress=run.metrics(told))
         made = make(recipe, run.stages)
         save_parts(run.folder, made)

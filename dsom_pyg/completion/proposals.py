@@ -238,6 +238,8 @@ def propose(
 
 def most_probable(found: Iterator[Found], limit: int) -> list[Found]:
     r"""The best of many, each triple once, the most probable first."""
+    if limit < 1:
+        raise ValueError(f'limit must be positive, got {limit}')
     best: dict[tuple[int, ...], Found] = {}
     # Below this nothing is kept: twice as many as asked for are held, then
     # the better half of them stays.

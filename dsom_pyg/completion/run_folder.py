@@ -10,7 +10,8 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,10 +76,28 @@ class RunFolder:
         r"""Where its checkpoints are."""
         return self.folder / STAGES
 
-    def begin(self) -> None:
-        r"""Write ``run.json``; of several processes the first one does."""
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        r"""Write ``run.json``; of several processes the first one does. What
+        is refused leaves it as it was.
+        """
         if not first():
+            yield
             return
+        path = self.folder / SETTINGS
+        before = path.read_bytes() if path.exists() else None
+        self._write()
+        try:
+            yield
+        except ValueError:
+            if before is not None:
+                with whole_or_nothing(path) as temporary:
+                    temporary.write_bytes(before)
+            elif not any(self.stages.rglob('*.safetensors')):
+                path.unlink(missing_ok=True)
+            raise
+
+    def _write(self) -> None:
         about = {
             'run': self.identity,
             'versions': _versions(),

@@ -193,7 +193,9 @@ class Loop:
     batch_by: str = 'queries'
     equal_pairs: bool = False
     rarity: float | None = None
-    optimizer: Adagrad | Adam | RowwiseAdagrad = field(default_factory=Adagrad)
+    optimizer: Adagrad | Adam | Adam8bit | RowwiseAdagrad = field(
+        default_factory=Adagrad
+    )
     cooldown: float = 0.0
     eval_every: int = 0
     patience: int = 3
@@ -204,6 +206,11 @@ class Loop:
         check_batches(self.batch_size, self.batch_by)
         if not 0.0 <= self.cooldown <= 1.0:
             raise ValueError(f'cooldown must be in 0..1, got {self.cooldown}')
+        if self.eval_every < 0 or self.patience < 1:
+            raise ValueError(
+                'eval_every must not be negative and patience be positive, '
+                f'got {self.eval_every} and {self.patience}'
+            )
         if not 0.0 <= (self.rarity or 0.0) <= 1.0:
             raise ValueError(f'rarity must be in 0..1, got {self.rarity}')
         if not callable(self.optimizer):

@@ -301,6 +301,7 @@ def test_a_full_disk(
         (['--recipe', 'best'], 'MKG_Y, WN9; name none, and'),
         (['--text-encoder', 'tfdf'], "did you mean 'tfidf'?"),
         (['--config', 'nowhere.toml'], 'nowhere.toml'),
+        (['--device', 'gpu'], "there is no device 'gpu' here"),
     ],
 )
 def test_words_that_are_unknown(
@@ -312,6 +313,26 @@ def test_words_that_are_unknown(
     assert done.stderr.startswith('error: ')
     assert why in done.stderr
     assert not out.exists()
+
+
+def test_what_is_refused_leaves_the_folder_as_it_was(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    done = train(command, folder, out, '--folds', '1000')
+    assert 'folds must lie in 2..24, the training triples' in done.stderr
+    done = train(command, folder, out, '--set', 'teachers.channels=0')
+    assert 'must be positive' in done.stderr
+    # Nothing was trained, so another run may have the folder.
+    assert not (out / 'run.json').exists()
+    done = train(command, folder, out)
+    assert done.exit_code == 0, done.output
+    before = (out / 'run.json').read_bytes()
+    model = (out / 'model.json').read_bytes()
+    done = train(command, folder, out, '--set', 'student.loop.epochs=1')
+    assert 'belongs to another run' in done.stderr
+    assert (out / 'run.json').read_bytes() == before
+    assert (out / 'model.json').read_bytes() == model
 
 
 def test_no_such_source(command: Command) -> None:

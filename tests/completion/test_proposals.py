@@ -20,6 +20,11 @@ from dsom_pyg.graph import SPLITS, TripleGraph, Triples, known_triples
 from dsom_pyg.kg import KG
 
 
+def test_a_limit_is_positive(model: Completer) -> None:
+    with pytest.raises(ValueError, match='limit must be positive, got 0'):
+        model.complete(limit=0)
+
+
 def test_rates_by_hand(model: Completer) -> None:
     graph, ranges = model.graph, model.ranges
     size = 2 * graph.num_relations
