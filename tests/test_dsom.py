@@ -1118,7 +1118,7 @@ def test_a_student_does_not_believe_a_liar() -> None:
 def test_what_cannot_work_is_refused_before_anything_is_trained(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(TypeError, match="need a recipe, .* got 'tiny'"):
+    with pytest.raises(TypeError, match=r"need a recipe, .* got 'tiny'"):
         train_dsom(DATA, 'tiny', tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="there is no device 'gpu' here"):
         train_dsom(DATA, Recipe(device='gpu'), tmp_path)

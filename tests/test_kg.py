@@ -44,7 +44,7 @@ def both_ways(triples: Triples, size: int) -> list[tuple[int, int, int]]:
 
 
 def test_what_is_no_graph() -> None:
-    with pytest.raises(TypeError, match="need a graph, .* got 'Countries'"):
+    with pytest.raises(TypeError, match=r"need a graph, .* got 'Countries'"):
         KG.of('Countries')  # type: ignore[arg-type]
 
 

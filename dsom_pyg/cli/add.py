@@ -63,7 +63,7 @@ def add_run(
         found.extend(notes)
         shown = dict(zip(said, each, strict=True))
     for finding in islice(found, SHOWN):
-        print(printable(str(finding)))
+        print(printable(f'{finding} ({finding.kind})'))
     if len(found) > SHOWN:
         print(f'and {len(found) - SHOWN} findings more')
     given = table.triples.get('train', ())

@@ -25,6 +25,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[
+        bool, typer.Option('--version', help='Tell it, and end.')
+    ] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as of
+
+        print(f'dsom_pyg {of("dsom_pyg")}')
+        raise typer.Exit
+
+
 SOURCE = 'A folder with a graph, or a benchmark: Countries, DB15K, MKG_W, ...'
 Source = Annotated[str, typer.Argument(help=SOURCE)]
 Model = Annotated[Path, typer.Argument(help='The folder of a model.')]

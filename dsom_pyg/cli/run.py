@@ -110,7 +110,7 @@ def train_run(
         out / 'log.txt', as_json, stages_of(chosen, graph, folds)
     )
     for finding in islice(dataset.findings, SHOWN):
-        console.say(str(finding))
+        console.say(f'{finding} ({finding.kind})')
     if len(dataset.findings) > SHOWN:
         console.say(
             f'and {len(dataset.findings) - SHOWN} findings more; see '

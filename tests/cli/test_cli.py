@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,16 @@ def test_what_is_refused_leaves_the_folder_as_it_was(
     assert 'belongs to another run' in done.stderr
     assert (out / 'run.json').read_bytes() == before
     assert (out / 'model.json').read_bytes() == model
+
+
+def test_the_version(command: Command) -> None:
+    done = command('--version')
+    assert done.output == f'dsom_pyg {version("dsom_pyg")}\n'
+    assert done.exit_code == 0
+    done = command('--help')  # nothing in brackets is taken for markup
+    # Nothing of the help is taken for markup.
+    for name in ('train', 'answer', 'report', 'serve'):
+        assert '(default: ' in command(name, '--help').output
 
 
 def test_no_such_source(command: Command) -> None:

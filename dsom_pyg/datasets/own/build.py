@@ -98,6 +98,7 @@ def build_graph(
     relations.note_twins()
     build.note_overlaps()
     build.note_columns()
+    build.note_headers()
     build.note_unseen()
     build.draw(shares, seed)
     data = build.data()
@@ -251,6 +252,26 @@ class _Build:
             )
             self.findings.add('columns may be swapped', message)
             warnings.warn(message, UserWarning, stacklevel=2)
+
+    def note_headers(self) -> None:
+        # A header that is no known one became a triple, whose labels are
+        # nowhere else, as a rule.
+        every = [rows.triples for rows in self.rows.values()]
+        ends = torch.cat([x.edge_index for x in every], dim=1).flatten()
+        rels = torch.cat([x.edge_type for x in every])
+        for rows in self.rows.values():
+            if len(rows.keys) < MANY:
+                continue
+            head, tail = rows.triples.edge_index[:, 0]
+            alone = (ends == head).sum() == (ends == tail).sum() == 1
+            if alone and (rels == rows.triples.edge_type[0]).sum() == 1:
+                file, line = rows.rows.place(0)
+                message = (
+                    f'{_said(rows.rows[0])} became a triple, and none of the '
+                    'three is in another one. If it is a header, delete it, '
+                    'or call the columns head, relation, tail'
+                )
+                self.findings.add('first row alone', message, file, line)
 
     def draw(self, shares: Shares, seed: int) -> None:
         # Splits for those that the table lacks.

@@ -1018,3 +1018,25 @@ def test_an_entry_of_wikidata5m_without_text(tmp_path: Path) -> None:
     why = r'wikidata5m_text\.txt:3: expected an id, a tab and texts'
     with pytest.raises(DatasetError, match=why):
         read(tmp_path)
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_a_first_row_that_may_be_a_header(
+    tmp_path: Path, compressed: bool
+) -> None:
+    rows = [f'e{at}\tr{at % 2}\te{(at * 7) % 24}' for at in range(1, 24)]
+    header = 'Head Entity\tRelation Type\tTail Entity'
+    name = 'triples.tsv.gz' if compressed else 'triples.tsv'
+    text = '\n'.join([header, *rows]) + '\n'
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if compressed else data)
+    (told,) = read(tmp_path).findings.examples['first row alone']
+    assert (Path(told.file or '').name, told.line) == (name, 1)
+    assert "'Relation Type'" in told.message
+    # One of its labels is used elsewhere.
+    for row in ('e1\tRelation Type\tTail Entity', 'e9\tr0\tHead Entity'):
+        text = '\n'.join([header, *rows, row]) + '\n'
+        data = text.encode()
+        data = gzip.compress(data) if compressed else data
+        (tmp_path / name).write_bytes(data)
+        assert 'first row alone' not in read(tmp_path).findings.counts
