@@ -43,6 +43,12 @@ def both_ways(triples: Triples, size: int) -> list[tuple[int, int, int]]:
     return sorted(rows | {(t, r + size, h) for h, r, t in rows})
 
 
+def test_degree_counts_a_triple_once() -> None:
+    rows = [(0, 0, 1), (0, 0, 1), (1, 1, 2), (2, 0, 2)]
+    graph = KG(make_data(4, 2, Triples.of(rows)))
+    assert graph.degree.tolist() == [1, 2, 3, 0]
+
+
 def test_what_is_no_graph() -> None:
     with pytest.raises(TypeError, match=r"need a graph, .* got 'Countries'"):
         KG.of('Countries')  # type: ignore[arg-type]

@@ -91,6 +91,23 @@ def test_bad_settings() -> None:
             subsets(count)
 
 
+def test_numbers_of_another_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        teachers = ensemble()
+        base = Weighted(3)
+        made = Policy(compact(), subsets(3), RankReward(), 'mean', base=base)
+        decision = made.train()(answers(teachers, seen=SEEN), TARGETS)
+        assert decision.loss is not None
+        assert decision.loss.dtype == torch.float64
+        assert decision.weights.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_a_base_with_negative_weights_is_refused() -> None:
     words = QueryState(ensemble()), subsets(3), RankReward(), 'mean'
     table = torch.ones(8, 3)

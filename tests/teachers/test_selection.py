@@ -204,6 +204,10 @@ def test_a_meta_learner_mixes_entity_by_entity(
     mean = logits.mean(dim=1).clamp(min=0)
     torch.testing.assert_close(model.score_tails(head, rel), mean)
     model = MetaLearner(teachers, hidden=4, final_relu=False)
+    # Its teachers go where it goes.
+    assert model.to(torch.double) is model
+    assert teachers['structure'].relations.dtype == torch.double
+    model.to(torch.float)
     before = teachers['structure'].relations.clone()
     held = GRAPH.with_train(GRAPH.triples('val'))
     history = fit(ModelTask(model), held, Loop(epochs=6)).history

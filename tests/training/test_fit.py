@@ -434,10 +434,12 @@ def test_rowwise_adagrad_by_hand() -> None:
         nn.Parameter(torch.ones(2, 2)),
         nn.Parameter(torch.ones(2)),
     )
-    optimizer = RowwiseAdagrad(0.1, 0.5)([table, scalars])
+    single = nn.Parameter(torch.tensor(2.0))
+    optimizer = RowwiseAdagrad(0.1, 0.5)([table, scalars, single])
     for _ in range(2):
         table.grad = torch.tensor([[3.0, 1.0], [0.0, 0.0]])
         scalars.grad = torch.tensor([2.0, 0.0])
+        single.grad = torch.tensor(2.0)
         optimizer.step()
     # The mean square of the first row is 5; after two steps 0.5 + 5 + 5.
     steps = 0.1 / 5.5**0.5 + 0.1 / 10.5**0.5
@@ -446,6 +448,7 @@ def test_rowwise_adagrad_by_hand() -> None:
     )
     step = 0.1 * 2 / 4.5**0.5 + 0.1 * 2 / 8.5**0.5
     torch.testing.assert_close(scalars.data, torch.tensor([1 - step, 1.0]))
+    torch.testing.assert_close(single.data, torch.tensor(2 - step))
 
 
 @pytest.mark.parametrize('stop', [1, 3])

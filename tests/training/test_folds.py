@@ -18,7 +18,8 @@ from dsom_pyg.graph import (
 )
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx
-from dsom_pyg.stages import Teachers, fit_folds
+from dsom_pyg.policies import ByRelation
+from dsom_pyg.stages import Teachers, fit_folds, fit_teachers
 from dsom_pyg.teachers import (
     CompactState,
     Policy,
@@ -178,6 +179,35 @@ def test_vectors_of_other_teachers_are_refused() -> None:
     policy = paper_policy(build())
     with pytest.raises(ValueError, match='QueryState means something else'):
         PolicyTask(folds, policy)
+
+
+def test_folds_take_as_many_epochs_as_the_teachers_of_their_run() -> None:
+    loop = Loop(epochs=3, batch_size=50, eval_every=1)
+    teachers = Teachers(channels=4, loop=loop)
+    run = Run(graph=KG(FakeMMKG(30, 4, 200)[0]), within='part/')
+    fit_teachers(run, teachers)
+    whole = run.results['part/teachers']
+    whole.best_epoch = 2
+    fit_folds(run, teachers, OneFold(0.2))
+    assert len(run.results['part/fold-1-of-1'].history) == 2
+
+
+def test_a_triple_that_stands_twice_counts_once() -> None:
+    graph = KG(FakeMMKG(30, 4, 200)[0])
+    [(rest, held)] = OneFold(0.3).parts(graph, 0)
+    ensemble = TeacherEnsemble.from_features(graph.features, 30, 4, 4)
+    learned = [
+        ByRelation(epochs=2).learn(
+            Run(graph=graph, progress=False),
+            Loop(batch_size=20),
+            [Fold(ensemble.requires_grad_(False), rest, each)],
+            mask_missing=False,
+        )
+        for each in (held, concat(held, held, held))
+    ]
+    one, other = (combiner.state_dict() for combiner in learned)
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value)
 
 
 def test_folds_are_not_evaluated_along_the_way() -> None:

@@ -1034,7 +1034,11 @@ def test_a_first_row_that_may_be_a_header(
     assert (Path(told.file or '').name, told.line) == (name, 1)
     assert "'Relation Type'" in told.message
     # One of its labels is used elsewhere.
-    for row in ('e1\tRelation Type\tTail Entity', 'e9\tr0\tHead Entity'):
+    for row in (
+        'e1\tRelation Type\te2',
+        'e9\tr0\tHead Entity',
+        'Tail Entity\tr0\te9',
+    ):
         text = '\n'.join([header, *rows, row]) + '\n'
         data = text.encode()
         data = gzip.compress(data) if compressed else data
