@@ -9,7 +9,11 @@ TABLE = PaperTable(
     'Table 2: teacher selection in distillation',
     """
 Students of two teachers, structure and texts. BestTeacher and BestStrategy
-read the label, and judge a query with several targets by their mean.
+read the label, and judge a query with several targets by their mean. Those
+that learn from training triples, or judge by them, see what the teacher of
+structure has memorised ([why](notes/2026-11-20-paper-policy.md)): but for the
+library's policy, which learns from held-out ones, none is above the mean of
+both on any graph.
 """,
     MKGS,
     (
