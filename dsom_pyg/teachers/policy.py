@@ -19,7 +19,7 @@ from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import Combiner, Decision, based, mean_weights
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.rewards import Advantage, CrossEntropyReward, Reward
-from dsom_pyg.teachers.states import QueryState, State
+from dsom_pyg.teachers.states import LogitState, QueryState, State
 
 DECISIONS = ('sample', 'best', 'mean')
 ESTIMATORS = ('exact', 'sampled')
@@ -318,16 +318,17 @@ def paper_policy(
     r"""The policy as the paper writes it (Eq. 5-10), for these teachers.
 
     It picks a non-empty subset of them. Its state is the teachers' logits, in
-    the form that :class:`~dsom_pyg.teachers.QueryState` gives them; its
+    the form that :class:`~dsom_pyg.teachers.QueryState` gives them; if some
+    teacher is no dot product, such as TransE or one that counts, all
+    :math:`M E` of them, each with :obj:`mlp_channels` weights. Its
     reward compares with the student. In the paper no subset is masked. For
     the arguments see :class:`Policy` and
     :class:`~dsom_pyg.teachers.CrossEntropyReward`.
-
-    Raises:
-        ValueError: A teacher is no dot product; build a :class:`Policy` over
-            a :class:`~dsom_pyg.teachers.LogitState` then.
     """
-    state = QueryState(ensemble)
+    if ensemble.bilinear is None:
+        state: State = LogitState(len(ensemble), ensemble.num_entities)
+    else:
+        state = QueryState(ensemble)
     policy = Policy(
         state,
         subsets(len(ensemble)).flip(0),
@@ -339,6 +340,7 @@ def paper_policy(
         lr=lr,
     )
     first = policy.mlp[0]
-    assert isinstance(first, nn.Linear)
-    state.fold(first, ensemble)
+    if isinstance(state, QueryState):
+        assert isinstance(first, nn.Linear)
+        state.fold(first, ensemble)
     return policy
