@@ -92,7 +92,8 @@ def fit(
     if loop.eval_every and not graph.triples('val').edge_type.numel():
         raise ValueError(
             'eval_every needs validation triples; hold out a part of '
-            'train (dsom_pyg.graph.hold_out) or set eval_every=0'
+            'train (dsom_pyg.graph.hold_out), or set eval_every=0 in the '
+            'loops of teachers and student'
         )
     if loop.sampled is not None:
         _check_sampled(task)

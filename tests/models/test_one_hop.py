@@ -272,7 +272,7 @@ def test_errors() -> None:
         ComplEx(made(), R).as_table()
     with pytest.raises(ValueError, match='contexts of its own'):
         GCOTE(made(), R, Triples(torch.zeros(2, 1).long(), torch.zeros(1)))
-    with pytest.raises(ValueError, match='one_hop must be positive, got 0'):
+    with pytest.raises(ValueError, match='one_hop must be a positive integer'):
         Teachers(one_hop=0)
 
 
