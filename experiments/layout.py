@@ -114,8 +114,8 @@ again in *siblings*, gave 42.13, 37.93 and 38.98 on the three MKGs.
 640 reaches it); 43.8 for any student on DB15K, 38.0 on FB15k-237; five times
 the speed of a plain loop (4.2 times, below). 39.6 on MKG-Y is met by two
 seeds, and without teachers that count by the mean of three (39.61); 39.4 on
-MKG-W by one seed. Shares of the machine's product rate that were missed stand in
-[docs/scale.md](../docs/scale.md). **Not measured yet**: benchmarks with
+MKG-W by one seed. Shares of the machine's product rate that were missed stand
+in [docs/scale.md](../docs/scale.md). **Not measured yet**: benchmarks with
 images, multimodal comparators of other papers; those of triples and inside the
 paper's framework stand in [paper.md](paper.md), as far as they were measured.
 Further notes: [what bounds a student](notes/2026-11-28-bound.md), [longer
