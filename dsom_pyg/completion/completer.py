@@ -25,7 +25,12 @@ from dsom_pyg.completion.proposals import (
     propose,
     questions_about,
 )
-from dsom_pyg.completion.questions import Word, Words, read_questions
+from dsom_pyg.completion.questions import (
+    Word,
+    Words,
+    listed,
+    read_questions,
+)
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.results import (
     Answer,
@@ -583,7 +588,7 @@ class Completer:
     def complete(
         self,
         relation: Words | None = None,
-        entities: Iterable[Word] | None = None,
+        entities: Words | None = None,
         min_probability: float = 0.0,
         limit: int = 10_000,
         k: int = 10,
@@ -595,20 +600,19 @@ class Completer:
 
         Args:
             relation: One or several. (default: all)
-            entities: Ask about these alone, as heads and as tails.
-                (default: all)
+            entities: Ask about this one or these alone, as heads and as
+                tails. (default: all)
             min_probability: Leave out what is less probable, see
                 :class:`~dsom_pyg.completion.results.Proposal`.
             limit: How many to keep.
             k: How many answers of a question are looked at.
         """
         every = range(self.graph.num_relations)
-        words = every if relation is None else relation
-        chosen = [words] if isinstance(words, str | int) else list(words)
+        chosen = listed(every if relation is None else relation)
         about = None
         if entities is not None:
             about = torch.zeros(self.graph.num_entities, dtype=torch.bool)
-            about[self.entities.ids(entities)] = True
+            about[self.entities.ids(listed(entities))] = True
         links = self.relations_known.ids(chosen).tolist()
         questions = questions_about(self.graph, self.ranges, links, about)
         found = self._propose(questions, self.parts.odds, k, min_probability)

@@ -63,6 +63,11 @@ def _columns(frame: Any) -> tuple[Any, Any, Any]:
     return head, relation, tail
 
 
+def listed(words: Any) -> list[Word]:
+    r"""A word as a list of one, several as a list."""
+    return _listed(words) if _is_many(words) else [words]
+
+
 def _is_many(words: Any) -> bool:
     # A tensor or an array of no dimension is a single id.
     if isinstance(words, str | int) or getattr(words, 'ndim', 1) == 0:

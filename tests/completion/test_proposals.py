@@ -102,6 +102,7 @@ def test_about_some_entities(model: Completer) -> None:
     assert all('MV Auk' in (p.head, p.tail) for p in found)
     triples = [(p.head, p.relation, p.tail) for p in found]
     assert len(set(triples)) == len(triples)
+    assert model.complete(entities='MV Auk', k=50) == found
 
 
 def test_the_best_of_many() -> None:
