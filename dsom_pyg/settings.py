@@ -118,7 +118,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         ValueError: The file is no TOML.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding='utf-8'))
+        tables = tomllib.loads(path.read_text(encoding='utf-8-sig'))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f'{path} is no TOML: {error}') from error
     return dict(_flat(tables, ''))

@@ -84,6 +84,12 @@ def train_run(
     }
     for name in WORDS:
         from_file = settings.pop(name, None)
+        kind = bool if name == 'more_texts' else str
+        if not isinstance(from_file, kind | None):
+            raise ValueError(
+                f'{config}: {name} must be a {kind.__name__}, got '
+                f'{from_file!r}'
+            )
         given[name] = from_file if given[name] is None else given[name]
     # Found out now, not after the texts were encoded.
     named = _recipe_of(given['recipe'], source)

@@ -346,6 +346,16 @@ def test_the_version(command: Command) -> None:
         assert '(default: ' in command(name, '--help').output
 
 
+def test_words_of_a_file_are_words(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / 'run.toml'
+    for line in ('text_encoder = 3', 'columns = true', 'more_texts = "yes"'):
+        config.write_text(line + '\n', encoding='utf-8-sig')
+        done = command('train', folder, '--config', config)
+        assert f'{config}: {line.split()[0]} must be a ' in done.stderr
+
+
 def test_no_such_source(command: Command) -> None:
     done = command('train', 'Contries')
     assert done.exit_code == 1
