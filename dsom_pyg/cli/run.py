@@ -87,7 +87,7 @@ def train_run(
         kind = bool if name == 'more_texts' else str
         if not isinstance(from_file, kind | None):
             raise ValueError(
-                f'{config}: {name} must be a {kind.__name__}, got '
+                f'{config or "--set"}: {name} must be a {kind.__name__}, got '
                 f'{from_file!r}'
             )
         given[name] = from_file if given[name] is None else given[name]
