@@ -20,6 +20,7 @@ from dsom_pyg.completion.store import Parts, with_entities
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.features.encode import encode_items
+from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
 from dsom_pyg.graph import TripleGraph, Triples, add_reciprocals, concat
 from dsom_pyg.kg import KG
@@ -66,24 +67,22 @@ class Newcomers:
                 'no new entity is named; texts or images name them, and '
                 "texts={'Elie': []} names one that has neither"
             )
-        known = {*parts.entities.names, *parts.entities.keys}
-        for name in self.keys:
-            if not isinstance(name, str) or not name.strip():
-                raise ValueError(f'a name is a text, got {name!r}')
-            if name in known:
-                raise ValueError(
-                    f'{shorten(name)} is in the graph already; what is new '
-                    'about it needs another training'
-                )
-        keys = {*self.keys}
-        for key, name in (names or {}).items():
+        keys, called = {*self.keys}, names or {}
+        for key in called:
             if key not in keys:
                 raise ValueError(
                     f'names has {shorten(key)}, which texts and images do '
                     'not have'
                 )
+        known = NameIndex([[*parts.entities.names, *parts.entities.keys]])
+        for name in (*self.keys, *called.values()):
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f'a name is a text, got {name!r}')
+            if known.exact(name):
+                raise ValueError(
+                    f'{shorten(name)} is in the graph already; what is new '
+                    'about it needs another training'
+                )
         self.texts = [_listed(texts, name) for name in self.keys]
         self.images = [
             [str(Path(path).resolve()) for path in _listed(images, name)]

@@ -18,7 +18,7 @@ from dsom_pyg import stages
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.suspects import Suspicion, belief, standardised
 from dsom_pyg.dsom import Recipe
-from dsom_pyg.graph import SPLITS, concat, within
+from dsom_pyg.graph import SPLITS, Triples, concat, first_twin, within
 from dsom_pyg.kg import KG
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.teachers import EnsembleScorer, Mean
@@ -37,9 +37,16 @@ def suspicion(
     are compared within a relation.
     """
     graph = KG.of(data)
-    known = concat(*map(graph.triples, SPLITS))
+    known = distinct(graph)
     total = beliefs(graph, recipe, folds, folder, results)
     return Suspicion(known, standardised(total, known.edge_type))
+
+
+def distinct(graph: KG) -> Triples:
+    r"""The triples of all splits, each once."""
+    every = concat(*map(graph.triples, SPLITS))
+    first = first_twin(every)
+    return every.select(first == torch.arange(len(first)))
 
 
 def beliefs(
@@ -68,7 +75,7 @@ def beliefs(
             their epochs. (default: the epochs of the recipe)
 
     Returns:
-        A value for each triple of train, validation and test, ``[T]``.
+        A value for each of the :func:`distinct` triples, ``[T]``.
     """
     recipe, graph = recipe or Recipe(), KG.of(data)
     run = Run(
@@ -80,7 +87,7 @@ def beliefs(
         progress=recipe.progress,
         results=dict(results or {}),
     )
-    known = concat(*map(graph.triples, SPLITS))
+    known = distinct(graph)
     unseen = ~within(known, graph.triples('train'))
     ranges = Ranges(
         graph.index('train'), graph.num_entities, graph.num_relations

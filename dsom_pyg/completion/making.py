@@ -69,7 +69,7 @@ def train(
         identity['review'] = digest((str(at), x) for at, x in columns)
     if folds is not None:
         identity['suspects'] = folds
-        count = graph.triples('train').edge_type.numel()
+        count = graph.index('train').tail.numel() // 2
         if not 2 <= folds <= count:
             raise ValueError(
                 f'folds must lie in 2..{count}, the training triples, got '

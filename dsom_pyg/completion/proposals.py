@@ -55,11 +55,17 @@ class Rates:
         )
         answered = torch.bincount(train.rel, minlength=size)
         questions = torch.stack([asked - answered, answered], dim=1).clamp(0)
-        has = train.lookup(val.head, val.rel).count(len(val)) > 0
-        pairs = torch.zeros(size, 2)
-        pairs.index_put_(
-            (val.rel, has.long()), val.ptr.diff().float(), accumulate=True
+        known = train.lookup(val.head, val.rel)
+        rows = val.rows(torch.arange(len(val)))
+        has = known.count(len(val)) > 0
+        # What train has as well is not lacking.
+        both = graph.num_entities
+        new = ~torch.isin(
+            rows.row * both + rows.tail, known.row * both + known.tail
         )
+        lacks = torch.bincount(rows.row[new], minlength=len(val)).float()
+        pairs = torch.zeros(size, 2)
+        pairs.index_put_((val.rel, has.long()), lacks, accumulate=True)
         shared = pairs.sum(dim=0) / questions.sum(dim=0).clamp(min=1)
         self.lacking = (pairs + PRIOR_QUESTIONS * shared) / (
             questions + PRIOR_QUESTIONS

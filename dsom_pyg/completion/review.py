@@ -159,13 +159,15 @@ class Review:
         return {verdict: said[verdict] for verdict in VERDICTS}
 
     def judged(self, entities: Vocabulary, relations: Vocabulary) -> Judged:
-        r"""Accepted and rejected triples. One with a name that the graph does
-        not have is told by a warning.
+        r"""Accepted and rejected triples, by the last decision on each,
+        however it was called. One with a name that the graph does not have is
+        told by a warning.
         """
-        found: dict[str, list[tuple[int, int, int]]] = {
-            v: [] for v in VERDICTS
-        }
-        for each in self.last().values():
+        holds: dict[tuple[int, int, int], str] = {}
+        unknown = set()
+        for each in self:
+            if each.triple in unknown:
+                continue
             try:
                 ids = (
                     entities.id(each.head),
@@ -173,14 +175,18 @@ class Review:
                     entities.id(each.tail),
                 )
             except UnknownNameError as error:
+                unknown.add(each.triple)
                 warnings.warn(
                     f'{self.path}: {error}; the decision is left out',
                     UserWarning,
                     stacklevel=2,
                 )
                 continue
-            found[each.verdict].append(ids)
-        return Judged(*(Triples.of(found[v]) for v in VERDICTS[:2]))
+            # The one decided last comes last.
+            holds.pop(ids, None)
+            holds[ids] = each.verdict
+        parts = ([x for x in holds if holds[x] == v] for v in VERDICTS[:2])
+        return Judged(*map(Triples.of, parts))
 
 
 def reviewed(graph: KG, judged: Judged) -> KG:

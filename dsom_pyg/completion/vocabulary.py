@@ -57,7 +57,7 @@ class Vocabulary:
             TypeError: It is neither a word nor a whole number.
         """
         if isinstance(word, str):
-            found = self._index.owners(word)
+            found = self._index.owners(word, numbered=False)
             if not found:
                 raise UnknownNameError(self._unknown(word))
             if len(found) > 1 and not self._index.exact(word):

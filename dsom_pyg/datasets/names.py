@@ -33,16 +33,23 @@ class NameIndex:
         r"""The entities with one of the words as an alias, best first."""
         return _owners(self._exact, words)
 
-    def owners(self, *words: str) -> list[int]:
-        r"""As :meth:`exact`; if there are none, by other spellings."""
-        return (
+    def owners(self, *words: str, numbered: bool = True) -> list[int]:
+        r"""As :meth:`exact`; if there are none, by other spellings.
+
+        Args:
+            words: What files call it.
+            numbered: A number at the end may be that of a file of several.
+        """
+        found = (
             self.exact(*words)
             or _owners(self._near, words)
             or _owners(self._near, [unquote(word) for word in words])
             or _owners(self._near, [unquote_plus(word) for word in words])
             or _owners(self._folded, [word.casefold() for word in words])
-            or _owners(self._near, [COUNT.sub('', word) for word in words])
         )
+        if found or not numbered:
+            return found
+        return _owners(self._near, [COUNT.sub('', word) for word in words])
 
     @cached_property
     def _exact(self) -> dict[str, list[int]]:

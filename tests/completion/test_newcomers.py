@@ -195,6 +195,8 @@ def test_a_kept_model_goes_on(model: Completer, tmp_path: Path) -> None:
 def test_what_a_model_does_not_know(model: Completer) -> None:
     with pytest.raises(ValueError, match="'Town A' is in the graph already"):
         model.add_entities({'Town A': 'a town'})
+    with pytest.raises(ValueError, match="'Town A' is in the graph already"):
+        model.add_entities({'Q9': 'a town'}, names={'Q9': 'Town A'})
     with pytest.raises(ValueError, match='no new entity is named'):
         model.add_entities(triples=[('Town A', 'lies in', 'Sudia')])
     words: dict[str, Any] = {'text_encoder': Words()}

@@ -16,13 +16,33 @@ from dsom_pyg.completion.proposals import (
     most_probable,
 )
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.graph import SPLITS, TripleGraph, Triples, known_triples
+from dsom_pyg.graph import (
+    SPLITS,
+    TripleGraph,
+    Triples,
+    known_triples,
+    make_data,
+)
 from dsom_pyg.kg import KG
 
 
 def test_a_limit_is_positive(model: Completer) -> None:
     with pytest.raises(ValueError, match='limit must be positive, got 0'):
         model.complete(limit=0)
+
+
+def test_what_train_has_as_well_is_not_lacking() -> None:
+    ring = [(at, 0, (at + 1) % 9) for at in range(9)]
+    both = Triples.of(ring)
+    more = Triples.of([*ring, (0, 0, 4)])
+    rates = []
+    for val in (both, more):
+        graph = KG(make_data(9, 1, both, val=val))
+        rates.append(Rates(graph, Ranges(graph.index('train'), 9, 1)).lacking)
+    assert rates[0].tolist() == [[0, 0], [0, 0]]
+    # One answer more, of a question that has one: the prior spreads it.
+    assert (rates[1][:, 1] > 0).all()
+    assert (rates[1][:, 1] < 0.2).all()
 
 
 def test_rates_by_hand(model: Completer) -> None:

@@ -15,6 +15,7 @@ from dsom_pyg import Recipe
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.making import vocabularies
 from dsom_pyg.completion.review import Judged, reviewed
+from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.graph import EDGE, Triples, make_data, within
@@ -165,6 +166,28 @@ def test_further_known_triples_can_be_rejected() -> None:
     judged = Judged(triples(), triples((1, 0, 2)))
     known = reviewed(KG(data), judged).triple_graph.known()
     assert rows(known) == {(0, 0, 1), (2, 0, 0)}
+
+
+def test_the_last_word_holds_whatever_a_triple_is_called(
+    tmp_path: Path,
+) -> None:
+    entities = Vocabulary(['Elie', 'Forth', 'Crail'], ['Q1', 'Q2', 'Q3'])
+    relations = Vocabulary(['near'], what='relation')
+    review = Review(tmp_path / 'review.jsonl')
+    for head, tail, verdict in (
+        ('Q1', 'Forth', 'accept'),
+        ('Elie', 'Q2', 'reject'),
+        ('Q2', 'Q3', 'reject'),
+        ('Forth', 'Crail', 'accept'),
+        ('Q2', 'Q3', 'unsure'),
+    ):
+        review.decide(head, 'near', tail, verdict, '')
+    accepted, rejected = review.judged(entities, relations)
+    assert (rows(accepted), rows(rejected)) == (set(), {(0, 0, 1)})
+    # A number at the end is no other spelling of a name.
+    review.decide('Elie (2)', 'near', 'Forth_1', 'accept', '')
+    with pytest.warns(UserWarning, match=r"'Elie \(2\)'.*left out"):
+        assert not rows(review.judged(entities, relations).accepted)
 
 
 def test_what_was_decided_is_heeded(model: Completer, tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ class Fixed:
         return self.row.expand(len(head), -1).clone()
 
 
+def test_a_triple_of_two_splits_is_judged_once() -> None:
+    train = triples((0, 0, 1), (1, 0, 2), (0, 0, 1))
+    graph = KG(make_data(3, 1, train, val=triples((1, 0, 2), (2, 0, 0))))
+    known = rooms.distinct(graph)
+    assert known.edge_index.t().tolist() == [[0, 1], [1, 2], [2, 0]]
+
+
 def test_belief_by_hand() -> None:
     # Relation 0 takes 0 and 1 to 2, 3 and 4; 5 is none of both.
     train = triples((0, 0, 2), (0, 0, 3), (1, 0, 3), (1, 0, 4))
