@@ -16,7 +16,9 @@ from dsom_pyg.datasets.own.reading import Reading
 
 
 def main(arguments: list[str] | None = None) -> int:
-    r"""The command; 1 means problems, 2 that the folder cannot be read."""
+    r"""The command; 2 means that the folder cannot be read, 1 problems, if it
+    is ``--strict``.
+    """
     parser = argparse.ArgumentParser(
         prog='python -m dsom_pyg.audit',
         description='Check a folder with a graph; nothing is changed there.',

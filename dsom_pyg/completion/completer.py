@@ -607,6 +607,8 @@ class Completer:
             limit: How many to keep.
             k: How many answers of a question are looked at.
         """
+        if k < 1:
+            raise ValueError(f'k must be positive, got {k}')
         every = range(self.graph.num_relations)
         chosen = listed(every if relation is None else relation)
         about = None

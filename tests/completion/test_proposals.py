@@ -29,6 +29,8 @@ from dsom_pyg.kg import KG
 def test_a_limit_is_positive(model: Completer) -> None:
     with pytest.raises(ValueError, match='limit must be positive, got 0'):
         model.complete(limit=0)
+    with pytest.raises(ValueError, match='k must be positive, got 0'):
+        model.complete(k=0)
 
 
 def test_what_train_has_as_well_is_not_lacking() -> None:
