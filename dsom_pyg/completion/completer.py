@@ -180,7 +180,7 @@ class Completer:
 
         Raises:
             UnknownNameError: A triple has a name that nobody has.
-            ValueError: A name is there already, an encoder is not that of the
+            ValueError: A key is there already, an encoder is not that of the
                 training, or the model has no teachers.
         """
         from dsom_pyg.completion.adding import Newcomers, added
