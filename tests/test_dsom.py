@@ -434,6 +434,8 @@ def test_teachers_of_one_modality_may_be_wider() -> None:
         for name in trained.ensemble.modalities
     }
     assert widths == {'structure': 8, 'image': 12, 'text': 12, 'joint': 8}
+    with pytest.raises(ValueError, match='observed must be a tuple of names'):
+        replace(teachers, observed='links')
     for word in (0, 2.5):
         with pytest.raises(ValueError, match='feature_channels must be a pos'):
             replace(teachers, feature_channels=word)

@@ -27,6 +27,7 @@ from dsom_pyg.models import (
     SelfAdversarial,
     Step,
     TransE,
+    TuckER,
 )
 from dsom_pyg.query_index import Candidates, Pairs, QueryBatch
 from dsom_pyg.scores import sources
@@ -273,3 +274,9 @@ def test_settings() -> None:
     model = model_of(SelfAdversarial(subsampling=True))
     with pytest.raises(ValueError, match='index'):
         model.loss(alone, 'fp32')
+
+
+def test_what_cannot_tell_relations_is_refused() -> None:
+    tell = CrossEntropy(relations=1.0)
+    with pytest.raises(ValueError, match='TuckER tells no relations'):
+        TuckER(EntityEmbedding(5, 2), 2, objective=tell)
