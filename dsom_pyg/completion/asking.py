@@ -16,7 +16,9 @@ class Best(NamedTuple):
 
     Shapes:
         - **tail:** :math:`(B, k)`, -1 where there are fewer candidates
-        - **score, probability:** :math:`(B, k)`
+        - **score:** :math:`(B, k)`
+        - **probability:** :math:`(B, k)`, see
+          :class:`~dsom_pyg.completion.Calibration`
         - **known:** :math:`(B, k)`, bool
     """
 
@@ -116,15 +118,18 @@ def best_tails(
         true = candidates.bar(scores, h, r)
         score, tail = scores.topk(min(k, size), dim=1)
         there = score > -torch.inf
-        # Where nobody may answer, there is nothing to subtract.
-        top = score[:, :1].where(there[:, :1], 0.0)
-        t = temperature[r][:, None]
-        z = scores.sub_(top).div_(t).exp_().sum(dim=1, keepdim=True)
-        if not z.isfinite().all():
-            raise FloatingPointError('the model gave a non-finite score')
-        probability = (((score - top) / t).exp() / z).where(there, 0.0)
         known = torch.zeros_like(there)
         if not candidates.new:
             codes = torch.arange(len(part))[:, None] * size + tail
             known = torch.isin(codes, true.row * size + true.tail) & there
+            # They are no rivals, of one another or of the new ones.
+            scores[true.row, true.tail] = -torch.inf
+        t = temperature[r][:, None]
+        log_z = scores.div_(t).logsumexp(dim=1, keepdim=True)
+        wrong = [x.isnan() | (x == torch.inf) for x in (score, log_z)]
+        if any(bool(x.any()) for x in wrong):
+            raise FloatingPointError('the model gave a non-finite score')
+        # Where nobody else may answer, what is known is alone.
+        above = torch.where(there, score / t - log_z, -torch.inf)
+        probability = torch.where(known, above.sigmoid(), above.exp())
         yield part, Best(tail.where(there, -1), score, probability, known)

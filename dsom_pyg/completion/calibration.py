@@ -58,7 +58,9 @@ class Calibration:
 
     The probability of an answer is its share of the softmax over the
     candidates, known answers left out: how likely it is the answer, given
-    that the question has one that is not known.
+    that the question has one that is not known. Where a known answer is asked
+    for as well, its own is the share that it would have if it alone joined
+    them.
 
     Args:
         temperature: Of each relation, reciprocals included, ``[2R]``.

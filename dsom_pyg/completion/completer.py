@@ -71,7 +71,7 @@ def _review(given: str | Path | Review) -> Review:
 def _undecided(found: Suspicion | None, judged: Judged) -> Suspicion | None:
     if found is None:
         return None
-    return found.select(~within(found.triples, concat(*judged)))
+    return found.select(~within(found.triples, judged.decided))
 
 
 class Completer:
@@ -208,19 +208,24 @@ class Completer:
             old = parts.rejected
             old = old.select(~within(old, concat(*judged)))
             rejected = concat(old, rejected)
+        accepted = judged.accepted
+        accepted = accepted.select(~self._is_known(accepted))
+        if parts.accepted is not None:
+            accepted = concat(parts.accepted, accepted)
         graph = KG(reviewed(parts.graph, judged).triple_graph)
         return Completer(
             replace(
                 parts,
                 graph=graph,
                 rejected=rejected,
+                accepted=accepted,
                 suspicion=_undecided(parts.suspicion, judged),
                 odds=self._odds(judged),
             )
         )
 
     def _odds(self, judged: Judged) -> Odds:
-        return self.odds_by(judged, self.claims(concat(*judged)))
+        return self.odds_by(judged, self.claims(judged.decided))
 
     def odds_by(
         self, judged: Judged, claims: dict[tuple[int, int, int], float]
@@ -368,8 +373,16 @@ class Completer:
     def ranges(self) -> Ranges:
         r"""Which entities each relation takes."""
         sizes = self.graph.num_entities, self.graph.num_relations
-        seen = self.graph.index('train')
-        return Ranges(seen, *sizes, likely=self.parts.likely)
+        words = self.graph.index('train'), *sizes
+        learned = torch.zeros(sizes[0], dtype=torch.bool)
+        learned[self._learned.edge_index.flatten()] = True
+        return Ranges(*words, likely=self.parts.likely, learned=learned)
+
+    @cached_property
+    def _learned(self) -> Triples:
+        # The training triples that were there in training.
+        train, later = self.graph.triples('train'), self.parts.accepted
+        return train if later is None else train.select(~within(train, later))
 
     @cached_property
     def rejected(self) -> QueryIndex | None:
@@ -432,7 +445,7 @@ class Completer:
         )
         found = self._best(end, rel, k, candidates)
         out = [
-            Rows(answers, self._notes(e, r) + self._left_out(e, r, known))
+            Rows(answers, self._notes([e], r) + self._left_out(e, r, known))
             for answers, e, r in zip(
                 found, end.tolist(), rel.tolist(), strict=True
             )
@@ -483,21 +496,26 @@ class Completer:
                 ]
         return out
 
-    def _notes(self, end: int, rel: int) -> list[str]:
-        notes = []
-        name = self.entities.names[end]
-        if end >= self.graph.num_entities - self.parts.about.get('added', 0):
-            notes.append(f'{name!r} was added later, and is known less well')
-        elif not self.ranges.seen[end]:
-            notes.append(
-                f'{name!r} is in no training triple: these answers say nothing'
-            )
-        if not self._trained[rel % self.graph.num_relations]:
-            name = self.relations_known.names[rel % self.graph.num_relations]
-            notes.append(
-                f'{name!r} is in no training triple: these answers say nothing'
-            )
-        return notes
+    def _notes(self, ends: Iterable[int], rel: int) -> list[str]:
+        # What a person is told about some entities and a relation.
+        notes, unheard = [], []
+        added = self.parts.about.get('added', 0)
+        for end in ends:
+            name = self.entities.names[end]
+            if end >= self.graph.num_entities - added:
+                notes.append(
+                    f'{name!r} was added later, and is known less well'
+                )
+            elif not self.ranges.seen[end]:
+                unheard.append(name)
+        rel = rel % self.graph.num_relations
+        if not self._trained[rel]:
+            unheard.append(self.relations_known.names[rel])
+        return notes + [
+            f'{name!r} was in no training triple: what is said of it means '
+            'nothing'
+            for name in unheard
+        ]
 
     def _left_out(self, end: int, rel: int, known: bool) -> list[str]:
         count = len(self.known.lookup(*torch.tensor([[end], [rel]])).tail)
@@ -511,9 +529,7 @@ class Completer:
     @cached_property
     def _trained(self) -> Tensor:
         size = self.graph.num_relations
-        return (
-            self.graph.triples('train').edge_type.bincount(minlength=size) > 0
-        )
+        return self._learned.edge_type.bincount(minlength=size) > 0
 
     def score(self, triples: Iterable[Triple]) -> Rows[ScoredTriple]:
         r"""Scores and probabilities of given triples; see
@@ -708,7 +724,8 @@ class Completer:
         ids = self.entities.id(head), self.relations_known.id(relation)
         h, r, t = *ids, self.entities.id(tail)
         (triple,) = self.score([(h, r, t)])
-        notes = self._notes(h, r)
+        ends = list(dict.fromkeys((h, t)))
+        notes = self._notes(ends, r)
         student = self.rank([(h, r, t)])[0]
         opinions = [
             Opinion('student', float('nan'), triple.probability, student)
@@ -718,7 +735,6 @@ class Completer:
             notes.append('the teachers of this model were not kept')
         words = self.entities.names, self.relations_known.names
         rules = Rules(self.graph.index('train'), *words)
-        ends = list(dict.fromkeys((h, t)))
         texts, images = (
             {self.entities.names[e]: of[e] for e in ends if of and of[e]}
             for of in (self.parts.texts, self.parts.images)

@@ -69,10 +69,11 @@ def paths(
     A rule :math:`r_1(x, y) \land r_2(y, z) \Rightarrow r(x, z)` is as reliable
     as the share of pairs (x, z) that its body links and that r links, too,
     among the x of which r has some answer (the partial completeness assumption
-    of `AMIE <https://doi.org/10.1145/2488388.2488425>`_). The asked triple
-    itself counts on neither side. Of rules with many instances some hundred
-    are looked at. Of rules that link the same entities by the same relations,
-    read another way round, the most reliable one is given.
+    of `AMIE <https://doi.org/10.1145/2488388.2488425>`_). All is
+    counted as if the asked triple were not in train. Of rules with many
+    instances some hundred are looked at. Of rules that link the same entities
+    by the same relations, read another way round, the most reliable one is
+    given.
 
     Args:
         index: N(h, r) over training triples with reciprocals.
@@ -90,7 +91,7 @@ def paths(
             bodies.setdefault(tuple(step[1] for step in steps), steps)
     found = []
     for body, steps in bodies.items():
-        support, count = _counts(index, body, rel, (head, tail))
+        support, count = _counts(index, body, (head, rel, tail))
         if support:
             found.append(Path(steps, support, support / count))
     # Of equals first what is short, and read the way that it is written.
@@ -134,6 +135,8 @@ def traits(
                 continue
             alike = _tails(index, constant, (r + size) % (2 * size))
             alike = alike[answered[alike] & (alike != end)]
+            if _forward((other, r, constant), size) == triple:
+                alike = alike[alike != other]
             support = int(true[alike].sum())
             if support >= LEAST_ALIKE:
                 share = support / len(alike)
@@ -201,29 +204,36 @@ def _neighbors(index: QueryIndex, entity: int) -> tuple[Tensor, Tensor]:
 
 
 def _counts(
-    index: QueryIndex,
-    body: tuple[int, ...],
-    rel: int,
-    without: tuple[int, int],
+    index: QueryIndex, body: tuple[int, ...], asked: Step
 ) -> tuple[int, int]:
-    # Pairs that the body links and `rel` does, too, and all that it links
-    # from heads of which `rel` has an answer.
+    # Pairs that the body links and the asked relation does, too, and all that
+    # it links from heads of which that relation has an answer. All of it as
+    # if the asked triple were not there.
+    head, rel, tail = asked
+    size = index.num_relations
+    assert size is not None
+    same = {asked, (tail, (rel + size) % (2 * size), head)}
     starts = index.head[index.rel == rel]
+    if _tails(index, head, rel).tolist() == [tail]:
+        starts = starts[starts != head]
     # Evenly spread, so that the same ones are taken every time.
     step = max(1, len(starts) // LOOKED_AT)
     starts = starts[::step]
     ends, start = starts, torch.arange(len(starts))
     for r in body:
         pairs = index.lookup(ends, torch.full_like(ends, r))
-        start, ends = start[pairs.row], pairs.tail
+        start, begins, ends = start[pairs.row], ends[pairs.row], pairs.tail
+        for one, _, other in (x for x in same if x[1] == r):
+            kept = (begins != one) | (ends != other)
+            start, begins, ends = start[kept], begins[kept], ends[kept]
         ends, start = ends[: LOOKED_AT * 20], start[: LOOKED_AT * 20]
     linked = torch.stack([starts[start], ends], dim=1).unique(dim=0)
-    linked = linked[(linked != torch.tensor(without)).any(dim=1)]
+    linked = linked[(linked != torch.tensor([head, tail])).any(dim=1)]
     linked = linked[linked[:, 0] != linked[:, 1]]
     if not len(linked):
         return 0, 0
-    head, tail = linked.unbind(1)
-    true = index.lookup(head, torch.full_like(head, rel))
-    hit = torch.zeros(len(head), dtype=torch.bool)
-    hit[true.row[true.tail == tail[true.row]]] = True
+    h, t = linked.unbind(1)
+    true = index.lookup(h, torch.full_like(h, rel))
+    hit = torch.zeros(len(h), dtype=torch.bool)
+    hit[true.row[true.tail == t[true.row]]] = True
     return int(hit.sum()), len(linked)

@@ -65,7 +65,8 @@ def train(
     kinds = _kinds(recipe, teachers)
     identity = identity_of(recipe, graph)
     if judged is not None:
-        columns = enumerate(x for part in judged for x in part)
+        parts = judged.accepted, judged.rejected
+        columns = enumerate(x for part in parts for x in part)
         identity['review'] = digest((str(at), x) for at, x in columns)
     if folds is not None:
         identity['suspects'] = folds

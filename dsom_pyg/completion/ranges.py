@@ -30,6 +30,8 @@ class Ranges:
         shared: Which share of the tails of r must have a role.
         likely: Questions that can be asked of entities that have no triples
             yet, see :mod:`dsom_pyg.completion.newcomers`.
+        learned: Entities that the model has learned, bool ``[E]``.
+            (default: those of train)
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Ranges:
         num_relations: int,
         shared: float = SHARED,
         likely: Queries | None = None,
+        learned: Tensor | None = None,
     ) -> None:
         self.num_entities, self.num_relations = num_entities, num_relations
         self.shared = shared
@@ -46,7 +49,7 @@ class Ranges:
         self._entity = index.head.cpu()
         rel, size = index.rel.cpu(), num_relations
         self._role = torch.where(rel < size, rel + size, rel - size)
-        self._likely = likely
+        self._likely, self._learned = likely, learned
         self._found: dict[int, Tensor] = {}
         # Relations that link some entity to itself.
         pairs = index.rows(torch.arange(len(index), device=index.head.device))
@@ -55,8 +58,9 @@ class Ranges:
         self.reflexive[loops.cpu()] = True
 
     def __getitem__(self, rel: int) -> Tensor:
-        r"""The entities that relation :math:`0..2R - 1` takes as tails, bool
-        ``[E]``; all of them for a relation that train does not have.
+        r"""The entities that relation :math:`0..2R - 1` takes as tails, as far
+        as they are :attr:`seen`, bool ``[E]``; all entities for a relation
+        that train does not have.
         """
         found = self._found.pop(rel, None)
         if found is None:
@@ -69,7 +73,7 @@ class Ranges:
 
     def heads(self, rel: int) -> Tensor:
         r"""The entities of which relation :math:`0..2R - 1` can be asked, bool
-        ``[E]``: those that its reciprocal takes, and train knows.
+        ``[E]``: those that its reciprocal takes, and are :attr:`seen`.
         """
         size = self.num_relations
         return self[(rel + size) % (2 * size)] & self.seen
@@ -85,7 +89,7 @@ class Ranges:
         if self._likely is not None:
             turned = (rel + self.num_relations) % (2 * self.num_relations)
             entities[self._likely.head[self._likely.rel == turned]] = True
-        return entities
+        return entities & self.seen
 
     def _counts(self, entities: Tensor) -> Tensor:
         # How many of some entities have each role.
@@ -94,11 +98,14 @@ class Ranges:
 
     @cached_property
     def seen(self) -> Tensor:
-        r"""Of which entities something is known, bool ``[E]``: they are in a
-        training triple, or likely to be asked.
+        r"""Of which entities the model knows something, bool ``[E]``: it has
+        learned them, or they are likely to be asked.
         """
-        out = torch.zeros(self.num_entities, dtype=torch.bool)
-        out[self._entity] = True
+        if self._learned is None:
+            out = torch.zeros(self.num_entities, dtype=torch.bool)
+            out[self._entity] = True
+        else:
+            out = self._learned.clone()
         if self._likely is not None:
             out[self._likely.head] = True
         return out

@@ -60,10 +60,21 @@ class Decision:
 
 
 class Judged(NamedTuple):
-    r"""Decided triples by their ids."""
+    r"""Triples by their ids, by the last decision on each.
+
+    Attributes:
+        accepted, rejected: The decided ones.
+        unsure: Those that are open, or open again.
+    """
 
     accepted: Triples
     rejected: Triples
+    unsure: Triples = Triples.of([])
+
+    @property
+    def decided(self) -> Triples:
+        r"""Accepted and rejected ones."""
+        return concat(self.accepted, self.rejected)
 
 
 class Review:
@@ -159,9 +170,8 @@ class Review:
         return {verdict: said[verdict] for verdict in VERDICTS}
 
     def judged(self, entities: Vocabulary, relations: Vocabulary) -> Judged:
-        r"""Accepted and rejected triples, by the last decision on each,
-        however it was called. One with a name that the graph does not have is
-        told by a warning.
+        r"""What holds of each triple, however it was called. A decision with
+        a name that the graph does not have is told by a warning.
         """
         holds: dict[tuple[int, int, int], str] = {}
         unknown = set()
@@ -185,7 +195,7 @@ class Review:
             # The one decided last comes last.
             holds.pop(ids, None)
             holds[ids] = each.verdict
-        parts = ([x for x in holds if holds[x] == v] for v in VERDICTS[:2])
+        parts = ([x for x in holds if holds[x] == v] for v in VERDICTS)
         return Judged(*map(Triples.of, parts))
 
 
@@ -193,7 +203,7 @@ def reviewed(graph: KG, judged: Judged) -> KG:
     r"""The graph as people have corrected it: what they accepted is in train,
     unless it is in a split already; what they rejected is in none.
     """
-    accepted, rejected = judged
+    accepted, rejected = judged.accepted, judged.rejected
     data = graph.data
     known = concat(*map(graph.triples, SPLITS))
     for split in SPLITS:

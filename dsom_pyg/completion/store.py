@@ -59,9 +59,10 @@ from dsom_pyg.teachers import Lookup, TeacherEnsemble
 FORMAT = 1
 MANIFEST = 'model.json'
 # Triples beside those of the graph, and how much some are believed.
-REJECTED, SUSPECTS, BELIEF = 'rejected', 'suspects', 'belief'
+REJECTED, ACCEPTED = 'rejected', 'accepted'
+SUSPECTS, BELIEF = 'suspects', 'belief'
 LIKELY = 'likely'
-BESIDE = REJECTED, SUSPECTS
+BESIDE = REJECTED, ACCEPTED, SUSPECTS
 STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
 )
@@ -103,6 +104,8 @@ class Parts:
             modality, ``[d, 2D]`` each.
         likely: Questions that can be asked of entities that came later.
         rejected: Triples that people have rejected.
+        accepted: Triples of train that people have accepted after the
+            training: the model has not learned them.
         suspicion: How much known triples are believed by who did not see
             them; :obj:`None` if nobody was asked.
         about: Whatever else is to be known: settings, metrics, versions; as
@@ -122,6 +125,7 @@ class Parts:
     maps: Maps = field(default_factory=dict)
     likely: Queries | None = None
     rejected: Triples | None = None
+    accepted: Triples | None = None
     suspicion: Suspicion | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -297,6 +301,7 @@ def _assembled(
         maps=maps,
         likely=said[LIKELY],
         rejected=said[REJECTED],
+        accepted=said[ACCEPTED],
         suspicion=said[SUSPECTS],
         about=about['about'],
     )
@@ -472,6 +477,8 @@ def _graph_tensors(parts: Parts) -> dict[str, Tensor]:
     splits = dict(parts.graph.triple_graph.splits)
     if parts.rejected is not None:
         splits[REJECTED] = parts.rejected
+    if parts.accepted is not None:
+        splits[ACCEPTED] = parts.accepted
     if parts.suspicion is not None:
         splits[SUSPECTS] = parts.suspicion.triples
         out[BELIEF] = parts.suspicion.belief

@@ -48,8 +48,9 @@ class Vocabulary:
         return len(self.names)
 
     def id(self, word: str | int) -> int:
-        r"""The id of what is called so: a name, a key, or an id itself. Keys
-        go before names, and an exact word before its other spellings.
+        r"""The id of what is called so: a name, a key, a label, or an id
+        itself. Keys go before names, and an exact word before its other
+        spellings.
 
         Raises:
             UnknownNameError: Nothing is called so, or several are spelt so,
@@ -57,6 +58,8 @@ class Vocabulary:
             TypeError: It is neither a word nor a whole number.
         """
         if isinstance(word, str):
+            if word in self._made_up:
+                return self._made_up[word]
             found = self._index.owners(word, numbered=False)
             if not found:
                 raise UnknownNameError(self._unknown(word))
@@ -101,11 +104,23 @@ class Vocabulary:
         r"""A word for each that no other has: its key, or key and id where
         several share a key.
         """
+        own = dict(enumerate(self.keys))
+        own |= {at: label for label, at in self._made_up.items()}
+        return [*own.values()]
+
+    @cached_property
+    def _made_up(self) -> dict[str, int]:
+        # Labels that are no keys.
         count = Counter(self.keys)
-        return [
-            key if count[key] == 1 else f'{key} #{at}'
-            for at, key in enumerate(self.keys)
-        ]
+        taken = {*self.keys, *self.names}
+        out = {}
+        for at, key in enumerate(self.keys):
+            if count[key] > 1:
+                label = f'{key} #{at}'
+                while label in taken:
+                    label += '#'
+                out[label] = at
+        return out
 
     @cached_property
     def _index(self) -> NameIndex:

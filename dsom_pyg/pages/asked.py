@@ -94,7 +94,8 @@ class Asked:
     What it answers is sifted by the decisions, and how probable proposals are
     is told by them: a model that heeds them,
     :meth:`~dsom_pyg.completion.Completer.with_review`, would have to be made
-    anew for each. It is made when the site starts.
+    anew for each. It is made when the site starts, and when somebody decides
+    otherwise on what it heeds.
 
     Args:
         base: The model, as it was trained.
@@ -103,8 +104,6 @@ class Asked:
 
     def __init__(self, base: Completer, review: Review | None) -> None:
         self.base, self.review = base, review
-        # What was decided before; what is decided now is sifted.
-        self.model = base if review is None else base.with_review(review)
         self.lock = Lock()
         self.decided: dict[Ids, str] = {}
         # What was claimed of proposals that were decided on.
@@ -122,6 +121,14 @@ class Asked:
                 self._heed(ids, each.verdict)
         self.claims |= base.claims(Triples.of(self.decided))
         self._learn()
+        self._begin()
+
+    def _begin(self) -> None:
+        # A model that heeds what is decided by now; what comes is sifted.
+        self.heeded = dict(self.decided)
+        self.model = self.base
+        if self.review is not None:
+            self.model = self.base.with_review(self.review)
         self._proposals = lru_cache(64)(self._propose)
         self._about = lru_cache(256)(self._propose_about)
 
@@ -131,7 +138,7 @@ class Asked:
 
     def ids(self, head: Word, relation: Word, tail: Word) -> Ids:
         r"""Ids of what is called so."""
-        ends, links = self.model.entities, self.model.relations_known
+        ends, links = self.base.entities, self.base.relations_known
         return ends.id(head), links.id(relation), ends.id(tail)
 
     def ids_if_known(self, each: Decision) -> Ids | None:
@@ -179,6 +186,8 @@ class Asked:
             self._heed(triple, verdict)
             self.claims |= claims
             self._learn()
+            if self.heeded.get(triple, verdict) != verdict:
+                self._begin()
         return made
 
     def _heed(self, triple: Ids, verdict: str) -> None:
@@ -335,7 +344,7 @@ class Asked:
 
     def belief(self, triple: Ids) -> float | None:
         r"""How much a known triple is believed by who did not see it."""
-        found = self.model.parts.suspicion
+        found = self.base.parts.suspicion
         if found is None:
             return None
         places = self._judged.get(triple)
@@ -343,7 +352,7 @@ class Asked:
 
     @cached_property
     def _judged(self) -> dict[Ids, int]:
-        found = self.model.parts.suspicion
+        found = self.base.parts.suspicion
         part = found.triples if found is not None else Triples.of([])
         columns = part.head, part.edge_type, part.tail
         rows = zip(*(x.tolist() for x in columns), strict=True)

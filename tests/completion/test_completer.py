@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from dsom_pyg.completion import (
     Calibration,
     Completer,
     Parts,
+    Review,
     Rows,
     UnknownNameError,
     Vocabulary,
 )
+from dsom_pyg.completion.results import Explanation
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.graph import get_split, known_triples
@@ -61,16 +64,25 @@ def expected(
     rel: int,
     side: str,
     candidates: set[int],
+    answers: set[int],
 ) -> list[tuple[int, float]]:
-    """Ids and probabilities, best first."""
+    """Ids and probabilities, best first; known answers are no rivals."""
     query = rel if side == 'tail' else rel + model.graph.num_relations
     scores = model.parts.student.score_tails(
         torch.tensor([end]), torch.tensor([query])
     )[0].tolist()
     t = float(model.parts.calibration.temperature[query])
-    z = sum(math.exp(scores[e] / t) for e in candidates)
-    rows = [(e, math.exp(scores[e] / t) / z) for e in candidates]
-    return sorted(rows, key=lambda row: -row[1])
+    by_score = sorted(candidates, key=lambda e: -scores[e])
+    return [
+        (
+            e,
+            math.exp(scores[e] / t)
+            / sum(
+                math.exp(scores[c] / t) for c in (candidates - answers) | {e}
+            ),
+        )
+        for e in by_score
+    ]
 
 
 @pytest.mark.parametrize('side', ['head', 'tail'])
@@ -93,7 +105,7 @@ def test_every_question(model: Completer, side: str, shown: bool) -> None:
             question = {'head': None, 'relation': rel, 'tail': None}
             question['tail' if side == 'head' else 'head'] = end
             found = model.answer(**question, k=size, known=shown)
-            best = expected(model, end, rel, side, candidates)
+            best = expected(model, end, rel, side, candidates, answers)
             assert isinstance(found, Rows)
             assert [a.id for a in found] == [e for e, _ in best]
             for answer, (e, probability) in zip(found, best, strict=True):
@@ -106,7 +118,15 @@ def test_any_entity_or_some(model: Completer) -> None:
     size = model.graph.num_entities
     every = model.answer(0, 'calls at', k=size, known=True, among='all')
     assert len(every) == size
-    assert sum(a.probability for a in every) == pytest.approx(1)
+    new = [a for a in every if not a.known]
+    assert sum(a.probability for a in new) == pytest.approx(1)
+    # What is known has the probability that it has when it alone is given.
+    shown = [a for a in every if a.known]
+    given = model.score((0, 'calls at', a.id) for a in shown)
+    assert shown
+    assert [a.probability for a in shown] == pytest.approx(
+        [triple.probability for triple in given]
+    )
     some = model.answer(
         0, 'calls at', known=True, among=['coal', 'Port Bude', 3]
     )
@@ -266,7 +286,7 @@ def test_scores_of_given_triples(model: Completer) -> None:
         answers = {c for a, b, c in true if (a, b) == (h, r)}
         every = set(range(model.graph.num_entities))
         candidates = (every - answers) | {t}
-        by_id = dict(expected(model, h, r, 'tail', candidates))
+        by_id = dict(expected(model, h, r, 'tail', candidates, answers))
         assert found.probability == pytest.approx(by_id[t], 1e-4)
         assert found.known == ((h, r, t) in true)
         names = model.entities.names
@@ -288,7 +308,7 @@ def test_what_links_two_entities(model: Completer) -> None:
     assert len(model.relations('MV Auk', 'Port Bude', k=1)) == 1
 
 
-def test_what_no_training_triple_has_is_told() -> None:
+def test_what_no_training_triple_has_is_told(tmp_path: Path) -> None:
     rows = [
         ('a', 'r', 'b', 'train'),
         ('b', 'r', 'c', 'train'),
@@ -308,8 +328,8 @@ def test_what_no_training_triple_has_is_told() -> None:
     model = Completer(parts)
     found = model.answer('x', 's', known=True)
     assert isinstance(found, Rows)
-    assert [note.split(' is in')[0] for note in found.notes] == ["'x'", "'s'"]
-    assert "Note: 'x' is in no training triple" in str(found)
+    assert [note.split(' was')[0] for note in found.notes] == ["'x'", "'s'"]
+    assert "Note: 'x' was in no training triple" in str(found)
     found = model.answer('a', 'r', known=True)
     assert isinstance(found, Rows)
     assert found.notes == []
@@ -318,6 +338,28 @@ def test_what_no_training_triple_has_is_told() -> None:
     assert found.notes == [
         '1 known answer is left out; known=True (--known) shows all'
     ]
+    # It is asked for as a tail as well, and once where it is both ends.
+    assert notes_of(model.explain('a', 'r', 'x')) == ["'x'"]
+    assert notes_of(model.explain('x', 'r', 'x')) == ["'x'"]
+    # A decision makes a fact of it, and the model has still not learned it.
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide('x', 's', 'b', 'accept', '')
+    review.decide('a', 'r', 'c', 'accept', '')
+    heeding = model.with_review(review)
+    assert heeding.score([('x', 's', 'b')])[0].known
+    heeding.save(tmp_path / 'kept')
+    again = Completer.load(tmp_path / 'kept')
+    review.decide('b', 'r', 'x', 'accept', '')
+    for each in (heeding, again, again.with_review(review)):
+        assert notes_of(each.explain('x', 's', 'a')) == ["'x'", "'s'"]
+        assert notes_of(each.explain('a', 'r', 'b')) == []
+        assert 'x' not in {row.head for row in each.complete()}
+        assert 'x' not in {row.tail for row in each.complete()}
+
+
+def notes_of(found: Explanation) -> list[str]:
+    """What it warns about."""
+    return [x.split(' was')[0] for x in found.notes if ' was in no' in x]
 
 
 def test_a_table(model: Completer) -> None:

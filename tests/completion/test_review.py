@@ -182,8 +182,9 @@ def test_the_last_word_holds_whatever_a_triple_is_called(
         ('Q2', 'Q3', 'unsure'),
     ):
         review.decide(head, 'near', tail, verdict, '')
-    accepted, rejected = review.judged(entities, relations)
+    accepted, rejected, unsure = review.judged(entities, relations)
     assert (rows(accepted), rows(rejected)) == (set(), {(0, 0, 1)})
+    assert rows(unsure) == {(1, 0, 2)}
     # A number at the end is no other spelling of a name.
     review.decide('Elie (2)', 'near', 'Forth_1', 'accept', '')
     with pytest.warns(UserWarning, match=r"'Elie \(2\)'.*left out"):
@@ -231,6 +232,13 @@ def test_what_was_decided_is_heeded(model: Completer, tmp_path: Path) -> None:
     assert len(changed.rejected) == 0
     (fact,) = changed.score([(bad.head, bad.relation, bad.tail)])
     assert fact.known
+    # Or is no longer sure.
+    review.decide(bad.head, bad.relation, bad.tail, 'unsure', '')
+    open_again = again.with_review(review)
+    assert bad.id in {each.id for each in open_again.complete()}
+    only = Review(tmp_path / 'only.jsonl')
+    only.decide(bad.head, bad.relation, bad.tail, 'unsure', '')
+    assert bad.id in {each.id for each in again.with_review(only).complete()}
     # Nothing was decided: nothing changes.
     assert model.with_review(tmp_path / 'nothing') is model
 

@@ -50,6 +50,17 @@ def test_a_key_goes_before_the_name_of_another() -> None:
     assert both.id('two') == 0
 
 
+def test_a_label_is_one_of_its_own() -> None:
+    keys = ['a', 'b', 'a', 'a #2', 'a']
+    shared = Vocabulary(['x', 'y', 'z', 'v', 'a #4'], keys)
+    assert len({*shared.labels}) == 5
+    assert shared.labels[1] == 'b'
+    assert shared.labels[0].startswith('a')
+    assert [shared.id(label) for label in shared.labels] == [0, 1, 2, 3, 4]
+    assert shared.id('a #4') == 4
+    assert shared.id('a #2') == 3
+
+
 @pytest.mark.parametrize('word', [3, -1])
 def test_no_such_id(word: int) -> None:
     with pytest.raises(UnknownNameError, match=f'no entity {word}; .*0 to 2'):

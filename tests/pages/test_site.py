@@ -298,6 +298,11 @@ def test_a_site_that_starts_again_learns_on(folder: Path) -> None:
         odds = heeding.parts.odds
         assert app.state.asked.odds == pytest.approx(odds, rel=1e-4)
         assert odds != pytest.approx(model.parts.odds, rel=1e-2)
+        shown = {each.id for each in app.state.asked.proposals(None)}
+        assert shown == {each.id for each in heeding.complete()}
+    # What was rejected before the site began is open again.
+    assert proposed[1].id in shown
+    assert proposed[0].id not in shown
 
 
 def test_proposals_of_all_relations(
