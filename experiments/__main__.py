@@ -29,6 +29,7 @@ def main(words: Sequence[str] | None = None) -> None:
         prog='python -m experiments',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     words = list(sys.argv[1:] if words is None else words)
     if words[:1] == ['search']:

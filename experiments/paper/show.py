@@ -168,9 +168,11 @@ def wanted(
     profile: Profile,
     dataset: str | None = None,
     only: Sequence[str] | None = None,
-    seeds: int | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Iterator[Wanted]:
-    r"""The runs of a table, each once."""
+    r"""The runs of a table, each once; with these seeds, or with those that a
+    row has.
+    """
     seen = set()
     for name in table.datasets:
         if dataset not in (None, name):
@@ -180,7 +182,7 @@ def wanted(
         for line in table.lines:
             if only and line.row not in only:
                 continue
-            for seed in range(seeds or line.seeds):
+            for seed in range(line.seeds) if seeds is None else seeds:
                 folder, row, _ = home(profile, name, line.row)
                 run = Wanted(name, folder, row, line.row, seed)
                 if run not in seen:
@@ -190,11 +192,16 @@ def wanted(
 
 def main(name: str, words: Sequence[str]) -> None:
     r"""Run the command line."""
-    parser = argparse.ArgumentParser(prog=f'python -m experiments {name}')
+    # An option is written out: --seed is not --seeds.
+    parser = argparse.ArgumentParser(
+        prog=f'python -m experiments {name}', allow_abbrev=False
+    )
     parser.add_argument('--profile', choices=[*PROFILES], default='small')
     parser.add_argument('--dataset', help='this one alone')
     parser.add_argument('--only', action='append', help='this row alone')
-    parser.add_argument('--seeds', type=int, help='so many of every row')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--seeds', type=int, help='so many of every row')
+    which.add_argument('--seed', type=int, help='this one alone')
     parser.add_argument(
         '--dry-run', action='store_true', help='tell what is missing'
     )
@@ -205,9 +212,10 @@ def main(name: str, words: Sequence[str]) -> None:
     parser.add_argument('--models', type=Path)
     args = parser.parse_args(words)
     table, profile = table_of(name), PROFILES[args.profile]
-    runs = [
-        *wanted(table, profile, args.dataset, args.only, args.seeds),
-    ]
+    seeds = None if args.seeds is None else range(args.seeds)
+    if args.seed is not None:
+        seeds = [args.seed]
+    runs = [*wanted(table, profile, args.dataset, args.only, seeds)]
     if not runs:
         raise ValueError(
             f'{name} has no such dataset or row; its datasets are '

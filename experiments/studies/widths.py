@@ -1,10 +1,12 @@
 """Does a wider student learn more from single teachers?"""
 
+from dataclasses import replace
 from functools import partial
 
 from dsom_pyg import Recipe
 from dsom_pyg.models import ComplEx
 from dsom_pyg.stages import Student, Teachers
+from experiments.paper.recipes import RECIPES
 from experiments.table import Row, SingleModel, Table
 
 
@@ -22,6 +24,12 @@ def policy(
     )
 
 
+def wider(channels: int, recipe: Recipe) -> Recipe:
+    r"""A recipe with a student of another width."""
+    student = replace(recipe.student, channels=channels)
+    return replace(recipe, student=student)
+
+
 TABLES = (
     Table(
         ('DB15K',),
@@ -35,6 +43,15 @@ TABLES = (
             policy(2000, 2000, 0.01),
             policy(2000, 2000, 0.03),
             policy(2000, 2000, 0.1, trial=True),
+        ),
+    ),
+    Table(
+        ('FB15k_237',),
+        (
+            Row(
+                'policy, relations told, D = 640, teachers of D = 256',
+                wider(640, RECIPES['FB15k_237'](256)),
+            ),
         ),
     ),
 )

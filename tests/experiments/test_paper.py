@@ -96,6 +96,10 @@ def test_what_is_missing_and_how_long_it_takes(
     main([*words, '--only', 'MoSE-AI', '--seeds', '4'])
     said = capsys.readouterr().out.splitlines()
     assert said[-1].startswith('4 of 4 runs')
+    main([*words, '--only', 'MoSE-AI', '--seed', '3'])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == 'WN9  MoSE-AI  seed 3  ?'
+    assert said[1].startswith('1 of 1 runs')
 
 
 def test_what_is_shown(tmp_path: Path) -> None:
