@@ -21,6 +21,7 @@ from dsom_pyg.completion import (
     UnknownNameError,
     Vocabulary,
 )
+from dsom_pyg.completion.asking import Candidates, best_tails
 from dsom_pyg.completion.results import Explanation
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.own.base import OwnGraph
@@ -205,6 +206,20 @@ def test_a_model_that_is_not_finite(model: Completer) -> None:
     parts = Parts(**vars(model.parts) | {'student': bad})
     with pytest.raises(FloatingPointError, match='non-finite'):
         Completer(parts).answer(0, 1)
+
+
+def test_places_that_nobody_takes(model: Completer) -> None:
+    size = model.graph.num_entities
+    alone = torch.zeros(size, dtype=torch.bool)
+    alone[3] = True
+    rel = torch.zeros(2, dtype=torch.long)
+    for among, count in ((alone, 1), (torch.zeros_like(alone), 0)):
+        candidates = Candidates(model.known, size, among=among, new=False)
+        asked = torch.arange(2), rel, 2, candidates, torch.ones(6)
+        [(_, best)] = best_tails(model.parts.student, *asked)
+        assert (best.tail >= 0).sum(dim=1).tolist() == [count] * 2
+        assert (best.probability > 0).sum(dim=1).tolist() == [count] * 2
+        assert best.probability.isfinite().all()
 
 
 @pytest.mark.parametrize(

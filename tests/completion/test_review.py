@@ -301,6 +301,9 @@ def test_training_on_a_corrected_graph(
     assert len(beside.last()) == 3
     review.copy_to(beside.path)
     assert len(beside.last()) == 3
+    # A doubt changes nothing that is trained.
+    review.decide('Arnel', 'sea route to', 'Doune', 'unsure', '')
+    Completer.train(dataset, folder, recipe, review=review)
     # With other decisions it is another run, also if the graph is the same.
     review.decide('Arnel', 'sea route to', 'Doune', 'reject', '')
     with pytest.raises(ValueError, match=r'holds another run.*\nreview: '):

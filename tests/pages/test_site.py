@@ -557,6 +557,14 @@ def test_why_tells_the_belief_of_who_did_not_see_it(
         tails = known.lookup(torch.tensor([h]), torch.tensor([r])).tail
         page = client.get(f'/why?head={h}&relation={r}&tail={t}').text
         assert ('were trained with' in page) == (t in tails.tolist())
+    # Also of one on which somebody has decided, when the site starts again.
+    names = model.entities.names, model.relations_known.names
+    h, r, t = row.id
+    words = names[0][h], names[1][r], names[0][t]
+    Review(folder / 'review.jsonl').decide(*words, 'accept', '')
+    with TestClient(make_app(folder), base_url=HOME) as again:
+        page = again.get(f'/why?head={h}&relation={r}&tail={t}').text
+    assert f'believe it {row.belief:.2f}' in page
 
 
 def test_what_is_not_there(client: TestClient) -> None:
