@@ -19,7 +19,8 @@ the teacher of structure has memorised, and picks that one nearly always
 structure alone 39.98. So these students have one teacher, and lie near plain
 ComplEx-N3; with the mean, NDKD reaches what the paper has. That NEKD alone
 costs a student of such a teacher one point, and NDKD half a point to DKD, is
-unexplained.
+unexplained. By the library's policy students need what NNKD brings, and the
+other forms that have it lie no further apart than seeds do.
 """,
     ('DB15K',),
     (
