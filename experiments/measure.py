@@ -21,19 +21,18 @@ from dsom_pyg.datasets import MultimodalDataset
 from dsom_pyg.encoders import SBERT, Encoder
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.explain import choices, entity_types, plot_choices
-from dsom_pyg.graph import draw as draw_triples
-from dsom_pyg.graph import merge_val, with_split
+from dsom_pyg.graph import merge_val
 from dsom_pyg.models import Bilinear, EntityEmbedding, Model, concatenate
 from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.stages import Teachers, fit_teachers
 from dsom_pyg.teachers import (
     Combiner,
     EnsembleScorer,
-    MetaLearner,
     TeacherEnsemble,
 )
 from dsom_pyg.training import FitResult, ModelTask, Run, drawn_with
 from experiments import record
+from experiments.mixing import mixed
 from experiments.table import Combined, Mixed, Row, SingleModel, Table
 
 # The relation that tells the type of an entity, where there is one. That of
@@ -310,21 +309,6 @@ def averaged(models: Sequence[Model]) -> Model:
     if len(found) < len(models):
         raise ValueError('only bilinear models can answer as one')
     return concatenate(found)
-
-
-def mixed(
-    run: Run, what: Mixed, ensemble: TeacherEnsemble
-) -> tuple[MetaLearner, FitResult]:
-    r"""A network over the teachers, of validation triples alone."""
-    graph = run.graph
-    held = graph.triples('val')
-    mask = draw_triples(held, 0.1, run.seed, 'nothing')
-    data = with_split(graph.data, 'train', held.select(~mask))
-    data = with_split(data, 'val', held.select(mask))
-    with drawn_with(run.seed + 2):
-        model = MetaLearner(ensemble, what.hidden, what.final_relu)
-    result = run.fit('mixed', ModelTask(model), what.loop, KG(data))
-    return model, result
 
 
 def training(result: FitResult) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class Combined:
 @dataclass(frozen=True)
 class Mixed:
     r"""MoSE-MI: teachers, and a network over what they say, which learns from
-    validation; a tenth of that chooses its epoch, by ranks among all but the
-    other validation triples.
+    validation; a tenth of that chooses its epoch, by filtered ranks.
 
     The final ReLU of the authors is off: one network in four began with 0 for
     all entities, and stays there.
@@ -92,7 +91,10 @@ class Mixed:
     final_relu: bool = False
     loop: Loop = MIXING
 
-    selection = 'epoch of the network by a tenth of validation'
+    selection = (
+        'epoch of the network by a tenth of validation, filtered by train '
+        'and validation'
+    )
 
 
 @dataclass(frozen=True)
