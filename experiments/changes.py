@@ -1,6 +1,7 @@
 """Graphs whose modalities mislead or are missing. The given graph stays."""
 
 import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch_geometric.data import HeteroData
@@ -12,6 +13,9 @@ from dsom_pyg.graph import (
     num_entities,
     with_split,
 )
+
+# From the graph and the seed to another graph.
+Change = Callable[[HeteroData, int], HeteroData]
 
 
 def shuffled_texts(data: HeteroData, seed: int) -> HeteroData:
@@ -76,3 +80,12 @@ def first(data: HeteroData, seed: int, count: int) -> HeteroData:
         data = with_split(data, split, part.select(slice(0, most)))
     part = get_split(data, 'test')
     return with_split(data, 'test', part.select(slice(0, count // 10)))
+
+
+def after(
+    data: HeteroData, seed: int, changes: Sequence[Change]
+) -> HeteroData:
+    r"""One change after the other."""
+    for change in changes:
+        data = change(data, seed)
+    return data

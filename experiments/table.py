@@ -6,8 +6,6 @@ from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
 
-from torch_geometric.data import HeteroData
-
 from dsom_pyg import KG, Recipe
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.models import ComplEx, Model
@@ -17,13 +15,12 @@ from dsom_pyg.stages import DECAYING_ADAM, Teachers
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import Adagrad, Loop
 from experiments import studies, tables
+from experiments.changes import Change
 
 COMPLEX = partial(ComplEx, n3=0.05)
 MIXING = Loop(
     epochs=20, batch_size=256, optimizer=Adagrad(lr=0.1), eval_every=1
 )
-# From the graph and the seed to the graph that is trained on.
-Change = Callable[[HeteroData, int], HeteroData]
 # From a trained model and the graph to the model of a second training.
 Second = Callable[[Model, KG], Model]
 # From the graph and D to what the rows of entities are made of.

@@ -31,7 +31,7 @@ from dsom_pyg.recipes import committee
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import CrossEntropyReward, LogitState
 from dsom_pyg.training import Distill, Loop, OnValidation
-from experiments.changes import first, missing_texts
+from experiments.changes import after, first, missing_texts
 from experiments.paper.comparators import CHOSEN, comparator
 from experiments.paper.recipes import RECIPES
 from experiments.table import Combined, Mixed, Row, SingleModel
@@ -124,13 +124,17 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
     student = replace(
         recipe.student, distill=Distill(tau=4.0, gamma=2.0), unlabeled=None
     )
+    six = committee(channels=profile.channels)
     if profile.epochs is not None:
+        six = _shorter(six, two, student, profile.epochs)[0]
         recipe, two, student = _shorter(recipe, two, student, profile.epochs)
 
-    def taught(policy: PolicyChoice, **options: object) -> Recipe:
+    def taught(
+        policy: PolicyChoice, by_triples: bool = False, **options: object
+    ) -> Recipe:
         distill = replace(student.distill, **options)  # type: ignore[arg-type]
         learner = replace(student, distill=distill)
-        if distill.decoupled == 'target':
+        if by_triples or distill.decoupled == 'target':
             # On DB15K a query has two triples: steps of the same size.
             loop = learner.loop
             size = 2 * loop.batch_size
@@ -191,6 +195,8 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         'student of structure': alone('structure'),
         'student of text': alone('text'),
         "DSoM, the paper's policy": taught(rc),
+        "the paper's policy, NDKD": taught(rc),
+        "the paper's policy, NDKD by triples": taught(rc, by_triples=True),
         "the paper's policy, NEKD alone": taught(rc, beta=0.0),
         "the paper's policy, NNKD alone": taught(rc, alpha=0.0),
         "the paper's policy, vanilla KD": taught(rc, decoupled='nobody'),
@@ -202,7 +208,7 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
             for name, options in FORMS.items()
         },
         'DSoM, library': recipe,
-        'committee of six': committee(channels=profile.channels),
+        'committee of six': six,
         **{f'gamma = {x}': taught(rc, gamma=float(x)) for x in (0.5, 1, 4, 8)},
         **{f'tau = {x}': taught(rc, tau=float(x)) for x in (1, 2, 8)},
         **{f'alpha = {x}': taught(rc, alpha=float(x)) for x in (0.25, 4)},
@@ -222,14 +228,13 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         'policy of the library on validation',
     )
     change = profile.triples and partial(first, count=profile.triples)
-    gaps = {
-        f'{share} % of texts missing': Row(
-            f'{share} % of texts missing',
-            recipe,
-            change=partial(missing_texts, share=share / 100),
-        )
-        for share in SHARES
-    }
+
+    def gap(share: int) -> Row:
+        missing = partial(missing_texts, share=share / 100)
+        both = partial(after, changes=(change, missing)) if change else missing
+        return Row(f'{share} % of texts missing', recipe, change=both)
+
+    gaps = {(row := gap(share)).name: row for share in SHARES}
     return gaps | {
         name: Row(
             name,

@@ -22,6 +22,6 @@ delta, its mean over an epoch: -11, 0 or 11 for each target.
         _panel('tau', 4, (1, 2, 8)),
         _panel('alpha', 1, (0.25, 4)),
         _panel('beta', 1, (0.25, 4)),
-        Panel('epoch', ((0, PAPERS),), term='advantage'),
+        Panel('epoch', ((0, "the paper's policy, NDKD"),), term='advantage'),
     ),
 )
