@@ -616,7 +616,7 @@ def _heeding(folder: Path, review: Path | None) -> Any:
     if review is not None and not review.is_file():
         raise ValueError(f"--review: there is no file '{review}'")
     said = Review(review or folder / FILE)
-    count = len(said.last())
+    count = len(said.holding(loaded.entities, loaded.relations_known))
     if not count:
         return loaded
     print(f'heeding {count} decisions of {said.path}', file=sys.stderr)

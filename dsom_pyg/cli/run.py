@@ -13,6 +13,8 @@ from dsom_pyg.cli.console import Console
 from dsom_pyg.cli.plan import memory, size_of, stages_of
 from dsom_pyg.cli.source import dataset_of, device_of, features_of
 from dsom_pyg.completion import Completer, Review
+from dsom_pyg.completion.making import vocabularies
+from dsom_pyg.completion.review import reviewed
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.kg import KG
@@ -123,11 +125,14 @@ def train_run(
             'dsom-pyg audit'
         )
     if review is not None:
-        said = Review(review).counts()
+        names = vocabularies(dataset)
+        decided = Review(review)
+        said = decided.counts(*names)
         words = ', '.join(
             f'{count} {verdict}' for verdict, count in said.items()
         )
         console.say(f'review: {words}', review=said)
+        graph = reviewed(graph, decided.judged(*names))
     _introduce(console, graph, chosen, given['recipe'])
     told = replace(chosen, progress=console)
     model = Completer.train(

@@ -93,6 +93,7 @@ def best_tails(
     k: int,
     candidates: Candidates,
     temperature: Tensor,
+    shown: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Best]]:
     r"""Positions of some questions, and their best candidates, a part of the
     questions at a time.
@@ -104,6 +105,8 @@ def best_tails(
         k: How many candidates.
         candidates: Who may answer.
         temperature: Of the softmax, for each relation, ``[2R]``.
+        shown: Give the best of these alone, bool ``[E]``; the others stay
+            their rivals.
 
     Raises:
         FloatingPointError: A score is NaN or infinite.
@@ -116,7 +119,10 @@ def best_tails(
         h, r = head[part], rel[part]
         scores = scorer.score_tails(h, r)
         true = candidates.bar(scores, h, r)
-        score, tail = scores.topk(min(k, size), dim=1)
+        given = scores
+        if shown is not None:
+            given = scores.masked_fill(~shown, -torch.inf)
+        score, tail = given.topk(min(k, size), dim=1)
         there = score > -torch.inf
         known = torch.zeros_like(there)
         if not candidates.new:

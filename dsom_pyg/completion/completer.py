@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,8 @@ from dsom_pyg.completion.proposals import (
     claims,
     most_probable,
     propose,
-    questions_about,
+    questions_for,
+    questions_of,
 )
 from dsom_pyg.completion.questions import (
     Word,
@@ -382,7 +384,10 @@ class Completer:
     def _learned(self) -> Triples:
         # The training triples that were there in training.
         train, later = self.graph.triples('train'), self.parts.accepted
-        return train if later is None else train.select(~within(train, later))
+        if later is not None:
+            train = train.select(~within(train, later))
+        added = self.graph.num_entities - self.parts.about.get('added', 0)
+        return train.select((train.edge_index < added).all(dim=0))
 
     @cached_property
     def rejected(self) -> QueryIndex | None:
@@ -401,6 +406,15 @@ class Completer:
     def known(self) -> QueryIndex:
         r"""The known answers of every question."""
         return self.graph.index(*SPLITS)
+
+    @cached_property
+    def _settled(self) -> QueryIndex:
+        # What is no rival of others: known, or rejected.
+        if self.parts.rejected is None:
+            return self.known
+        sizes = self.graph.num_entities, self.graph.num_relations
+        every = concat(self.graph.triple_graph.known(), self.parts.rejected)
+        return QueryIndex(add_reciprocals(every, sizes[1]), *sizes)
 
     def answer(
         self,
@@ -423,7 +437,8 @@ class Completer:
             k: How many answers.
             known: Give known answers as well, marked, in place of new ones
                 alone.
-            among: Candidates. ``'all'``: every entity.
+            among: Candidates; also the entity that is asked about, if it is
+                among them. ``'all'``: every entity.
                 (default: what the relation takes, see
                 :class:`~dsom_pyg.completion.Ranges`)
 
@@ -541,19 +556,18 @@ class Completer:
         for part in torch.arange(len(head)).split(self._batch):
             h, r, t = head[part], rel[part], tail[part]
             scores = self._scores(h, r)
-            true = self.known.lookup(h, r)
             own = scores.gather(1, t[:, None])
-            is_known = torch.zeros_like(scores, dtype=torch.bool)
-            is_known[true.row, true.tail] = True
-            mine = is_known.gather(1, t[:, None])
-            scores.masked_fill_(is_known, -torch.inf)
+            mine = self._is_known(Triples(torch.stack([h, t]), r))
+            settled = self._settled.lookup(h, r)
+            scores[settled.row, settled.tail] = -torch.inf
             scores.scatter_(1, t[:, None], own)
             warm = temperature[r][:, None]
             log_z = (scores / warm).logsumexp(dim=1, keepdim=True)
             p = (own / warm - log_z).exp()
             rows += zip(
                 *(x.tolist() for x in (h, r, t)),
-                *(x[:, 0].tolist() for x in (p, own, mine)),
+                *(x[:, 0].tolist() for x in (p, own)),
+                mine.tolist(),
                 strict=True,
             )
         entities, relations = self.entities.names, self.relations_known.names
@@ -567,7 +581,7 @@ class Completer:
     ) -> list[float]:
         r"""The filtered rank of the tail (or head) of given triples among all
         entities, as :func:`~dsom_pyg.evaluate` counts it: known answers are no
-        rivals, and an equal score counts half.
+        rivals, and an equal score counts half. Rejected ones are none either.
         """
         if side not in ('head', 'tail'):
             raise ValueError(f"side must be 'head' or 'tail', got {side!r}")
@@ -579,8 +593,8 @@ class Completer:
             h, r, t = head[part], rel[part], tail[part, None]
             scores = self._scores(h, r)
             own = scores.gather(1, t)
-            true = self.known.lookup(h, r)
-            scores[true.row, true.tail] = -torch.inf
+            settled = self._settled.lookup(h, r)
+            scores[settled.row, settled.tail] = -torch.inf
             scores.scatter_(1, t, -torch.inf)
             above = (scores > own).sum(dim=1)
             equal = (scores == own).sum(dim=1)
@@ -588,10 +602,14 @@ class Completer:
         return out
 
     def relations(self, head: Word, tail: Word, k: int = 10) -> Rows[Link]:
-        r"""Which relations may link two entities, the most probable first."""
+        r"""Which relations may link two entities, the most probable first;
+        without what was rejected.
+        """
         h, t = self.entities.id(head), self.entities.id(tail)
-        size = self.graph.num_relations
-        found = self.score((h, r, t) for r in range(size))
+        asked = Triples.of((h, r, t) for r in range(self.graph.num_relations))
+        if self.parts.rejected is not None:
+            asked = asked.select(~within(asked, self.parts.rejected))
+        found = self.score((h, r, t) for r in asked.edge_type.tolist())
         links = [
             Link(
                 triple.relation, triple.probability, triple.score, triple.known
@@ -627,18 +645,34 @@ class Completer:
             raise ValueError(f'k must be positive, got {k}')
         every = range(self.graph.num_relations)
         chosen = listed(every if relation is None else relation)
-        about = None
-        if entities is not None:
+        odds = self.parts.odds
+        temperature = self.parts.calibration.temperature
+        links = self.relations_known.ids(chosen).tolist()
+        if entities is None:
+            questions = questions_of(self.ranges, links)
+            found = self._propose(questions, odds, k, min_probability)
+        else:
             about = torch.zeros(self.graph.num_entities, dtype=torch.bool)
             about[self.entities.ids(listed(entities))] = True
-        links = self.relations_known.ids(chosen).tolist()
-        questions = questions_about(self.graph, self.ranges, links, about)
-        found = self._propose(questions, self.parts.odds, k, min_probability)
+            asked = self.parts.student, self._candidates, temperature, k
+            heads = questions_of(self.ranges, links, about)
+            others = questions_for(about, links, *asked)
+            words = odds, k, min_probability
+            found = chain(
+                self._propose(heads, *words),
+                self._propose(others, *words, shown=about),
+            )
         names, words_of = self.entities.names, self.relations_known.names
         return Rows(
             Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
             for p, score, h, r, t in most_probable(found, limit)
         )
+
+    @property
+    def _candidates(self) -> Candidates:
+        # Of what may be proposed.
+        size = self.graph.num_entities
+        return Candidates(self.known, size, self.ranges, never=self.rejected)
 
     def _propose(
         self,
@@ -646,18 +680,19 @@ class Completer:
         odds: Odds,
         k: int = 10,
         min_probability: float = 0.0,
+        shown: Tensor | None = None,
     ) -> Iterator[Found]:
-        size = self.graph.num_entities
         return propose(
             self.parts.student,
             self.graph,
             questions,
-            Candidates(self.known, size, self.ranges, never=self.rejected),
+            self._candidates,
             self.parts.calibration.temperature,
             self._rates,
             odds,
             k,
             min_probability,
+            shown,
         )
 
     def suspects(
@@ -730,7 +765,7 @@ class Completer:
         opinions = [
             Opinion('student', float('nan'), triple.probability, student)
         ]
-        opinions += teachers_say(self.parts, self.known, (h, r, t))
+        opinions += teachers_say(self.parts, self._settled, (h, r, t))
         if self.parts.teachers is None:
             notes.append('the teachers of this model were not kept')
         words = self.entities.names, self.relations_known.names

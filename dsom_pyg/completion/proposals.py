@@ -1,6 +1,6 @@
 """Triples that a graph may lack, most probable first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -210,6 +210,7 @@ def propose(
     odds: Odds,
     k: int,
     min_probability: float,
+    shown: Tensor | None = None,
 ) -> Iterator[Found]:
     r"""Answers that are likely and not known, question by question.
 
@@ -217,11 +218,11 @@ def propose(
     question lacks, times the share that this answer has of them; the odds
     make it a probability.
     """
-    known, size = candidates.known, graph.num_relations
+    known = candidates.known
     for end, rel in questions:
         answered = known.lookup(end, rel).count(len(end)) > 0
         rate = rates.of(rel, answered)
-        asked = scorer, end, rel, k, candidates, temperature
+        asked = scorer, end, rel, k, candidates, temperature, shown
         for at, best in best_tails(*asked):
             claimed = (best.probability * rate[at, None]).clamp(max=1.0)
             probability = odds.of(claimed)
@@ -234,12 +235,7 @@ def propose(
                 rel[at[row]],
                 best.tail[row, column],
             )
-            for p, score, h, r, t in zip(
-                *(value.tolist() for value in values), strict=True
-            ):
-                if r >= size:
-                    h, r, t = t, r - size, h
-                yield p, score, h, r, t
+            yield from zip(*(x.tolist() for x in values), strict=True)
 
 
 def most_probable(found: Iterator[Found], limit: int) -> list[Found]:
@@ -252,7 +248,7 @@ def most_probable(found: Iterator[Found], limit: int) -> list[Found]:
     least = -1.0
     for each in found:
         triple = each[2:]
-        # From both sides of a triple: the better one.
+        # A question may be asked twice.
         if each[0] <= least or best.get(triple, (-1.0,))[0] >= each[0]:
             continue
         best[triple] = each
@@ -267,18 +263,54 @@ def _top(best: dict[tuple[int, ...], Found], limit: int) -> list[Found]:
     return sorted(best.values(), key=lambda each: -each[0])[:limit]
 
 
-def questions_about(
-    graph: KG, ranges: Ranges, relations: list[int], entities: Tensor | None
+def questions_of(
+    ranges: Ranges, relations: Sequence[int], heads: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     r"""Questions (head, relation, ?) about relations, with every head that
-    each takes. With some entities: about these, from both sides.
+    each takes, or some of these.
+
+    Args:
+        ranges: What relations take.
+        relations: About these, in :math:`0..R - 1`.
+        heads: Of these alone, bool ``[E]``.
     """
-    sides = relations
-    if entities is not None:
-        sides = [*relations, *(r + graph.num_relations for r in relations)]
-    for rel in sides:
-        heads = ranges.heads(rel)
-        if entities is not None:
-            heads = heads & entities
-        for part in heads.nonzero()[:, 0].split(ASKED):
-            yield part, torch.full_like(part, rel)
+    for rel in relations:
+        asked = ranges.heads(rel)
+        yield from _questions(asked if heads is None else asked & heads, rel)
+
+
+def questions_for(
+    tails: Tensor,
+    relations: Sequence[int],
+    scorer: Scorer,
+    candidates: Candidates,
+    temperature: Tensor,
+    k: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    r"""Questions (head, relation, ?) of other entities, which some may answer.
+    These are found by asking for the heads; how probable an answer is, is
+    told by rates and odds of questions for tails.
+
+    Args:
+        tails: The ones that may answer, bool ``[E]``.
+        relations: About these, in :math:`0..R - 1`.
+        scorer: What is asked.
+        candidates: Who may answer, with ranges.
+        temperature: Of the softmax, for each relation, ``[2R]``.
+        k: How many heads for each tail.
+    """
+    ranges = candidates.ranges
+    assert ranges is not None
+    for rel in relations:
+        back = rel + ranges.num_relations
+        ends = (ranges.heads(back) & tails).nonzero()[:, 0]
+        asked = ends, torch.full_like(ends, back), k, candidates, temperature
+        heads = torch.zeros_like(tails)
+        for _, best in best_tails(scorer, *asked):
+            heads[best.tail[best.tail >= 0]] = True
+        yield from _questions(heads & ranges.heads(rel) & ~tails, rel)
+
+
+def _questions(heads: Tensor, rel: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in heads.nonzero()[:, 0].split(ASKED):
+        yield part, torch.full_like(part, rel)

@@ -11,11 +11,12 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.files import explain, whole_or_nothing
@@ -57,6 +58,17 @@ class Decision:
     def triple(self) -> tuple[str, str, str]:
         r"""What it is about."""
         return self.head, self.relation, self.tail
+
+    def ids(
+        self, entities: Vocabulary, relations: Vocabulary
+    ) -> tuple[int, int, int]:
+        r"""Head, relation and tail by their ids.
+
+        Raises:
+            UnknownNameError: The graph does not have one of them.
+        """
+        head, link = entities.id(self.head), relations.id(self.relation)
+        return head, link, entities.id(self.tail)
 
 
 class Judged(NamedTuple):
@@ -154,8 +166,24 @@ class Review:
             yield made
 
     def last(self) -> dict[tuple[str, str, str], Decision]:
-        r"""The decision that holds, for each triple."""
+        r"""The decision that holds, for each triple as it was called."""
         return {each.triple: each for each in self}
+
+    def holding(
+        self, entities: Vocabulary, relations: Vocabulary
+    ) -> dict[tuple[int, int, int] | tuple[str, str, str], Decision]:
+        r"""The decision that holds of each triple, whatever it was called,
+        the latest last; by its words where the graph does not have them.
+        """
+        out: dict[Any, Decision] = {}
+        for each in self:
+            key: Any = each.triple
+            with suppress(UnknownNameError):
+                key = each.ids(entities, relations)
+            # The one decided last comes last.
+            out.pop(key, None)
+            out[key] = each
+        return out
 
     def copy_to(self, path: Path) -> None:
         r"""Begin a file with these decisions, unless there is one."""
@@ -164,39 +192,29 @@ class Review:
         with whole_or_nothing(path) as temporary:
             shutil.copyfile(self.path, temporary)
 
-    def counts(self) -> dict[str, int]:
+    def counts(
+        self, entities: Vocabulary, relations: Vocabulary
+    ) -> dict[str, int]:
         r"""How many triples were decided in which way."""
-        said = Counter(each.verdict for each in self.last().values())
+        holds = self.holding(entities, relations)
+        said = Counter(each.verdict for each in holds.values())
         return {verdict: said[verdict] for verdict in VERDICTS}
 
     def judged(self, entities: Vocabulary, relations: Vocabulary) -> Judged:
         r"""What holds of each triple, however it was called. A decision with
         a name that the graph does not have is told by a warning.
         """
-        holds: dict[tuple[int, int, int], str] = {}
-        unknown = set()
-        for each in self:
-            if each.triple in unknown:
-                continue
+        said: dict[str, list[tuple[int, int, int]]] = {v: [] for v in VERDICTS}
+        for each in self.holding(entities, relations).values():
             try:
-                ids = (
-                    entities.id(each.head),
-                    relations.id(each.relation),
-                    entities.id(each.tail),
-                )
+                said[each.verdict].append(each.ids(entities, relations))
             except UnknownNameError as error:
-                unknown.add(each.triple)
                 warnings.warn(
                     f'{self.path}: {error}; the decision is left out',
                     UserWarning,
                     stacklevel=2,
                 )
-                continue
-            # The one decided last comes last.
-            holds.pop(ids, None)
-            holds[ids] = each.verdict
-        parts = ([x for x in holds if holds[x] == v] for v in VERDICTS)
-        return Judged(*map(Triples.of, parts))
+        return Judged(*(Triples.of(said[verdict]) for verdict in VERDICTS))
 
 
 def reviewed(graph: KG, judged: Judged) -> KG:

@@ -23,6 +23,7 @@ from dsom_pyg.completion import (
     Review,
     UnknownNameError,
 )
+from dsom_pyg.completion.results import Explanation
 from dsom_pyg.completion.review import VERDICTS, Judged
 from dsom_pyg.graph import Triples
 
@@ -134,7 +135,10 @@ class Asked:
 
     def last(self) -> list[Decision]:
         r"""The decisions that hold, each triple once."""
-        return [] if self.review is None else [*self.review.last().values()]
+        if self.review is None:
+            return []
+        names = self.base.entities, self.base.relations_known
+        return [*self.review.holding(*names).values()]
 
     def ids(self, head: Word, relation: Word, tail: Word) -> Ids:
         r"""Ids of what is called so."""
@@ -144,7 +148,7 @@ class Asked:
     def ids_if_known(self, each: Decision) -> Ids | None:
         r"""Those of a decision, which may be of another state of the graph."""
         try:
-            return self.ids(each.head, each.relation, each.tail)
+            return each.ids(self.base.entities, self.base.relations_known)
         except UnknownNameError:
             return None
 
@@ -335,6 +339,15 @@ class Asked:
             for row in rows
             if self.decided.get(row.id, 'unsure') == 'unsure'
         ]
+
+    def explain(self, triple: Ids) -> Explanation:
+        r"""Why a triple may be true; known, if it was accepted by now."""
+        found = self.model.explain(*triple)
+        said = self.decided.get(triple)
+        if said in ('accept', 'reject'):
+            known = said == 'accept'
+            found = replace(found, triple=replace(found.triple, known=known))
+        return found
 
     def trained_with(self, triple: Ids) -> bool:
         r"""Whether the teachers and the student have seen a triple."""

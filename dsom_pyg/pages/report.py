@@ -60,7 +60,7 @@ def report(model: Completer, folder: Path | None = None) -> str:
         'best': [],
         'worst': [],
         'suspects': [],
-        'review': _review(folder),
+        'review': _review(folder, model),
         'settings': about.get('run', {}),
         'thumb': lambda at: _thumbnail(model, at),
     }
@@ -224,10 +224,11 @@ def _answers(
     return out
 
 
-def _review(folder: Path | None) -> list[Any]:
+def _review(folder: Path | None, model: Completer) -> list[Any]:
     if folder is None:
         return []
-    return list(Review(folder / FILE).last().values())
+    names = model.entities, model.relations_known
+    return list(Review(folder / FILE).holding(*names).values())
 
 
 def _thumbnail(model: Completer, entity: int) -> str | None:

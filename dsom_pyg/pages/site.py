@@ -225,7 +225,8 @@ def _page(state: Asked, template: str, **values: Any) -> HTMLResponse:
 
 
 def _add_pages(app: FastAPI, state: Asked) -> None:
-    model = state.model
+    # What a decision leaves as it is; what it may change is the state's.
+    model = state.base
     names, links = model.entities.names, model.relations_known.names
     page = partial(_page, state)
 
@@ -283,7 +284,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
     @app.get('/suspects', include_in_schema=False)
     def suspects() -> HTMLResponse:
         rows = []
-        if model.parts.suspicion is not None:
+        if state.model.parts.suspicion is not None:
             rows = state.suspects(FACTS)
         return page('suspects.html', rows=rows, back='/suspects')
 
@@ -291,7 +292,7 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
     def why(head: int, relation: int, tail: int) -> HTMLResponse:
         ids = state.checked(head, relation, tail)
         back = f'/why?head={head}&relation={relation}&tail={tail}'
-        found = model.explain(*ids)
+        found = state.explain(ids)
         said = state.decided.get(ids)
         words = {
             'said': said,
@@ -340,7 +341,7 @@ def _around(
 
 
 def _add_api(app: FastAPI, state: Asked) -> None:
-    model = state.model
+    model = state.base
 
     @app.get('/api/search')
     def search(
@@ -375,8 +376,13 @@ def _add_api(app: FastAPI, state: Asked) -> None:
 
     @app.get('/api/proposals')
     def proposals(relation: str) -> list[dict[str, Any]]:
-        """Triples of a relation that the graph may lack."""
-        at = model.relations_known.id(relation)
+        """Triples of a relation, by name or id, that the graph may lack."""
+        try:
+            at = model.relations_known.id(relation)
+        except UnknownNameError:
+            if not relation.isdecimal():
+                raise
+            at = state.relation_at(relation)
         return [_row(x) for x in state.proposals(at)]
 
     @app.get('/api/suspects')

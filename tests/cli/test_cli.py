@@ -571,6 +571,9 @@ def test_people_decide(
     )
     assert done.exit_code == 0, done.output
     assert 'review: 1 accept, 1 reject, 0 unsure' in done.output
+    # The sizes are those of the corrected graph.
+    size = len(Completer.load(out).graph.triples('train').edge_type)
+    assert f'triples: {size} train' in done.output
     found = command('suspects', out, '-k', '3', '--json')
     found = json.loads(found.stdout)
     assert len(found['rows']) == 3

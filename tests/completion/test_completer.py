@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dsom_pyg import evaluate, evaluation
+from dsom_pyg import Recipe, evaluate, evaluation
 from dsom_pyg.completion import (
     Answer,
     Calibration,
@@ -25,9 +25,13 @@ from dsom_pyg.completion.asking import Candidates, best_tails
 from dsom_pyg.completion.results import Explanation
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.own.base import OwnGraph
+from dsom_pyg.encoders import TfidfText
 from dsom_pyg.graph import get_split, known_triples
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.policies import MeanOfTeachers
+from dsom_pyg.stages import Student, Teachers
+from dsom_pyg.training import Loop
 
 
 def known(model: Completer) -> set[tuple[int, int, int]]:
@@ -370,6 +374,30 @@ def test_what_no_training_triple_has_is_told(tmp_path: Path) -> None:
         assert notes_of(each.explain('a', 'r', 'b')) == []
         assert 'x' not in {row.head for row in each.complete()}
         assert 'x' not in {row.tail for row in each.complete()}
+
+
+def test_a_newcomer_does_not_tell_of_who_was_not_learned() -> None:
+    rows = [(f'e{i}', 'in', f'c{i % 2}') for i in range(12)]
+    frame = pd.DataFrame(rows, columns=['head', 'relation', 'tail'])
+    frame['split'] = 'train'
+    frame.loc[12] = ['e0', 'in', 'ghost', 'val']
+    texts = {name: f'text of {name}' for name in ('e0', 'e1', 'c0', 'c1')}
+    data = from_pandas(frame, texts=texts, text_encoder=TfidfText(2))
+    loop = Loop(epochs=1, batch_size=20)
+    recipe = Recipe(
+        teachers=Teachers(channels=4, loop=loop),
+        policy=MeanOfTeachers(),
+        student=Student(channels=4, loop=loop),
+    )
+    model = Completer.train(data, None, recipe)
+    link = 'new', 'in', 'ghost'
+    more = model.add_entities({'new': 'text of e2'}, triples=[link])
+    for each in (model, more):
+        assert notes_of(each.explain('e1', 'in', 'ghost')) == ["'ghost'"]
+        assert 'ghost' not in [x.name for x in each.answer('e1', 'in', k=20)]
+    # It is known of the newcomer itself.
+    assert more.score([link])[0].known
+    assert 'new' not in notes_of(more.explain('new', 'in', 'c0'))
 
 
 def notes_of(found: Explanation) -> list[str]:

@@ -125,6 +125,19 @@ def test_about_some_entities(model: Completer) -> None:
     triples = [(p.head, p.relation, p.tail) for p in found]
     assert len(set(triples)) == len(triples)
     assert model.complete(entities='MV Auk', k=50) == found
+    # As probable as among all.
+    for name in ('MV Auk', 'Elie'):
+        found = model.complete(entities=[name], k=50)
+        every = {p.id: p.probability for p in model.complete(k=50)}
+        own = model.entities.id(name)
+        expected = {x: p for x, p in every.items() if own in (x[0], x[2])}
+        assert {p.id: p.probability for p in found} == pytest.approx(expected)
+        # Also where it is not among the first answers to a question.
+        few = model.complete(entities=[name], k=1)
+        assert few
+        for p in few:
+            assert p.probability == pytest.approx(expected[p.id])
+    assert any(p.tail == 'Elie' for p in few)
 
 
 def test_the_best_of_many() -> None:

@@ -185,6 +185,8 @@ def test_the_last_word_holds_whatever_a_triple_is_called(
     accepted, rejected, unsure = review.judged(entities, relations)
     assert (rows(accepted), rows(rejected)) == (set(), {(0, 0, 1)})
     assert rows(unsure) == {(1, 0, 2)}
+    counts = review.counts(entities, relations)
+    assert counts == {'accept': 0, 'reject': 1, 'unsure': 1}
     # A number at the end is no other spelling of a name.
     review.decide('Elie (2)', 'near', 'Forth_1', 'accept', '')
     with pytest.warns(UserWarning, match=r"'Elie \(2\)'.*left out"):
@@ -259,6 +261,29 @@ def test_a_rejected_fact_is_known_no_more(
     assert (h, r, t) not in {each.id for each in heeding.complete()}
 
 
+def test_what_was_rejected_is_no_rival(
+    model: Completer, tmp_path: Path
+) -> None:
+    head, word = 'MV Auk', 'calls at'
+    known = [a for a in model.answer(head, word, k=50, known=True) if a.known]
+    triple = head, word, model.answer(head, word, k=9, among='all')[-1].name
+    review = Review(tmp_path / 'review.jsonl')
+    for answer in known[:2]:
+        review.decide(head, word, answer.name, 'reject', '')
+    heeding = model.with_review(review)
+
+    def said(of: Completer) -> list[float]:
+        opinions = of.explain(*triple).opinions
+        more = [x for each in opinions for x in (each.probability, each.rank)]
+        return [of.score([triple])[0].probability, *of.rank([triple]), *more]
+
+    # They were no rivals when they were known, and are none now.
+    assert said(heeding) == pytest.approx(said(model), rel=1e-5)
+    links = [link.relation for link in heeding.relations(head, known[0].name)]
+    assert word not in links
+    assert word in [x.relation for x in model.relations(head, known[0].name)]
+
+
 def test_names_that_are_not_there_are_told(
     dataset: OwnGraph, tmp_path: Path
 ) -> None:
@@ -295,7 +320,8 @@ def test_training_on_a_corrected_graph(
     # The decisions go along, for the next round; what comes there stays.
     beside = Review(folder / 'review.jsonl')
     assert beside.last() == review.last()
-    assert beside.counts() == {'accept': 1, 'reject': 1, 'unsure': 0}
+    names = vocabularies(dataset)
+    assert beside.counts(*names) == {'accept': 1, 'reject': 1, 'unsure': 0}
     beside.decide('Arnel', 'sea route to', 'Forth', 'reject', '')
     Completer.train(dataset, folder, recipe, review=review)
     assert len(beside.last()) == 3

@@ -305,6 +305,48 @@ def test_a_site_that_starts_again_learns_on(folder: Path) -> None:
     assert proposed[0].id not in shown
 
 
+def test_why_heeds_the_last_decision(folder: Path) -> None:
+    row = Completer.load(folder).complete('calls at')[0]
+    words = {'head': row.head, 'relation': row.relation, 'tail': row.tail}
+    h, r, t = row.id
+    for first, last in (
+        ('accept', 'reject'),
+        ('reject', 'accept'),
+        ('accept', 'unsure'),
+    ):
+        for verdict in (first, last):
+            # Each time the site begins with what was said before.
+            with TestClient(make_app(folder), base_url=HOME) as client:
+                said = {**words, 'verdict': verdict}
+                reply = client.post('/api/decisions', json=said)
+                assert reply.status_code == 200
+                page = client.get(f'/why?head={h}&relation={r}&tail={t}').text
+            has = 'The graph has this triple' in page
+            assert has == (verdict == 'accept'), (first, verdict)
+            assert f'You said: {verdict}' in page
+
+
+def test_one_triple_of_two_names(folder: Path) -> None:
+    model = Completer.load(folder)
+    row = model.complete('calls at')[0]
+    review = Review(folder / 'review.jsonl')
+    tail = model.entities.keys[row.id[2]].upper()
+    for name, verdict in (
+        (row.tail, 'accept'),
+        (tail, 'accept'),
+        (row.tail, 'reject'),
+    ):
+        review.decide(row.head, row.relation, name, verdict, '')
+    app = make_app(folder)
+    assert app.state.asked.decided == {row.id: 'reject'}
+    with TestClient(app, base_url=HOME) as client:
+        [kept] = client.get('/api/decisions').json()
+        assert kept['verdict'] == 'reject'
+        by_id = client.get(f'/api/proposals?relation={row.id[1]}').json()
+        assert by_id == client.get('/api/proposals?relation=calls at').json()
+        assert client.get('/api/proposals?relation=99').status_code == 404
+
+
 def test_proposals_of_all_relations(
     folder: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
