@@ -222,11 +222,14 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
     for panel, (title, rows) in zip(panels, tables, strict=True):
         # A $ would start a formula.
         labels = [f'{name} ({n})'.replace('$', r'\$') for name, n, _ in rows]
+        # By places: two rows may have one label.
+        places = list(range(len(rows)))
         left = [0.0] * len(rows)
         for m, teacher in enumerate(chosen.teachers):
             width = [weights[m] for _, _, weights in rows]
-            panel.barh(labels, width, left=left, label=teacher)
+            panel.barh(places, width, left=left, label=teacher)
             left = [x + w for x, w in zip(left, width, strict=True)]
+        panel.set_yticks(places, labels)
         panel.set(title=title, xlim=(0, 1))
         panel.invert_yaxis()
     bars, names = panels[0].get_legend_handles_labels()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.explain import bins, choices, entity_types, plot_choices
+from dsom_pyg.explain import Choices, bins, choices, entity_types, plot_choices
 from dsom_pyg.graph import Triples, get_split, pool_features, set_split
 from dsom_pyg.kg import KG
 from dsom_pyg.teachers import Answers, Combiner, TeacherEnsemble
@@ -133,3 +133,23 @@ def test_names_are_counted_and_drawn_as_they_are(tmp_path: Path) -> None:
     set_split(data, 'val', empty)
     with pytest.raises(ValueError, match="split 'val' has no triples"):
         choices(data, ensemble, TextWherePresent(), 'val')
+
+
+def test_rows_of_one_label_have_bars_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        'matplotlib.figure.Figure.savefig',
+        lambda figure, path: drawn.append(figure),
+    )
+    rows = [('Springfield', 3, [1.0, 0.0]), ('Springfield', 3, [0.4, 0.6])]
+    chosen = Choices(['structure', 'text'], {'entities': rows})
+    plot_choices(chosen, tmp_path / 'page.svg')
+    (panel,) = drawn[0].axes
+    middles = [x.get_y() + x.get_height() / 2 for x in panel.patches]
+    assert middles == pytest.approx([0, 1, 0, 1])
+    widths = [x.get_width() for x in panel.patches]
+    assert widths == pytest.approx([1.0, 0.4, 0.0, 0.6])
+    labels = [x.get_text() for x in panel.get_yticklabels()]
+    assert labels == ['Springfield (3)'] * 2

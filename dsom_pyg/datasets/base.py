@@ -20,7 +20,7 @@ from dsom_pyg.datasets.features.encode import check_encoder, encode_entities
 from dsom_pyg.datasets.features.files import (
     align,
     limit_for,
-    names_file,
+    names_beside,
     read_features,
 )
 from dsom_pyg.datasets.features.graph import (
@@ -239,7 +239,7 @@ class MultimodalDataset(InMemoryDataset):
             'format': FORMAT,
             'pre_transform': _name_of(self.pre_transform),
             'features': {
-                modality: [path.name, _hash(path), _hash(names_file(path))]
+                modality: [path.name, _hash(path), _hash(names_beside(path))]
                 for modality, path in self._feature_files.items()
             },
             **encoders,
@@ -377,18 +377,21 @@ def _warn_unseen(modality: str, why: str, findings: Findings) -> None:
 def _name_of(step: Callable[..., Any] | None) -> str:
     # Two steps with one name would share a stored graph.
     name = repr(step)
-    if ' at 0x' in name:
+    # Tensors and arrays of many elements are abbreviated.
+    if ' at 0x' in name or '...' in name:
         raise TypeError(
-            f'pre_transform={name} has no repr of its own, so its stored '
-            f'graph could not be told from that of another function: pass '
+            f'pre_transform={name} has no whole repr of its own, so its '
+            f'stored graph could not be told from that of another one: pass '
             f'an object of a class with a __repr__ that tells its settings, '
             f'such as a @dataclass, or root=None to store nothing'
         )
     return name
 
 
-def _hash(path: Path) -> str:
-    return hash_file(path) if path.is_file() else 'missing'
+def _hash(path: Path | None) -> str:
+    if path is None or not path.is_file():
+        return 'missing'
+    return hash_file(path)
 
 
 def _share(values: Sequence[object]) -> float:

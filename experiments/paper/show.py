@@ -254,13 +254,23 @@ def _check(run: Wanted, profile: Profile, results: Path) -> None:
     # A file with other settings is refused, also where nothing is measured.
     path = run.path(results)
     found = record.read(path)
-    if 'converted_from' in found:
-        return
-    here = json.loads(json.dumps(settings_of(_declared(run, profile)[0])))
-    one, other = record.flat(found['settings']), record.flat(here)
-    far = sorted(
-        key for key in {*one, *other} if one.get(key) != other.get(key)
-    )
+    same = {
+        'dataset': run.dataset,
+        'row': run.row,
+        'seed': run.seed,
+        'protocol.split': 'test',
+        'protocol.ties': 'realistic',
+        'protocol.filter': ['train', 'val', 'test'],
+    }
+    there = record.flat(found)
+    far = [key for key, value in same.items() if there.get(key) != value]
+    # Those of before told settings in other words.
+    if 'converted_from' not in found:
+        here = json.loads(json.dumps(settings_of(_declared(run, profile)[0])))
+        one, other = record.flat(found['settings']), record.flat(here)
+        far += sorted(
+            key for key in {*one, *other} if one.get(key) != other.get(key)
+        )
     if far:
         raise record.OtherRunError(
             f'{path} holds a run with other settings: {", ".join(far)}. Move '

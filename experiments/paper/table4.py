@@ -19,9 +19,11 @@ the teacher of structure has memorised, and picks that one nearly always
 structure alone 39.98. So these students learn from little else, and lie near
 plain ComplEx-N3; with the mean, NDKD reaches what the paper has. Policies
 settle differently, so these rows differ in teachers as well: in the last epoch
-the texts weigh 0.15 with NEKD, NNKD and vanilla KD, 0.04 with DKD, 0.01
-without tau squared, and 0 in the sum form. DKD has batches of triples (500),
-the others of queries (250). That NEKD alone costs a point is unexplained.
+the texts weigh 0.15 with NEKD, NNKD, vanilla KD and NDKD, 0.04 with DKD, 0.01
+without tau squared, and 0 in the sum form and in the three seeds of another
+machine (DSoM). DKD has batches of triples (500), the others of queries (250);
+NDKD in such batches equals it. That NEKD alone costs a point and a half is
+unexplained.
 
 With the library's recipe, queries without an answer have no neighbors, so NEKD
 alone leaves these out altogether. The forms that have the other part as well

@@ -416,6 +416,8 @@ def test_without_root_nothing_is_written(
         lambda data: data,
         partial(AddNumber.__call__, AddNumber(0)),
         Compose([AddNumber(0), lambda data: data]),
+        # Abbreviated, as another one of so many elements would be.
+        AddNumber(torch.zeros(2000, 1)),  # type: ignore[arg-type]
     ],
 )
 def test_a_step_without_a_repr_is_refused(tmp_path: Path, step: Any) -> None:

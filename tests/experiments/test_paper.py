@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsom_pyg.datasets import fake
-from dsom_pyg.graph import merge_val
+from dsom_pyg.graph import SPLITS, merge_val
 from dsom_pyg.kg import KG
 from dsom_pyg.models import EntityEmbedding
 from dsom_pyg.training import Adam
@@ -41,7 +41,10 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     ranks = {'mrr': mrr, 'hits@1': 1.0, 'hits@3': 2.0, 'hits@10': 3.0}
     models = {name: {**ranks, 'mr': 7.0} for name in ('model', 'student')}
-    path.write_text(json.dumps({'models': models, **more}))
+    about = {'dataset': dataset, 'row': row, 'seed': seed}
+    words = {'split': 'test', 'ties': 'realistic', 'filter': [*SPLITS]}
+    found = {**about, 'protocol': words, 'models': models, **more}
+    path.write_text(json.dumps(found))
 
 
 def test_every_line_has_its_row() -> None:
@@ -299,6 +302,19 @@ def test_files_of_other_settings_are_refused(
         main(words)
     assert caught.value.code == 1
     assert 'holds a run with other settings: kind' in capsys.readouterr().err
+    # Also of another dataset or seed, or by another protocol.
+    for wrong in (
+        {'dataset': 'DB15K'},
+        {'seed': 3},
+        {'protocol': {'split': 'val', 'ties': 'realistic', 'filter': []}},
+    ):
+        write(tmp_path, 'MoSE-AI', 0, 99.9, converted_from='x')
+        path = tmp_path / 'small/WN9/mose-ai-seed0.json'
+        path.write_text(json.dumps({**record.read(path), **wrong}))
+        with pytest.raises(SystemExit):
+            main(words)
+        told = capsys.readouterr().err
+        assert f'settings: {next(iter(wrong))}' in told
     for more in (['--only', 'MoSE'], ['--dataset', 'DB15K']):
         with pytest.raises(SystemExit):
             main(['table7', '--dry-run', *more])

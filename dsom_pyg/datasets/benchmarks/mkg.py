@@ -64,7 +64,8 @@ class MKG_W(base.Benchmark):
             if entry.get('wikidata_id') and entry.get('description')
         }
         out.update(dict(read_table(self.raw('entity2definition.txt'), 2)))
-        with gzip.open(self.raw('descriptions.en.tsv.gz'), 'rt') as lines:
+        path = self.raw('descriptions.en.tsv.gz')
+        with gzip.open(path, 'rt', encoding='utf-8', newline='\n') as lines:
             for line in lines:
                 key, _, said, _ = line.rstrip('\n').split('\t')
                 # 'text'@en, in which quotes have a backslash.

@@ -152,16 +152,18 @@ def _opened(path: Path, room: Room) -> Iterator[Content]:
 
 
 def _names_beside(path: Path) -> tuple[Path, list[str]] | None:
-    for file in (names_file(path), path.with_name('entities.txt')):
-        if file.is_file():
-            return file, read_lines(file)
-    file = path.with_name('entity2id.txt')
-    return (file, read_ids(file)) if file.is_file() else None
+    file = names_beside(path)
+    if file is None:
+        return None
+    read = read_ids if file.name == 'entity2id.txt' else read_lines
+    return file, read(file)
 
 
-def names_file(path: Path) -> Path:
-    r"""Where the names of the rows of a file may stand."""
-    return path.with_name(f'{path.stem}.names.txt')
+def names_beside(path: Path) -> Path | None:
+    r"""The file beside a file of features that names its rows."""
+    names = f'{path.stem}.names.txt', 'entities.txt', 'entity2id.txt'
+    files = (path.with_name(name) for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
 def save_features(
@@ -218,7 +220,7 @@ def align(
             raise DatasetError(
                 f'{what} does not name its rows, and the ids of this graph '
                 f'are made up: put the label of each row, one a line, into '
-                f"'{names_file(Path(what)).name}' beside it, or the order of "
+                f"'{Path(what).stem}.names.txt' beside it, or the order of "
                 f"the entities as 'entities.txt' into the folder of the graph"
             )
         warnings.warn(
@@ -272,6 +274,10 @@ def _entities(
             owner = aliases[found[0]][0]
             message = f'{name!r} goes to {owner!r}'
             findings.add('feature of several entities', message, what)
+        elif not index.owners(name, numbered=False):
+            owner = aliases[found[0]][0]
+            message = f'{name!r} is taken as a further row of {owner!r}'
+            findings.add('feature by its number', message, what)
     return torch.tensor([next(iter(owners[name]), -1) for name in names])
 
 

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from dsom_pyg.datasets.base import Options, RawGraph
 from dsom_pyg.datasets.errors import DatasetError
-from dsom_pyg.datasets.features.files import names_file
+from dsom_pyg.datasets.features.files import names_beside
 from dsom_pyg.datasets.features.formats import READERS
 from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.own.base import OwnGraph
@@ -137,7 +137,8 @@ def read_folder(
         names = ', '.join(f"'{path.name}'" for path in files)
         raise DatasetError(f"'{root}': there is no training triple in {names}")
     table.image_folder = root / 'images'
-    also = [x.resolve() for path in used for x in (path, names_file(path))]
+    beside = [x for x in map(names_beside, used) if x is not None]
+    also = [path.resolve() for path in (*used, *beside)]
     for path in sorted(root.iterdir()):
         known = path in found.every() or path == table.image_folder
         if known or path.resolve() in also:

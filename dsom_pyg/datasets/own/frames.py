@@ -32,6 +32,8 @@ NOT_IN_XML = re.compile(
 )
 SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 # What the column of the values of a frame may be called.
+# What would be called by how Python writes it.
+UNNAMED = (bytes, bytearray, dict, frozenset, list, set)
 WORDS = {'text': TEXT, 'image': IMAGE, 'name': NAME}
 # Attributes of nodes that hold texts, images and names, one or a list.
 TEXTS = ('text', 'texts', 'description', 'descriptions')
@@ -296,6 +298,10 @@ def _labels(value: Any, where: str) -> list[str]:
 
 
 def _label(value: Any, where: str) -> str:
+    if isinstance(value, UNNAMED):
+        raise DatasetError(
+            f'{where} must be a string or a number, got {shorten(repr(value))}'
+        )
     label = text_of(value)
     if not label:
         raise DatasetError(f'{where} is missing or empty; fill or drop it')

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ DATE = re.compile(
     r'(?![\d.,])'
 )
 DAY_FIRST = re.compile(r'\d{1,2}[-/.]\d{1,2}[-/.](\d{2,4})')
+# One comma stands before a fraction, unless it can part thousands.
+THOUSANDS = re.compile(r'[-+]?[1-9]\d{0,2},\d{3}')
 # Years of two digits are of the last century from here on.
 CENTURY = 30
 # A literal of RDF between tabs.
@@ -96,7 +99,7 @@ def value_of(label: str) -> float:
     if ',' in text and '.' in text:
         thousands = ',' if text.rfind(',') < text.rfind('.') else '.'
         text = text.replace(thousands, '')
-    if text.count(',') == 1 and len(text.split(',')[1]) != 3:
+    if text.count(',') == 1 and not THOUSANDS.fullmatch(text):
         text = text.replace(',', '.')
     text = text.replace(',', '')
     if text.count('.') > 1:
@@ -175,6 +178,7 @@ def take_out(
         for row in (*taken, *said.get(split, ())):
             # What val and test say is not known while training.
             known = split == 'train' and is_number(row.tail)
+            known = known and isfinite(value_of(row.tail))
             if literals == 'features' and known:
                 numbers.append(row)
                 continue

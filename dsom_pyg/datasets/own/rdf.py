@@ -213,7 +213,8 @@ def _plain_rows(
         kinds[at] = iri[at] and not _is_special(labels[at][1:-1], reading)
     plain = node[head] & kinds[relation] & node[tail]
     plain &= np.array([x == '.' for x in labels], bool)[dot]
-    blank = np.array([x == '' for x in labels], bool)[head]
+    empty = np.array([x == '' for x in labels], bool)
+    blank = empty[codes].all(axis=0)
     rest = list(cells.others)
     for at in np.flatnonzero(~plain & ~blank).tolist():
         words = (labels[code] for code in codes[:, at])

@@ -23,6 +23,7 @@ from dsom_pyg.datasets.features.files import (
     limit_for,
 )
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.graph import pool_features
 
 X = np.arange(6, dtype=np.float64).reshape(3, 2) + 1
 NAMES = ['b', 'a', 'ü x']
@@ -584,6 +585,20 @@ def test_ids_that_are_made_up_order_nothing(tmp_path: Path) -> None:
         dataset = MKGFolder(tmp_path, features=features)
     assert dataset.entity_names == ['c', 'b', 'a']
     assert dataset[0]['image'].x.tolist() == X.tolist()
+
+
+def test_another_order_beside_is_seen(tmp_path: Path) -> None:
+    (tmp_path / 'triples.tsv').write_text('a\tr\tb\nb\tr\tc\n')
+    (tmp_path / 'x').mkdir()
+    np.save(tmp_path / 'x/image.npy', X)
+    features = {'image': tmp_path / 'x/image.npy'}
+    for names in ('abc', 'cba'):
+        (tmp_path / 'x/entities.txt').write_text('\n'.join(names))
+        dataset = MKGFolder(tmp_path, features=features)
+        x, _ = pool_features(dataset[0], 'image')
+        mine = {name: row.tolist() for name, row in zip(names, X, strict=True)}
+        rows = zip(dataset.entity_names, x.tolist(), strict=True)
+        assert dict(rows) == mine
 
 
 @pytest.mark.parametrize('dtype', ['f2', 'f4', 'f8', 'i4', '?'])

@@ -254,6 +254,15 @@ def test_a_new_image_in_the_folder_is_seen(tmp_path: Path) -> None:
     assert len(list((root / 'processed').iterdir())) == 3
 
 
+@pytest.mark.parametrize('cell', [{'b', 'c'}, {'id': 'b'}, b'b'])
+def test_what_has_no_name_of_its_own(cell: Any) -> None:
+    pandas = pytest.importorskip('pandas')
+    rows = [('a', 'r', 'b'), ('a', 'r', cell)]
+    frame = pandas.DataFrame(rows, columns=['head', 'relation', 'tail'])
+    with pytest.raises(DatasetError, match=r'row 1.*a string or a number'):
+        from_pandas(frame)
+
+
 @pytest.mark.parametrize('cell', [None, float('nan'), '', '  ', 'NA'])
 def test_a_missing_cell_names_its_row(cell: Any) -> None:
     pandas = pytest.importorskip('pandas')
@@ -356,6 +365,9 @@ def test_networkx_graphs_that_are_none() -> None:
     assert from_networkx(graph).relation_names == ['0']
     with pytest.raises(ValueError, match='directed'):
         from_networkx(nx.MultiGraph())
+    graph['a']['b'][0]['relation'] = ['r', 's']
+    with pytest.raises(DatasetError, match=r"'a' to 'b' must be a string"):
+        from_networkx(graph)
     graph = nx.MultiDiGraph()
     graph.add_edge(1, '1', 'r')
     with pytest.raises(DatasetError, match='same name'):

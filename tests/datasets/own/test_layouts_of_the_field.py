@@ -19,6 +19,7 @@ from fleet import ENTITIES, RELATIONS, ROWS, SPLITS, Row
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.graph import get_split
+from dsom_pyg.kg import KG
 
 # Ids of another order than that of the first occurrence.
 E_IDS = {
@@ -83,6 +84,28 @@ def pykeen(root: Path) -> None:
         np.array(ROWS), entity_to_id=E_IDS, relation_to_id=R_IDS
     )
     kept.to_path_binary(root)
+
+
+def test_numbers_are_ids_or_labels_in_all_files(tmp_path: Path) -> None:
+    # Labels are numbers, and one more than the ids that triples have. Files
+    # without id 0 do not tell.
+    write(tmp_path / 'entities.tsv', tabs((at, at + 1) for at in range(30)))
+    write(tmp_path / 'relations.tsv', ['0\tlikes'])
+    train = [(at, 0, (at + 1) % 30) for at in range(30)]
+    write(tmp_path / 'train.tsv', tabs(train))
+    write(tmp_path / 'valid.tsv', tabs([(3, 0, 9), (4, 0, 8)]))
+    write(tmp_path / 'test.tsv', tabs([(5, 0, 1)]))
+    dataset = read(tmp_path)
+    part = KG(dataset[0]).triples('val')
+    assert part.edge_index.tolist() == [[3, 4], [9, 8]]
+    assert 'labels or ids' not in dataset.findings.counts
+    # Where all fits both, labels are meant, and that is said.
+    for name in ('train', 'valid', 'test'):
+        write(tmp_path / f'{name}.tsv', tabs([(3, 0, 9), (4, 0, 8)]))
+    dataset = read(tmp_path)
+    part = KG(dataset[0]).triples('train')
+    assert part.edge_index.tolist() == [[2, 3], [8, 7]]
+    assert dataset.findings.counts['labels or ids'] == 1
 
 
 LAYOUTS: list[tuple[Callable[[Path], None], str]] = [

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -131,6 +132,8 @@ def test_in_a_frame() -> None:
     ('text', 'value'),
     [
         *[('7', 7), ('-7', -7), ('7.5', 7.5), ('.5', 0.5), ('1e3', 1000)],
+        *[('0,125', 0.125), ('-0,5', -0.5), ('1,5e3', 1500)],
+        *[('1234,567', 1234.567), ('-1,234', -1234)],
         *[('7,5', 7.5), ('1,234', 1234), ('1,234,567', 1234567)],
         *[('1.234,5', 1234.5), ('1,234.5', 1234.5), ('1.234.567', 1234567)],
         *[('1962-01-01', 1962), ('1962-07', 1962.5), ('1962-##-##', 1962)],
@@ -149,6 +152,18 @@ def test_values(text: str, value: float) -> None:
 )
 def test_every_number_has_a_value(text: str) -> None:
     assert isinstance(value_of(text), float)
+
+
+def test_what_is_too_large_is_told() -> None:
+    links = [(x, 'r', y) for x, y in pairwise('abcdef')]
+    sizes = [(x, 'size', f'{at}.5') for at, x in enumerate('abcdef')]
+    frame = pd.DataFrame([*links, *sizes, ('a', 'size', '1e400')])
+    frame.columns = pd.Index(COLUMNS)
+    dataset = from_pandas(frame, literals='features', split=(1, 0, 0))
+    x, _ = pool_features(dataset[0], 'number')
+    assert x.isfinite().all()
+    assert x.any()
+    assert "not used: '1e400' of 'size'" in str(dataset.findings)
 
 
 def test_numbers_as_a_modality(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def test_rdf_is_an_extra(
         read(tmp_path / 'a.nt')
 
 
+def test_an_indented_line_is_no_blank_one(tmp_path: Path) -> None:
+    pytest.importorskip('pyoxigraph')
+    path = tmp_path / 'triples.nt'
+    a, b, c, r = (f'<http://x/{x}>' for x in 'abcr')
+    path.write_text(f'{a} {r} {b}.\n {b} {r} {c}.\n \n {c} {r} {a} .\n')
+    found = [(x.head, x.tail) for x in read(path).triples['train']]
+    ends = [(f'http://x/{x}', f'http://x/{y}') for x, y in ('ab', 'bc', 'ca')]
+    assert sorted(found) == sorted(ends)
+
+
 def test_ntriples(tmp_path: Path) -> None:
     pytest.importorskip('pyoxigraph')
     path = tmp_path / 'triples.nt'

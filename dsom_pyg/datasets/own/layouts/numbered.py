@@ -1,6 +1,6 @@
 """Folders with lists of ids, and triples in labels or in these ids."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +80,18 @@ class Numbered:
         table.entities = entities = _labels(files['entities'], table.findings)
         relations = _labels(files['relations'], table.findings)
         table.relations = dict.fromkeys(relations, '')
-        for split in SPLITS:
-            if path := files.get(split):
-                rows = _triples(path, table, reading, self.ids)
-                table.triples[split] = rows
+        parts = {
+            split: _Cells(files[split], table.findings, reading)
+            for split in SPLITS
+            if split in files
+        }
+        written = {'entities': entities, 'relations': relations}
+        known = {
+            what: self._known(what, labels, parts.values(), table.findings)
+            for what, labels in written.items()
+        }
+        for split, cells in parts.items():
+            table.triples[split] = cells.triples(known)
         for part, labels in (
             ('names', entities),
             ('relation names', relations),
@@ -91,6 +99,29 @@ class Numbered:
             if path := files.get(part):
                 table.names += _names(path, labels)
         return table
+
+    def _known(
+        self,
+        what: str,
+        labels: Sequence[str],
+        parts: 'Iterable[_Cells]',
+        findings: Findings,
+    ) -> dict[str, str]:
+        # From what stands in triples to labels. All files say it alike.
+        by_id = {str(at): label for at, label in enumerate(labels)}
+        by_label = {label: label for label in labels}
+        written = {cell for part in parts for cell in part.of(what)}
+        if self.ids or not written <= by_label.keys():
+            ids = self.ids or written <= by_id.keys()
+            return by_id if ids else by_label
+        # Labels may be numbers, too: they go before ids.
+        if written <= by_id.keys() and by_id != by_label:
+            findings.add(
+                'labels or ids',
+                f'{what} in triples may be labels or ids; they were read as '
+                'labels',
+            )
+        return by_label
 
 
 def _is_numbered(path: Path) -> bool:
@@ -156,41 +187,40 @@ def _names(path: Path, labels: Sequence[str]) -> Iterator[Entry]:
         yield Entry(tuple(said), name, Place(path, number))
 
 
-def _triples(
-    path: Path, table: Table, reading: Reading, ids: bool
-) -> list[Triple]:
-    rows = _rows(path, len(HRT))
-    columns = triple_columns(rows[0][1]) if rows else {}
-    if len(columns) == len(HRT):
-        _note_header(path, rows.pop(0), table.findings)
-    else:
-        columns = {word: reading.order.index(word) for word in HRT}
-    relations = list(table.relations)
-    vocabularies = {
-        'head': table.entities,
-        'relation': relations,
-        'tail': table.entities,
-    }
-    out: list[list[str]] = []
-    for word, labels in vocabularies.items():
-        cells = [row[columns[word]] for _, row in rows]
-        known = {str(index): label for index, label in enumerate(labels)}
-        plain = {label: label for label in labels}
-        written = set(cells)
-        # Labels may be numbers, too: they go before ids.
-        if not ids and (
-            written <= plain.keys() or not written <= known.keys()
-        ):
-            known = plain
-        for (number, _), cell in zip(rows, cells, strict=True):
-            if cell not in known:
-                message = unknown_name(cell, known, word)
-                raise error_at(path, number, message)
-        out.append([known[cell] for cell in cells])
-    return [
-        Triple(head, relation, tail, Place(path, number))
-        for head, relation, tail, (number, _) in zip(*out, rows, strict=True)
-    ]
+class _Cells:
+    # What a file of triples holds, by column.
+    def __init__(
+        self, path: Path, findings: Findings, reading: Reading
+    ) -> None:
+        self.path, self.rows = path, _rows(path, len(HRT))
+        columns = triple_columns(self.rows[0][1]) if self.rows else {}
+        if len(columns) == len(HRT):
+            _note_header(path, self.rows.pop(0), findings)
+        else:
+            columns = {word: reading.order.index(word) for word in HRT}
+        self.columns = columns
+
+    def of(self, what: str) -> Iterator[str]:
+        words = ('relation',) if what == 'relations' else ('head', 'tail')
+        for word in words:
+            at = self.columns[word]
+            yield from (cells[at] for _, cells in self.rows)
+
+    def triples(self, known: Mapping[str, Mapping[str, str]]) -> list[Triple]:
+        out: list[list[str]] = []
+        for word in HRT:
+            what = 'relations' if word == 'relation' else 'entities'
+            at, labels = self.columns[word], known[what]
+            for number, cells in self.rows:
+                if cells[at] not in labels:
+                    message = unknown_name(cells[at], labels, word)
+                    raise error_at(self.path, number, message)
+            out.append([labels[cells[at]] for _, cells in self.rows])
+        numbers = (number for number, _ in self.rows)
+        return [
+            Triple(head, relation, tail, Place(self.path, number))
+            for head, relation, tail, number in zip(*out, numbers, strict=True)
+        ]
 
 
 KINDS = (
