@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -212,19 +212,21 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
 
     folder = setting.models / path.relative_to(setting.results).with_suffix('')
     run = Run(graph=graph, folder=folder, seed=seed, device=setting.device)
+    words = {'seed': seed, 'folder': folder}
+    shared = partial(shared_files, setting, row, graph, **words)
     if isinstance(row.what, SingleModel):
         alone = replace(row.what, second=None, second_loop=None)
-        with shared_files(setting, row, graph, alone, seed, folder):
+        with shared(alone) as before:
             model, result = single(run, row.what)
         note('model', model, **training(result))
     elif isinstance(row.what, Teachers):
-        with shared_files(setting, row, graph, row.what, seed, folder):
+        with shared(row.what) as before:
             ensemble = fit_teachers(run, row.what)
         for name in ensemble.modalities:
             note(name, ensemble[name])
     elif isinstance(row.what, Combined):
         teachers = row.what.teachers
-        with shared_files(setting, row, graph, teachers, seed, folder):
+        with shared(teachers) as before:
             ensemble = fit_teachers(run, teachers)
             policy = row.what.policy.prepare(run, teachers, ensemble)
         seen = graph.index('train')
@@ -232,15 +234,13 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         if setting.draw and seed == 0:
             draw(setting, row, graph, (ensemble, policy), path)
     elif isinstance(row.what, Mixed):
-        with shared_files(
-            setting, row, graph, row.what.teachers, seed, folder
-        ):
+        with shared(row.what.teachers) as before:
             ensemble = fit_teachers(run, row.what.teachers)
         model, result = mixed(run, row.what, ensemble)
         note('teachers', model, **training(result))
     else:
         recipe = replace(row.what, seed=seed, device=setting.device)
-        with shared_files(setting, row, graph, recipe.teachers, seed, folder):
+        with shared(recipe.teachers) as before:
             trained = train_dsom(graph, recipe, folder)
         for name in trained.ensemble.modalities:
             note(name, trained.ensemble[name])
@@ -252,6 +252,9 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
             both = trained.ensemble, trained.policy.eval()
             draw(setting, row, graph, both, path)
     cost = {
+        # What was trained earlier, wholly or in part, by whatever commit: the
+        # seconds do not count it.
+        'stages_before': before,
         'seconds': time.perf_counter() - start,
         # Of the process, in whatever it has measured so far.
         'peak_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
@@ -330,9 +333,10 @@ def shared_files(
     what: Teachers | SingleModel,
     seed: int,
     folder: Path,
-) -> Iterator[None]:
+) -> Iterator[list[str]]:
     r"""Rows with the same teachers, or the same model, on the same graph train
     them once: their files, and those of the folds, are linked from row to row.
+    Tells which stages have a file when training begins.
     """
     described = record.describe(what)
     described.pop('observed', None)  # such teachers leave no files
@@ -349,7 +353,9 @@ def shared_files(
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     store = setting.models / 'teachers' / key
     link(store, folder)
-    yield
+    files = sorted(folder.rglob('*.safetensors'))
+    names = (x.relative_to(folder).with_suffix('').as_posix() for x in files)
+    yield [name for name in names if not name.endswith('.previous')]
     link(folder, store)
 
 

@@ -328,9 +328,10 @@ def missing(runs: Sequence[Wanted], results: Path) -> list[str]:
 def _seconds(run: Wanted, results: Path) -> float | None:
     folder = run.path(results).parent
     for path in sorted(folder.glob(f'{record.slug(run.row)}-seed*.json')):
-        found = record.read(path).get('seconds')
-        if found is not None:
-            return float(found)
+        found = record.read(path)
+        # Where stages were trained before, it says too little.
+        if found.get('seconds') and not found.get('stages_before'):
+            return float(found['seconds'])
     return None
 
 

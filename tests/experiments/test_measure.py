@@ -174,6 +174,13 @@ def test_a_first_training_is_shared(
         for name in ('ote', 'gc-ote')
     ]
     assert mrr[0] != mrr[1]
+    # Files say what was trained for another row.
+    told = {name: each['stages_before'] for name, each in found.items()}
+    assert told == {
+        'ote-seed0': [],
+        'gc-ote-seed0': ['model'],
+        'other-seed0': [],
+    }
 
 
 def test_teachers_are_shared_whoever_counts_beside_them(

@@ -96,9 +96,12 @@ def test_what_is_missing_and_how_long_it_takes(
     assert not any('seed 1' in x for x in said if 'plain' in x)
     assert 'WN9  MoSE-AI  seed 0  ?' in said
     assert said[-1].startswith('7 of 8 runs are missing: 4 min, and 5 runs')
+    # A run whose teachers were there does not tell how long one takes.
+    more = {'seconds': 60.0, 'stages_before': ['teachers']}
+    write(tmp_path, 'MoSE-AI', 5, 90.0, **more)
     main([*words, '--only', 'MoSE-AI', '--seeds', '4'])
     said = capsys.readouterr().out.splitlines()
-    assert said[-1].startswith('4 of 4 runs')
+    assert said[-1].startswith('4 of 4 runs are missing: 0 min, and 4 runs')
     main([*words, '--only', 'MoSE-AI', '--seed', '3'])
     said = capsys.readouterr().out.splitlines()
     assert said[0] == 'WN9  MoSE-AI  seed 3  ?'
