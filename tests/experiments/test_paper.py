@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dsom_pyg import Recipe
 from dsom_pyg.datasets import fake
 from dsom_pyg.graph import SPLITS, merge_val
 from dsom_pyg.kg import KG
@@ -322,6 +323,27 @@ def test_files_of_other_settings_are_refused(
         with pytest.raises(SystemExit):
             main(['table7', '--dry-run', *more])
         assert 'its datasets are WN9' in capsys.readouterr().err
+
+
+def test_short_runs_take_few_triples_with_every_change() -> None:
+    profile = Profile('smoke', 4, 1, ('WN9',), 1, 100)
+    data = fake.FakeMMKG(30, num_triples=300, seed=1)[0]
+    (edge,) = (x for x in data.edge_types if x[0] == 'text')
+    had = data[edge].edge_index.size(1)
+    for name, share in (
+        ('DSoM, library', 1.0),
+        ('40 % of texts missing', 0.6),
+    ):
+        row = rows(profile, 'WN9')[name]
+        assert row.change is not None
+        graph = row.change(data, 0)
+        assert len(KG(graph).triples('train').edge_type) == 100
+        left = graph[edge].edge_index.size(1)
+        assert left == pytest.approx(share * had, abs=2)
+    # And few epochs, of whomever.
+    for row in rows(profile, 'WN9').values():
+        if isinstance(row.what, Recipe):
+            assert row.what.student.loop.epochs == 1, row.name
 
 
 def test_d_of_the_profile_is_the_recipe_itself() -> None:

@@ -209,6 +209,14 @@ def test_rows_without_names_need_one_for_each_entity() -> None:
         align(FeatureTable(torch.ones(2, 1), None), aliases, 'f', findings)
 
 
+def test_a_row_by_the_number_at_its_end_is_told() -> None:
+    table = FeatureTable(torch.ones(3, 1), ['a', 'a_2', 'b'])
+    findings = Findings()
+    entity = align(table, [['a'], ['b']], 'f', findings).entity
+    assert entity.tolist() == [0, 0, 1]
+    assert findings.counts == {'feature by its number': 1}
+
+
 def test_names_of_another_graph() -> None:
     table = FeatureTable(torch.ones(1, 1), ['x'])
     with pytest.raises(DatasetError, match="it has 'x', the graph 'a'"):
