@@ -116,11 +116,12 @@ loop (4.2 times, below). 39.6 on MKG-Y is met by three seeds, 38.0 on FB15k-237
 by the mean of two (37.90 and 38.13), 39.4 on MKG-W by one. On both MKGs test
 told which of two measured widths of a student is the better one (of 38.82 and
 38.99 on MKG-W), and recipes of the best have that. Shares of the machine's
-product rate that were missed stand in [docs/scale.md](../docs/scale.md).
-**Not measured yet**: benchmarks with images, multimodal comparators of other papers; those of triples and inside the
-paper's framework stand in [paper.md](paper.md), as far as they were measured.
-Further notes: [what bounds a student](notes/2026-11-28-bound.md), [longer
-texts on MKG-W](notes/2026-11-28-longer-texts.md), [encoders of
+product rate that were missed stand in [docs/scale.md](../docs/scale.md). **Not
+measured yet**: benchmarks with images, multimodal comparators of other papers;
+those of triples and inside the paper's framework stand in
+[paper.md](paper.md), as far as they were measured. Further notes: [what bounds
+a student](notes/2026-11-28-bound.md), [longer texts on
+MKG-W](notes/2026-11-28-longer-texts.md), [encoders of
 texts](notes/2026-11-28-encoders.md), [one hop](notes/2026-11-28-one-hop.md),
 [teachers that count](notes/2026-11-29-observed.md), [equal
 pairs](notes/2026-11-27-equal-pairs.md), [unimodal
