@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         help='what happens to numbers and dates among the tails',
     )
     args = parser.parse_args(arguments)
+    if args.json and not args.json.parent.is_dir():
+        parser.error(f"--json: there is no folder '{args.json.parent}'")
     try:
         reading = Reading(args.columns)
     except ValueError as error:

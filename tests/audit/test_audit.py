@@ -742,3 +742,12 @@ def test_the_command_reads_as_training_does(
             main([str(tmp_path), *wrong])
         assert error.value.code == 2
         assert wrong[1] in capsys.readouterr().err
+
+
+def test_a_report_into_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path / 'graph'), '--json', str(tmp_path / 'no/x.json')])
+    assert caught.value.code == 2
+    assert f"there is no folder '{tmp_path / 'no'}'" in capsys.readouterr().err
