@@ -28,6 +28,7 @@ from fastapi.responses import (
     RedirectResponse,
     Response,
 )
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -96,6 +97,12 @@ class Together:
                 future.set_result(mine)
 
 
+class Told(BaseModel):
+    r"""What was wrong: a sentence, or what is wrong with each field."""
+
+    detail: str | list[dict[str, Any]]
+
+
 def make_app(
     model: str | Path | Completer,
     review: str | Path | None = None,
@@ -123,6 +130,11 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         description='Answers of a model, and decisions about triples.',
+        responses={
+            404: {'model': Told, 'description': 'Nothing is called so.'},
+            422: {'model': Told, 'description': 'It is no such question.'},
+            507: {'model': Told, 'description': 'It could not be kept.'},
+        },
     )
     app.state.asked = state
     origins = {f'http://{host}:{port}' for host in HOSTS}

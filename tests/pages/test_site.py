@@ -707,3 +707,25 @@ def test_a_space_shows_a_folder_to_its_own_machine(
         assert '<form method="post"' not in found.text
         found = client.get('/', headers={'host': 'me-ships.hf.space'})
         assert found.status_code == 400
+
+
+def test_what_goes_wrong_is_described(client: TestClient) -> None:
+    about = client.get('/openapi.json').json()
+    told = about['components']['schemas']['Told']['properties']['detail']
+    kinds = {each['type'] for each in told['anyOf']}
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ('get', '/api/proposals', {'params': {'relation': 'nobody'}}),
+        ('get', '/api/suspects', {'params': {'k': 0}}),
+        ('post', '/api/answers', {'json': {'questions': [{'relation': 0}]}}),
+        ('post', '/api/decisions', {'json': {'head': 0}}),
+    ]
+    seen = set()
+    for method, path, words in asked:
+        reply = client.request(method, path, **words)
+        known = about['paths'][path][method]['responses']
+        schema = known[str(reply.status_code)]['content']['application/json']
+        assert schema['schema']['$ref'].endswith('/Told')
+        kind = {str: 'string', list: 'array'}[type(reply.json()['detail'])]
+        assert kind in kinds
+        seen.add((reply.status_code, kind))
+    assert seen == {(404, 'string'), (422, 'array'), (422, 'string')}
