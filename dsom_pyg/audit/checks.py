@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dsom_pyg.audit import leakage
 from dsom_pyg.datasets.base import RawGraph
+from dsom_pyg.datasets.errors import place_in
 from dsom_pyg.datasets.findings import Finding
 from dsom_pyg.encoders import UnreadableImage, open_image
 from dsom_pyg.graph import SPLITS, first_twin
@@ -261,15 +262,16 @@ class Checks:
             message = f'{kind}: {head} | {rel} | {tail}'
             if other in origins:
                 same = self.codes[other] == self.codes[split][row]
-                file, lines = origins[other]
-                line = int(lines[same.nonzero()[0]])
-                message += f', also in {self._name(file)}:{line}'
-            place: tuple[str | None, int | None] = (None, None)
-            if split in origins:
-                file, lines = origins[split]
-                place = self._name(file), int(lines[row])
-            out.append(Finding(kind, message, *place))
+                file, line = self._place(other, int(same.nonzero()[0]))
+                message += f', also in {place_in(file or "", line)}'
+            out.append(Finding(kind, message, *self._place(split, row)))
         return out
+
+    def _place(self, split: str, row: int) -> tuple[str | None, int | None]:
+        if split not in self.raw.origins:
+            return None, None
+        file, lines = self.raw.origins[split]
+        return self._name(file), int(lines[row]) or None
 
     def _name(self, path: str | Path | None) -> str | None:
         if path is None:

@@ -52,7 +52,8 @@ def export(path: str | Path, parts: Parts) -> None:
         case _:
             raise ValueError(
                 f"'{path}' must end in .safetensors, .npz (NumPy) or .faiss "
-                '(a vector index, with extra index)'
+                '(a vector index, with extra index); write_triples, and '
+                'dsom-pyg export, write the triples as .tsv'
             )
 
 

@@ -26,9 +26,18 @@ class DatasetError(ValueError):
         super().__init__(printable(message))
 
 
-def error_at(path: Path, line: int, message: str) -> DatasetError:
-    r"""An error that points at a line, counted from 1."""
-    return DatasetError(f'{path}:{line}: {message}')
+def place_in(file: str | Path, line: int | None = None) -> str:
+    r"""A file and, if it is known, a line of it."""
+    return f'{file}:{line}' if line else str(file)
+
+
+def error_at(
+    path: Path | None, line: int | None, message: str
+) -> DatasetError:
+    r"""An error that points at a line, counted from 1, or at a file."""
+    if path is None:
+        return DatasetError(message)
+    return DatasetError(f'{place_in(path, line)}: {message}')
 
 
 def needs_extra(path: Path, library: str, extra: str) -> ImportError:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsom_pyg.datasets.errors import printable
+from dsom_pyg.datasets.errors import place_in, printable
 
 # Findings of each kind that are kept.
 KEEP = 20
@@ -14,7 +14,8 @@ KEEP = 20
 
 @dataclass(frozen=True)
 class Finding:
-    r"""One thing that was noticed, and where; lines are counted from 1.
+    r"""One thing that was noticed, and where; lines, and rows of Parquet,
+    are counted from 1.
 
     All findings of a sort share a kind, such as ``'duplicate triple'``.
     """
@@ -31,8 +32,9 @@ class Finding:
             object.__setattr__(self, 'file', printable(self.file))
 
     def __str__(self) -> str:
-        place = f'{self.file}:{self.line}' if self.line else self.file
-        return f'{place}: {self.message}' if place else self.message
+        if not self.file:
+            return self.message
+        return f'{place_in(self.file, self.line)}: {self.message}'
 
 
 @dataclass

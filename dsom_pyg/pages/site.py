@@ -16,7 +16,7 @@ from functools import partial
 from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Form, HTTPException, Query, Request
@@ -277,7 +277,10 @@ def _add_pages(app: FastAPI, state: Asked) -> None:
         return Response(found, media_type='image/jpeg')
 
     @app.get('/proposals', include_in_schema=False)
-    def proposals(relation: str = '', order: str = 'probable') -> HTMLResponse:
+    def proposals(
+        relation: str = '',
+        order: Literal['probable', 'uncertain'] = 'probable',
+    ) -> HTMLResponse:
         at: int | None = None
         if relation or not state.few:
             at = state.relation_at(relation or str(state.most))

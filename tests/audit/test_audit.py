@@ -373,6 +373,13 @@ def test_without_origins_there_are_no_places() -> None:
     assert section.examples[0].file is None
     assert 'also in' not in section.examples[0].message
     assert report['overlaps between splits']['val in train, rows']
+    # A file whose lines nobody counted.
+    nowhere = torch.zeros(999, dtype=torch.long)
+    raw.origins = dict.fromkeys(('train', 'val'), Origin(Path('a'), nowhere))
+    report = audit_raw(raw, 'random')
+    first = report.sections['overlaps between splits'].examples[0]
+    assert (first.file, first.line) == ('a', None)
+    assert first.message.endswith(', also in a')
 
 
 def test_a_clean_graph_is_ok() -> None:

@@ -371,6 +371,7 @@ def test_proposals_of_all_relations(
         assert 'all relations' not in page
         assert ' selected>' in page
     assert client.get('/proposals?relation=far').status_code == 404
+    assert client.get('/proposals?order=alphabetic').status_code == 422
 
 
 def test_of_many_decisions_the_last_are_shown(

@@ -13,7 +13,12 @@ from torch import Tensor
 
 from dsom_pyg import graph
 from dsom_pyg.datasets.base import Origin, RawGraph
-from dsom_pyg.datasets.errors import DatasetError, shorten, well_formed
+from dsom_pyg.datasets.errors import (
+    DatasetError,
+    place_in,
+    shorten,
+    well_formed,
+)
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
@@ -225,7 +230,8 @@ class _Build:
             ) -> Noticed:
                 at = int(shared[number])
                 file, line = there.place(int(twins[number]))
-                where = f' stands in {file.name}:{line} too' if file else ''
+                twin = file and place_in(file.name, line)
+                where = f' stands in {twin} too' if twin else ''
                 return _said(here[at]) + where, *here.place(at)
 
             self.findings.add_many(kind, len(shared), note)

@@ -107,8 +107,6 @@ def read_entry_rows(
 
 def at_place(place: Place, message: str) -> DatasetError:
     r"""An error that points at a place."""
-    if place.file is None or place.line is None:
-        return DatasetError(f'{place.file}: {message}')
     return error_at(place.file, place.line, message)
 
 

@@ -125,6 +125,7 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     keyed = {'keys': True} if graph.is_multigraph() else {}
     edges = graph.edges(data=True, **keyed)
     given = any('split' in attributes for *_, attributes in edges)
+    _check_keys(edges)
     rows = []
     for head, tail, *key, attributes in edges:
         where = f'the edge from {head!r} to {tail!r}'
@@ -157,6 +158,23 @@ def from_networkx(graph: Any, **options: Any) -> LabeledGraph:
     return LabeledGraph(table, **options)
 
 
+def _check_keys(edges: Iterable[tuple[Any, ...]]) -> None:
+    # Files of GraphML give edges ids, which networkx takes for keys.
+    keys = [
+        key[0]
+        for _, _, *key, attributes in edges
+        if key and isinstance(key[0], str) and 'relation' not in attributes
+    ]
+    starts = {re.sub(r'\d+$', '', key) for key in keys}
+    numbered = all(key[-1:].isdigit() for key in keys)
+    if len({*keys}) == len(keys) > 1 == len(starts) and numbered:
+        raise DatasetError(
+            'the edges of the graph have no relation: their keys, '
+            f'{keys[0]!r}, {keys[1]!r} and so on, are numbers of edges; give '
+            "each an attribute 'relation'"
+        )
+
+
 def to_networkx(dataset: MultimodalDataset) -> Any:
     r"""A :class:`networkx.MultiDiGraph` of all splits of a dataset.
 
@@ -176,9 +194,11 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
 
     own = isinstance(dataset, OwnGraph)
     keys = dataset.entity_keys if own else dataset.entity_names
+    keys = [_in_xml(key) for key in keys]
     if len(set(keys)) < len(keys):
         raise DatasetError('two entities have the same name')
     relations = dataset.relation_keys if own else dataset.relation_names
+    relations = [_in_xml(key) for key in relations]
     images = dataset.entity_images if own else [[] for _ in keys]
     names = dict(zip(relations, dataset.relation_names, strict=True))
     graph = nx.MultiDiGraph(relations=json.dumps(names))

@@ -104,11 +104,12 @@ def read_items(
     path: Path, keys: tuple[str, str] | None = None
 ) -> Iterator[tuple[Place, Any]]:
     r"""What the lines of a file hold, the array in a ``.json`` file, or the
-    rows of a ``.parquet`` file. With
+    rows of a ``.parquet`` file, whose places are numbers of rows. With
     :obj:`keys`, a ``.json`` file may map keys to values: an item each.
     """
     if suffix_of(path) == PARQUET:
-        yield from ((Place(path), row) for row in read_parquet(path))
+        for number, row in enumerate(read_parquet(path), 1):
+            yield Place(path, number), row
         return
     lines = read_lines(path)
     if suffix_of(path) == '.json':
@@ -119,8 +120,12 @@ def read_items(
         if isinstance(whole, dict) and keys and keys[1] not in whole:
             pairs = whole.items()
             whole = [dict(zip(keys, pair, strict=True)) for pair in pairs]
-        if isinstance(whole, list):
             yield from ((Place(path), item) for item in whole)
+            return
+        if isinstance(whole, list):
+            starts = _starts('\n'.join(lines))
+            for line, item in zip(starts, whole, strict=True):
+                yield Place(path, line), item
             return
     for line, text in enumerate(lines, 1):
         if not text.strip():
@@ -146,6 +151,26 @@ def _whole(lines: list[str]) -> Any:
         raise
     except (ValueError, RecursionError):
         return None
+
+
+def _starts(text: str) -> Iterator[int]:
+    # The line of each item of an array that can be read.
+    decoder = json.JSONDecoder()
+    at, line, told = text.index('[') + 1, 1, 0
+    while True:
+        at = _between(text, at)
+        if text[at] == ']':
+            return
+        line, told = line + text.count('\n', told, at), at
+        yield line
+        _, at = decoder.raw_decode(text, at)
+
+
+def _between(text: str, at: int) -> int:
+    # Where the next item begins, or the array ends.
+    while text[at].isspace() or text[at] == ',':
+        at += 1
+    return at
 
 
 class _TwiceError(ValueError):

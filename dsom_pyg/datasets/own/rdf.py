@@ -303,7 +303,9 @@ def _statements(
             triple = Triple(word(head), word(relation), word(tail), place)
             yield Statement(triple, language)
     except SyntaxError as error:
-        why = f'cannot be read as {syntax.replace("_", "-")}: {error.msg}'
+        # The parser counts the lines that it was given.
+        said = re.sub(r'^Parser error at line .*?: ', '', error.msg)
+        why = f'cannot be read as {syntax.replace("_", "-")}: {said}'
         line = error.lineno
         if syntax in BY_LINES:  # it notices in the next line what lacks here
             line = next(places, Place(path, line)).line

@@ -9,7 +9,7 @@ from dsom_pyg.datasets.findings import Findings
 
 
 class Place(NamedTuple):
-    r"""Where a row stands; lines are counted from 1."""
+    r"""Where a row stands; lines, and rows of Parquet, are counted from 1."""
 
     file: Path | None = None
     line: int | None = None

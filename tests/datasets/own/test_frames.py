@@ -356,6 +356,32 @@ def test_a_networkx_graph() -> None:
     assert named(from_networkx(plain), 'train') == [('a', 'r', 'b')]
 
 
+def test_keys_that_are_numbers_of_edges_are_no_relations(
+    tmp_path: Path,
+) -> None:
+    data = '<data key="d0">likes</data>'
+    path = tmp_path / 'graph.graphml'
+    path.write_text(
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
+        '<key id="d0" for="edge" attr.name="label" attr.type="string"/>'
+        '<graph edgedefault="directed"><node id="a"/><node id="b"/>'
+        f'<edge id="e0" source="a" target="b">{data}</edge>'
+        f'<edge id="e1" source="a" target="b">{data}</edge></graph></graphml>'
+    )
+    graph = nx.read_graphml(path)
+    with pytest.raises(DatasetError, match="keys, 'e0', 'e1' and so on"):
+        from_networkx(graph)
+    for *_, attributes in graph.edges(data=True):
+        attributes['relation'] = attributes['label']
+    dataset = from_networkx(graph, split=(1, 0, 0))
+    assert dataset.relation_names == ['likes']
+    # Numbers may be relations, where more than one edge has them.
+    graph = nx.MultiDiGraph([('a', 'b', 'P1'), ('a', 'b', 'P2')])
+    graph.add_edge('b', 'a', 'P1')
+    dataset = from_networkx(graph, split=(1, 0, 0))
+    assert dataset.relation_names == ['P1', 'P2']
+
+
 def test_networkx_graphs_that_are_none() -> None:
     graph = nx.MultiDiGraph()
     graph.add_edge('a', 'b')
@@ -593,11 +619,13 @@ def test_files_of_networkx(kind: str, tmp_path: Path) -> None:
 
 
 def test_many_texts_of_a_node() -> None:
-    triples = frame([('a', 'r', 'b')], ['h', 'r', 't'])
+    triples = frame([('a', 'r\x01', 'b\x01')], ['h', 'r', 't'])
     texts = {'a': ['one', 'two\0', 'three']}
     dataset = from_pandas(triples, texts)
     graph = to_networkx(dataset)
+    # XML holds none of these.
     assert graph.nodes['a']['text_2'] == 'two\ufffd'
+    assert '\x01' not in ''.join(nx.generate_graphml(graph))
     again = from_networkx(graph)
     assert again.entity_texts[0] == ['one', 'two\ufffd', 'three']
     graph.graph['relations'] = '["r"'

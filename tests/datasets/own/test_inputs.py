@@ -304,6 +304,14 @@ REFUSED: dict[str, tuple[Files, str]] = {
         {'triples.jsonl': '{"s": {"id": 1}, "p": "r", "o": "b"}'},
         ':1: the head must be a string',
     ),
+    'null in an array': (
+        {'triples.json': '[["a", "r", "b"], [1, 2, 3],\n\n ["a", "r", null]]'},
+        'json:3: the tail is missing',
+    ),
+    'an array within a line': (
+        {'triples.json': ' [ \n["a,]", "r",\n"]"]\n,{"h":[1\n]}\n]\n'},
+        'json:4: holds no triple',
+    ),
     'a cut JSON file': ({'triples.json': '[["a", "r"'}, ':1: is not JSON'),
     'a cut OpenKE file': (
         {

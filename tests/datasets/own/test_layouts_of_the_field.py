@@ -949,6 +949,10 @@ def test_parquet(tmp_path: Path) -> None:
     assert sorted(everything(dataset)) == sorted(ROWS)
     at = dataset.entity_keys.index('mail')
     assert dataset.entity_texts[at] == ['mail', 'more']
+    frame.loc[2, 'object'] = None
+    frame.to_parquet(tmp_path / 'triples.parquet')
+    with pytest.raises(DatasetError, match=r'parquet:3: the tail is missing'):
+        read(tmp_path)
     frame.columns = ['a', 'b', 'c', 'd']
     frame.to_parquet(tmp_path / 'triples.parquet')
     with pytest.raises(DatasetError, match=r'holds no triple: .*keys head'):

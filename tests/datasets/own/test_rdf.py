@@ -411,5 +411,7 @@ def test_the_line_of_an_error_between_plain_ones(tmp_path: Path) -> None:
     lines = [STATEMENTS[0]] * 9
     lines[5] = '<http://e.org/a> <http://e.org/r> <http://e.org/b c> .'
     path.write_text('\n'.join(lines))
-    with pytest.raises(DatasetError, match=r'a\.nt:6: cannot be read as N-TR'):
+    with pytest.raises(DatasetError, match=r'a\.nt:6: cannot be read') as told:
         read_rdf(path, Table({}), 'train')
+    # The parser saw one line.
+    assert 'N-TRIPLES: Invalid IRI' in str(told.value)
