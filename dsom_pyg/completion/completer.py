@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,12 +13,13 @@ from torch import Tensor
 from dsom_pyg.completion.asking import Candidates, best_tails
 from dsom_pyg.completion.explaining import Rules, teachers_say
 from dsom_pyg.completion.export import export
+from dsom_pyg.completion.heeding import heeding, odds_by
 from dsom_pyg.completion.hub import download, upload
+from dsom_pyg.completion.knowledge import Knowledge
 from dsom_pyg.completion.ntriples import BASE
 from dsom_pyg.completion.proposals import (
     Found,
     Odds,
-    Rates,
     claims,
     most_probable,
     propose,
@@ -33,7 +32,6 @@ from dsom_pyg.completion.questions import (
     listed,
     read_questions,
 )
-from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.completion.results import (
     Answer,
     Explanation,
@@ -44,17 +42,15 @@ from dsom_pyg.completion.results import (
     ScoredTriple,
     Suspect,
 )
-from dsom_pyg.completion.review import Judged, Review, reviewed
+from dsom_pyg.completion.review import Review
 from dsom_pyg.completion.store import Parts, load_parts, save_parts
-from dsom_pyg.completion.suspects import Suspicion
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.completion.writers import write_proposals, write_triples
 from dsom_pyg.evaluation import evaluate, queries_at_a_time
-from dsom_pyg.graph import SPLITS, Triples, add_reciprocals, concat, within
+from dsom_pyg.graph import Triples, within
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
 from dsom_pyg.models import KGE
-from dsom_pyg.query_index import QueryIndex
 
 if TYPE_CHECKING:
     # Only training needs them, and they take seconds to import.
@@ -70,12 +66,6 @@ def _review(given: str | Path | Review) -> Review:
     return given if isinstance(given, Review) else Review(given)
 
 
-def _undecided(found: Suspicion | None, judged: Judged) -> Suspicion | None:
-    if found is None:
-        return None
-    return found.select(~within(found.triples, judged.decided))
-
-
 class Completer:
     r"""A trained model, the names of its graph, and what is known.
 
@@ -85,11 +75,15 @@ class Completer:
 
     Args:
         parts: What it is made of; everything below stays reachable there.
+
+    Attributes:
+        knowledge: What the model knows, and what of that it has learned.
     """
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.graph = parts.graph
+        self.knowledge = Knowledge(parts)
 
     @classmethod
     def train(
@@ -205,65 +199,8 @@ class Completer:
         judged = _review(review).judged(parts.entities, parts.relations)
         if not any(len(each.edge_type) for each in judged):
             return self
-        rejected = judged.rejected
-        if parts.rejected is not None:
-            old = parts.rejected
-            old = old.select(~within(old, concat(*judged)))
-            rejected = concat(old, rejected)
-        accepted = judged.accepted
-        accepted = accepted.select(~self._is_known(accepted))
-        if parts.accepted is not None:
-            accepted = concat(parts.accepted, accepted)
-        graph = KG(reviewed(parts.graph, judged).triple_graph)
-        return Completer(
-            replace(
-                parts,
-                graph=graph,
-                rejected=rejected,
-                accepted=accepted,
-                suspicion=_undecided(parts.suspicion, judged),
-                odds=self._odds(judged),
-            )
-        )
-
-    def _odds(self, judged: Judged) -> Odds:
-        return self.odds_by(judged, self.claims(judged.decided))
-
-    def odds_by(
-        self, judged: Judged, claims: dict[tuple[int, int, int], float]
-    ) -> Odds:
-        r"""How often proposals come true, by decisions about them.
-
-        Args:
-            judged: The decisions.
-            claims: What :meth:`claims` says of their triples.
-        """
-        size = self.graph.num_relations
-        wrong = judged.rejected.select(self._is_known(judged.rejected))
-        wrong = add_reciprocals(wrong, size)
-        answers = self.known.lookup(wrong.head, wrong.edge_type)
-        wrong = wrong.select(answers.count(len(wrong.edge_type)) == 1)
-        ends, links = wrong.head.tolist(), wrong.edge_type.tolist()
-        corrected = {*zip(ends, links, strict=True)}
-        # What takes the place of the only answer, which was wrong, says
-        # nothing of what is lacking.
-        told = {
-            (h, r, t): claim
-            for (h, r, t), claim in claims.items()
-            if not {(h, r), (t, r + size)} & corrected
-        }
-        every = Triples.of(told)
-        true = within(every, judged.accepted)
-        decided = true | within(every, judged.rejected)
-        claimed = torch.tensor([*told.values()])
-        return self.parts.odds.heeding(claimed[decided], true[decided])
-
-    def _is_known(self, triples: Triples) -> Tensor:
-        answers = self.known.lookup(triples.head, triples.edge_type)
-        hit = answers.tail == triples.tail[answers.row]
-        out = torch.zeros(len(triples.edge_type), dtype=torch.bool)
-        out[answers.row[hit]] = True
-        return out
+        odds = odds_by(self.knowledge, judged, self.claims(judged.decided))
+        return Completer(heeding(self.knowledge, judged, odds))
 
     def claims(self, triples: Triples) -> dict[tuple[int, int, int], float]:
         r"""What the model claims of those of some triples that it proposes,
@@ -271,7 +208,7 @@ class Completer:
         was rejected, it claims nothing: it has heeded that.
         """
         # What is known is never proposed.
-        triples = triples.select(~self._is_known(triples))
+        triples = triples.select(~self.knowledge.has(triples))
         if not len(triples.edge_type):
             return {}
         asked = [(triples.head, triples.edge_type)]
@@ -371,51 +308,6 @@ class Completer:
         r"""Names and ids of relations."""
         return self.parts.relations
 
-    @cached_property
-    def ranges(self) -> Ranges:
-        r"""Which entities each relation takes."""
-        sizes = self.graph.num_entities, self.graph.num_relations
-        words = self.graph.index('train'), *sizes
-        learned = torch.zeros(sizes[0], dtype=torch.bool)
-        learned[self._learned.edge_index.flatten()] = True
-        return Ranges(*words, likely=self.parts.likely, learned=learned)
-
-    @cached_property
-    def _learned(self) -> Triples:
-        # The training triples that were there in training.
-        train, later = self.graph.triples('train'), self.parts.accepted
-        if later is not None:
-            train = train.select(~within(train, later))
-        added = self.graph.num_entities - self.parts.about.get('added', 0)
-        return train.select((train.edge_index < added).all(dim=0))
-
-    @cached_property
-    def rejected(self) -> QueryIndex | None:
-        r"""Answers that people have rejected."""
-        if self.parts.rejected is None:
-            return None
-        sizes = self.graph.num_entities, self.graph.num_relations
-        both = add_reciprocals(self.parts.rejected, sizes[1])
-        return QueryIndex(both, *sizes)
-
-    @cached_property
-    def _rates(self) -> Rates:
-        return Rates(self.graph, self.ranges)
-
-    @cached_property
-    def known(self) -> QueryIndex:
-        r"""The known answers of every question."""
-        return self.graph.index(*SPLITS)
-
-    @cached_property
-    def _settled(self) -> QueryIndex:
-        # What is no rival of others: known, or rejected.
-        if self.parts.rejected is None:
-            return self.known
-        sizes = self.graph.num_entities, self.graph.num_relations
-        every = concat(self.graph.triple_graph.known(), self.parts.rejected)
-        return QueryIndex(add_reciprocals(every, sizes[1]), *sizes)
-
     def answer(
         self,
         head: Any = None,
@@ -450,17 +342,18 @@ class Completer:
             ValueError: No side is asked for, or both.
         """
         end, rel, many = self._questions(head, relation, tail)
+        knowledge = self.knowledge
         candidates = Candidates(
-            self.known,
+            knowledge.known,
             self.graph.num_entities,
-            self.ranges if among is None else None,
+            knowledge.ranges if among is None else None,
             self._among(among),
             new=not known,
-            never=self.rejected,
+            never=knowledge.rejected,
         )
-        found = self._best(end, rel, k, candidates)
+        found, notes = self._best(end, rel, k, candidates), knowledge.notes
         out = [
-            Rows(answers, self._notes([e], r) + self._left_out(e, r, known))
+            Rows(answers, notes([e], r) + self._left_out(e, r, known))
             for answers, e, r in zip(
                 found, end.tolist(), rel.tolist(), strict=True
             )
@@ -511,40 +404,15 @@ class Completer:
                 ]
         return out
 
-    def _notes(self, ends: Iterable[int], rel: int) -> list[str]:
-        # What a person is told about some entities and a relation.
-        notes, unheard = [], []
-        added = self.parts.about.get('added', 0)
-        for end in ends:
-            name = self.entities.names[end]
-            if end >= self.graph.num_entities - added:
-                notes.append(
-                    f'{name!r} was added later, and is known less well'
-                )
-            elif not self.ranges.seen[end]:
-                unheard.append(name)
-        rel = rel % self.graph.num_relations
-        if not self._trained[rel]:
-            unheard.append(self.relations_known.names[rel])
-        return notes + [
-            f'{name!r} was in no training triple: what is said of it means '
-            'nothing'
-            for name in unheard
-        ]
-
     def _left_out(self, end: int, rel: int, known: bool) -> list[str]:
-        count = len(self.known.lookup(*torch.tensor([[end], [rel]])).tail)
+        asked = torch.tensor([[end], [rel]])
+        count = len(self.knowledge.known.lookup(*asked).tail)
         if known or not count:
             return []
         are = 'answer is' if count == 1 else 'answers are'
         return [
             f'{count} known {are} left out; known=True (--known) shows all'
         ]
-
-    @cached_property
-    def _trained(self) -> Tensor:
-        size = self.graph.num_relations
-        return self._learned.edge_type.bincount(minlength=size) > 0
 
     def score(self, triples: Iterable[Triple]) -> Rows[ScoredTriple]:
         r"""Scores and probabilities of given triples; see
@@ -557,8 +425,8 @@ class Completer:
             h, r, t = head[part], rel[part], tail[part]
             scores = self._scores(h, r)
             own = scores.gather(1, t[:, None])
-            mine = self._is_known(Triples(torch.stack([h, t]), r))
-            settled = self._settled.lookup(h, r)
+            mine = self.knowledge.has(Triples(torch.stack([h, t]), r))
+            settled = self.knowledge.settled.lookup(h, r)
             scores[settled.row, settled.tail] = -torch.inf
             scores.scatter_(1, t[:, None], own)
             warm = temperature[r][:, None]
@@ -593,7 +461,7 @@ class Completer:
             h, r, t = head[part], rel[part], tail[part, None]
             scores = self._scores(h, r)
             own = scores.gather(1, t)
-            settled = self._settled.lookup(h, r)
+            settled = self.knowledge.settled.lookup(h, r)
             scores[settled.row, settled.tail] = -torch.inf
             scores.scatter_(1, t, -torch.inf)
             above = (scores > own).sum(dim=1)
@@ -645,19 +513,23 @@ class Completer:
             raise ValueError(f'k must be positive, got {k}')
         every = range(self.graph.num_relations)
         chosen = listed(every if relation is None else relation)
-        odds = self.parts.odds
-        temperature = self.parts.calibration.temperature
         links = self.relations_known.ids(chosen).tolist()
+        ranges = self.knowledge.ranges
+        words = self.parts.odds, k, min_probability
         if entities is None:
-            questions = questions_of(self.ranges, links)
-            found = self._propose(questions, odds, k, min_probability)
+            found = self._propose(questions_of(ranges, links), *words)
         else:
             about = torch.zeros(self.graph.num_entities, dtype=torch.bool)
             about[self.entities.ids(listed(entities))] = True
-            asked = self.parts.student, self._candidates, temperature, k
-            heads = questions_of(self.ranges, links, about)
-            others = questions_for(about, links, *asked)
-            words = odds, k, min_probability
+            heads = questions_of(ranges, links, about)
+            others = questions_for(
+                about,
+                links,
+                self.parts.student,
+                self.knowledge.candidates,
+                self.parts.calibration.temperature,
+                k,
+            )
             found = chain(
                 self._propose(heads, *words),
                 self._propose(others, *words, shown=about),
@@ -667,12 +539,6 @@ class Completer:
             Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
             for p, score, h, r, t in most_probable(found, limit)
         )
-
-    @property
-    def _candidates(self) -> Candidates:
-        # Of what may be proposed.
-        size = self.graph.num_entities
-        return Candidates(self.known, size, self.ranges, never=self.rejected)
 
     def _propose(
         self,
@@ -686,9 +552,9 @@ class Completer:
             self.parts.student,
             self.graph,
             questions,
-            self._candidates,
+            self.knowledge.candidates,
             self.parts.calibration.temperature,
-            self._rates,
+            self.knowledge.rates,
             odds,
             k,
             min_probability,
@@ -760,12 +626,12 @@ class Completer:
         h, r, t = *ids, self.entities.id(tail)
         (triple,) = self.score([(h, r, t)])
         ends = list(dict.fromkeys((h, t)))
-        notes = self._notes(ends, r)
+        notes = self.knowledge.notes(ends, r)
         student = self.rank([(h, r, t)])[0]
         opinions = [
             Opinion('student', float('nan'), triple.probability, student)
         ]
-        opinions += teachers_say(self.parts, self._settled, (h, r, t))
+        opinions += teachers_say(self.parts, self.knowledge.settled, (h, r, t))
         if self.parts.teachers is None:
             notes.append('the teachers of this model were not kept')
         words = self.entities.names, self.relations_known.names

@@ -23,6 +23,7 @@ from dsom_pyg.completion import (
     Review,
     UnknownNameError,
 )
+from dsom_pyg.completion.heeding import odds_by
 from dsom_pyg.completion.results import Explanation
 from dsom_pyg.completion.review import VERDICTS, Judged
 from dsom_pyg.graph import Triples
@@ -216,7 +217,7 @@ class Asked:
         for triple, verdict in self.decided.items():
             said[verdict].append(triple)
         yes, no = (Triples.of(said[verdict]) for verdict in VERDICTS[:2])
-        self.odds = self.base.odds_by(Judged(yes, no), self.claims)
+        self.odds = odds_by(self.base.knowledge, Judged(yes, no), self.claims)
 
     def read(self, asked: Questions) -> list[Wanted]:
         r"""Questions by ids.
@@ -302,7 +303,7 @@ class Asked:
     @cached_property
     def few(self) -> bool:
         r"""Whether all relations can be asked about at once."""
-        heads = map(self.model.ranges.heads, range(len(self.links)))
+        heads = map(self.model.knowledge.ranges.heads, range(len(self.links)))
         return sum(int(each.sum()) for each in heads) <= MANY
 
     @property
@@ -405,7 +406,8 @@ class Asked:
 
     def facts(self, entity: int) -> dict[str, list[dict[str, Any]]]:
         r"""Known facts of an entity, by relation: as head, and as tail."""
-        known, size = self.model.known, self.model.graph.num_relations
+        known = self.model.knowledge.known
+        size = self.model.graph.num_relations
         rel = torch.arange(2 * size)
         found = known.lookup(torch.full_like(rel, entity), rel)
         out: dict[str, list[dict[str, Any]]] = {}

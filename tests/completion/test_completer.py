@@ -218,7 +218,9 @@ def test_places_that_nobody_takes(model: Completer) -> None:
     alone[3] = True
     rel = torch.zeros(2, dtype=torch.long)
     for among, count in ((alone, 1), (torch.zeros_like(alone), 0)):
-        candidates = Candidates(model.known, size, among=among, new=False)
+        candidates = Candidates(
+            model.knowledge.known, size, among=among, new=False
+        )
         asked = torch.arange(2), rel, 2, candidates, torch.ones(6)
         [(_, best)] = best_tails(model.parts.student, *asked)
         assert (best.tail >= 0).sum(dim=1).tolist() == [count] * 2

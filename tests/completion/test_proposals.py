@@ -48,7 +48,7 @@ def test_what_train_has_as_well_is_not_lacking() -> None:
 
 
 def test_rates_by_hand(model: Completer) -> None:
-    graph, ranges = model.graph, model.ranges
+    graph, ranges = model.graph, model.knowledge.ranges
     size = 2 * graph.num_relations
     rates = Rates(graph, ranges).lacking
     train, val = graph.index('train'), graph.index('val')
@@ -84,11 +84,11 @@ def test_all_that_is_proposed(model: Completer) -> None:
         )
     )
     names = model.relations_known.names
-    rates = Rates(model.graph, model.ranges)
-    index = model.known
+    rates = Rates(model.graph, model.knowledge.ranges)
+    index = model.knowledge.known
     expected = {}
     for rel, name in enumerate(names):
-        for h in model.ranges.heads(rel).nonzero()[:, 0].tolist():
+        for h in model.knowledge.ranges.heads(rel).nonzero()[:, 0].tolist():
             asked = torch.tensor([h]), torch.tensor([rel])
             has = index.lookup(*asked).row.numel() > 0
             rate = float(rates.lacking[rel, int(has)])
@@ -179,7 +179,7 @@ def test_the_best_of_very_many() -> None:
 def test_odds_say_how_often_proposals_come_true(model: Completer) -> None:
     # By hand: what train alone proposes, with k = 3, and what of it is in
     # validation.
-    parts, ranges = model.parts, model.ranges
+    parts, ranges = model.parts, model.knowledge.ranges
     temperature = parts.calibration.temperature
     words = parts.student, model.graph, ranges, temperature
     odds = Odds.fit(*words, k=3)

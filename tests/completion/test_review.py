@@ -13,6 +13,7 @@ import torch
 
 from dsom_pyg import Recipe
 from dsom_pyg.completion import Completer, Review
+from dsom_pyg.completion.heeding import odds_by
 from dsom_pyg.completion.making import vocabularies
 from dsom_pyg.completion.review import Judged, reviewed
 from dsom_pyg.completion.vocabulary import Vocabulary
@@ -230,8 +231,8 @@ def test_what_was_decided_is_heeded(model: Completer, tmp_path: Path) -> None:
     # Somebody changes their mind.
     review.decide(bad.head, bad.relation, bad.tail, 'accept', '')
     changed = again.with_review(review)
-    assert changed.rejected is not None
-    assert len(changed.rejected) == 0
+    assert changed.knowledge.rejected is not None
+    assert len(changed.knowledge.rejected) == 0
     (fact,) = changed.score([(bad.head, bad.relation, bad.tail)])
     assert fact.known
     # Or is no longer sure.
@@ -427,7 +428,7 @@ def test_decisions_say_how_often_proposals_come_true(
     assert made[1] != made[0]
     # Where the wrong one was the only answer that was known. Where there are
     # others, what is accepted is one more.
-    sides = model.known.lookup(
+    sides = model.knowledge.known.lookup(
         torch.tensor([h, t]),
         torch.tensor([r, r + model.graph.num_relations]),
     ).count(2)
@@ -462,7 +463,7 @@ def test_only_the_place_of_a_single_answer_is_a_correction(
         judged = Judged(triples((h, r, other)), triples((h, r, t), false))
         # False ones that are known are no proposals, but have a claim here.
         claims = {(h, r, other): 0.2, false: 0.1}
-        found = model.odds_by(judged, claims)
+        found = odds_by(model.knowledge, judged, claims)
         base, no = model.parts.odds, torch.tensor([0.1])
         if single:
             expected = base.heeding(no, torch.tensor([False]))
