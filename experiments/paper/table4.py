@@ -47,6 +47,11 @@ lie no further apart than seeds do.
             'teachers',
         ),
         Line('w/ NDKD', 'mean of two', published=ABLATION['w/ NDKD']),
+        Line('w/ NEKD', 'mean of two, NEKD alone'),
+        Line(
+            'w/ NEKD without tau squared',
+            'mean of two, NEKD alone, no tau squared',
+        ),
         Line(
             'w/ RC, NEKD',
             NDKD.format('NEKD alone'),
