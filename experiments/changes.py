@@ -13,6 +13,7 @@ from dsom_pyg.graph import (
     num_entities,
     with_split,
 )
+from experiments.entities import whitened_rows
 
 # From the graph and the seed to another graph.
 Change = Callable[[HeteroData, int], HeteroData]
@@ -28,6 +29,17 @@ def shuffled_texts(data: HeteroData, seed: int) -> HeteroData:
     generator = torch.Generator().manual_seed(7)
     order = torch.randperm(int(entity.max()) + 1, generator=generator)
     data[edge].edge_index = torch.stack([item, order[entity]])
+    return data
+
+
+def whitened_texts(
+    data: HeteroData, seed: int, power: float = 0.5
+) -> HeteroData:
+    r"""Features of texts whose columns are uncorrelated, see
+    :func:`~experiments.entities.whitened_rows`.
+    """
+    data = copy.copy(data)
+    data['text'].x = whitened_rows(data['text'].x, power)
     return data
 
 

@@ -107,10 +107,22 @@ def whitened(graph: KG, channels: int, power: float = 1.0) -> EntityModule:
         power: 1 gives all columns the same variance, 0 leaves it.
     """
     x, present = graph.features['text']
-    x = (x - x[present].mean(dim=0)) * present[:, None]
-    _, deviations, axes = torch.linalg.svd(x[present], full_matrices=False)
-    x = x @ axes.t() / deviations.clamp(min=1e-6) ** power
-    return FeatureProjection(scaled(x), present, channels)
+    rows = torch.zeros_like(x)
+    rows[present] = whitened_rows(x[present], power)
+    return FeatureProjection(rows, present, channels)
+
+
+def whitened_rows(x: Tensor, power: float) -> Tensor:
+    r"""Rows ``[N, d]`` whose columns are uncorrelated: principal components,
+    divided by a power of their deviations. Their mean length is 1.
+
+    Args:
+        x: The rows.
+        power: 1 gives all columns the same variance, 0 leaves it.
+    """
+    x = x - x.mean(dim=0)
+    _, deviations, axes = torch.linalg.svd(x, full_matrices=False)
+    return scaled(x @ axes.t() / deviations.clamp(min=1e-6) ** power)
 
 
 def scaled(x: Tensor) -> Tensor:
