@@ -14,7 +14,7 @@ the oracle, in percent: mean and standard error of ``--trainings``, which
 differ in their seed. ``among all`` counts every entity as a rival, as
 benchmarks do.
 ``without rejected`` is what a user gets: what was rejected is no rival, as
-:meth:`~dsom_pyg.completion.Completer.predict_tails` leaves it out.
+:meth:`~dsom_pyg.completion.Completer.answer` leaves it out.
 ``accepted`` is how many of the decisions were a yes.
 """
 

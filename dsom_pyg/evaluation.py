@@ -17,6 +17,7 @@ from dsom_pyg.models.base import Model
 from dsom_pyg.models.sharded import device_of, sharded
 from dsom_pyg.processes import Shard, place
 from dsom_pyg.query_index import Pairs, QueryIndex
+from dsom_pyg.scores.chunks import highest, in_order
 
 # Queries at a time, where there are few entities: their scores then stay in
 # the caches of a processor.
@@ -282,7 +283,7 @@ def predict_tails(
         scorer: What is asked.
         head_index: Heads, ``[B]``.
         rel_type: Relations in :math:`0..2R - 1`, ``[B]``.
-        k: How many.
+        k: How many; of equal scores those of the lowest ids come first.
         exclude: Known tails to leave out, so that only new answers remain;
             see :meth:`~dsom_pyg.kg.KG.index`. One that was made by hand must
             tell its sizes.
@@ -345,12 +346,11 @@ def _best_tails(
             mine, tail = shard.local(tail)
             row, tail = row[mine], tail[mine]
         scores[row, tail] = -torch.inf
-    best, tails = scores.topk(min(k, scores.size(1)), dim=1)
+    best, tails = highest(scores, k)
     if shard is not None:
         # The best of all are among the best of each process.
         missing = min(k, max(shard.widths)) - best.size(1)
         best = shard.beside(pad(best, (0, missing), value=-torch.inf))
         tails = shard.beside(pad(tails + shard.start, (0, missing)))
-        best, order = best.topk(min(k, shard.size), dim=1)
-        tails = tails.gather(1, order)
+        best, tails = (x[:, :k] for x in in_order(best, tails))
     return best, tails.masked_fill(best == -torch.inf, -1)

@@ -253,11 +253,13 @@ def triple_graph(data: HeteroData) -> TripleGraph:
     """
     store = data[EDGE]
     splits: dict[str, Triples] = {}
-    for split in (*SPLITS, 'filter'):
+    for split in (*SPLITS, 'filter'):  # validation and test may be missing
         prefix = '' if split == 'train' else f'{split}_'
         index, kind = f'{prefix}edge_index', f'{prefix}edge_type'
         if index in store or kind in store:
             splits[split] = Triples(store[index], store[kind])
+        elif split in ('val', 'test'):
+            splits[split] = Triples.of([])
     return TripleGraph(num_entities(data), num_relations(data), splits)
 
 
@@ -397,7 +399,7 @@ def draw(
     # Walking through `order`, the first triple of every entity and of every
     # relation is kept: what remains may be removed.
     count = order.numel()
-    step = torch.full_like(train.edge_type, count)
+    step = torch.full_like(train.edge_type, count, dtype=torch.long)
     step[order] = torch.arange(count)
     kept = torch.zeros_like(step, dtype=torch.bool)
     for columns in {
@@ -501,6 +503,14 @@ def _features(
         )
     ends = (modality, 'entity')
     edges = [edge for edge in data.edge_types if edge[::2] == ends]
+    x = data[modality].x
+    flat = isinstance(x, Tensor) and x.layout == torch.strided
+    if not flat or x.dim() != 2 or not x.size(1) or x.is_complex():
+        what = f'{x.layout}, {x.dtype}' if isinstance(x, Tensor) else type(x)
+        raise ValueError(
+            f"the features of modality '{modality}' must be a dense real "
+            f'matrix [n, d], got {what}, {[*getattr(x, "shape", ())]}'
+        )
     if len(edges) != 1:
         raise ValueError(
             f"need exactly one edge type from '{modality}' to 'entity', "
@@ -510,7 +520,7 @@ def _features(
     item, entity = _ends(data[edges[0]].edge_index, name)
     check_ids(
         **{
-            f'items of {name}': (item, len(data[modality].x)),
+            f'items of {name}': (item, len(x)),
             f'entities of {name}': (entity, num_entities(data)),
         }
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.graph import Triples
+from dsom_pyg.kg import KG
 from dsom_pyg.losses import paper_advantage
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.stages import Teachers, fit_folds
@@ -55,8 +56,22 @@ def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {known}, got '{value}'")
 
 
+def _check_mlp(channels: int, dropout: float, lr: float) -> None:
+    if channels < 1 or channels != int(channels):
+        raise ValueError(
+            f'mlp_channels must be a positive integer, got {channels}'
+        )
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f'dropout must lie in [0, 1), got {dropout}')
+    if not lr > 0:
+        raise ValueError(f'lr must be positive, got {lr}')
+
+
 class PolicyChoice(Protocol):
-    r"""How a recipe weighs its teachers."""
+    r"""How a recipe weighs its teachers. It may have ``check(names, graph)``
+    as well, which raises :class:`ValueError` before anything is trained if it
+    does not suit teachers of these names, or the graph.
+    """
 
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
@@ -81,6 +96,10 @@ class AsInPaper:
 
     def __post_init__(self) -> None:
         _check_known('estimator', self.estimator, ESTIMATORS)
+        _check_mlp(self.mlp_channels, 0.0, self.lr)
+
+    def check(self, names: Sequence[str], graph: KG) -> None:
+        subsets(len(names))
 
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
@@ -109,14 +128,17 @@ class OneTeacher:
 
     name: str = 'structure'
 
+    def check(self, names: Sequence[str], graph: KG) -> None:
+        if self.name not in names:
+            raise ValueError(
+                f'there is no teacher {self.name!r}; there are '
+                f'{", ".join(names)}'
+            )
+
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
-        if self.name not in ensemble.modalities:
-            raise ValueError(
-                f'there is no teacher {self.name!r}; there are '
-                f'{", ".join(ensemble.modalities)}'
-            )
+        self.check(ensemble.modalities, run.graph)
         row = [float(name == self.name) for name in ensemble.modalities]
         both = 2 * ensemble.num_relations
         return Boosted(torch.tensor([row]).repeat(both, 1))
@@ -180,10 +202,13 @@ class Boosting:
 
     again: bool = False
 
+    def check(self, names: Sequence[str], graph: KG) -> None:
+        _validation(graph)
+
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
-        _validation(run)
+        _validation(run.graph)
         held = run.graph.index('val').to(run.device)
         known = run.graph.index('train', 'val').to(run.device)
         precision = run.resolved_precision()
@@ -214,6 +239,8 @@ class FixedWeights:
 
     def __post_init__(self) -> None:
         check_epochs(self.epochs)
+        if not self.lr > 0:
+            raise ValueError(f'lr must be positive, got {self.lr}')
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
@@ -232,6 +259,13 @@ class ByRelation(FixedWeights):
 
     epochs: int = 15
     shrinkage: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.shrinkage >= 0:
+            raise ValueError(
+                f'shrinkage must not be negative, got {self.shrinkage}'
+            )
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
@@ -288,6 +322,15 @@ class RewardedPolicy:
                 'of a fold than for all; use LogitState or CompactState'
             )
         _check_known('estimator', self.estimator, ESTIMATORS)
+        _check_mlp(self.mlp_channels, self.dropout, self.lr)
+        if not self.kl >= 0:
+            raise ValueError(f'kl must not be negative, got {self.kl}')
+        if getattr(self.reward, 'advantage', None) is paper_advantage:
+            raise ValueError(
+                'the reward of Eq. 8 compares with a student, and nobody is '
+                'one yet where held-out triples are learned from; take '
+                'CrossEntropyReward(mean_advantage)'
+            )
 
     def learn(
         self, run: Run, loop: Loop, folds: Sequence[Fold], mask_missing: bool
@@ -330,19 +373,27 @@ class HeldOut:
     evidence: OneFold | KFolds | OnValidation = field(default_factory=OneFold)
     mask_missing: bool = True
 
+    def check(self, names: Sequence[str], graph: KG) -> None:
+        if isinstance(self.evidence, OnValidation):
+            _validation(graph)
+        else:
+            self.evidence.check(graph)
+        if isinstance(self.learner, RewardedPolicy):
+            self.learner.actions(len(names))
+
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         if isinstance(self.evidence, OnValidation):
-            held = _validation(run)
+            held = _validation(run.graph)
             folds = [Fold(ensemble, run.graph, held)]
         else:
             folds = fit_folds(run, teachers, self.evidence)
         return self.learner.learn(run, teachers.loop, folds, self.mask_missing)
 
 
-def _validation(run: Run) -> Triples:
-    held = run.graph.triples('val')
+def _validation(graph: KG) -> Triples:
+    held = graph.triples('val')
     if not held.edge_type.numel():
         raise ValueError(
             'the graph has no validation triples to learn weights from'

@@ -102,7 +102,9 @@ RECIPES = {
 }
 # What a table calls the part that its settings are of.
 KIND = 'kind'
-WORDS = {'true': True, 'false': False, 'none': None}
+WORDS = {'true': True, 'false': False}
+# Of settings that may be without a value; of others it is a word.
+NOTHING = 'none'
 
 
 class UnknownSettingError(ValueError):
@@ -260,6 +262,9 @@ def _hint(part: Any, name: str) -> Any:
 
 
 def _new(old: Any, kind: Any, value: Any, key: str) -> Any:
+    said = value.lower() if isinstance(value, str) else value
+    if said == NOTHING and _may_be(kind, None):
+        return None
     value = _several(kind, value)
     if not _may_be(kind, value) and isinstance(value, str):
         value = _part(value, kind, key)

@@ -7,6 +7,7 @@ by a small class that holds its own settings and no others.
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from dsom_pyg.files import in_words
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model, OneHop
 from dsom_pyg.models.entity import (
@@ -96,6 +97,11 @@ class Teachers:
                     f'nothing observed is called {name!r}; there are '
                     f'{", ".join(OBSERVED)}'
                 )
+
+    def names(self, graph: KG) -> list[str]:
+        r"""What the teachers of a graph are called, in their order."""
+        joint = ['joint'] if self.joint and graph.features else []
+        return ['structure', *graph.features, *joint, *(self.observed or ())]
 
     def build(self, graph: KG, seed: int) -> TeacherEnsemble:
         r"""Untrained teachers, one of each kind, that are to learn the
@@ -290,6 +296,10 @@ class Student:
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
     unlabeled: Unlabeled | None = field(default_factory=Unlabeled)
 
+    def __post_init__(self) -> None:
+        # Found out now, not after the teachers were trained.
+        self.distill.check(self.loop)
+
 
 def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:
     r"""Train the teachers on all of train (Eq. 1, 3).
@@ -381,7 +391,12 @@ def distil(
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
     if not combiner.learns and not combiner.by_target:
         combiner = decided(run, ensemble, combiner, pool)
-    task = DistillTask(model, ensemble, combiner, student.distill, pool, share)
+    # Files of before know of nothing but fresh tables.
+    fresh = type(student.start) is FreshTable
+    begins_as = None if fresh else in_words(student.start)
+    task = DistillTask(
+        model, ensemble, combiner, student.distill, pool, share, begins_as
+    )
     if student.start.has_learned:
         task.falling = ()
     run.fit('student', task, student.loop, last=True)

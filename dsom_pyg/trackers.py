@@ -119,12 +119,11 @@ class Tracked(Progress):
             raise ValueError(f'{name} cannot begin: {error}') from error
 
     def _end(self, tracker: Tracker) -> None:
-        if tracker not in self.trackers:
-            return
         try:
             tracker.end(self.metrics)
         except Exception as error:
-            self._leave(tracker, error)
+            if tracker in self.trackers:
+                self._leave(tracker, error)
 
     def _leave(self, tracker: Tracker, error: Exception) -> None:
         self.trackers.remove(tracker)

@@ -1,5 +1,6 @@
 """From a graph to a student in one call."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from dsom_pyg.graph import (
     get_split,
     make_data,
     set_split,
+    with_split,
 )
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
@@ -35,10 +37,12 @@ from dsom_pyg.models import (
 )
 from dsom_pyg.policies import (
     AsInPaper,
+    Boosting,
     ByRelation,
     FixedWeights,
     HeldOut,
     MeanOfTeachers,
+    OneTeacher,
     PolicyChoice,
     RewardedPolicy,
 )
@@ -68,6 +72,8 @@ from dsom_pyg.teachers import (
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import (
     Adagrad,
+    Adam,
+    Distill,
     DistillTask,
     FitResult,
     Fold,
@@ -75,6 +81,7 @@ from dsom_pyg.training import (
     Loop,
     ModelTask,
     OneFold,
+    OnValidation,
     Run,
     Task,
 )
@@ -607,6 +614,21 @@ def test_a_larger_committee_takes_up_a_smaller_one(tmp_path: Path) -> None:
         (partial(RewardedPolicy, decision='all'), "got 'all'"),
         (partial(RewardedPolicy, estimator='all'), "got 'all'"),
         (partial(AsInPaper, estimator='all'), "got 'all'"),
+        (partial(AsInPaper, mlp_channels=-1), 'a positive integer, got -1'),
+        (partial(AsInPaper, lr=math.nan), 'lr must be positive, got nan'),
+        (partial(RewardedPolicy, dropout=1.5), r'in \[0, 1\), got 1.5'),
+        (partial(RewardedPolicy, dropout=math.nan), r'\[0, 1\), got nan'),
+        (partial(RewardedPolicy, kl=-3), 'kl must not be negative, got -3'),
+        (
+            partial(RewardedPolicy, reward=CrossEntropyReward()),
+            'compares with a student',
+        ),
+        (partial(ByRelation, shrinkage=-3), 'shrinkage must not be negative'),
+        (partial(FixedWeights, lr=0), 'lr must be positive, got 0'),
+        (
+            partial(student_of, distill=Distill(decoupled='target')),
+            "take Loop\\(batch_by='triples'\\)",
+        ),
     ],
 )
 def test_settings_are_checked_before_anything_is_trained(
@@ -1134,3 +1156,83 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
         Recipe(policy=ByRelation())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='QueryState means something else'):
         RewardedPolicy(state=QueryState)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'policy': OneTeacher(name='imgae')}, "no teacher 'imgae'; there ar"),
+        ({'policy': Boosting()}, 'no validation triples to learn'),
+        ({'policy': HeldOut(evidence=OnValidation())}, 'no validation trip'),
+        ({'policy': HeldOut(evidence=KFolds(1000))}, 'needs 1000'),
+        ({'policy': held_out()}, 'must be 1 to 8'),
+        ({'policy': AsInPaper()}, 'must be 1 to 8'),
+        (
+            {'student': student_of(loop=replace(LOOP, eval_every=1))},
+            'eval_every needs validation triples',
+        ),
+    ],
+)
+def test_what_a_graph_cannot_give_is_told_before_anything_is_trained(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    data = with_split(DATA, 'val', Triples.of([]))
+    if '8' in message:
+        for at in range(8):
+            data[f'm{at}'].x = data['text'].x
+            edge = data['text', 'describes', 'entity'].edge_index
+            data[f'm{at}', 'of', 'entity'].edge_index = edge
+    else:
+        options = {'policy': MeanOfTeachers(), **options}
+    with pytest.raises(ValueError, match=message):
+        train_dsom(data, recipe_of(**options), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_of_train_alone(tmp_path: Path) -> None:
+    data = make_data(30, 4, get_split(DATA, 'train'))
+    store = data['entity', 'relation', 'entity']
+    for name in ('val', 'test'):
+        del store[f'{name}_edge_index'], store[f'{name}_edge_type']
+    # Narrow ids are ids as well.
+    store.edge_index, store.edge_type = (
+        store.edge_index.int(),
+        store.edge_type.int(),
+    )
+    trained = train_dsom(data, recipe_of(), tmp_path)
+    with pytest.raises(ValueError, match=r'split .test. has no triples'):
+        evaluate(trained.student, data)
+    wide = train_dsom(make_data(30, 4, get_split(DATA, 'train')), recipe_of())
+    assert_same(trained, wide)
+
+
+def test_a_graph_of_one_entity() -> None:
+    loop = Triples(torch.zeros(2, 4).long(), torch.arange(4))
+    trained = train_dsom(make_data(1, 4, loop, loop), recipe_of())
+    assert evaluate(trained.student, make_data(1, 4, loop, loop, loop)).mrr()
+
+
+def test_how_a_student_begins_tells_runs_apart(tmp_path: Path) -> None:
+    data = make_data(30, 4, *map(GRAPH.triples, ('train', 'val', 'test')))
+    train_dsom(data, recipe_of(), tmp_path)
+    warm = recipe_of(student=student_of(start=WarmStart()))
+    with pytest.raises(ValueError, match='begins as: None there, WarmStart'):
+        train_dsom(data, warm, tmp_path)
+
+
+def test_a_warm_student_may_lose_what_it_knows() -> None:
+    # Its loss rises: that is no divergence.
+    loop = replace(LOOP, epochs=1, optimizer=Adam(lr=0.5))
+    recipe = recipe_of(
+        policy=MeanOfTeachers(),
+        teachers=teachers_of(loop=replace(LONGER, epochs=20)),
+        student=student_of(
+            start=WarmStart(),
+            loop=loop,
+            model=partial(ComplEx, n3=0.05),
+            distill=Distill(gamma=0.0),
+        ),
+    )
+    trained = train_dsom(DATA, recipe)
+    [last] = trained.results['student'].history
+    assert last['loss'] > 2 * trained.results['teachers'].history[-1]['joint']

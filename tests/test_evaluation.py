@@ -347,6 +347,18 @@ def test_predictions_of_many_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scores.shape == tails.shape == (0, 3)
 
 
+def test_of_equal_scores_the_lowest_ids_are_predicted() -> None:
+    torch.manual_seed(0)
+    table = torch.randint(3, (4, 2, 30)).float()
+    head, rel = torch.arange(4), torch.zeros(4).long()
+    for k in (1, 4, 12, 30):
+        best, tails = predict_tails(Table(table), head, rel, k)
+        for row, values in enumerate(table[:, 0].tolist()):
+            order = sorted(range(30), key=lambda at: (-values[at], at))[:k]
+            assert tails[row].tolist() == order
+            assert best[row].tolist() == [values[at] for at in order]
+
+
 def test_predict_leaves_known_tails_out_and_pads() -> None:
     table = torch.zeros(3, 2, 3)
     table[0, 0] = torch.tensor([1.0, 3.0, 2.0])

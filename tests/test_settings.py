@@ -128,12 +128,25 @@ def test_a_part_of_ones_own_is_described() -> None:
     assert said['policy.share'] == 0.5
 
 
+def test_nothing_by_either_way(tmp_path: Path) -> None:
+    path = tmp_path / 'a.toml'
+    path.write_text('student.unlabeled = "none"\ndevice = "none"\n')
+    for found in (read_settings(path), read_words(['student.unlabeled=None'])):
+        found.pop('device', None)
+        assert with_settings(Recipe(), found).student.unlabeled is None
+    # Of what cannot be without it is a word.
+    said = with_settings(Recipe(), {'device': 'none'})
+    assert said.device == 'none'
+    with pytest.raises(ValueError, match='no part that fits'):
+        with_settings(Recipe(), {'student.distill': 'none'})
+
+
 def test_words() -> None:
     words = ['a=1', 'b.c = 0.5', 'd=none', 'e=True', 'f=KFolds', 'g=1e-3']
     assert read_words(words) == {
         'a': 1,
         'b.c': 0.5,
-        'd': None,
+        'd': 'none',
         'e': True,
         'f': 'KFolds',
         'g': 1e-3,

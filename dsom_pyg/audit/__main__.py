@@ -15,12 +15,14 @@ from dsom_pyg.datasets.own.literals import CHOICES
 from dsom_pyg.datasets.own.reading import Reading
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(
+    arguments: list[str] | None = None, prog: str = 'python -m dsom_pyg.audit'
+) -> int:
     r"""The command; 2 means that the folder cannot be read, 1 problems, if it
     is ``--strict``.
     """
     parser = argparse.ArgumentParser(
-        prog='python -m dsom_pyg.audit',
+        prog=prog,
         description='Check a folder with a graph; nothing is changed there.',
     )
     parser.add_argument('folder', type=Path)

@@ -30,6 +30,7 @@ def add_run(
     texts: Path,
     names: Path | None,
     triples: Path | None,
+    columns: str | None,
     images: Path | None,
     text_encoder: str | None,
     image_encoder: str | None,
@@ -54,7 +55,7 @@ def add_run(
     called = {key: name for key, name in called.items() if key in said}
     table = Table({}, findings=found)
     if triples is not None:
-        read_triples(triples, table, 'train', Reading())
+        read_triples(triples, table, 'train', Reading(columns or 'hrt'))
     shown: dict[str, list[Path]] = {}
     if images is not None:
         if not images.is_dir():

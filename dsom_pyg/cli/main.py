@@ -304,12 +304,16 @@ def complete(
         Path | None,
         typer.Option(help='Write them there: .tsv, .nt or .parquet.'),
     ] = None,
-    show: Annotated[int, typer.Option(help='How many to print.')] = 20,
+    show: Annotated[int, typer.Option(min=0, help='How many to print.')] = 20,
     review: Reviewed = None,
     as_json: Json = False,
 ) -> None:
     """Propose triples that the graph may lack, most probable first."""
-    with told('dsom_pyg.completion'):
+    with told('dsom_pyg.completion.writers'):
+        from dsom_pyg.completion.writers import check_ending
+
+        if out is not None:
+            check_ending(out)
         loaded = _heeding(model, review)
         found = loaded.complete(
             relation or None,
@@ -341,6 +345,10 @@ def add(
         Path | None,
         typer.Option(help='Triples of new entities with others, a table.'),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help='Their order without a header. (default: hrt)'),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help='A folder with images of new entities.'),
@@ -363,6 +371,7 @@ def add(
             texts=texts,
             names=names,
             triples=triples,
+            columns=columns,
             images=images,
             text_encoder=text_encoder,
             image_encoder=image_encoder,
@@ -412,6 +421,8 @@ def evaluate(
         str | None, typer.Argument(help=f'{SOURCE} (default: what was kept)')
     ] = None,
     split: Annotated[str, typer.Option(help='train, val or test.')] = 'test',
+    columns: Order = None,
+    literals: Literals = None,
     root: Root = Path('datasets'),
     as_json: Json = False,
 ) -> None:
@@ -421,7 +432,14 @@ def evaluate(
         if source is not None:
             from dsom_pyg.cli.source import dataset_of
 
-            dataset = dataset_of(source, root, 'none', 'none')
+            dataset = dataset_of(
+                source,
+                root,
+                'none',
+                'none',
+                columns=columns,
+                literals=literals,
+            )
         result = _load(model).evaluate(dataset, split)
         if as_json:
             print(json.dumps({'split': split, **result.metrics()}))
@@ -486,7 +504,7 @@ def info(
 
         about = read_manifest(model)
         if as_json:
-            print(json.dumps(about, ensure_ascii=False))
+            print(_as_json(about))
             return
         for line in _facts(about, settings):
             print(line)
@@ -518,16 +536,25 @@ def export(
     model: Model,
     out: Annotated[
         Path,
-        typer.Argument(help='A file: .safetensors, .npz, .faiss or .tsv.'),
+        typer.Argument(
+            help='A file: .safetensors, .npz or .faiss; .tsv or .parquet.'
+        ),
     ],
     review: Reviewed = None,
 ) -> None:
-    """Write embeddings with names, a vector index that answers, or, as .tsv,
-    the triples of the graph as people have corrected it.
+    """Write embeddings with names, a vector index that answers, or, as .tsv
+    or .parquet, the triples of the graph as people have corrected it.
     """
-    with told('dsom_pyg.completion'):
-        if out.suffix.lower() == '.tsv':
+    with told('dsom_pyg.completion.writers'):
+        from dsom_pyg.completion.writers import TRIPLES
+
+        if out.suffix.lower() in TRIPLES:
             _heeding(model, review).write_triples(out)
+        elif review is not None:
+            raise ValueError(
+                '--review: decisions change no embeddings; they are heeded '
+                f'in {" and ".join(TRIPLES)}'
+            )
         else:
             _load(model).export(out)
         print(f'written: {out}')
@@ -599,7 +626,7 @@ def audit(
         words += ['--json', str(out)] if out else []
         words += ['--columns', columns] if columns else []
         words += ['--literals', literals] if literals else []
-        raise typer.Exit(main(words))
+        raise typer.Exit(main(words, 'dsom-pyg audit'))
 
 
 def _load(folder: Path) -> Any:

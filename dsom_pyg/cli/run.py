@@ -18,6 +18,7 @@ from dsom_pyg.completion.review import reviewed
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.kg import KG
+from dsom_pyg.processes import check_device
 from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
 from dsom_pyg.trackers import tracker
 
@@ -95,7 +96,7 @@ def train_run(
         given[name] = from_file if given[name] is None else given[name]
     # Found out now, not after the texts were encoded.
     named = _recipe_of(given['recipe'], source)
-    with_settings(named or Recipe(), settings)
+    check_device(with_settings(named or Recipe(), settings).device)
     device = device_of(device)
     dataset = dataset_of(
         source,

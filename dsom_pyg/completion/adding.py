@@ -16,15 +16,17 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.completion import newcomers
+from dsom_pyg.completion.explaining import counted_anew
 from dsom_pyg.completion.store import Parts, with_entities
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.features.encode import encode_items
 from dsom_pyg.datasets.names import NameIndex
+from dsom_pyg.datasets.own.vocabulary import composed
 from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
 from dsom_pyg.graph import TripleGraph, Triples, add_reciprocals, concat
 from dsom_pyg.kg import KG
-from dsom_pyg.models import KGE, Model, Observed
+from dsom_pyg.models import KGE
 from dsom_pyg.query_index import Queries, QueryIndex, unlabeled_queries
 from dsom_pyg.scatter import scatter
 from dsom_pyg.teachers import TeacherEnsemble
@@ -61,13 +63,14 @@ class Newcomers:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self.parts = parts
-        self.keys = list(dict.fromkeys([*(texts or {}), *(images or {})]))
+        texts, images, names = _by_key(texts), _by_key(images), _by_key(names)
+        self.keys = list(dict.fromkeys([*texts, *images]))
         if not self.keys:
             raise ValueError(
                 'no new entity is named; texts or images name them, and '
                 "texts={'Elie': []} names one that has neither"
             )
-        keys, called = {*self.keys}, names or {}
+        keys, called = {*self.keys}, names
         for key in called:
             if key not in keys:
                 raise ValueError(
@@ -90,9 +93,16 @@ class Newcomers:
             for name in self.keys
         ]
         old = parts.entities
+        # Names are unique; those that were there stay as they are.
+        said, taken = [], {*old.names}
+        for key in self.keys:
+            name = composed(called.get(key, key)).strip()
+            while name in taken:
+                name = f'{name} ({key})'
+            said.append(name)
+            taken.add(name)
         self.entities = Vocabulary(
-            [*old.names, *((names or {}).get(x, x) for x in self.keys)],
-            [*old.keys, *self.keys],
+            [*old.names, *said], [*old.keys, *self.keys]
         )
         self.triples = self._read(triples)
 
@@ -129,6 +139,23 @@ class Newcomers:
         return Triples(table[:2].contiguous(), table[2].contiguous())
 
 
+def _by_key(items: Mapping[str, Any] | None) -> dict[str, Any]:
+    # By keys as people see them: one that is written in two ways is one
+    # entity, whose words nobody can tell apart.
+    out: dict[str, Any] = {}
+    for key, value in (items or {}).items():
+        if not isinstance(key, str) or not key.strip():
+            raise ValueError(f'a name is a text, got {key!r}')
+        plain = composed(key).strip()
+        if plain in out:
+            raise ValueError(
+                f'{shorten(plain)} is named twice, once as {key!a}; '
+                'give it once'
+            )
+        out[plain] = value
+    return out
+
+
 def _listed(items: Items | None, name: str) -> list[str]:
     found = (items or {}).get(name, [])
     if isinstance(found, str | Path):
@@ -163,8 +190,10 @@ def added(
         )
     features = _features(parts, new, encoders)
     known = torch.zeros(len(new.keys), dtype=torch.bool)
-    for _, present in features.values():
-        known |= present
+    for x, present in features.values():
+        # Of a text of which no word is known an encoder that counts words
+        # says nothing.
+        known |= present & x.any(dim=1)
     rows = newcomers.rows_of(parts.maps, features, len(new.keys))
     tables = {
         # Who knows no features says nothing of newcomers.
@@ -208,7 +237,7 @@ def added(
         entities=new.entities,
         texts=_beside(parts.texts, new.texts, new.first),
         images=_beside(parts.images, new.images, new.first),
-        teachers=_counted_anew(parts.teachers, tables, longer),
+        teachers=counted_anew(parts.teachers, longer, tables),
         likely=_both(parts.likely, asked),
         about={**parts.about, 'added': count},
     )
@@ -227,19 +256,6 @@ def _tables(teachers: TeacherEnsemble) -> Iterator[tuple[str, KGE]]:
         teacher = teachers[name]
         if isinstance(teacher, KGE):
             yield name, teacher
-
-
-def _counted_anew(
-    teachers: TeacherEnsemble, tables: Mapping[str, KGE], graph: KG
-) -> TeacherEnsemble:
-    # With longer tables; those that count know the new triples as well.
-    out: dict[str, Model] = {}
-    for name in teachers.modalities:
-        teacher = teachers[name]
-        if isinstance(teacher, Observed):
-            teacher = type(teacher)(graph.index('train'))
-        out[name] = tables.get(name, teacher)
-    return TeacherEnsemble(out).eval()
 
 
 def _zeros(model: KGE, new: Newcomers) -> Tensor:

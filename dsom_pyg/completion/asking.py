@@ -9,6 +9,7 @@ from torch import Tensor
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.evaluation import Scorer, queries_at_a_time
 from dsom_pyg.query_index import Pairs, QueryIndex
+from dsom_pyg.scores.chunks import highest
 
 
 class Best(NamedTuple):
@@ -122,7 +123,7 @@ def best_tails(
         given = scores
         if shown is not None:
             given = scores.masked_fill(~shown, -torch.inf)
-        score, tail = given.topk(min(k, size), dim=1)
+        score, tail = highest(given, k)
         there = score > -torch.inf
         known = torch.zeros_like(there)
         if not candidates.new:

@@ -39,7 +39,7 @@ print(model.complete({relation}, min_probability=0.5))
 {metrics}
 
 Filtered ranks among all entities, of heads and of tails: known answers of
-all splits are no rivals, and an equal score counts half (realistic ties).
+all splits are no rivals, and an equal score counts half (realistic ties).{before}
 
 ## Settings
 
@@ -92,12 +92,20 @@ def model_card(
         if teachers is None
         else ', '.join(teachers.modalities),
         metrics=_metrics(parts),
+        before=_before(parts),
         settings=_settings(parts),
         calibration=_calibration(parts),
         **sizes,
         **origin._asdict(),
     )
     return f'---\n{_front(source, parts, license)}---\n{page}'
+
+
+def _before(parts: Parts) -> str:
+    added = parts.about.get('added', 0)
+    if not added:
+        return ''
+    return f' They are of before {added:,} entities were added.'
 
 
 def _front(source: str, parts: Parts, license: str | None) -> str:

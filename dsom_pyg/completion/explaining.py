@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from dsom_pyg.completion.evidence import paths, reliability, traits
 from dsom_pyg.completion.results import Opinion, Reason
 from dsom_pyg.completion.store import Parts
-from dsom_pyg.models import KGE
+from dsom_pyg.kg import KG
+from dsom_pyg.models import KGE, Model, Observed
 from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.teachers import Answers
+from dsom_pyg.teachers import Answers, TeacherEnsemble
 
 Ids = tuple[int, int, int]
+
+
+def counted_anew(
+    teachers: TeacherEnsemble, graph: KG, instead: Mapping[str, Model]
+) -> TeacherEnsemble:
+    r"""Teachers of another graph: some have others in their place, and those
+    that count have counted its triples.
+    """
+    out: dict[str, Model] = {}
+    for name in teachers.modalities:
+        teacher = teachers[name]
+        if isinstance(teacher, Observed):
+            teacher = type(teacher)(graph.index('train'))
+        out[name] = instead.get(name, teacher)
+    return TeacherEnsemble(out).eval()
 
 
 @torch.no_grad()

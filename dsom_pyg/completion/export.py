@@ -53,7 +53,7 @@ def export(path: str | Path, parts: Parts) -> None:
             raise ValueError(
                 f"'{path}' must end in .safetensors, .npz (NumPy) or .faiss "
                 '(a vector index, with extra index); write_triples, and '
-                'dsom-pyg export, write the triples as .tsv'
+                'dsom-pyg export, write the triples as .tsv or .parquet'
             )
 
 

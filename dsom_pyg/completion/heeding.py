@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from dsom_pyg.completion.explaining import counted_anew
 from dsom_pyg.completion.knowledge import Knowledge
 from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.review import Judged, reviewed
@@ -34,9 +35,13 @@ def heeding(knowledge: Knowledge, judged: Judged, odds: Odds) -> Parts:
     accepted = accepted.select(~knowledge.has(accepted))
     if parts.accepted is not None:
         accepted = concat(parts.accepted, accepted)
+    graph, teachers = KG(reviewed(parts.graph, judged).triple_graph), None
+    if parts.teachers is not None:
+        teachers = counted_anew(parts.teachers, graph, {})
     return replace(
         parts,
-        graph=KG(reviewed(parts.graph, judged).triple_graph),
+        graph=graph,
+        teachers=teachers,
         rejected=rejected,
         accepted=accepted,
         suspicion=_undecided(parts.suspicion, judged),

@@ -16,10 +16,18 @@ RDFS = 'http://www.w3.org/2000/01/rdf-schema#'
 XSD = 'http://www.w3.org/2001/XMLSchema#'
 PROV = 'http://www.w3.org/ns/prov#'
 TERMS = 'http://purl.org/dc/terms/'
-# An absolute IRI as N-Triples can hold it. A word before a colon alone is
-# more likely a name, such as 'Alien:Resurrection'.
+# An absolute IRI, as strict parsers read it (RFC 3987, without addresses in
+# brackets). A word before a colon alone is more likely a name, such as
+# 'Alien:Resurrection'.
+_SIGN = (
+    r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2}"
+    r'|[\xa0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef])'
+)
+_HOST = _SIGN.replace(':@', '')
 ABSOLUTE = re.compile(
-    r'(?:[A-Za-z][A-Za-z0-9+.-]*://|urn:)[^\x00-\x20<>"{}|^`\\]+'
+    rf'(?:[A-Za-z][A-Za-z0-9+.-]*://(?:{_HOST}*@)?{_HOST}*(?::[0-9]*)?'
+    rf'(?=[/?#]|$)|urn:[A-Za-z0-9])(?:{_SIGN}|/)*'
+    rf'(?:\?(?:{_SIGN}|[/?])*)?(?:#(?:{_SIGN}|[/?])*)?'
 )
 ESCAPES = {'\\': '\\\\', '"': '\\"', '\n': '\\n', '\r': '\\r'}
 MEANING = (

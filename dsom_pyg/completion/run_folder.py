@@ -126,6 +126,12 @@ class RunFolder:
     def _check(self) -> None:
         path = self.folder / SETTINGS
         if not path.exists():
+            # What was added to, or saved by hand, is no run to go on with.
+            if (self.folder / MANIFEST).exists() and not self.has_ended():
+                raise ValueError(
+                    f'{self.folder} holds a model that this run has not '
+                    'made; choose another folder'
+                )
             return
         try:
             about = json.loads(path.read_text(encoding='utf-8'))

@@ -9,6 +9,7 @@
 """
 
 import json
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,12 @@ from dsom_pyg.teachers import Lookup, TeacherEnsemble
 
 FORMAT = 1
 MANIFEST = 'model.json'
+# What it holds at least.
+KEYS: dict[str, type] = {
+    **dict.fromkeys(('version', 'model', 'fingerprint'), str),
+    **dict.fromkeys(('num_entities', 'num_relations'), int),
+    **dict.fromkeys(('teachers', 'files', 'calibration', 'about'), dict),
+}
 # Triples beside those of the graph, and how much some are believed.
 REJECTED, ACCEPTED = 'rejected', 'accepted'
 SUSPECTS, BELIEF = 'suspects', 'belief'
@@ -181,8 +188,9 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
             },
         },
         'calibration': {
-            'before': parts.calibration.before,
-            'after': parts.calibration.after,
+            # JSON has no NaN.
+            'before': _or_none(parts.calibration.before),
+            'after': _or_none(parts.calibration.after),
             'pairs': parts.calibration.pairs,
             'odds': [*parts.odds],
         },
@@ -192,6 +200,10 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
     with whole_or_nothing(folder / MANIFEST) as temporary:
         text = json.dumps(about, indent=1, ensure_ascii=False)
         temporary.write_text(text + '\n', encoding='utf-8')
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def load_parts(folder: str | Path, models: Kinds = ()) -> Parts:
@@ -231,8 +243,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
         number = int(about['format'])
-        for key in ('version', 'model', 'files', 'fingerprint', 'teachers'):
-            about[key]
+        for key, kind in KEYS.items():
+            if not isinstance(about[key], kind):
+                raise TypeError(f'{key!r} is {about[key]!r}')
+        for name in ('before', 'after'):  # nothing was measured
+            if about['calibration'][name] is None:
+                about['calibration'][name] = math.nan
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFolderError(
             f'{path} is damaged ({error}); save the model again'

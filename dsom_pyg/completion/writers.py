@@ -8,7 +8,7 @@ readable names stand beside them.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,12 @@ from dsom_pyg.completion.store import Parts
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.files import whole_or_nothing
 
+# Endings of files of triples.
+TRIPLES = '.tsv', '.parquet'
 # Rows that are held at a time.
 HELD = 10_000
 # What would end a cell or a line of TSV for one reader or another.
-BREAKS = '\t\n\r'
+BREAKS = '\t\n\r\0'
 
 
 class Line(NamedTuple):
@@ -70,6 +72,7 @@ def write_proposals(
         ValueError: The ending is another, or a label cannot be written so.
     """
     path = Path(path).expanduser()
+    check_ending(path)
     origin = Provenance.of(parts)
     match path.suffix.lower():
         case '.tsv':
@@ -81,36 +84,50 @@ def write_proposals(
                 temporary.open('w', encoding='utf-8', newline='\n') as file,
             ):
                 file.writelines(f'{line}\n' for line in lines)
-        case '.parquet':
-            _write_parquet(path, _lines(proposals, parts), origin)
         case _:
-            raise ValueError(
-                f"'{path}' must end in .tsv (a table), .nt (N-Triples) or "
-                '.parquet (a table)'
-            )
+            lines_of = _lines(proposals, parts)
+            _write_parquet(path, lines_of, origin, Line.__annotations__)
+
+
+def check_ending(path: Path) -> None:
+    r"""Raise :class:`ValueError` unless proposals can be written there."""
+    if path.suffix.lower() not in ('.tsv', '.nt', '.parquet'):
+        raise ValueError(
+            f"'{path}' must end in .tsv (a table), .nt (N-Triples) or "
+            '.parquet (a table)'
+        )
 
 
 def write_triples(path: str | Path, parts: Parts) -> None:
     r"""Write the graph of a model: all triples that it knows, of any split, as
-    TSV with the columns head, relation and tail, by the labels of its files.
+    ``.tsv`` or ``.parquet`` with the columns head, relation and tail, by the
+    labels of its files.
 
     Raises:
         ValueError: The ending is another, or a label cannot be written so.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() != '.tsv':
-        raise ValueError(f"'{path}' must end in .tsv")
+    if path.suffix.lower() not in TRIPLES:
+        raise ValueError(f"'{path}' must end in {' or '.join(TRIPLES)}")
     known = parts.graph.triple_graph.known()
     entities, relations = parts.entities.labels, parts.relations.labels
     columns = known.head, known.edge_type, known.tail
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    rows = (
+        (entities[head], relations[rel], entities[tail])
+        for head, rel, tail in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    )
+    if path.suffix.lower() == '.parquet':
+        kinds = dict.fromkeys(('head', 'relation', 'tail'), str)
+        _write_parquet(path, rows, Provenance.of(parts), kinds)
+        return
     with (
         whole_or_nothing(path) as temporary,
         temporary.open('w', encoding='utf-8', newline='\n') as file,
     ):
         file.write('head\trelation\ttail\n')
-        for head, rel, tail in rows:
-            row = entities[head], relations[rel], entities[tail]
+        for row in rows:
             file.write('\t'.join(map(_label, row)) + '\n')
 
 
@@ -149,7 +166,7 @@ def _cells(line: Line) -> Iterator[str]:
 def _label(label: str) -> str:
     if any(mark in label for mark in BREAKS):
         raise ValueError(
-            f'a label with a tab or an end of line cannot stand in .tsv: '
+            'a label with a tab, NUL or an end of line cannot stand in .tsv: '
             f'{shorten(label)}; write .parquet'
         )
     return label
@@ -177,14 +194,17 @@ def _metadata(name: str, origin: Provenance) -> dict[str, Any]:
 
 
 def _write_parquet(
-    path: Path, lines: Iterator[Line], origin: Provenance
+    path: Path,
+    lines: Iterator[tuple[Any, ...]],
+    origin: Provenance,
+    columns: Mapping[str, type],
 ) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
     kinds = {str: pa.string(), float: pa.float32()}
     schema = pa.schema(
-        [(name, kinds[kind]) for name, kind in Line.__annotations__.items()],
+        [(name, kinds[kind]) for name, kind in columns.items()],
         {'dsom_pyg': json.dumps(origin._asdict())},
     )
     with (
@@ -193,5 +213,5 @@ def _write_parquet(
         parquet.ParquetWriter(file, schema) as writer,
     ):
         while rows := list(islice(lines, HELD)):
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            writer.write_table(pa.table(columns, schema=schema))
+            cells = [list(column) for column in zip(*rows, strict=True)]
+            writer.write_table(pa.table(cells, schema=schema))

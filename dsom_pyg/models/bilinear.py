@@ -80,6 +80,8 @@ class Bilinear(KGE):
             objective=objective,
             reciprocals=reciprocals,
         )
+        if not n3 >= 0:
+            raise ValueError(f'n3 must not be negative, got {n3}')
         self.n3 = n3
 
     def compare(self, query: Tensor, rows: Tensor) -> Tensor:

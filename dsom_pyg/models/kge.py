@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeVar
@@ -56,6 +57,8 @@ class KGE(Model):
                 f'{type(self).__name__} does not say what the reciprocal of a '
                 'relation is; take reciprocals=True'
             )
+        if not 0 <= scale < math.inf:
+            raise ValueError(f'scale must not be negative, got {scale}')
         self.entities, self.scale = entities, scale
         self.objective = objective
         self.reciprocals = reciprocals

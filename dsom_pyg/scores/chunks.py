@@ -125,11 +125,9 @@ class Best:
         self._waiting = []
 
     def _merge(self, values: Tensor, ids: Tensor) -> None:
-        order = ids.argsort(dim=1)
-        values, ids = values.gather(1, order), ids.gather(1, order)
-        values, place = values.sort(dim=1, descending=True, stable=True)
+        values, ids = in_order(values, ids)
         self.values = values[:, : self.count]
-        self.ids = ids.gather(1, place[:, : self.count])
+        self.ids = ids[:, : self.count]
 
     def join(self) -> None:
         r"""Come to an end, when all chunks are added, with what other
@@ -146,6 +144,23 @@ class Best:
             pad(self.ids, more),
         )
         self._merge(self.shard.beside(values), self.shard.beside(ids))
+
+
+def highest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    r"""The highest scores of each row ``[B, E]`` and their columns, best
+    first; of equal ones those of lower columns.
+    """
+    return in_order(*_highest(scores, min(count, scores.size(1))))
+
+
+def in_order(values: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Scores ``[B, K]``, best first, and whose they are; of equal ones
+    those of lower ids first.
+    """
+    order = ids.argsort(dim=1)
+    values, ids = values.gather(1, order), ids.gather(1, order)
+    values, place = values.sort(dim=1, descending=True, stable=True)
+    return values, ids.gather(1, place)
 
 
 def _highest(chunk: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -87,4 +87,5 @@ class MetaLearner(Model):
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         scores = self.score_tails(batch.head, batch.rel, precision=precision)
-        return {'ce': query_cross_entropy(scores, batch.targets)}
+        weight = batch.pair_weights()
+        return {'ce': query_cross_entropy(scores, batch.targets, weight)}

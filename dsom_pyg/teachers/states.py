@@ -17,6 +17,7 @@ from dsom_pyg.scores.chunks import (
     Sums,
     finite_or_0,
 )
+from dsom_pyg.scores.sources import KEEP
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 
@@ -114,10 +115,14 @@ class QueryState(State):
         """
         bound = (ensemble.num_entities * len(ensemble)) ** -0.5
         blocks = []
+        # Of many entities never all weights at once.
+        step = max(1, KEEP // first.out_features)
         for basis in _bases(ensemble):
-            shape = (first.out_features, basis.size(0))
-            w = torch.empty(shape, device=basis.device)
-            blocks.append(w.uniform_(-bound, bound) @ basis)
+            products = []
+            for part in basis.split(step):
+                w = part.new_empty(first.out_features, len(part))
+                products.append(w.uniform_(-bound, bound) @ part)
+            blocks.append(torch.stack(products).sum(dim=0))
         first.weight.copy_(torch.cat(blocks, dim=1))
         nn.init.uniform_(first.bias, -bound, bound)
 
@@ -289,7 +294,7 @@ class _Summary:
         for part in (sums, best, moments):
             part.join()
         entropy = sums.log() - sums.mean()
-        width = math.log(scores.shape[1])
+        width = math.log(max(2, scores.shape[1]))
         self.entropy = entropy.masked_fill(sums.total == 0, 0.0) / width
         self.top, self.best = best.values, best.ids
         first = self.top[:, 0].clamp(min=-1e4)

@@ -89,12 +89,7 @@ def fit(
     loop, graph, device = loop or Loop(), KG.of(data), begin(device)
     for module in (*task.trained, *task.frozen):
         check_sizes(**{'graph': graph, type(module).__name__: module})
-    if loop.eval_every and not graph.triples('val').edge_type.numel():
-        raise ValueError(
-            'eval_every needs validation triples; hold out a part of '
-            'train (dsom_pyg.graph.hold_out), or set eval_every=0 in the '
-            'loops of teachers and student'
-        )
+    check_validation(loop, graph)
     if loop.sampled is not None:
         _check_sampled(task)
     precision = resolve_precision(precision, device)
@@ -116,6 +111,18 @@ def fit(
         result = _fit(task, graph, loop, file, seed, device, precision, watch)
     result.config = {**config, 'device': device}
     return result
+
+
+def check_validation(loop: Loop, graph: KG) -> None:
+    r"""Raise :class:`ValueError` if a loop looks at validation triples, and
+    the graph has none.
+    """
+    if loop.eval_every and not graph.triples('val').edge_type.numel():
+        raise ValueError(
+            'eval_every needs validation triples; hold out a part of '
+            'train (dsom_pyg.graph.hold_out), or set eval_every=0 in the '
+            'loops of teachers and student'
+        )
 
 
 def _check_sampled(task: Task) -> None:
@@ -177,6 +184,7 @@ def _fit(
                 state.compare(epoch, record['val_mrr'], loop.patience)
             if last or state.stopped:
                 _check_end(task, state, lowest, epoch)
+                _check_finite(task, state)
             state.history.append(record)
             if file:
                 file.save(state)
@@ -282,6 +290,14 @@ def _check_end(
                 'step',
                 state,
             )
+
+
+def _check_finite(task: Task, state: TrainState) -> None:
+    # No loss has looked at what the last step has made.
+    for module in task.trained:
+        for name, value in module.named_parameters():
+            if not bool(value.isfinite().all()):
+                raise _diverged(f"'{name}' is not finite in the end", state)
 
 
 def _diverged(what: str, state: TrainState) -> FloatingPointError:

@@ -23,7 +23,7 @@ from dsom_pyg.teachers.answers import Answers, Context, Kept
 from dsom_pyg.teachers.lookup import queries_at_once
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.training.run import drawn_with
-from dsom_pyg.training.task import Task, adam, describe
+from dsom_pyg.training.task import Task, adam, describe, with_loss
 
 Parts = list[tuple[KG, Triples]]
 
@@ -40,9 +40,13 @@ class OneFold:
         if not 0 < self.ratio < 1:
             raise ValueError(f'ratio must lie in (0, 1), got {self.ratio}')
 
+    def check(self, graph: KG) -> None:
+        r"""Raise :class:`ValueError` if a graph has too few triples."""
+        _check_enough(graph, 2)
+
     def parts(self, graph: KG, seed: int) -> Parts:
         r"""The graph without the part, and the part."""
-        _check_enough(graph, 2)
+        self.check(graph)
         # Any triple may be held out: a part without rare entities would not
         # tell which teachers to trust with those.
         rest, held = hold_out(graph.data, self.ratio, seed, keep='nothing')
@@ -63,9 +67,13 @@ class KFolds:
                 f'k must be 2 or more, got {self.k}; one part is OneFold()'
             )
 
+    def check(self, graph: KG) -> None:
+        r"""Raise :class:`ValueError` if a graph has too few triples."""
+        _check_enough(graph, self.k)
+
     def parts(self, graph: KG, seed: int) -> Parts:
         r"""For each part the graph without it, and the part."""
-        _check_enough(graph, self.k)
+        self.check(graph)
         return [
             (graph.with_train(get_split(rest, 'train')), held)
             for rest, held in k_folds(graph.data, self.k, seed)
@@ -189,7 +197,7 @@ class PolicyTask(Task):
                 continue
             decision = self.combiner(answers, targets)
             assert decision.loss is not None
-            terms = {'loss': decision.loss, **decision.metrics}
+            terms = with_loss(decision.loss, decision.metrics)
             parts.append((targets.row.numel(), terms))
         if not parts:
             raise ValueError(

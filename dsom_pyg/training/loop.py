@@ -1,5 +1,6 @@
 """How to train, and what comes of it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,6 +13,17 @@ from torch.optim import Optimizer
 from dsom_pyg import processes
 from dsom_pyg.training.batches import check_batches
 from dsom_pyg.training.sampled import Sampled
+
+
+def _check_rate(lr: float, initial_accumulator: float = 0.0) -> None:
+    # NaN is no rate either.
+    if not 0.0 < lr < math.inf:
+        raise ValueError(f'lr must be positive, got {lr}')
+    if not 0.0 <= initial_accumulator < math.inf:
+        raise ValueError(
+            'initial_accumulator must not be negative, got '
+            f'{initial_accumulator}'
+        )
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,9 @@ class Adagrad:
 
     lr: float = 0.1
     initial_accumulator: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_rate(self.lr, self.initial_accumulator)
 
     def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         r"""The optimiser of these parameters; on a CPU in its fused form,
@@ -48,6 +63,9 @@ class Adam:
     r"""Adam, by its learning rate."""
 
     lr: float = 0.02
+
+    def __post_init__(self) -> None:
+        _check_rate(self.lr)
 
     def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         r"""The optimiser of these parameters, fused where there is such."""
@@ -80,6 +98,7 @@ class Adam8bit:
     lr: float = 0.02
 
     def __post_init__(self) -> None:
+        _check_rate(self.lr)
         # Found out now, not after the teachers were trained.
         if find_spec('bitsandbytes') is None:
             raise ImportError(
@@ -118,6 +137,9 @@ class RowwiseAdagrad:
     lr: float = 0.1
     initial_accumulator: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_rate(self.lr, self.initial_accumulator)
+
     def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         r"""The optimiser of these parameters."""
         return _Rowwise(params, self.lr, self.initial_accumulator)
@@ -155,6 +177,8 @@ def check_epochs(epochs: int) -> None:
     r"""Raise :class:`ValueError` unless there is an epoch at least."""
     if epochs < 1:
         raise ValueError(f'epochs must be positive, got {epochs}')
+    if epochs != int(epochs):
+        raise ValueError(f'epochs must be an integer, got {epochs}')
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -213,11 +237,16 @@ class Loop:
             )
         if not 0.0 <= (self.rarity or 0.0) <= 1.0:
             raise ValueError(f'rarity must be in 0..1, got {self.rarity}')
-        if not callable(self.optimizer):
+        # A class of these is callable, too.
+        if not callable(self.optimizer) or isinstance(self.optimizer, type):
             raise TypeError(
                 'optimizer must be Adagrad(...) or Adam(...) or '
                 'RowwiseAdagrad(...), got '
                 f'{self.optimizer!r}'
+            )
+        if not isinstance(self.sampled, Sampled | None):
+            raise TypeError(
+                f'sampled must be Sampled(...), got {self.sampled!r}'
             )
 
     def lr_factor(self, done: float) -> float:

@@ -18,7 +18,7 @@ from dsom_pyg.teachers import Combiner, EnsembleScorer, Mean, TeacherEnsemble
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.training.batches import send
 from dsom_pyg.training.loop import Loop
-from dsom_pyg.training.task import Task, adam, describe
+from dsom_pyg.training.task import Task, adam, describe, with_loss
 
 
 class ModelTask(Task):
@@ -36,7 +36,7 @@ class ModelTask(Task):
 
     def step(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         terms = self.model.loss(batch, precision)
-        return {'loss': total(terms), **terms}
+        return with_loss(total(terms), terms)
 
 
 class TeachersTask(Task):
@@ -63,7 +63,7 @@ class TeachersTask(Task):
             name: total(self.ensemble[name].loss(batch, precision))
             for name in self.ensemble.modalities
         }
-        return {'loss': torch.stack(list(terms.values())).sum(), **terms}
+        return with_loss(torch.stack(list(terms.values())).sum(), terms)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -110,8 +110,26 @@ class Distill:
             raise ValueError(
                 f"form must be 'mean' or 'sum', got '{self.form}'"
             )
-        if self.tau <= 0:
+        if not self.tau > 0:
             raise ValueError(f'tau must be positive, got {self.tau}')
+        for name in ('gamma', 'alpha', 'beta'):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f'{name} must not be negative, got {getattr(self, name)}'
+                )
+
+    def check(self, loop: Loop) -> None:
+        r"""Raise :class:`ValueError` unless a loop can train by it."""
+        if loop.sampled is not None and self.among is not None:
+            raise ValueError(
+                'the entities that a student scores highest are found among '
+                'all; leave Loop(sampled=...) or Distill(among=...) out'
+            )
+        if self.decoupled == 'target' and loop.batch_by != 'triples':
+            raise ValueError(
+                "decoupled='target' tells single targets apart; take "
+                "Loop(batch_by='triples')"
+            )
 
 
 class DistillTask(Task):
@@ -131,6 +149,8 @@ class DistillTask(Task):
         unlabeled_share: How many of these come into a batch, as a share of
             its other queries, in [0, 1]. Their distillation (they have no
             neighbors: it is plain) weighs as much as that of the others.
+        begins_as: What the student is before, in words, unless it is fresh;
+            it tells runs apart.
     """
 
     def __init__(
@@ -141,6 +161,7 @@ class DistillTask(Task):
         distill: Distill | None = None,
         unlabeled: Queries | None = None,
         unlabeled_share: float = 1.0,
+        begins_as: str | None = None,
     ) -> None:
         if not 0.0 <= unlabeled_share <= 1.0:
             raise ValueError(
@@ -160,15 +181,17 @@ class DistillTask(Task):
         self.falling = () if combiner.learns else ('loss',)
         self.distill = distill or Distill()
         self.unlabeled, self.unlabeled_share = unlabeled, unlabeled_share
+        self.begins_as = begins_as
         self._tables: list[list[Basis] | None] | None = None
 
     def scorer(self) -> Scorer:
         return self.student
 
     def settings(self) -> dict[str, Any]:
-        pool = self.unlabeled
+        pool, begins = self.unlabeled, self.begins_as
         return {
             **asdict(self.distill),
+            **({'begins as': begins} if begins is not None else {}),
             'student': describe(self.student),
             'combiner': describe(self.combiner),
             'unlabeled_queries': None if pool is None else pool.digest(),
@@ -181,16 +204,7 @@ class DistillTask(Task):
                 'a combiner that learns along with the student needs all '
                 'entities; leave Loop(sampled=...) out'
             )
-        if loop.sampled is not None and self.distill.among is not None:
-            raise ValueError(
-                'the entities that a student scores highest are found among '
-                'all; leave Loop(sampled=...) or Distill(among=...) out'
-            )
-        if self.distill.decoupled == 'target' and loop.batch_by != 'triples':
-            raise ValueError(
-                "decoupled='target' tells single targets apart; take "
-                "Loop(batch_by='triples')"
-            )
+        self.distill.check(loop)
         self._tables = None  # of teachers that may have changed since
         return [
             loop.optimizer(self.student.parameters()),
@@ -240,7 +254,7 @@ class DistillTask(Task):
         if decision.loss is not None:
             loss = loss + decision.loss
             terms['rc'] = decision.loss
-        return {'loss': loss, **terms, **decision.metrics}
+        return with_loss(loss, terms, **decision.metrics)
 
     def _with_unlabeled(self, batch: QueryBatch) -> QueryBatch:
         # Appended without targets and neighbors, so that they cost no

@@ -1,6 +1,6 @@
 """What the loop trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -80,6 +80,29 @@ class Task:
         for optimizer in optimizers:
             optimizer.step()
         return terms
+
+
+# Of a line of the history, beside what a step tells.
+TAKEN = {'epoch', 'seconds', 'val_mrr'}
+
+
+def with_loss(
+    loss: Tensor, terms: Mapping[str, Tensor], **more: Tensor
+) -> dict[str, Tensor]:
+    r"""What a step returns: its loss, whatever its terms are called, and
+    these.
+
+    Raises:
+        ValueError: A term has the name of something else in a history.
+    """
+    terms = {**terms, **more}
+    if taken := TAKEN & {*terms}:
+        raise ValueError(
+            f'a term of a loss cannot be called {", ".join(sorted(taken))}, '
+            'as a line of the history has such a number; rename it'
+        )
+    others = {name: x for name, x in terms.items() if name != 'loss'}
+    return {'loss': loss, **others}
 
 
 # Of what else modules hold, tensors and their containers.

@@ -69,7 +69,8 @@ def test_entities_are_added(
     assert done.exit_code == 0, done.output
     made = Completer.load(tmp_path / 'named')
     assert made.entities.keys[-2:] == ['x7', 'x8']
-    assert made.entities.names[-2:] == ['Elie', 'Firth of Forth']
+    # There is an Elie already.
+    assert made.entities.names[-2:] == ['Elie (x7)', 'Firth of Forth']
     # Neither the model nor another one is overwritten.
     for folder in (run_folder, out):
         done = command('add', run_folder, '--texts', texts, '--out', folder)

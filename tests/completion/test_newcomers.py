@@ -163,6 +163,42 @@ def test_a_newcomer_has_a_name_of_its_own(model: Completer) -> None:
         model.add_entities({'x-7': []}, names={'x-7': ' '})
 
 
+def test_names_of_newcomers_are_their_own(model: Completer) -> None:
+    words: dict[str, Any] = {'text_encoder': Words()}
+    # One that is written in two ways is nobody knows whose.
+    for other in (unicodedata.normalize('NFD', 'Abéché'), ' Abéché '):
+        new = {'Abéché': 'a town of the south', other: 'a river'}
+        with pytest.raises(ValueError, match="'Abéché' is named twice"):
+            model.add_entities(new, **words)
+    for word in (unicodedata.normalize('NFD', 'Abéché'), ' Abéché '):
+        made = model.add_entities({word: 'a town of the south'}, **words)
+        assert made.entities.names[-1] == 'Abéché'
+    # Who is called as another one is told apart.
+    made = model.add_entities(
+        {'x-7': 'a town of the south', 'x-8': 'a town of the north'},
+        names={'x-7': 'Town A', 'x-8': 'Town A'},
+        **words,
+    )
+    assert made.entities.names[-2:] == ['Town A (x-7)', 'Town A (x-8)']
+    old = model.entities.id('Town A')
+    assert made.entities.id('Town A') == old
+    assert made.entities.names[old] == 'Town A'
+    told = made.explain('x-7', 'lies in', 'Town A')
+    assert {*told.texts} == {'Town A (x-7)', 'Town A'}
+
+
+def test_a_text_of_unknown_words_says_nothing(model: Completer) -> None:
+    triples = [('Elie', 'lies in', 'Sudia')]
+    found = [
+        model.add_entities(
+            {'Elie': text}, triples=triples, text_encoder=Words()
+        )
+        for text in ([], 'zzyx qqwv')
+    ]
+    without, vain = (x.parts.student.kept()['entities'][-1] for x in found)
+    torch.testing.assert_close(vain, without)
+
+
 def test_a_kept_model_goes_on(model: Completer, tmp_path: Path) -> None:
     made = model.add_entities(
         {'Elie': 'a town of the south'},

@@ -215,9 +215,10 @@ def test_odds_say_how_often_proposals_come_true(model: Completer) -> None:
     assert 0 < y.sum() < len(y)
     # The optimum of the log-loss: its gradient is 0.
     rest = (odds.slope * x + odds.shift).sigmoid() - y
-    if odds.slope > 0 and odds != Odds():
-        assert abs(float(rest.mean())) < 1e-3
-        assert abs(float((rest * x).mean())) < 1e-2
+    assert odds.slope > 0
+    assert odds != Odds()
+    assert abs(float(rest.mean())) < 1e-3
+    assert abs(float((rest * x).mean())) < 1e-2
 
 
 def test_odds_keep_the_order() -> None:

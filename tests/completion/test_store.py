@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,11 +12,17 @@ from torch import Tensor
 from transe import TransE
 
 from dsom_pyg import KG, Recipe, models, train_dsom
-from dsom_pyg.completion import Completer, ModelFolderError
+from dsom_pyg.completion import (
+    Calibration,
+    Completer,
+    ModelFolderError,
+    Review,
+)
 from dsom_pyg.completion.store import (
     Parts,
     check_kept,
     load_parts,
+    read_manifest,
     save_parts,
 )
 from dsom_pyg.datasets.own.base import OwnGraph
@@ -152,6 +159,54 @@ def test_no_model(tmp_path: Path) -> None:
         Completer.load(tmp_path / 'none')
 
 
+def test_half_of_a_new_model_is_none(
+    model: Completer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *words: object) -> None:
+        raise OSError(28, 'the disk is full')
+
+    monkeypatch.setattr('dsom_pyg.completion.store.save_tensors', full)
+    with pytest.raises(OSError, match='the disk is full'):
+        model.save(folder)
+    with pytest.raises(ModelFolderError, match='its training has not ended'):
+        Completer.load(folder)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'about': None},
+        {'about': [1]},
+        {'files': ['student.safetensors']},
+        {'teachers': []},
+        {'calibration': {}},
+        {'num_entities': 'x'},
+    ],
+)
+def test_parts_of_a_manifest_that_are_none(
+    folder: Path, change: dict[str, object]
+) -> None:
+    path = folder / 'model.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelFolderError, match=r'model.json is damaged'):
+        read_manifest(folder)
+
+
+def test_what_was_not_measured_is_null(
+    model: Completer, tmp_path: Path
+) -> None:
+    none = Calibration.none(model.graph.num_relations)
+    save_parts(tmp_path, replace(model.parts, calibration=none))
+
+    def wrong(word: str) -> None:
+        raise ValueError(f'{word} is no JSON')
+
+    text = (tmp_path / 'model.json').read_text()
+    about = json.loads(text, parse_constant=wrong)
+    assert about['calibration']['after'] is None
+    assert math.isnan(load_parts(tmp_path).calibration.after)
+
+
 @pytest.mark.parametrize('text', ['', '{', '[]', '{"format": 1}', 'null'])
 def test_a_damaged_manifest(folder: Path, text: str) -> None:
     (folder / 'model.json').write_text(text)
@@ -254,6 +309,22 @@ def test_teachers_that_count_do_so_again(
     # Nothing of them lies in the folder but their names.
     held = load_tensors(tmp_path / 'teachers.safetensors')[0]
     assert not [key for key in held if key.startswith('teacher/frequency')]
+    # And what people have accepted, kept or not.
+    review = Review(tmp_path / 'said.jsonl')
+    [new] = other.complete('calls at', limit=1)
+    review.decide(new.head, new.relation, new.tail, 'accept', '')
+    heeding = other.with_review(review)
+    heeding.save(tmp_path / 'heeding')
+    again = Completer.load(tmp_path / 'heeding')
+    [said, kept, before] = [
+        x.parts.teachers['frequency'].score_tails(
+            torch.tensor([new.id[0]]), torch.tensor([new.id[1]])
+        )
+        for x in (heeding, again, other)
+        if x.parts.teachers is not None
+    ]
+    torch.testing.assert_close(said, kept)
+    assert not torch.equal(said, before)
     # They count the triples of newcomers as well.
     more = other.add_entities(
         {'MV Pip': []}, triples=[('MV Pip', 'calls at', 'Port Bude')]

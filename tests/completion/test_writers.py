@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyoxigraph as ox
 import pytest
 import rdflib
 from rdflib.namespace import PROV, RDF, RDFS
@@ -243,7 +244,8 @@ def test_ntriples(
 def test_iris(model: Completer, tmp_path: Path) -> None:
     keys = [
         *('http://dbpedia.org/resource/Café', 'urn:isbn:1', 'Alien:Part'),
-        *('http://a b', '_:b0', 'a/b#c d%', 'Ø'),
+        *('http://a b', '_:b0', 'a/b#c d%', 'Ø', 'http://e.org/100%_x'),
+        *('http://e.org/a#b#c', 'http://e.org/F[x]', 'http://e.org:a/'),
     ]
     named = renamed(model, keys)
     path = tmp_path / 'missing.nt'
@@ -259,7 +261,13 @@ def test_iris(model: Completer, tmp_path: Path) -> None:
         'http://mine.net/entity/_%3Ab0',
         'http://mine.net/entity/a%2Fb%23c%20d%25',
         'http://mine.net/entity/%C3%98',
+        'http://mine.net/entity/http%3A%2F%2Fe.org%2F100%25_x',
+        'http://mine.net/entity/http%3A%2F%2Fe.org%2Fa%23b%23c',
+        'http://mine.net/entity/http%3A%2F%2Fe.org%2FF%5Bx%5D',
+        'http://mine.net/entity/http%3A%2F%2Fe.org%3Aa%2F',
     ]
+    # A strict parser reads all of it.
+    assert list(ox.parse(path=path, format=ox.RdfFormat.N_TRIPLES))
     for base in ('mine.net/', 'http://mine.net', 'http://a b/', ''):
         with pytest.raises(ValueError, match='base must be an absolute IRI'):
             named.write_proposals(path, [], base)

@@ -72,6 +72,11 @@ def check_ranks(one: Path, many: Path) -> None:
         far = torch.tensor(a[name]) - torch.tensor(b[name])
         assert far.abs().max() <= 1
         assert far.count_nonzero() <= 0.03 * len(far)
+    # The same entities, but for near equals.
+    for name in ('tails', 'others'):
+        pairs = zip(a[name], b[name], strict=True)
+        same = [len({*x} & {*y}) / len({*x}) for x, y in pairs]
+        assert min(same) > 0.7
 
 
 def test_several_processes(root: Path) -> None:

@@ -215,6 +215,16 @@ def test_a_meta_learner_mixes_entity_by_entity(
     assert torch.equal(teachers['structure'].relations, before)
 
 
+def test_a_meta_learner_weighs_rare_queries_as_asked() -> None:
+    losses = []
+    for rarity in (None, 1.0):
+        torch.manual_seed(0)
+        task = ModelTask(MetaLearner(ensemble()))
+        loop = Loop(epochs=1, batch_size=1000, rarity=rarity)
+        losses.append(fit(task, GRAPH, loop).history[0]['ce'])
+    assert losses[0] != losses[1]
+
+
 def test_mulde_by_hand() -> None:
     each = torch.tensor([[[3.0, 1, 0], [0, 2, 1]]])
     junior = torch.tensor([[1.0, 1, 0]])

@@ -15,6 +15,8 @@ from dsom_pyg.teachers import CompactState, QueryState, TeacherEnsemble
 from dsom_pyg.teachers.answers import Answers
 
 K, E, M = 4, 20, 3
+
+
 DEGREE = torch.tensor([5, 0, 1, 12])
 
 
@@ -234,3 +236,18 @@ def test_query_vectors_are_what_logits_depend_on() -> None:
         found.split(widths, dim=1), made, said.each, strict=True
     ):
         torch.testing.assert_close(part @ teacher.entities.basis().t(), logits)
+
+
+def test_no_weights_of_all_entities(monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers = ensemble()
+    state, layers = QueryState(teachers), []
+    for keep in (2**26, 3 * 8):
+        monkeypatch.setattr('dsom_pyg.teachers.states.KEEP', keep)
+        layers.append(torch.nn.Linear(state.out_channels, 8))
+        torch.manual_seed(0)
+        state.fold(layers[-1], teachers)
+    whole, parts = (layer.weight for layer in layers)
+    # Other draws of the same kind.
+    assert not torch.equal(whole, parts)
+    spread = float(whole.std()), float(parts.std())
+    assert spread[1] == pytest.approx(spread[0], rel=0.2)

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ from dsom_pyg.graph import (
 )
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
-from dsom_pyg.models import ComplEx, DistMult, EntityEmbedding
+from dsom_pyg.models import (
+    ComplEx,
+    CrossEntropy,
+    DistMult,
+    EntityEmbedding,
+)
 from dsom_pyg.teachers import (
     CrossEntropyReward,
     LogitState,
@@ -353,6 +359,7 @@ def test_a_loss_that_is_not_finite_stops() -> None:
     ('words', 'message'),
     [
         ({'epochs': 0}, 'epochs must be positive, got 0'),
+        ({'epochs': 2.5}, 'epochs must be an integer, got 2.5'),
         ({'batch_size': 0}, 'batch_size must be positive, got 0'),
         ({'batch_by': 'query'}, "got 'query'"),
         ({'cooldown': 3}, r'in 0\.\.1, got 3'),
@@ -363,7 +370,7 @@ def test_bad_loops(words: dict[str, object], message: str) -> None:
         Loop(**words)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize('optimizer', ['adam', None])
+@pytest.mark.parametrize('optimizer', ['adam', None, Adam])
 def test_an_optimiser_is_no_name(optimizer: object) -> None:
     with pytest.raises(TypeError, match=r'Adagrad\(...\) or Adam'):
         Loop(optimizer=optimizer)  # type: ignore[arg-type]
@@ -382,11 +389,70 @@ def test_a_precision_that_is_none_trains_nothing() -> None:
     [
         ({'form': 'average'}, "got 'average'"),
         ({'tau': 0.0}, 'tau must be positive, got 0.0'),
+        ({'tau': math.nan}, 'tau must be positive, got nan'),
+        ({'gamma': -1.0}, 'gamma must not be negative, got -1.0'),
+        ({'beta': math.nan}, 'beta must not be negative, got nan'),
     ],
 )
 def test_bad_objectives(words: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Distill(**words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('kind', [Adagrad, Adam, RowwiseAdagrad])
+def test_bad_rates(kind: Any) -> None:
+    for lr in (0.0, -0.01, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f'lr must be positive, got {lr}'):
+            kind(lr=lr)
+    if kind is not Adam:
+        with pytest.raises(ValueError, match='must not be negative, got -5'):
+            kind(initial_accumulator=-5.0)
+
+
+def test_what_is_sampled_is_no_number() -> None:
+    with pytest.raises(TypeError, match=r'Sampled\(...\), got 5'):
+        Loop(sampled=5)  # type: ignore[arg-type]
+
+
+def test_bad_scales() -> None:
+    table = EntityEmbedding(30, 4)
+    for words in ({'n3': -1.0}, {'n3': math.nan}, {'scale': -1.0}):
+        with pytest.raises(ValueError, match='must not be negative, got'):
+            ComplEx(table, 4, **words)
+
+
+@dataclass(frozen=True)
+class Called:
+    word: str
+
+    def __call__(self, step: Any) -> dict[str, torch.Tensor]:
+        return {self.word: CrossEntropy()(step)['ce']}
+
+
+def test_a_term_that_is_called_loss_is_not_all_of_it() -> None:
+    histories = []
+    for word in ('ce', 'loss'):
+        torch.manual_seed(0)
+        words: dict[str, Any] = {'n3': 10.0, 'objective': Called(word)}
+        net = ComplEx(EntityEmbedding(30, 8), 4, **words)
+        histories.append(fit(ModelTask(net), DATA, Loop(epochs=2)).history)
+    for one, other in zip(*histories, strict=True):
+        assert one['loss'] == other['loss']
+        assert one['loss'] == pytest.approx(one['ce'] + one['n3'])
+    net = ComplEx(EntityEmbedding(30, 8), 4, objective=Called('epoch'))
+    with pytest.raises(ValueError, match='cannot be called epoch'):
+        fit(ModelTask(net), DATA, Loop(epochs=1))
+
+
+def test_what_the_last_step_breaks_is_told() -> None:
+    class Breaking(ModelTask):
+        def update(self, *words: Any) -> dict[str, Any]:
+            terms = super().update(*words)
+            self.model.relations.data[0, 0] = math.nan
+            return terms
+
+    with pytest.raises(FloatingPointError, match=r"'relations' is not finite"):
+        fit(Breaking(model()), DATA, Loop(epochs=1, batch_size=1000))
 
 
 def test_unseen_relation_and_structure_only() -> None:

@@ -30,7 +30,7 @@ GRAPH = KG(FakeMMKG(60, 4, 300)[0])
 # Their shapes, or what they return, depend on values: a device is waited for.
 READING = {
     *('_local_scalar_dense', 'nonzero', 'masked_select', 'bincount', 'equal'),
-    *('_unique2', 'unique_dim', 'unique_consecutive'),
+    *('_unique2', 'unique_dim', 'unique_consecutive', 'isin'),
 }
 # Copies of what a list of Python holds.
 FRESH = {'lift_fresh', 'lift_fresh_copy'}
@@ -73,6 +73,7 @@ class Watch(TorchDispatchMode):
         lambda x: x.unique(),
         lambda x: bool((x > 0).any()),
         lambda x: x + torch.tensor([1.0]),
+        lambda x: torch.isin(x, x),
         lambda x: torch.arange(3).repeat_interleave(x.long()),
         lambda x: x.masked_scatter(x > 0, x)[x > 0].sum().backward(),
     ],

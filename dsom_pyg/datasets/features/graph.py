@@ -19,10 +19,12 @@ from dsom_pyg.pyg import HeteroData
 JSON_KEY = 'json'
 DESCRIBES = graph.RELATION_OF_MODALITY['text']
 # No modality may have the name of a store that graphs have anyway, of a
-# teacher of another kind, or of another line of `coverage`.
+# teacher of another kind, of another line of `coverage`, or of what stands in
+# a history beside the losses of teachers.
 RESERVED = {
     *(*graph.EDGE, *graph.RELATION_OF_MODALITY.values()),
     *('structure', 'joint', 'description'),
+    *('loss', 'epoch', 'seconds', 'val_mrr'),
 }
 
 
