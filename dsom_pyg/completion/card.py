@@ -39,7 +39,7 @@ print(model.complete({relation}, min_probability=0.5))
 {metrics}
 
 Filtered ranks among all entities, of heads and of tails: known answers of
-all splits are no rivals, and an equal score counts half (realistic ties).{before}
+all splits are no rivals; an equal score counts half (realistic ties).{before}
 
 ## Settings
 

@@ -309,6 +309,13 @@ def test_a_card(model: Completer, hub: FakeHub) -> None:
     assert 'realistic ties' in page
 
 
+def test_a_card_says_what_its_figures_are_of(model: Completer) -> None:
+    more = replace(model.parts, about={**model.parts.about, 'added': 2})
+    said = 'of before 2 entities were added'
+    assert said in model_card(NAME, more)
+    assert 'of before' not in model_card(NAME, model.parts)
+
+
 def test_the_example_of_a_card_runs(model: Completer, hub: FakeHub) -> None:
     # Of two entities with one name, the one that the graph has.
     head = int(model.graph.triples('train').edge_index[0, 0])
