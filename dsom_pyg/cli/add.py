@@ -17,7 +17,7 @@ from dsom_pyg.datasets.own.layouts.named_files import (
     read_triples,
 )
 from dsom_pyg.datasets.own.reading import Reading
-from dsom_pyg.datasets.own.table import Table
+from dsom_pyg.datasets.own.table import Labels, Table
 from dsom_pyg.encoders import Encoder
 
 # Findings in the files that are said.
@@ -45,9 +45,13 @@ def add_run(
         raise ValueError(f'{out} holds a model already; choose another folder')
     found = Findings()
     said: dict[str, list[str]] = {}
-    entries, named = read_entries(texts, TEXT, found)
+    # Who has no text may have triples.
+    blank: list[Labels] = []
+    entries, named = read_entries(texts, TEXT, found, blank)
     for entry in entries:
         said.setdefault(entry.entity[0], []).append(entry.value)
+    for labels in blank:
+        said.setdefault(labels[0], [])
     if names is not None:
         named += read_entries(names, NAME, found)[0]
     # The file may be that of the whole graph.

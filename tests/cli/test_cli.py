@@ -71,6 +71,16 @@ def test_entities_are_added(
     assert made.entities.keys[-2:] == ['x7', 'x8']
     # There is an Elie already.
     assert made.entities.names[-2:] == ['Elie (x7)', 'Firth of Forth']
+    # Who has no text may have triples, in whatever order.
+    texts.write_text('id,name,text\nx9,Zoe,\n')
+    triples.write_text('x9\tCrail\tsea route to\n')
+    (tmp_path / 'htr.tsv').write_text(triples.read_text())
+    words = ('--triples', tmp_path / 'htr.tsv', '--columns', 'htr')
+    words = ('--texts', texts, *words, '--out', tmp_path / 'without')
+    done = command('add', run_folder, *words)
+    assert done.exit_code == 0, done.output
+    made = Completer.load(tmp_path / 'without')
+    assert made.score([('Zoe', 'sea route to', 'Crail')])[0].known
     # Neither the model nor another one is overwritten.
     for folder in (run_folder, out):
         done = command('add', run_folder, '--texts', texts, '--out', folder)

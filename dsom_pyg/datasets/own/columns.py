@@ -7,7 +7,7 @@ from typing import Any
 
 from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own.table import Entry, Place
+from dsom_pyg.datasets.own.table import Entry, Labels, Place
 
 # The words for each column; of several in a table, the first one counts.
 TRIPLE = {
@@ -80,9 +80,17 @@ def labels_of(columns: Columns, row: Sequence[Any]) -> dict[str, str]:
 
 
 def read_entry_rows(
-    rows: Iterable[tuple[Place, Columns, Sequence[Any]]], findings: Findings
+    rows: Iterable[tuple[Place, Columns, Sequence[Any]]],
+    findings: Findings,
+    blank: list[Labels] | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
     r"""Texts or names from rows with the places of their columns.
+
+    Args:
+        rows: Where each stands, its columns and its cells.
+        findings: Of what was noticed.
+        blank: Gets the entities of rows without a value, if somebody wants
+            to know.
 
     Returns:
         The texts or names, and the readable names that stand beside them.
@@ -100,7 +108,9 @@ def read_entry_rows(
         if not values:
             message = f'the value of {shorten(entity[0])} is empty'
             findings.add('empty value', message, *place)
-        elif name and name != entity[0]:
+            if blank is not None:
+                blank.append(entity)
+        if name and name != entity[0]:
             names.append(Entry(entity, name, place))
     return entries, names
 

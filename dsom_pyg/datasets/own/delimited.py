@@ -20,7 +20,7 @@ from dsom_pyg.datasets.own.columns import (
 from dsom_pyg.datasets.own.plain import read_cells
 from dsom_pyg.datasets.own.rows import Rows
 from dsom_pyg.datasets.own.sheets import SHEET, Row, read_sheet
-from dsom_pyg.datasets.own.table import Entry, Place, Triple
+from dsom_pyg.datasets.own.table import Entry, Labels, Place, Triple
 from dsom_pyg.datasets.text import read_bytes, read_lines, suffix_of
 
 # What may follow a triple: a date, or a qualifier in angle brackets or quotes.
@@ -143,7 +143,10 @@ def _note_header(
 
 
 def read_entries(
-    path: Path, words: Sequence[str], findings: Findings
+    path: Path,
+    words: Sequence[str],
+    findings: Findings,
+    blank: list[Labels] | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
     r"""Texts or names of entities, from a table.
 
@@ -156,7 +159,7 @@ def read_entries(
     header = partial(entry_columns, words=words)
     columns, cells = read_columns(path, ('entity', 'value'), header, findings)
     rows = ((Place(path, line), columns, row) for line, row in cells)
-    return read_entry_rows(rows, findings)
+    return read_entry_rows(rows, findings, blank)
 
 
 def read_columns(

@@ -17,7 +17,7 @@ from dsom_pyg.datasets.own.columns import (
     triple_columns,
 )
 from dsom_pyg.datasets.own.sheets import PARQUET, read_parquet
-from dsom_pyg.datasets.own.table import Entry, Place, Triple
+from dsom_pyg.datasets.own.table import Entry, Labels, Place, Triple
 from dsom_pyg.datasets.text import read_lines, suffix_of
 
 SUFFIXES = ('.jsonl', '.ndjson', '.json', PARQUET)
@@ -73,7 +73,10 @@ def read_triples(
 
 
 def read_entries(
-    path: Path, words: Sequence[str], findings: Findings
+    path: Path,
+    words: Sequence[str],
+    findings: Findings,
+    blank: list[Labels] | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
     r"""Texts or names of entities, from objects with such keys; a value may
     be a list. A ``.json`` file may also map entities to values.
@@ -97,7 +100,7 @@ def read_entries(
                 raise at_place(place, why)
             yield place, columns, list(item.values())
 
-    return read_entry_rows(rows(), findings)
+    return read_entry_rows(rows(), findings, blank)
 
 
 def read_items(

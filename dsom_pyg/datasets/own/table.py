@@ -27,12 +27,16 @@ class Triple(NamedTuple):
     place: Place = NOWHERE
 
 
+# What an entity is called; the first one that the graph knows counts.
+Labels = tuple[str, ...]
+
+
 class Entry(NamedTuple):
     r"""A text, a name or an image path of the entity that has the first of
     the labels that the graph knows.
     """
 
-    entity: tuple[str, ...]
+    entity: Labels
     value: str
     place: Place = NOWHERE
 

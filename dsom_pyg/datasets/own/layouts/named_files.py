@@ -10,7 +10,7 @@ from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.rdf import SYNTAXES, is_ntriples, read_rdf
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.sheets import SHEET
-from dsom_pyg.datasets.own.table import Entry, Table
+from dsom_pyg.datasets.own.table import Entry, Labels, Table
 from dsom_pyg.datasets.text import (
     plain_name,
     read_bytes,
@@ -166,13 +166,17 @@ def read_triples(
 
 
 def read_entries(
-    path: Path, words: tuple[str, ...], findings: Findings
+    path: Path,
+    words: tuple[str, ...],
+    findings: Findings,
+    blank: list[Labels] | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
     r"""Texts or names of entities from a file, whatever its format, and the
-    readable names that stand beside them.
+    readable names that stand beside them; see
+    :func:`~dsom_pyg.datasets.own.columns.read_entry_rows`.
     """
     kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
-    return kind.read_entries(path, words, findings)
+    return kind.read_entries(path, words, findings, blank)
 
 
 def _is_list(path: Path) -> bool:
