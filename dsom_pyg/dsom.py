@@ -116,6 +116,7 @@ def train_dsom(
 def _follow(recipe: Recipe, run: Run) -> DSoM:
     teachers, student = recipe.teachers, recipe.student
     # Found out now, not after the teachers were trained.
+    student.distill.check(student.loop)
     check_validation(student.loop, run.graph)
     if check := getattr(recipe.policy, 'check', None):
         check(teachers.names(run.graph), run.graph)

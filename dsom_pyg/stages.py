@@ -296,10 +296,6 @@ class Student:
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
     unlabeled: Unlabeled | None = field(default_factory=Unlabeled)
 
-    def __post_init__(self) -> None:
-        # Found out now, not after the teachers were trained.
-        self.distill.check(self.loop)
-
 
 def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:
     r"""Train the teachers on all of train (Eq. 1, 3).

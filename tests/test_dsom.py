@@ -625,10 +625,6 @@ def test_a_larger_committee_takes_up_a_smaller_one(tmp_path: Path) -> None:
         ),
         (partial(ByRelation, shrinkage=-3), 'shrinkage must not be negative'),
         (partial(FixedWeights, lr=0), 'lr must be positive, got 0'),
-        (
-            partial(student_of, distill=Distill(decoupled='target')),
-            "take Loop\\(batch_by='triples'\\)",
-        ),
     ],
 )
 def test_settings_are_checked_before_anything_is_trained(
@@ -1167,6 +1163,10 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
         ({'policy': HeldOut(evidence=KFolds(1000))}, 'needs 1000'),
         ({'policy': held_out()}, 'must be 1 to 8'),
         ({'policy': AsInPaper()}, 'must be 1 to 8'),
+        (
+            {'student': student_of(distill=Distill(decoupled='target'))},
+            "take Loop\\(batch_by='triples'\\)",
+        ),
         (
             {'student': student_of(loop=replace(LOOP, eval_every=1))},
             'eval_every needs validation triples',

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from dsom_pyg import Recipe, evaluate, evaluation
 from dsom_pyg.completion import (
@@ -26,10 +27,11 @@ from dsom_pyg.completion.results import Explanation
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.encoders import TfidfText
-from dsom_pyg.graph import get_split, known_triples
+from dsom_pyg.graph import Triples, get_split, known_triples
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.policies import MeanOfTeachers
+from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Loop
 
@@ -210,6 +212,26 @@ def test_a_model_that_is_not_finite(model: Completer) -> None:
     parts = Parts(**vars(model.parts) | {'student': bad})
     with pytest.raises(FloatingPointError, match='non-finite'):
         Completer(parts).answer(0, 1)
+
+
+def test_of_equal_scores_the_lowest_ids_answer(model: Completer) -> None:
+    size = len(model.entities)
+    torch.manual_seed(0)
+    table = torch.randint(3, (4, size)).float()
+
+    class Equal:
+        def score_tails(self, head: Tensor, rel: Tensor) -> Tensor:
+            return table[head].clone()
+
+    nothing = QueryIndex(Triples.of([]), size, 3)
+    candidates = Candidates(nothing, size)
+    rel, warm = torch.zeros(4, dtype=torch.long), torch.ones(6)
+    for k in (1, 3, 8, size):
+        asked = torch.arange(4), rel, k, candidates, warm
+        [(_, best)] = best_tails(Equal(), *asked)  # type: ignore[arg-type]
+        for row, values in enumerate(table.tolist()):
+            order = sorted(range(size), key=lambda at: (-values[at], at))
+            assert best.tail[row].tolist() == order[:k]
 
 
 def test_places_that_nobody_takes(model: Completer) -> None:

@@ -206,11 +206,14 @@ def test_a_policy_that_learns_along_needs_all() -> None:
 
 
 def test_the_best_among_drawn_entities_are_not_the_best() -> None:
+    student = Student(
+        channels=8,
+        loop=Loop(epochs=1, sampled=Sampled(30)),
+        distill=Distill(decoupled='nobody', among=5),
+    )
+    parts = replace(recipe(None), student=student)
     with pytest.raises(ValueError, match=r'or Distill\(among=...\) out'):
-        Student(
-            loop=Loop(epochs=1, sampled=Sampled(30)),
-            distill=Distill(decoupled='nobody', among=5),
-        )
+        train_dsom(GRAPH, parts)
 
 
 def test_a_model_of_another_kind_is_refused() -> None:
