@@ -1,4 +1,5 @@
 from collections import defaultdict
+from typing import Any
 
 import pytest
 import torch
@@ -371,6 +372,25 @@ def test_ids_are_whole_numbers_of_64_bits() -> None:
         ValueError, match=r"heads of split 'train' must .* got torch.float32"
     ):
         make_data(size, 9, broken)
+
+
+@pytest.mark.parametrize(
+    'x',
+    [
+        torch.zeros(2),
+        torch.zeros(2, 0),
+        torch.zeros(2, 3).to_sparse(),
+        torch.zeros(2, 3, dtype=torch.complex64),
+        [[1.0], [2.0]],
+    ],
+)
+def test_features_that_are_no_matrix(x: Any) -> None:
+    triples = Triples(torch.zeros(2, 1).long(), torch.zeros(1).long())
+    data = make_data(2, 1, triples)
+    data['text'].x = x
+    data['text', 'describes', 'entity'].edge_index = torch.zeros(2, 2).long()
+    with pytest.raises(ValueError, match="of modality 'text' must be a dense"):
+        pool_features(data, 'text')
 
 
 def test_means_of_half_precision_do_not_overflow() -> None:

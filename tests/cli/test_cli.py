@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import Result
@@ -361,6 +362,9 @@ def test_words_of_a_file_are_words(
     command: Command, folder: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / 'run.toml'
+    done = command('train', folder, '--out', tmp_path, '--set', 'device=foo')
+    assert done.exit_code == 1
+    assert "there is no device 'foo'" in done.stderr
     for line in ('text_encoder = 3', 'columns = true', 'more_texts = "yes"'):
         config.write_text(line + '\n', encoding='utf-8-sig')
         done = command('train', folder, '--config', config)
@@ -415,6 +419,55 @@ def test_the_other_commands(
     done = command('audit', folder, '--no-images')
     assert done.exit_code == 0
     assert 'ships' in done.output
+
+
+def test_a_folder_in_another_order(
+    command: Command, folder: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    for name in ('train', 'valid', 'test'):
+        rows = (folder / f'{name}.tsv').read_text().splitlines()
+        cells = [row.split('\t') for row in rows]
+        lines = ['\t'.join((h, t, r)) for h, r, t in cells]
+        (tmp_path / f'{name}.tsv').write_text('\n'.join(lines) + '\n')
+    done = command('evaluate', run_folder, tmp_path, '--columns', 'htr')
+    assert done.exit_code == 0, done.output
+    assert done.stdout == command('evaluate', run_folder, folder).stdout
+    done = command('evaluate', run_folder, tmp_path)
+    assert done.exit_code == 1
+
+
+def test_what_is_written_is_known_before_it_is_made(
+    command: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    done = command('complete', run_folder, '--out', tmp_path / 'a.xlsx')
+    assert done.exit_code == 1
+    assert done.stdout == ''
+    assert 'must end in .tsv' in done.stderr
+    review = tmp_path / 'review.jsonl'
+    review.touch()
+    words = 'export', run_folder, tmp_path / 'a.npz', '--review', review
+    done = command(*words)
+    assert done.exit_code == 1
+    assert 'decisions change no embeddings' in done.stderr
+    done = command('export', run_folder, tmp_path / 'a.parquet')
+    assert done.exit_code == 0, done.output
+    frame = pd.read_parquet(tmp_path / 'a.parquet')
+    assert [*frame.columns] == ['head', 'relation', 'tail']
+    done = command('export', run_folder, tmp_path / 'a.tsv')
+    table = pd.read_csv(tmp_path / 'a.tsv', sep='\t', dtype=str)
+    assert frame.to_numpy().tolist() == table.to_numpy().tolist()
+
+
+def test_a_model_that_no_run_made_stays(
+    command: Command, folder: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    Completer.load(run_folder).save(tmp_path)
+    before = (tmp_path / 'model.json').read_bytes()
+    words = 'train', folder, '--out', tmp_path, '--config', folder / 'run.toml'
+    done = command(*words, '--set', 'seed=5')
+    assert done.exit_code == 1
+    assert 'holds a model that this run has not made' in done.stderr
+    assert (tmp_path / 'model.json').read_bytes() == before
 
 
 def test_json_while_training(

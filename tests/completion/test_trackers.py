@@ -46,6 +46,8 @@ class Recorder:
 
     def end(self, metrics: Metrics | None) -> None:
         self.ended.append(metrics)
+        if self.fails_at is not None:
+            raise ConnectionError('the server is still gone')
 
 
 class Stops(Progress):
@@ -123,7 +125,7 @@ def test_a_tracker_that_fails_costs_no_run(
     with pytest.warns(UserWarning, match='Recorder failed.*server is gone'):
         train(dataset, tmp_path, recipe, one, other)
     assert len(one.logged) == 2
-    # It is told that the run has ended nevertheless.
+    # It is told that the run has ended nevertheless, and may fail again.
     assert len(one.ended) == 1
     assert len(other.logged) == 16
     assert len(other.ended) == 1
