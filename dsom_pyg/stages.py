@@ -307,6 +307,8 @@ def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:
     for at in range(teachers.committee):
         member = run.member(at)
         ensemble = teachers.build(run.graph, member.seed)
+        if teachers.committee > 1:
+            ensemble.check_committee()
         member.fit(_stage(at), TeachersTask(ensemble), teachers.loop)
         ensembles.append(ensemble)
     learned = TeacherEnsemble.concatenate(ensembles)

@@ -1168,6 +1168,10 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
             "take Loop\\(batch_by='triples'\\)",
         ),
         (
+            {'teachers': teachers_of(committee=2, structure=TransE)},
+            'no bilinear models',
+        ),
+        (
             {'student': student_of(loop=replace(LOOP, eval_every=1))},
             'eval_every needs validation triples',
         ),

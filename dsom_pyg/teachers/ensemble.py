@@ -126,14 +126,17 @@ class TeacherEnsemble(nn.Module):
         committees: dict[str, Model] = {}
         for name in names:
             teachers = [ensemble[name] for ensemble in ensembles]
-            members = [t for t in teachers if isinstance(t, Bilinear)]
-            if len(members) < len(teachers):
-                raise ValueError(
-                    f'the teachers of {name!r} are no bilinear models, so '
-                    'several of them cannot answer as one'
-                )
-            committees[name] = concatenate(members)
+            committees[name] = concatenate(
+                [_bilinear(name, teacher) for teacher in teachers]
+            )
         return cls(committees).train(first.training)
+
+    def check_committee(self) -> None:
+        r"""Raise :class:`ValueError` unless several such teachers can answer
+        as one, see :meth:`concatenate`.
+        """
+        for name in self.modalities:
+            _bilinear(name, self[name])
 
     @property
     def modalities(self) -> list[str]:
@@ -268,3 +271,12 @@ class TeacherEnsemble(nn.Module):
         masks = [teacher.available for teacher in self]
         columns = [everyone if m is None else m[head_index] for m in masks]
         return torch.stack(columns, dim=1)
+
+
+def _bilinear(name: str, teacher: Model) -> Bilinear:
+    if not isinstance(teacher, Bilinear):
+        raise ValueError(
+            f'the teachers of {name!r} are no bilinear models, so several of '
+            'them cannot answer as one'
+        )
+    return teacher
