@@ -139,10 +139,11 @@ class Negatives:
             return drawn, every.to(drawn.device)
         pairs = batch.neighbors
         row = torch.arange(len(batch), device=drawn.device)[:, None]
-        false = torch.isin(
-            row * size + drawn, pairs.row * size + pairs.tail, invert=True
-        )
-        return drawn, false
+        known, _ = (pairs.row * size + pairs.tail).sort()
+        asked = row * size + drawn
+        # As torch.isin tells it, which a device would have to be waited for.
+        place = torch.searchsorted(known, asked).clamp(max=len(known) - 1)
+        return drawn, known[place] != asked
 
     def weights(self, step: Step) -> Tensor | None:
         r"""How much the side of each query counts, ``[B]``."""

@@ -12,7 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dsom_pyg import Recipe, train_dsom
 from dsom_pyg.datasets.fake import FakeMMKG
 from dsom_pyg.kg import KG
-from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.models import (
+    ComplEx,
+    EntityEmbedding,
+    Negatives,
+    SelfAdversarial,
+)
 from dsom_pyg.policies import HeldOut, MeanOfTeachers, RewardedPolicy
 from dsom_pyg.scores import chunks, sources
 from dsom_pyg.stages import Student, Teachers, Unlabeled
@@ -91,6 +96,15 @@ def a_model(loop: Loop, device: str) -> None:
     fit(task, GRAPH, loop, device=device)
 
 
+def with_negatives(loop: Loop, device: str) -> None:
+    for shared in (False, True):
+        objective = SelfAdversarial(negatives=Negatives(5, shared=shared))
+        table = EntityEmbedding(GRAPH.num_entities, 4)
+        words: dict[str, Any] = {'objective': objective}
+        model = ComplEx(table, GRAPH.num_relations, **words)
+        fit(ModelTask(model), GRAPH, loop, device=device)
+
+
 def mean_of_teachers(loop: Loop, device: str) -> None:
     trained(loop, device, MeanOfTeachers())
 
@@ -109,7 +123,7 @@ def trained(loop: Loop, device: str, chosen: Any) -> None:
     train_dsom(GRAPH, recipe)
 
 
-RUNS = (a_model, mean_of_teachers, policy)
+RUNS = (a_model, with_negatives, mean_of_teachers, policy)
 LOOPS = (
     Loop(epochs=2, batch_size=40, optimizer=Adam()),
     Loop(
