@@ -21,7 +21,8 @@ TERMS = 'http://purl.org/dc/terms/'
 # 'Alien:Resurrection'.
 _SIGN = (
     r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2}"
-    r'|[\xa0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef])'
+    r'|[\xa0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef]'
+    r'|[\U00010000-\U0001fffd\U00020000-\U0002fffd])'
 )
 _HOST = _SIGN.replace(':@', '')
 ABSOLUTE = re.compile(
