@@ -187,6 +187,7 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         ),
         'policy of the library': Combined(recipe.teachers, recipe.policy),
         'mean of two': taught(MeanOfTeachers()),
+        'student without teachers': taught(MeanOfTeachers(), gamma=0.0),
         'mean of two, NEKD alone': taught(MeanOfTeachers(), beta=0.0),
         'mean of two, NEKD alone, no tau squared': taught(
             MeanOfTeachers(), beta=0.0, scale_tau=False

@@ -47,6 +47,7 @@ lie no further apart than seeds do.
             'teachers',
         ),
         Line('w/ NDKD', 'mean of two', published=ABLATION['w/ NDKD']),
+        Line('the student without teachers', 'student without teachers'),
         Line('w/ NEKD', 'mean of two, NEKD alone'),
         Line(
             'w/ NEKD without tau squared',
