@@ -188,17 +188,19 @@ def to_networkx(dataset: MultimodalDataset) -> Any:
     graph back. Triples for filtering only are left out.
 
     Raises:
-        DatasetError: Two entities of a dataset without labels have one name.
+        DatasetError: Two entities of a dataset without labels have one name,
+            or two labels differ in signs that XML forbids alone.
     """
     import networkx as nx  # type: ignore[import-untyped, unused-ignore]
 
     own = isinstance(dataset, OwnGraph)
     keys = dataset.entity_keys if own else dataset.entity_names
     keys = [_in_xml(key) for key in keys]
-    if len(set(keys)) < len(keys):
-        raise DatasetError('two entities have the same name')
     relations = dataset.relation_keys if own else dataset.relation_names
     relations = [_in_xml(key) for key in relations]
+    for what, each in (('entities', keys), ('relations', relations)):
+        if len(set(each)) < len(each):
+            raise DatasetError(f'two {what} have the same name')
     images = dataset.entity_images if own else [[] for _ in keys]
     names = dict(zip(relations, dataset.relation_names, strict=True))
     graph = nx.MultiDiGraph(relations=json.dumps(names))

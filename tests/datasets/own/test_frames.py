@@ -626,6 +626,10 @@ def test_many_texts_of_a_node() -> None:
     # XML holds none of these.
     assert graph.nodes['a']['text_2'] == 'two\ufffd'
     assert '\x01' not in ''.join(nx.generate_graphml(graph))
+    rows = [('a', 'r\x01', 'b'), ('a', 'r\x02', 'b')]
+    twins = from_pandas(frame(rows, ['h', 'r', 't']), split=(1, 0, 0))
+    with pytest.raises(DatasetError, match='two relations have the same'):
+        to_networkx(twins)
     again = from_networkx(graph)
     assert again.entity_texts[0] == ['one', 'two\ufffd', 'three']
     graph.graph['relations'] = '["r"'
