@@ -63,59 +63,71 @@ def boost(
     table = torch.full((2 * ensemble.num_relations, count), 1 / count)
     order = held.rel.argsort(stable=True)
     of_relation = held.rel[order]
+    at_once = queries_at_once(ensemble, wide=True)
     for rel in of_relation.unique().tolist():
         queries = order[of_relation == rel]
         pairs = held.rows(queries)
         if pairs.row.numel() < FEWEST:
             continue
-        right = []
-        size = queries_at_once(ensemble, wide=True)
-        for some in queries.split(size):
-            right.append(_right(ensemble, held, known, some, precision))
-        table[rel] = boosted_weights(torch.cat(right, dim=1), again)
+        counts = torch.zeros(2**count, dtype=torch.long)
+        for some in queries.split(at_once):
+            counts += _patterns(ensemble, held, known, some, precision)
+        table[rel] = boosted_weights(counts, again)
     return Boosted(table.to(device))
 
 
-def _right(
+def _patterns(
     ensemble: TeacherEnsemble,
     held: QueryIndex,
     known: QueryIndex,
     queries: Tensor,
     precision: str,
 ) -> Tensor:
-    # Which entities each teacher ranks below each target, bool [M, K, E].
+    # What `boosted_weights` asks of these queries.
     head, rel = held.head[queries], held.rel[queries]
     pairs, others = held.rows(queries), known.lookup(head, rel)
     rival = torch.ones(len(queries), ensemble.num_entities, dtype=torch.bool)
     rival = rival.to(head.device)
     rival[others.row, others.tail] = False
-    rows = []
-    for logits in ensemble.each(head, rel, precision=precision):
-        target = logits[pairs.row, pairs.tail]
-        above = logits[pairs.row] >= target[:, None]
-        above &= rival[pairs.row]
-        above[torch.arange(len(target)), pairs.tail] = False
-        rows.append(~above)
-    return torch.stack(rows)
+    logits = ensemble.each(head, rel, precision=precision)
+    counts = torch.zeros(2 ** len(logits), dtype=torch.long)
+    # A query may have many targets.
+    parts = (x.split(len(queries)) for x in (pairs.row, pairs.tail))
+    for row, tail in zip(*parts, strict=True):
+        free = rival[row]
+        free[torch.arange(len(tail)), tail] = False
+        pattern = torch.zeros(free.shape, dtype=torch.int, device=free.device)
+        for m, one in enumerate(logits):
+            above = (one[row] >= one[row, tail, None]) & free
+            pattern += (~above).int() << m
+        found = torch.bincount(pattern.flatten(), minlength=len(counts))
+        counts += found.cpu()
+    return counts
 
 
-def boosted_weights(right: Tensor, again: bool = False) -> Tensor:
+def boosted_weights(counts: Tensor, again: bool = False) -> Tensor:
     r"""Weights of M teachers, ``[M]``.
 
+    An entity's share of the attention depends on nothing but which teachers
+    rank it below the target, so it is enough to count these patterns.
+
     Args:
-        right: Whether each ranks an entity below the target of a query, bool
-            ``[M, K, E]``.
+        counts: For how many pairs of a target and an entity these teachers,
+            and no others, rank the entity below the target, ``[2^M]``: bit
+            :math:`m` of a place stands for teacher :math:`m`.
         again: See :func:`boost`.
     """
-    share = torch.ones(right.shape[1:], device=right.device)
-    share /= share.numel()
-    weights = torch.zeros(len(right))
+    size = len(counts).bit_length() - 1
+    places = torch.arange(len(counts))
+    right = (places >> torch.arange(size)[:, None]) % 2 == 1
+    share = counts.double() / counts.sum()
+    weights = torch.zeros(size)
     picked: set[int] = set()
-    for _ in range(len(right)):
+    for _ in range(size):
         each = [_strength(share, one) for one in right]
         free = [
             m
-            for m in range(len(right))
+            for m in range(size)
             if (weights[m] <= 0 if again else m not in picked)
         ]
         if not free:
@@ -123,13 +135,11 @@ def boosted_weights(right: Tensor, again: bool = False) -> Tensor:
         best = max(free, key=lambda m: (each[m], -m))
         picked.add(best)
         weights[best] += each[best]
-        sign = right[best].to(torch.get_default_dtype()).mul_(2).sub_(1)
-        share *= sign.mul_(-each[best]).exp_()
+        share *= (each[best] * (1 - 2 * right[best].double())).exp()
         share /= share.sum()
     return weights
 
 
 def _strength(share: Tensor, right: Tensor) -> float:
-    good = float(share[right].sum(dtype=torch.double))
-    bad = float(share[~right].sum(dtype=torch.double))
+    good, bad = float(share[right].sum()), float(share[~right].sum())
     return 0.5 * math.log((good + SMALL) / (bad + SMALL))
