@@ -12,7 +12,6 @@ from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import Combiner, EnsembleScorer, TeacherEnsemble
 from dsom_pyg.training import FitResult, Progress, Run
-from dsom_pyg.training.fit import check_validation
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -116,10 +115,9 @@ def train_dsom(
 def _follow(recipe: Recipe, run: Run) -> DSoM:
     teachers, student = recipe.teachers, recipe.student
     # Found out now, not after the teachers were trained.
-    student.distill.check(student.loop)
-    check_validation(student.loop, run.graph)
+    student.check(run.graph)
     if check := getattr(recipe.policy, 'check', None):
-        check(teachers.names(run.graph), run.graph)
+        check(teachers.names(run.graph), run.graph, student.loop)
     # Eq. 1 and 3: each teacher learns the training triples on its own.
     ensemble = stages.fit_teachers(run, teachers)
     # Eq. 5-10: which teachers are believed. The default learns it now: it

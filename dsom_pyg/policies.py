@@ -47,6 +47,7 @@ from dsom_pyg.training import (
 )
 from dsom_pyg.training.folds import held_graph
 from dsom_pyg.training.loop import check_epochs
+from dsom_pyg.training.objectives import check_learns_along
 from dsom_pyg.training.run import drawn_with
 
 
@@ -68,9 +69,10 @@ def _check_mlp(channels: int, dropout: float, lr: float) -> None:
 
 
 class PolicyChoice(Protocol):
-    r"""How a recipe weighs its teachers. It may have ``check(names, graph)``
-    as well, which raises :class:`ValueError` before anything is trained if it
-    does not suit teachers of these names, or the graph.
+    r"""How a recipe weighs its teachers. It may have ``check(names, graph,
+    loop)`` as well, which raises :class:`ValueError` before anything is
+    trained if it does not suit teachers of these names, the graph, or the
+    loop of the student.
     """
 
     def prepare(
@@ -98,8 +100,9 @@ class AsInPaper:
         _check_known('estimator', self.estimator, ESTIMATORS)
         _check_mlp(self.mlp_channels, 0.0, self.lr)
 
-    def check(self, names: Sequence[str], graph: KG) -> None:
+    def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
         subsets(len(names))
+        check_learns_along(loop)
 
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
@@ -128,20 +131,23 @@ class OneTeacher:
 
     name: str = 'structure'
 
-    def check(self, names: Sequence[str], graph: KG) -> None:
+    def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
+        self._check_name(names)
+
+    def prepare(
+        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
+    ) -> Combiner:
+        self._check_name(ensemble.modalities)
+        row = [float(name == self.name) for name in ensemble.modalities]
+        both = 2 * ensemble.num_relations
+        return Boosted(torch.tensor([row]).repeat(both, 1))
+
+    def _check_name(self, names: Sequence[str]) -> None:
         if self.name not in names:
             raise ValueError(
                 f'there is no teacher {self.name!r}; there are '
                 f'{", ".join(names)}'
             )
-
-    def prepare(
-        self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
-    ) -> Combiner:
-        self.check(ensemble.modalities, run.graph)
-        row = [float(name == self.name) for name in ensemble.modalities]
-        both = 2 * ensemble.num_relations
-        return Boosted(torch.tensor([row]).repeat(both, 1))
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -188,6 +194,9 @@ class Senior:
     tau: float = 4.0
     lr: float = 5e-4
 
+    def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
+        check_learns_along(loop)
+
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
@@ -202,7 +211,7 @@ class Boosting:
 
     again: bool = False
 
-    def check(self, names: Sequence[str], graph: KG) -> None:
+    def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
         _validation(graph)
 
     def prepare(
@@ -373,7 +382,7 @@ class HeldOut:
     evidence: OneFold | KFolds | OnValidation = field(default_factory=OneFold)
     mask_missing: bool = True
 
-    def check(self, names: Sequence[str], graph: KG) -> None:
+    def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
         if isinstance(self.evidence, OnValidation):
             _validation(graph)
         else:

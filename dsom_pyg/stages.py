@@ -21,6 +21,7 @@ from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
+from dsom_pyg.training.fit import check_loop
 from dsom_pyg.training.objectives import DistillTask, ModelTask, TeachersTask
 from dsom_pyg.training.run import drawn_with
 
@@ -184,6 +185,11 @@ class FreshTable:
     while it learns to generalise.
     """
 
+    def check(self, model: Model) -> None:
+        r"""Raise :class:`ValueError` unless a student of this kind can begin
+        so.
+        """
+
     def begin(
         self,
         run: Run,
@@ -219,6 +225,14 @@ class WarmStart(FreshTable):
 
     has_learned = True
 
+    def check(self, model: Model) -> None:
+        if not isinstance(model, KGE):
+            raise ValueError(
+                f'the scores of {type(model).__name__} are not those of '
+                'entity rows, so no table can take their place; use '
+                'FreshTable()'
+            )
+
     def begin(
         self,
         run: Run,
@@ -239,12 +253,8 @@ class WarmStart(FreshTable):
                 return make(blank, graph.num_relations)
 
         begun = untrained(student.model)
-        if not isinstance(begun, KGE):
-            raise ValueError(
-                f'the scores of {type(begun).__name__} are not those of '
-                'entity rows, so no table can take their place; use '
-                'FreshTable()'
-            )
+        self.check(begun)
+        assert isinstance(begun, KGE)
         name = 'joint' if graph.features else 'structure'
         source = ensemble[name] if name in ensemble.modalities else None
         if source is None or not _alike(source, begun):
@@ -295,6 +305,17 @@ class Student:
     loop: Loop = DECAYING_ADAM
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
     unlabeled: Unlabeled | None = field(default_factory=Unlabeled)
+
+    def check(self, graph: KG) -> None:
+        r"""Raise :class:`ValueError` unless such a student can learn from the
+        teachers of a graph.
+        """
+        self.distill.check(self.loop)
+        with drawn_with(0):
+            table = EntityEmbedding(graph.num_entities, self.channels)
+            model = self.model(table, graph.num_relations)
+        self.start.check(model)
+        check_loop(self.loop, graph, [model])
 
 
 def fit_teachers(run: Run, teachers: Teachers) -> TeacherEnsemble:

@@ -29,12 +29,17 @@ from dsom_pyg.models import (
     ComplEx,
     DistMult,
     EntityEmbedding,
+    KvsAll,
+    Margin,
+    Model,
+    Objective,
     OtherLinks,
     RotatE,
     TailFrequency,
     TransE,
     TuckER,
 )
+from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.policies import (
     AsInPaper,
     Boosting,
@@ -45,6 +50,7 @@ from dsom_pyg.policies import (
     OneTeacher,
     PolicyChoice,
     RewardedPolicy,
+    Senior,
 )
 from dsom_pyg.stages import (
     Student,
@@ -83,6 +89,7 @@ from dsom_pyg.training import (
     OneFold,
     OnValidation,
     Run,
+    Sampled,
     Task,
 )
 from dsom_pyg.training.state import RunFile, TrainState
@@ -108,6 +115,18 @@ def student_of(**options: object) -> Student:
         **options,
     }
     return Student(**words)  # type: ignore[arg-type]
+
+
+def sampling_student(**options: object) -> Student:
+    return student_of(loop=replace(LOOP, sampled=Sampled(30)), **options)
+
+
+def without_rows(entities: EntityModule, num_relations: int) -> Model:
+    return Model(entities.num_entities, num_relations)
+
+
+def of_objective(objective: Objective) -> ModelFactory:
+    return partial(ComplEx, objective=objective)
 
 
 def held_out(
@@ -1174,6 +1193,39 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
         (
             {'student': student_of(loop=replace(LOOP, eval_every=1))},
             'eval_every needs validation triples',
+        ),
+        (
+            {'student': sampling_student(), 'policy': AsInPaper()},
+            'learns along with the student needs all',
+        ),
+        (
+            {'student': sampling_student(), 'policy': Senior()},
+            'learns along with the student needs all',
+        ),
+        (
+            {'student': sampling_student(model=of_objective(KvsAll()))},
+            'KvsAll draws no candidates',
+        ),
+        (
+            {'student': sampling_student(model=of_objective(Margin()))},
+            'Margin draws no candidates',
+        ),
+        (
+            {
+                'student': student_of(
+                    model=of_objective(KvsAll()),
+                    loop=replace(LOOP, rarity=0.5),
+                )
+            },
+            'KvsAll weighs queries',
+        ),
+        (
+            {'student': student_of(start=WarmStart(), model=without_rows)},
+            'no table can take their place',
+        ),
+        (
+            {'student': student_of(model=partial(ComplEx, n3=-1.0))},
+            'n3 must not be negative',
         ),
     ],
 )

@@ -125,6 +125,18 @@ class Model(nn.Module):
             tail_index=(tail_index, self.num_entities),
         )
 
+    def check_loop(self, sampled: bool, rarity: float) -> None:
+        r"""Raise :class:`ValueError` unless it can learn from sampled
+        entities, if these are to be, and from pairs weighed by such a rarity;
+        see :class:`~dsom_pyg.training.Loop`.
+        """
+        # Some would learn from all entities in silence.
+        if sampled:
+            raise ValueError(
+                f'{type(self).__name__} cannot learn from sampled entities; '
+                'leave Loop(sampled=...) out'
+            )
+
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         r"""The terms that the model minimises; their sum is its loss. Queries
         without tails cost nothing.

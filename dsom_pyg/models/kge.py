@@ -197,6 +197,10 @@ class KGE(Model):
         words = self.compare, self.compare_all, width, candidates
         return Scores.compared(query, entities.table(), *words)
 
+    def check_loop(self, sampled: bool, rarity: float) -> None:
+        if check := getattr(self.objective, 'check_loop', None):
+            check(sampled, rarity)
+
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         step = Step(self, batch, precision)
         return {**self.objective(step), **self.penalties(step)}

@@ -29,7 +29,10 @@ CORRUPTIONS = ('uniform', 'bernoulli')
 
 
 class Objective(Protocol):
-    r"""From a step to the terms of its loss."""
+    r"""From a step to the terms of its loss. It may have ``check_loop``, as
+    :meth:`Model.check_loop <dsom_pyg.models.Model.check_loop>`, which is
+    asked before anything is trained.
+    """
 
     def __call__(self, step: Step) -> dict[str, Tensor]: ...
 
@@ -84,13 +87,16 @@ class KvsAll:
                 f'smoothing must lie in [0, 1), got {self.smoothing}'
             )
 
-    def __call__(self, step: Step) -> dict[str, Tensor]:
-        _needs_all(step.batch, self)
-        if step.batch.rarity:
+    def check_loop(self, sampled: bool, rarity: float) -> None:
+        _needs_all(self, sampled)
+        if rarity:
             raise ValueError(
                 'KvsAll weighs queries, not their tails; leave '
                 'Loop(rarity=...) out'
             )
+
+    def __call__(self, step: Step) -> dict[str, Tensor]:
+        _check_batch(self, step.batch)
         # A query without known tails is asked for the sake of others.
         known = step.batch.neighbors.count(len(step.batch)) > 0
         each = multi_label_bce(step.scores, step.neighbors, self.smoothing)
@@ -166,8 +172,11 @@ class Margin:
     margin: float = 5.0
     negatives: Negatives = field(default_factory=Negatives)
 
+    def check_loop(self, sampled: bool, rarity: float) -> None:
+        _needs_all(self, sampled)
+
     def __call__(self, step: Step) -> dict[str, Tensor]:
-        _needs_all(step.batch, self)
+        _check_batch(self, step.batch)
         drawn, false = self.negatives.draw(step)
         row = step.batch.targets.row
         each = margin_loss(
@@ -197,8 +206,11 @@ class SelfAdversarial:
     negatives: Negatives = field(default_factory=Negatives)
     subsampling: bool = False
 
+    def check_loop(self, sampled: bool, rarity: float) -> None:
+        _needs_all(self, sampled)
+
     def __call__(self, step: Step) -> dict[str, Tensor]:
-        _needs_all(step.batch, self)
+        _check_batch(self, step.batch)
         drawn, false = self.negatives.draw(step)
         row = step.batch.targets.row
         positive, negative = self_adversarial(
@@ -246,8 +258,14 @@ def _index(step: Step) -> QueryIndex:
     return step.batch.index
 
 
-def _needs_all(batch: QueryBatch, objective: object) -> None:
-    if batch.candidates is not None:
+def _check_batch(
+    objective: KvsAll | Margin | SelfAdversarial, batch: QueryBatch
+) -> None:
+    objective.check_loop(batch.candidates is not None, batch.rarity)
+
+
+def _needs_all(objective: object, sampled: bool) -> None:
+    if sampled:
         raise ValueError(
             f'{type(objective).__name__} draws no candidates for all queries; '
             'leave Loop(sampled=...) out'

@@ -2,19 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import check_sizes
 from dsom_pyg.kg import KG
-from dsom_pyg.models import KGE, Model
+from dsom_pyg.models import Model
 from dsom_pyg.models.sharded import agree_on_whole, sharded
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import begin, first
@@ -89,9 +89,7 @@ def fit(
     loop, graph, device = loop or Loop(), KG.of(data), begin(device)
     for module in (*task.trained, *task.frozen):
         check_sizes(**{'graph': graph, type(module).__name__: module})
-    check_validation(loop, graph)
-    if loop.sampled is not None:
-        _check_sampled(task)
+    check_loop(loop, graph, task.trained)
     precision = resolve_precision(precision, device)
     config = {
         'task': task.name,
@@ -113,9 +111,9 @@ def fit(
     return result
 
 
-def check_validation(loop: Loop, graph: KG) -> None:
-    r"""Raise :class:`ValueError` if a loop looks at validation triples, and
-    the graph has none.
+def check_loop(loop: Loop, graph: KG, trained: Sequence[nn.Module]) -> None:
+    r"""Raise :class:`ValueError` unless a loop can train these: if it looks at
+    validation triples and the graph has none, or if a model cannot learn so.
     """
     if loop.eval_every and not graph.triples('val').edge_type.numel():
         raise ValueError(
@@ -123,17 +121,11 @@ def check_validation(loop: Loop, graph: KG) -> None:
             'train (dsom_pyg.graph.hold_out), or set eval_every=0 in the '
             'loops of teachers and student'
         )
-
-
-def _check_sampled(task: Task) -> None:
-    # What would learn from all entities in silence.
-    for module in task.trained:
+    for module in trained:
         for model in module.modules():
-            if isinstance(model, Model) and not isinstance(model, KGE):
-                raise ValueError(
-                    f'{type(model).__name__} cannot learn from sampled '
-                    'entities; leave Loop(sampled=...) out'
-                )
+            if isinstance(model, Model):
+                sampled = loop.sampled is not None
+                model.check_loop(sampled, loop.rarity or 0.0)
 
 
 def _fit(

@@ -22,7 +22,11 @@ from dsom_pyg.training.task import Task, adam, describe, with_loss
 
 
 class ModelTask(Task):
-    r"""Train one model by its own loss: a teacher, or plain ComplEx-N3."""
+    r"""Train one model by its own loss: a teacher, or plain ComplEx-N3.
+
+    A checkpoint tells runs apart by the model's class and options, not by what
+    its tables held before: give a model that begins otherwise another file.
+    """
 
     def __init__(self, model: Model, name: str = 'model') -> None:
         super().__init__(name, [model], model.asked)
@@ -199,11 +203,8 @@ class DistillTask(Task):
         }
 
     def optimizers(self, loop: Loop) -> list[torch.optim.Optimizer]:
-        if loop.sampled is not None and self.combiner.learns:
-            raise ValueError(
-                'a combiner that learns along with the student needs all '
-                'entities; leave Loop(sampled=...) out'
-            )
+        if self.combiner.learns:
+            check_learns_along(loop)
         self.distill.check(loop)
         self._tables = None  # of teachers that may have changed since
         return [
@@ -271,6 +272,17 @@ class DistillTask(Task):
         head = torch.cat([batch.head, pool.head[at]])
         rel = torch.cat([batch.rel, pool.rel[at]])
         return replace(batch, head=head, rel=rel)
+
+
+def check_learns_along(loop: Loop) -> None:
+    r"""Raise :class:`ValueError` unless a combiner can learn along with a
+    student that is trained by this loop.
+    """
+    if loop.sampled is not None:
+        raise ValueError(
+            'a combiner that learns along with the student needs all '
+            'entities; leave Loop(sampled=...) out'
+        )
 
 
 def _told_apart(batch: QueryBatch, decoupled: str | None) -> Pairs:
