@@ -1,7 +1,10 @@
 """Who is to encode texts, and how are their features to enter?
 
 Teachers of texts, and of structure and texts, each alone, with the longer
-texts of each dataset. All rows choose a setting: they read no test triple.
+texts of each dataset; MKG-Y has titles alone. *Side by side* gives table and
+texts coordinates of their own, which each relation weighs apart: half of them
+each, or as many as the table has alone. All rows choose a setting: they read
+no test triple.
 """
 
 from dataclasses import replace
@@ -73,6 +76,51 @@ TABLES = (
             *(
                 trial(f'joint, {name}', replace(JOINT, entities=way))
                 for name, way in JOINT_WAYS.items()
+            ),
+            trial(
+                'joint, side by side, D = 512',
+                replace(JOINT, entities=entities.side_by_side, channels=512),
+            ),
+        ),
+    ),
+    Table(
+        ('MKG_Y',),
+        (
+            *(
+                trial(
+                    f'texts, {name}',
+                    ALONE,
+                    encoder=ENCODERS[name],
+                    more_texts=False,
+                )
+                for name in ('MiniLM', 'mpnet', 'TF-IDF')
+            ),
+            *(
+                trial(
+                    f'texts, {name}',
+                    replace(ALONE, entities=WAYS[name]),
+                    more_texts=False,
+                )
+                for name in ('unit variance', 'network')
+            ),
+            trial(
+                'texts, D = 512',
+                replace(ALONE, channels=512),
+                more_texts=False,
+            ),
+            trial('joint, MiniLM', JOINT, more_texts=False),
+            *(
+                trial(
+                    f'joint, {name}',
+                    replace(JOINT, entities=JOINT_WAYS[name]),
+                    more_texts=False,
+                )
+                for name in ('side by side', 'rare alone')
+            ),
+            trial(
+                'joint, side by side, D = 512',
+                replace(JOINT, entities=entities.side_by_side, channels=512),
+                more_texts=False,
             ),
         ),
     ),

@@ -1,11 +1,14 @@
 """How much is a pair of a query with n tails to weigh?
 
-A pair weighs n^-a in the losses of teachers. *As now* each batch is divided by
-its own pairs, which weighs those of frequent queries less without saying so.
+A pair weighs n^-a in the losses: of teachers, or of the student, whose
+distillation weighs queries alike, or of both. *As now* each batch is divided
+by its own pairs, which weighs those of frequent queries less without saying
+so. All rows choose a setting: they read no test triple.
 """
 
 from dataclasses import replace
 
+from dsom_pyg import Recipe
 from dsom_pyg.stages import DECAYING_ADAM, Teachers
 from dsom_pyg.training import Loop
 from experiments.table import Row, SingleModel, Table
@@ -21,12 +24,45 @@ LOOPS = {
     'a = 0': exact(None),
     **{f'a = {rarity:g}': exact(rarity) for rarity in (0.5, 1.0)},
 }
+
+
+def students(recipe: Recipe) -> tuple[Row, ...]:
+    r"""A recipe whose teachers and student weigh pairs so or so."""
+
+    def weighed(teachers: str, student: str) -> Recipe:
+        return replace(
+            recipe,
+            teachers=replace(recipe.teachers, loop=LOOPS[teachers]),
+            student=replace(recipe.student, loop=LOOPS[student]),
+        )
+
+    rows = {
+        'all as now': weighed('as now', 'as now'),
+        'teachers a = 0.5': weighed('a = 0.5', 'as now'),
+        'student a = 0': weighed('as now', 'a = 0'),
+        'student a = 0.5': weighed('as now', 'a = 0.5'),
+        'student a = 1': weighed('as now', 'a = 1'),
+        'all a = 0.5': weighed('a = 0.5', 'a = 0.5'),
+    }
+    return tuple(
+        Row(name, recipe, only_validation=True)
+        for name, recipe in rows.items()
+    )
+
+
 TABLES = (
     Table(
         ('DB15K', 'MKG_W', 'MKG_Y'),
-        tuple(
-            Row(f'teachers, {name}', Teachers(loop=loop), only_validation=True)
-            for name, loop in LOOPS.items()
+        (
+            *(
+                Row(
+                    f'teachers, {name}',
+                    Teachers(loop=loop),
+                    only_validation=True,
+                )
+                for name, loop in LOOPS.items()
+            ),
+            *students(Recipe()),
         ),
     ),
     Table(

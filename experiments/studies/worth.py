@@ -8,8 +8,7 @@ neighbors, too, and the teacher of texts may be wider than the others. Without
 texts there is one teacher, of structure. With frequency and links two further
 teachers count what train says. All rows have the library's recipe of
 their dataset; that of FB15k-237 is halved here, in width and in epochs, since
-a row of the whole one takes four hours on a core. Further rows choose how much
-a pair of a query with n tails weighs where texts are longer, n^-a.
+a row of the whole one takes four hours on a core.
 """
 
 from dataclasses import replace
@@ -20,7 +19,6 @@ from dsom_pyg.policies import MeanOfTeachers
 from experiments import encoders
 from experiments.changes import only, shuffled_texts
 from experiments.paper.recipes import RECIPES
-from experiments.studies.rarity import exact
 from experiments.table import Row, Table
 
 
@@ -35,19 +33,15 @@ def halved(recipe: Recipe) -> Recipe:
 
 def rows(recipe: Recipe) -> tuple[Row, ...]:
     r"""A recipe with texts of each kind."""
-    teachers, student = recipe.teachers, recipe.student
+    teachers = recipe.teachers
     alone = replace(
         recipe,
         teachers=replace(teachers, joint=False),
         policy=MeanOfTeachers(),
     )
-    rare = replace(teachers, loop=exact(0.5))
-    of_teachers = replace(recipe, teachers=rare)
-    of_all = replace(of_teachers, student=replace(student, loop=exact(0.5)))
     near = replace(recipe, teachers=replace(teachers, one_hop=64))
     counted = replace(teachers, observed=('frequency', 'links'))
     wide = replace(recipe, teachers=replace(teachers, feature_channels=512))
-    trial = partial(Row, only_validation=True, more_texts=True)
     return (
         Row('no texts', alone, change=partial(only, names=())),
         Row('texts of others', recipe, change=shuffled_texts),
@@ -76,8 +70,6 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
             more_texts=True,
             encoder=encoders.mpnet,
         ),
-        trial('longer texts, a = 0.5 of teachers', of_teachers),
-        trial('longer texts, a = 0.5 of all', of_all),
     )
 
 
