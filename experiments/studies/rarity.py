@@ -36,7 +36,7 @@ def students(recipe: Recipe) -> tuple[Row, ...]:
             student=replace(recipe.student, loop=LOOPS[student]),
         )
 
-    rows = {
+    ways = {
         'all as now': weighed('as now', 'as now'),
         'teachers a = 0.5': weighed('a = 0.5', 'as now'),
         'student a = 0': weighed('as now', 'a = 0'),
@@ -45,8 +45,8 @@ def students(recipe: Recipe) -> tuple[Row, ...]:
         'all a = 0.5': weighed('a = 0.5', 'a = 0.5'),
     }
     return tuple(
-        Row(name, recipe, only_validation=True)
-        for name, recipe in rows.items()
+        Row(f'distilled, {name}', recipe, only_validation=True)
+        for name, recipe in ways.items()
     )
 
 
