@@ -125,9 +125,10 @@ def losses(
                 if loss.requires_grad:
                     loss.backward()
                 value = float(loss.detach())
-            except RuntimeError as error:
-                # Too little memory, no compiler, a kernel that knows no CPU.
-                out[name] = f'failed: {str(error).splitlines()[0][:200]}'
+            # Too little memory, no compiler, a kernel that knows no CPU, or
+            # wants other arguments.
+            except Exception as error:
+                out[name] = f'failed: {error!r:.200}'
                 continue
             times[name].append(time.perf_counter() - start)
             peak = torch.cuda.max_memory_allocated() / 1e9 if gpu else None

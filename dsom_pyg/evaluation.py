@@ -13,7 +13,6 @@ from torch.nn.functional import pad
 from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
-from dsom_pyg.models.base import Model
 from dsom_pyg.models.sharded import device_of, sharded
 from dsom_pyg.processes import Shard, place
 from dsom_pyg.query_index import Pairs, QueryIndex
@@ -212,7 +211,10 @@ def _rank_batch(
 def _own_scores(
     scorer: Scorer, head: Tensor, rel: Tensor
 ) -> tuple[Tensor, Shard] | None:
-    return scorer.own_scores(head, rel) if isinstance(scorer, Model) else None
+    # Models and their ensembles may be shared by processes, others are whole.
+    ask = getattr(scorer, 'own_scores', None)
+    own: tuple[Tensor, Shard] | None = ask(head, rel) if ask else None
+    return own
 
 
 def _check_together(scores: Tensor, shard: Shard) -> None:

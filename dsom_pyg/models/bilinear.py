@@ -15,7 +15,6 @@ from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.scores import Scores
-from dsom_pyg.scores.scores import own_products
 from dsom_pyg.scores.sources import KEEP
 from dsom_pyg.scores.tables import Basis, address, product
 
@@ -167,7 +166,8 @@ class Bilinear(KGE):
         self, head_index: Tensor, rel_type: Tensor
     ) -> tuple[Tensor, Shard] | None:
         query = self.query_vectors(head_index, rel_type)
-        return own_products(self.entities.terms(query))
+        terms = self.entities.terms(query)
+        return Scores([(x.detach(), basis) for x, basis in terms]).own()
 
     def loss(self, batch: QueryBatch, precision: str) -> dict[str, Tensor]:
         return self.scores_and_loss(batch, precision)[1]

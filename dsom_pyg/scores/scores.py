@@ -258,6 +258,16 @@ class Scores:
         out: tuple[Tensor, Tensor] = _Softplus.apply(self.token, self.source)
         return out
 
+    def own(self) -> tuple[Tensor, Shard] | None:
+        r"""Of several processes that share the entities, the scores ``[B, C]``
+        of those that this one holds, without gradient; :obj:`None` if all
+        hold all.
+        """
+        source = self.source
+        if source.shard is None:
+            return None
+        return source.make(slice(None)), source.shard
+
     def part(self, entities: slice) -> Tensor:
         r"""The scores of some entities, ``[B, C]``, without gradient."""
         if self.source.shard is not None:
@@ -304,19 +314,6 @@ def weighted_sum(
             part = term.coordinates * weights[:, at, None]
             terms.append((part, term.whole(source.shard)))
     return Scores(terms, products[0].precision)
-
-
-def own_products(
-    terms: Sequence[tuple[Tensor, Basis]],
-) -> tuple[Tensor, Shard] | None:
-    r"""Sums of the products with the rows that this process holds, without
-    gradient; :obj:`None` if it holds all.
-    """
-    shard = terms[0][1].shard if isinstance(terms[0][1], Table) else None
-    if shard is None:
-        return None
-    source = Scores([(x.detach(), basis) for x, basis in terms]).source
-    return source.make(slice(None)), shard
 
 
 class _WalkBack(torch.autograd.Function):

@@ -3,7 +3,9 @@
 from torch import Tensor, nn
 
 from dsom_pyg.graph import check_sizes
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import QueryIndex
+from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.teachers.combiner import Combiner
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
@@ -53,6 +55,17 @@ class EnsembleScorer(nn.Module):
         r"""Combined logits, ``[B, E]``; no target is involved. Nobody looks at
         the ids here: :func:`~dsom_pyg.predict_tails` does.
         """
+        return self._scores(head_index, rel_type, precision).part(entities)
+
+    def own_scores(
+        self, head_index: Tensor, rel_type: Tensor
+    ) -> tuple[Tensor, Shard] | None:
+        r"""As of a model, :meth:`~dsom_pyg.models.Model.own_scores`."""
+        return self._scores(head_index, rel_type, 'fp32').own()
+
+    def _scores(
+        self, head_index: Tensor, rel_type: Tensor, precision: str
+    ) -> Scores:
         query, context = (head_index, rel_type), Context()
         if self.seen is not None:
             # Where the queries are; a copy only if they have moved.
@@ -60,4 +73,4 @@ class EnsembleScorer(nn.Module):
             context = Context(seen=self.seen.lookup(*query))
         answers = Answers(self.ensemble, *query, precision, context)
         weights = self.combiner.weights(answers)
-        return self.ensemble.combined(*query, weights, entities, precision)
+        return self.ensemble.scores(*query, weights, precision)

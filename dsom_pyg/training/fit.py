@@ -20,7 +20,7 @@ from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import begin, first
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.training.batches import QueryLoader
-from dsom_pyg.training.loop import FitResult, Loop
+from dsom_pyg.training.loop import Adam8bit, FitResult, Loop
 from dsom_pyg.training.progress import Bars, Progress
 from dsom_pyg.training.state import RunFile, TrainState, identity
 from dsom_pyg.training.task import Task
@@ -121,6 +121,8 @@ def check_loop(loop: Loop, graph: KG, trained: Sequence[nn.Module]) -> None:
             'train (dsom_pyg.graph.hold_out), or set eval_every=0 in the '
             'loops of teachers and student'
         )
+    if isinstance(loop.optimizer, Adam8bit):
+        loop.optimizer.check()
     for module in trained:
         for model in module.modules():
             if isinstance(model, Model):
@@ -288,7 +290,11 @@ def _check_finite(task: Task, state: TrainState) -> None:
     # No loss has looked at what the last step has made.
     for module in task.trained:
         for name, value in module.named_parameters():
-            if not bool(value.isfinite().all()):
+            if not value.numel():
+                continue
+            # No masks of a whole table; NaN wins both.
+            ends = torch.stack(value.detach().aminmax())
+            if not bool(ends.isfinite().all()):
                 raise _diverged(f"'{name}' is not finite in the end", state)
 
 

@@ -105,6 +105,14 @@ class Adam8bit:
                 'Adam8bit needs bitsandbytes: pip install "dsom_pyg[adam8bit]"'
             )
 
+    def check(self) -> None:
+        r"""Raise :class:`ValueError` if several processes train together."""
+        if processes.count() > 1:
+            raise ValueError(
+                'Adam8bit trains in one process; RowwiseAdagrad needs little '
+                'memory in several ones'
+            )
+
     def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         r"""The optimiser of these parameters.
 
@@ -113,11 +121,7 @@ class Adam8bit:
         """
         from bitsandbytes.optim import adam
 
-        if processes.count() > 1:
-            raise ValueError(
-                'Adam8bit trains in one process; RowwiseAdagrad needs little '
-                'memory in several ones'
-            )
+        self.check()
         made: Optimizer = adam.Adam8bit(list(params), lr=self.lr, eps=1e-10)
         return made
 
@@ -240,9 +244,8 @@ class Loop:
         # A class of these is callable, too.
         if not callable(self.optimizer) or isinstance(self.optimizer, type):
             raise TypeError(
-                'optimizer must be Adagrad(...) or Adam(...) or '
-                'RowwiseAdagrad(...), got '
-                f'{self.optimizer!r}'
+                'optimizer must be Adagrad(...), Adam(...), Adam8bit(...) or '
+                f'RowwiseAdagrad(...), got {self.optimizer!r}'
             )
         if not isinstance(self.sampled, Sampled | None):
             raise TypeError(

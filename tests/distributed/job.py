@@ -61,13 +61,14 @@ def kept_by_first(self: TrainState) -> dict[str, Any]:
 
 
 TrainState.state_dict = kept_by_first  # type: ignore[method-assign]
-# What is put together of all processes in a step, and how large it is.
+# What is put together of all processes in a step, or to rank what teachers
+# say, and how large it is.
 joined: list[int] = []
 whole, step = Shard.whole, Task.update
 
 
 def watched(self: Shard, x: torch.Tensor, dim: int = 0) -> torch.Tensor:
-    """The same, noted if it happens in a step."""
+    """The same, noted if it happens while this is watched."""
     if watching:
         joined.append(x.numel())
     return whole(self, x, dim)
@@ -130,6 +131,10 @@ recipe = Recipe(
 result = train_dsom(graph, recipe, folder=out / 'run')
 ranks = evaluate(result.student, graph)
 teachers = evaluate(result.ensemble['joint'], graph, max_memory=4000)
+# Each process ranks among its own entities, whoever scores.
+watching.append(True)
+combined = evaluate(result.teachers, graph, max_memory=4000)
+watching.clear()
 query = torch.arange(5), torch.zeros(5, dtype=torch.long)
 best, tails = predict_tails(result.student, *query, k=7)
 # More than any of several processes has.
@@ -147,6 +152,7 @@ if first():
         'history': {k: r.history for k, r in result.results.items()},
         'ranks': ranks.ranks().tolist(),
         'ranks of the joint teacher': teachers.ranks().tolist(),
+        'ranks of the teachers': combined.ranks().tolist(),
         'best': best.tolist(),
         'tails': tails.tolist(),
         'others': others.tolist(),

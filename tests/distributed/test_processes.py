@@ -12,7 +12,7 @@ import torch
 
 JOB = Path(__file__).parent / 'job.py'
 ROOT = JOB.parents[2]
-Folders = dict[tuple[str, int], Path]
+RANKS = 'ranks', 'ranks of the joint teacher', 'ranks of the teachers'
 
 
 def run(folder: Path, processes: int, *words: str, job: str = 'job.py') -> str:
@@ -67,7 +67,7 @@ def check_alike(one: Path, many: Path, processes: int, far: float) -> None:
 
 def check_ranks(one: Path, many: Path) -> None:
     a, b = said(one), said(many)
-    for name in ('ranks', 'ranks of the joint teacher'):
+    for name in RANKS:
         # Of entities with nearly equal scores, some change places.
         far = torch.tensor(a[name]) - torch.tensor(b[name])
         assert far.abs().max() <= 1
@@ -84,7 +84,7 @@ def test_several_processes(root: Path) -> None:
     run(root / 'two', 2, 'mean')
     # Sums of other parts in another order: losses agree to 1e-4.
     check_alike(root / 'one', root / 'two', 2, 1e-4)
-    # No step puts scores of all entities together.
+    # No step, and no ranking, puts scores of all entities together.
     assert said(root / 'two')['joined'] == []
     check_ranks(root / 'one', root / 'two')
 
@@ -103,8 +103,7 @@ def test_others_go_on(root: Path) -> None:
     run(root / 'four', 1, 'mean')
     one = said(root / 'four')
     # Of equal weights, all is equal.
-    of_teacher = 'ranks of the joint teacher'
-    for name in ('history', 'ranks', of_teacher, 'tails', 'others'):
+    for name in ('history', *RANKS, 'tails', 'others'):
         assert one[name] == four[name]
     for query, tails in enumerate(one['others']):
         count = 61 - one['known'].count(query)

@@ -22,7 +22,9 @@ def test_the_benchmark_of_gpus_runs_anywhere(
         'machine',
         *(
             f'small, {what}, D = {d}'
-            for what in ('teacher', 'student', 'ranking', 'PyKEEN', 'ratio')
+            for what in (
+                *('teacher', *gpu.STUDENTS, 'ranking', 'PyKEEN', 'ratio'),
+            )
             for d in (16, 32)
         ),
         *(f'large, {x}, D = 16' for x in ('teacher', 'student', 'ranking')),
@@ -50,6 +52,30 @@ def test_the_benchmark_of_gpus_runs_anywhere(
         numbers = [x for x in times if isinstance(x, float)]
         assert numbers, name
         assert min(numbers) > 0
+
+
+def test_a_part_that_fails_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*words: object) -> None:
+        raise TypeError('of a foreign library')
+
+    monkeypatch.setattr(record, 'RESULTS', tmp_path)
+    monkeypatch.setattr(gpu, 'pykeen', fail)
+    for name in ('training', 'losses', 'ranking'):
+        monkeypatch.setattr(gpu, name, lambda *words: {'done': True})
+    words = ['gpu', '--device', 'cpu', '--small', '--steps', '1']
+    monkeypatch.setattr(sys, 'argv', words)
+    with pytest.raises(SystemExit, match='failed: small, PyKEEN, D = 16; sm'):
+        gpu.main()
+    file = tmp_path / 'benchmarks' / 'gpu.json'
+    measured = json.loads(file.read_text())['measured']
+    why = 'TypeError: of a foreign library'
+    assert measured.pop('small, PyKEEN, D = 16') == why
+    assert measured.pop('small, PyKEEN, D = 32') == why
+    assert measured.pop('machine')
+    assert all(part['done'] for part in measured.values())
+    assert f'growth, E = {gpu.GROWTH[-1]}' in measured
 
 
 def test_what_the_time_does_not_allow_is_named(

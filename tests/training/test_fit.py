@@ -28,6 +28,7 @@ from dsom_pyg.models import (
     DistMult,
     EntityEmbedding,
 )
+from dsom_pyg.stages import Student
 from dsom_pyg.teachers import (
     CrossEntropyReward,
     LogitState,
@@ -372,7 +373,7 @@ def test_bad_loops(words: dict[str, object], message: str) -> None:
 
 @pytest.mark.parametrize('optimizer', ['adam', None, Adam])
 def test_an_optimiser_is_no_name(optimizer: object) -> None:
-    with pytest.raises(TypeError, match=r'Adagrad\(...\) or Adam'):
+    with pytest.raises(TypeError, match=r'Adagrad\(...\), Adam'):
         Loop(optimizer=optimizer)  # type: ignore[arg-type]
 
 
@@ -561,6 +562,10 @@ def test_moments_of_8_bits_are_asked_for_in_vain(
     monkeypatch.setattr('dsom_pyg.processes.count', lambda: 2)
     with pytest.raises(ValueError, match='Adam8bit trains in one process'):
         optimizer([nn.Parameter(torch.ones(2))])
+    # Before the teachers of a student are trained.
+    student = Student(channels=8, loop=Loop(optimizer=optimizer))
+    with pytest.raises(ValueError, match='Adam8bit trains in one process'):
+        student.check(GRAPH)
     monkeypatch.setattr('dsom_pyg.training.loop.find_spec', lambda name: None)
     with pytest.raises(ImportError, match=r'dsom_pyg\[adam8bit\]'):
         Adam8bit()

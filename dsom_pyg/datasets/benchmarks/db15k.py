@@ -33,7 +33,7 @@ class DB15K(base.Benchmark):
     The text of an entity is its name, from the DBpedia URI, and its short
     Wikidata description; 12,303 of 12,842 have one. With
     :obj:`more_texts=True` the first sentence of its Freebase text stands
-    beside, which all have (from the files of `StAR
+    beside, which 12,839 have (from the files of `StAR
     <https://arxiv.org/abs/2004.14781>`_, Wang et al., 2021). Images belong
     into ``<root>/images/DBIMG00001/`` and so on, by the image index of MMKB.
 
