@@ -1,5 +1,6 @@
 """Losses over scores that are made in chunks, against the plain ones."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -375,11 +376,21 @@ def test_a_matrix_is_scores(chunks: str) -> None:
     torch.testing.assert_close(grad, logits.grad, rtol=1e-10, atol=1e-10)
 
 
-def test_one_query(chunks: str) -> None:
-    said = Scores([(c[:1], b) for c, b in terms(0)])
-    found = query_cross_entropy(said, pairs((0, [3])))
-    expected = plain_cross_entropy(terms_sum(0)[:1], pairs((0, [3])))
-    torch.testing.assert_close(found, expected)
+def test_one_query(chunks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], 'B', 1)
+    target, near = pairs((0, [3])), pairs((0, [3, 7]))
+    tea = terms_sum(1)
+    assert len(tea) == 1
+
+    def loss(x: Any) -> Tensor:
+        soft = neighbor_decoupled_kd(Scores(terms(1)), x, near)
+        return query_cross_entropy(x, target) + soft.sum()
+
+    def plain(x: Tensor) -> Tensor:
+        soft = plain_decoupled(tea, x, near, 4.0, 'mean')
+        return plain_cross_entropy(x, target) + soft.sum()
+
+    compare(loss, plain)
 
 
 def test_scores_far_apart(chunks: str) -> None:

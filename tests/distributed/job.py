@@ -3,7 +3,7 @@
     python job.py FOLDER KIND [STOP]
 
 KIND is mean, warm, wide, near, apart, committee, row by row, sampled, paper,
-policy, mixed or mixed-policy.
+policy, mixed, mixed-policy or bf16.
 
 With STOP all processes end before that epoch of the student.
 """
@@ -126,7 +126,7 @@ recipe = Recipe(
     policy=policy,
     seed=3,
     # Rounding to bf16 would hide what the processes differ by.
-    precision='fp32',
+    precision='bf16' if what == 'bf16' else 'fp32',
 )
 result = train_dsom(graph, recipe, folder=out / 'run')
 ranks = evaluate(result.student, graph)

@@ -142,3 +142,26 @@ def test_other_recipes(what: str, root: Path) -> None:
     assert said(two)['joined'] == []
     if not policy:
         check_ranks(one, two)
+
+
+def test_halves_are_rounded_alike(root: Path) -> None:
+    one, two = root / 'one-bf16', root / 'two-bf16'
+    run(one, 1, 'bf16')
+    run(two, 2, 'bf16')
+    # Each process rounds its own gradient of the queries.
+    history, other = (said(folder)['history'] for folder in (one, two))
+    for stage, epochs in history.items():
+        for x, y in zip(epochs, other[stage], strict=True):
+            assert y['loss'] == pytest.approx(x['loss'], rel=5e-3)
+
+
+def test_the_command_trains_in_two_processes(tmp_path: Path) -> None:
+    folder = tmp_path / 'graph'
+    folder.mkdir()
+    rows = [f'e{i}\tr{i % 2}\te{(3 * i + 1) % 40}' for i in range(120)]
+    (folder / 'triples.tsv').write_text('\n'.join(rows) + '\n')
+    words = 'train', str(folder), '--recipe', 'small', '--device', 'cpu'
+    words = *words, '--set', 'seed=1', '--out', str(tmp_path / 'run')
+    said = run(tmp_path / 'job', 2, *words, job='command.py')
+    assert said.count('the model is kept') == 1
+    assert (tmp_path / 'run' / 'model.json').is_file()
