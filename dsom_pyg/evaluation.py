@@ -14,7 +14,7 @@ from dsom_pyg.graph import check_queries, check_sizes
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult, count_rivals
 from dsom_pyg.models.sharded import device_of, sharded
-from dsom_pyg.processes import Shard, place
+from dsom_pyg.processes import Shard, count, place
 from dsom_pyg.query_index import Pairs, QueryIndex
 from dsom_pyg.scores.chunks import highest, in_order
 
@@ -212,8 +212,9 @@ def _own_scores(
     scorer: Scorer, head: Tensor, rel: Tensor
 ) -> tuple[Tensor, Shard] | None:
     # Models and their ensembles may be shared by processes, others are whole.
-    ask = getattr(scorer, 'own_scores', None)
-    own: tuple[Tensor, Shard] | None = ask(head, rel) if ask else None
+    if count() == 1 or not hasattr(scorer, 'own_scores'):
+        return None
+    own: tuple[Tensor, Shard] | None = scorer.own_scores(head, rel)
     return own
 
 

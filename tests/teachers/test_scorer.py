@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from dsom_pyg.datasets import FakeMMKG
+from dsom_pyg.evaluation import evaluate
 from dsom_pyg.kg import KG
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.teachers import (
@@ -12,6 +13,7 @@ from dsom_pyg.teachers import (
     CompactState,
     Decision,
     EnsembleScorer,
+    Mean,
     Policy,
     RankReward,
     TeacherEnsemble,
@@ -114,3 +116,20 @@ def test_the_policy_reads_what_the_teachers_saw(name: str) -> None:
         policy.state.degree = fold.graph.degree.float()
         scorer = EnsembleScorer(fold.ensemble, policy, seen)
     assert not torch.allclose(scorer.score_tails(head, rel), scores)
+
+
+class Counted(Mean):
+    """Counts how many queries it was asked about."""
+
+    asked = 0
+
+    def weights(self, answers: Answers) -> Tensor:
+        self.asked += len(answers)
+        return super().weights(answers)
+
+
+def test_each_query_is_weighed_once() -> None:
+    ensemble = TeacherEnsemble.from_features(GRAPH.features, 30, 4, 8)
+    combiner = Counted()
+    evaluate(EnsembleScorer(ensemble, combiner), GRAPH)
+    assert combiner.asked == len(GRAPH.index('test'))
