@@ -1,4 +1,6 @@
-"""Does a wider student learn more from single teachers?"""
+"""Does a wider student learn more from single teachers, and does a wider
+teacher of texts teach it more?
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -30,6 +32,16 @@ def wider(channels: int, recipe: Recipe) -> Recipe:
     return replace(recipe, student=student)
 
 
+# Alone, a teacher of texts wants more width than the others have.
+TEXTS = tuple(
+    Row(
+        f'default, teacher of texts of D = {size or 256}',
+        Recipe(teachers=Teachers(feature_channels=size)),
+        only_validation=True,
+    )
+    for size in (None, 512)
+)
+
 TABLES = (
     Table(
         ('DB15K',),
@@ -43,8 +55,10 @@ TABLES = (
             policy(2000, 2000, 0.01),
             policy(2000, 2000, 0.03),
             policy(2000, 2000, 0.1, trial=True),
+            *TEXTS,
         ),
     ),
+    Table(('MKG_W', 'MKG_Y'), TEXTS),
     Table(
         ('FB15k_237',),
         (
