@@ -39,6 +39,7 @@ def students(recipe: Recipe) -> tuple[Row, ...]:
     ways = {
         'all as now': weighed('as now', 'as now'),
         'teachers a = 0.5': weighed('a = 0.5', 'as now'),
+        'teachers a = 1': weighed('a = 1', 'as now'),
         'student a = 0': weighed('as now', 'a = 0'),
         'student a = 0.5': weighed('as now', 'a = 0.5'),
         'student a = 1': weighed('as now', 'a = 1'),

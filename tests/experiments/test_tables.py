@@ -41,7 +41,7 @@ def test_every_experiment(name: str) -> None:
 
 
 def test_unknown_experiment() -> None:
-    with pytest.raises(ValueError, match='there are: combiners, committees'):
+    with pytest.raises(ValueError, match='there are: bound, combiners, comm'):
         table.load('tabel')
 
 
