@@ -126,7 +126,8 @@ a student](notes/2026-11-28-bound.md), [longer texts on
 MKG-W](notes/2026-11-28-longer-texts.md), [encoders of
 texts](notes/2026-11-28-encoders.md), [one hop](notes/2026-11-28-one-hop.md),
 [teachers that count](notes/2026-11-29-observed.md),
-[searches](notes/2026-11-29-searches.md), [equal
+[searches](notes/2026-11-29-searches.md), [what a pair
+weighs](notes/2026-11-30-rarity.md), [equal
 pairs](notes/2026-11-27-equal-pairs.md), [unimodal
 comparators](notes/2026-11-29-comparators.md), [kept
 models](notes/2026-11-27-kept-models.md), [the paper's
