@@ -123,7 +123,8 @@ class Bench:
                 self.measured[name] = {**call(), 'peak_gb': self.peak()}
             # One part that fails must not cost the time of all others.
             except Exception as error:
-                self.failed.append(name)
+                if not isinstance(error, torch.cuda.OutOfMemoryError):
+                    self.failed.append(name)
                 self.measured[name] = f'{type(error).__name__}: {error}'
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()

@@ -24,7 +24,8 @@ JOINT = SingleModel(
     loop=SHORT,
     entities=entities.table_and_texts,
 )
-trial = partial(Row, only_validation=True, more_texts=True)
+titles = partial(Row, only_validation=True)
+trial = partial(titles, more_texts=True)
 ENCODERS = {
     'MiniLM': None,
     'mpnet': encoders.mpnet,
@@ -87,40 +88,35 @@ TABLES = (
         ('MKG_Y',),
         (
             *(
-                trial(
+                titles(
                     f'texts, {name}',
                     ALONE,
                     encoder=ENCODERS[name],
-                    more_texts=False,
                 )
                 for name in ('MiniLM', 'mpnet', 'TF-IDF')
             ),
             *(
-                trial(
+                titles(
                     f'texts, {name}',
                     replace(ALONE, entities=WAYS[name]),
-                    more_texts=False,
                 )
                 for name in ('unit variance', 'network')
             ),
-            trial(
+            titles(
                 'texts, D = 512',
                 replace(ALONE, channels=512),
-                more_texts=False,
             ),
-            trial('joint, MiniLM', JOINT, more_texts=False),
+            titles('joint, MiniLM', JOINT),
             *(
-                trial(
+                titles(
                     f'joint, {name}',
                     replace(JOINT, entities=JOINT_WAYS[name]),
-                    more_texts=False,
                 )
                 for name in ('side by side', 'rare alone')
             ),
-            trial(
+            titles(
                 'joint, side by side, D = 512',
                 replace(JOINT, entities=entities.side_by_side, channels=512),
-                more_texts=False,
             ),
         ),
     ),

@@ -1,9 +1,9 @@
 """How much is a pair of a query with n tails to weigh?
 
 A pair weighs n^-a in the losses: of teachers, or of the student, whose
-distillation weighs queries alike, or of both. *As now* each batch is divided
-by its own pairs, which weighs those of frequent queries less without saying
-so. All rows choose a setting: they read no test triple.
+distillation weighs its queries so, too, or of both. *As now* each batch is
+divided by its own pairs, which weighs those of frequent queries less without
+saying so. All rows choose a setting: they read no test triple.
 """
 
 from dataclasses import replace
