@@ -102,7 +102,9 @@ def write_folder(root: Path, form: str, columns: list[np.ndarray]) -> Path:
     return folder
 
 
-def read_once(package: Path, folder: Path, threads: int) -> dict[str, Any]:
+def read_once(
+    package: Path, folder: Path, threads: int, code: str = READ
+) -> dict[str, Any]:
     """What one process measured that reads a folder with the package that
     stands in a checkout.
     """
@@ -110,7 +112,7 @@ def read_once(package: Path, folder: Path, threads: int) -> dict[str, Any]:
     for path in processed.glob('*') if processed.exists() else ():
         path.unlink()
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', READ, str(folder)],
+        [sys.executable, '-W', 'ignore', '-c', code, str(folder)],
         env={
             **os.environ,
             'OMP_NUM_THREADS': str(threads),

@@ -3,9 +3,10 @@
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,34 +77,54 @@ def read_text(path: Path) -> str:
     r"""The text of a file. It is UTF-8, or UTF-16 with a byte order mark; and
     may be compressed (``.gz``, ``.bz2``, ``.xz``).
     """
+    return _decoded(path, 1, _read_utf8(path))
+
+
+def _read_utf8(path: Path) -> bytes:
+    # Without a mark. Whether all of it is text, decoding tells.
     raw = read_bytes(path)
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    encoding = 'UTF-16' if wide else 'UTF-8'
     if raw.startswith(POINTER):
         why = 'is no data but a pointer of Git LFS; run `git lfs pull` there'
         raise DatasetError(f"'{path}' {why}")
-    if not wide and (at := raw.find(b'\0')) >= 0:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _decoded(path, 1, raw, 'UTF-16').encode()
+    if (at := raw.find(b'\0')) >= 0:
         why = 'holds a NUL, as UTF-16 without a mark does; convert it to UTF-8'
         raise error_at(path, raw[:at].count(b'\n') + 1, why)
+    return raw.removeprefix(codecs.BOM_UTF8)
+
+
+def _decoded(
+    path: Path, line: int, raw: bytes, encoding: str = 'UTF-8'
+) -> str:
+    # What is there from a line on.
     try:
-        return raw.decode(encoding if wide else 'utf-8-sig')
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b'\n') + 1
+        line += raw[: error.start].count(b'\n')
         why = f'is not {encoding} text; convert the file to UTF-8'
         raise error_at(path, line, why) from None
 
 
 def read_lines(path: Path) -> list[str]:
+    r"""The lines of a text file, see :func:`each_line`."""
+    return list(each_line(path))
+
+
+def each_line(path: Path) -> Iterator[str]:
     r"""The lines of a text file without their ends, LF or CRLF, or CR where
-    there is no LF; see :func:`read_text`.
+    there is no LF; see :func:`read_text`. They are made one by one, since
+    there may be millions.
     """
-    text = read_text(path)
-    # str.splitlines would also split at characters within names.
-    lines = text.split('\n' if '\n' in text else '\r')
-    lines = [line.removesuffix('\r') for line in lines]
-    if lines[-1] == '':
-        lines.pop()
-    return lines
+    raw = _read_utf8(path)
+    if b'\n' not in raw:
+        raw = raw.replace(b'\r', b'\n')
+    # In one string of the whole file, a single rare character would make
+    # four bytes of each. str.splitlines would also split within names.
+    for number, line in enumerate(io.BytesIO(raw), 1):
+        if line != b'\r':  # behind the end of the last line
+            text = _decoded(path, number, line)
+            yield text.removesuffix('\n').removesuffix('\r')
 
 
 def read_table(

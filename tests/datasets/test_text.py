@@ -62,6 +62,35 @@ def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
     assert read_lines(path) == ['a\x85b\u2028c\x0cd', 'e']
 
 
+ENDS = ('', '\n', '\r', '\r\n', '\n\n', '\n\r', '\r\r')
+
+
+@pytest.mark.parametrize('mark', ['', '\ufeff'])
+@pytest.mark.parametrize('end', ENDS)
+@pytest.mark.parametrize('between', ENDS)
+def test_lines_are_those_of_the_whole_text(
+    tmp_path: Path, between: str, end: str, mark: str
+) -> None:
+    text = f'a\x85{between}{between}漢 😀{between}c{end}'
+    path = write(tmp_path, mark + text)
+    lines = text.split('\n' if '\n' in text else '\r')
+    lines = [line.removesuffix('\r') for line in lines]
+    lines = lines if lines[-1] else lines[:-1]
+    assert read_lines(path) == lines
+    path.write_bytes(text.encode('utf-16'))  # which writes a mark
+    assert read_lines(path) == lines
+
+
+@pytest.mark.parametrize('end', ['\n', '\r', '\r\n'])
+def test_the_line_of_what_is_no_text(tmp_path: Path, end: str) -> None:
+    lines = ['a', 'é', 'b']
+    path = write(tmp_path, end.join(lines).encode('latin-1'))
+    where = re.escape(f'{path}:2: is not UTF-8 text')
+    with pytest.raises(DatasetError, match=where):
+        read_lines(path)
+    assert read_lines(write(tmp_path, '')) == []
+
+
 def test_repeated_name(tmp_path: Path) -> None:
     path = tmp_path / 'e.tsv'
     assert index_names(path, ['a', 'b']) == {'a': 0, 'b': 1}

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,8 @@ from dsom_pyg.graph import finite_rows
 
 # What a folder answers that may be read only.
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Items from which on a file stays one of its own.
+MANY = 100_000
 
 
 def warn_if_read_only(error: OSError, folder: Path, what: str) -> None:
@@ -54,14 +56,15 @@ class FeatureCache:
         self.folder = folder / f'{slug}-{digest}'
         self._writable = self._current = True
 
-    def load(self) -> dict[bytes, Tensor]:
-        r"""All features, by the key of their item.
+    def load(self) -> Iterator[tuple[list[bytes], Tensor]]:
+        r"""All features, a part at a time: the keys of items, and their rows
+        ``[n, d]``.
 
-        Several files become one. A damaged file is deleted, and its items
+        Small files become one. A damaged file is deleted, and its items
         are encoded again.
         """
+        small: list[Path] = []
         rows: dict[bytes, Tensor] = {}
-        found = []
         for path in self._files() if self._current else ():
             try:
                 tensors, header = load_tensors(path)
@@ -74,20 +77,29 @@ class FeatureCache:
             if not ours or x.size(1) != self.width:
                 self._delete(path)
                 continue
-            rows.update(zip(map(bytes, keys.numpy()), x, strict=True))
-            found.append(path)
-        # Others of several processes may be reading them.
-        if len(found) > 1 and processes.count() == 1:
-            try:
-                self._save(list(rows), torch.stack(list(rows.values())))
-            except OSError as error:
-                # They stay several where nothing may be written.
-                if error.errno not in READ_ONLY:
-                    raise
-                return rows
-            for path in found:
-                self._delete(path)
-        return rows
+            part = list(map(bytes, keys.numpy()))
+            yield part, x
+            # Others of several processes may be reading them.
+            if len(part) < MANY and processes.count() == 1:
+                small.append(path)
+                rows.update(zip(part, x, strict=True))
+            if len(rows) >= MANY:
+                self._merge(small, rows)
+                small, rows = [], {}
+        self._merge(small, rows)
+
+    def _merge(self, files: list[Path], rows: dict[bytes, Tensor]) -> None:
+        if len(files) < 2:
+            return
+        try:
+            self._save(list(rows), torch.stack(list(rows.values())))
+        except OSError as error:
+            # They stay several where nothing may be written.
+            if error.errno not in READ_ONLY:
+                raise
+            return
+        for path in files:
+            self._delete(path)
 
     def add(self, keys: Sequence[bytes], x: Tensor) -> None:
         r"""Store features of some items, ``[n, d]``."""

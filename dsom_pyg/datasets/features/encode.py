@@ -120,12 +120,25 @@ def encode_items(
     cache = FeatureCache(folder, encoder) if folder else None
     if cache and refresh:
         cache.clear()
-    rows = cache.load() if cache else {}
-    # The first item of each content that is not cached.
-    todo: dict[bytes, Any] = {}
+    # A row of each content, and the first item that has it.
+    row: dict[bytes, int] = {}
+    first: list[int] = []
     for at, key in keys.items():
-        if key not in rows:
-            todo.setdefault(key, items[at])
+        if key not in row:
+            row[key] = len(row)
+            first.append(at)
+    # There may be millions: no second copy of them is held on the way.
+    x = torch.empty(len(row), encoder.out_channels)
+    new = torch.ones(len(row), dtype=torch.bool)
+    for cached, values in cache.load() if cache else ():
+        here = [(row[k], at) for at, k in enumerate(cached) if k in row]
+        place, source = torch.tensor(here).long().view(-1, 2).unbind(1)
+        x[place], new[place] = values[source], False
+    todo: dict[bytes, Any] = {
+        keys[at]: items[at]
+        for at, is_new in zip(first, new.tolist(), strict=True)
+        if is_new
+    }
     order, broken = list(_agreed(todo, keys, items)), dict[bytes, str]()
     quiet = None if processes.first() else True
     bar = tqdm(total=len(order), desc=encoder.name, unit='item', disable=quiet)
@@ -134,19 +147,19 @@ def encode_items(
             mine = start + chunk * processes.rank()
             part = order[mine : mine + chunk]
             found = _encode(encoder, [todo[key] for key in part])
-            for done, x, bad in processes.share((part, *found)):
+            for done, values, bad in processes.share((part, *found)):
                 good = [key for at, key in enumerate(done) if at not in bad]
                 broken.update((done[at], why) for at, why in bad.items())
                 if cache and good and processes.first():
-                    cache.add(good, x)
-                rows.update(zip(good, x, strict=True))
+                    cache.add(good, values)
+                x[[row[key] for key in good]] = values
                 bar.update(len(done))
     processes.share(None)  # until all is in the cache
     failures |= {at: broken[k] for at, k in keys.items() if k in broken}
-    position = [at for at, key in keys.items() if key in rows]
-    x = torch.empty(len(position), encoder.out_channels)
-    for row, at in enumerate(position):
-        x[row] = rows[keys[at]]
+    position = [at for at, key in keys.items() if key not in broken]
+    # Where each item has a content of its own, the rows are in order.
+    if len(position) < len(keys) or len(row) < len(keys):
+        x = x[[row[keys[at]] for at in position]]
     return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from dsom_pyg.pyg import HeteroData
 
 # Where a processed file holds names and numbers.
 JSON_KEY = 'json'
+# Members of a list that are written at a time.
+PIECE = 10_000
 DESCRIBES = graph.RELATION_OF_MODALITY['text']
 # No modality may have the name of a store that graphs have anyway, of a
 # teacher of another kind, of another line of `coverage`, or of what stands in
@@ -117,10 +119,31 @@ def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
         stores.append({'key': store._key, 'values': values})
     # One file, so that names and tensors can never be of two versions. The
     # header of the format has a limit that many long texts exceed.
-    text = json.dumps({'stores': stores, 'meta': meta}, ensure_ascii=False)
-    raw = bytearray(text.encode('utf-8', 'surrogatepass'))
+    raw = bytearray()
+    for piece in _to_json({'stores': stores, 'meta': meta}):
+        raw += piece.encode()
     tensors[JSON_KEY] = torch.frombuffer(raw, dtype=torch.uint8)
     save_tensors(path, tensors)
+
+
+def _to_json(value: Any) -> Iterator[str]:
+    # In pieces: lists of all entities, with their texts, may fill memory.
+    named = isinstance(value, dict) and all(isinstance(x, str) for x in value)
+    if value and named:
+        begin = '{'
+        for key, each in value.items():
+            yield f'{begin}{json.dumps(key)}: '
+            yield from _to_json(each)
+            begin = ', '
+        yield '}'
+    elif isinstance(value, list) and len(value) > PIECE:
+        begin = '['
+        for at in range(0, len(value), PIECE):
+            yield begin + json.dumps(value[at : at + PIECE])[1:-1]
+            begin = ', '
+        yield ']'
+    else:
+        yield json.dumps(value)
 
 
 def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
@@ -128,8 +151,9 @@ def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:
     data = HeteroData()
     try:
         tensors, _ = load_tensors(path)
-        raw = tensors.pop(JSON_KEY).numpy().tobytes()
-        header = json.loads(raw.decode('utf-8', 'surrogatepass'))
+        raw = tensors.pop(JSON_KEY).numpy().data
+        header = json.loads(str(raw, 'utf-8', 'surrogatepass'))
+        del raw
         stores = []
         for entry in header['stores']:
             key = entry['key']

@@ -7,6 +7,8 @@ import torch
 from torch_geometric.data import HeteroData
 
 from dsom_pyg.datasets.errors import DatasetError
+from dsom_pyg.datasets.features import cache as features_cache
+from dsom_pyg.datasets.features import graph as features_graph
 from dsom_pyg.datasets.features.cache import FeatureCache
 from dsom_pyg.datasets.features.graph import (
     JSON_KEY,
@@ -57,6 +59,29 @@ def test_ids_of_a_stored_graph(tmp_path: Path) -> None:
             load_graph(path)
 
 
+def test_what_stands_beside_a_stored_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'graph.safetensors'
+    meta = {
+        'texts': [['Ω', '😀"\\'], [], ['a, b', '漢\n'], ['] }'], []],
+        'extra': {'short': [1, 2], 'long': list(range(7)), 'none': {}},
+        'shares': {'text': 0.5, 'image': None},
+        'one broken character': '\ud800',
+        'all of one piece': [[], [], []],
+    }
+    save_graph(path, small(), meta)
+    whole = path.read_bytes()
+    assert load_graph(path)[1] == meta
+    # Long lists are written piece by piece, to the same bytes.
+    monkeypatch.setattr(features_graph, 'PIECE', 3)
+    save_graph(path, small(), meta)
+    assert path.read_bytes() == whole
+    # As json does it, numbers as keys become words.
+    save_graph(path, small(), {'extra': {1: 2}})
+    assert load_graph(path)[1] == {'extra': {'1': 2}}
+
+
 @pytest.mark.parametrize(
     'text',
     ['[]', '{}', '{"stores": [[]]}', '{"stores": [], "meta": 1}', '[' * 9],
@@ -91,7 +116,30 @@ def test_what_does_not_fit_a_cache(tmp_path: Path) -> None:
         header = {'encoder': cache.identity}
         path = cache.folder / 'a.safetensors'
         save_tensors(path, {'key': key, 'x': x}, header)
-        assert cache.load() == {}
+        assert list(cache.load()) == []
         assert not path.exists()
     cache.add([bytes(range(32))], torch.ones(1, 2))
-    assert list(cache.load()) == [bytes(range(32))]
+    [(stored, x)] = cache.load()
+    assert stored == [bytes(range(32))]
+    assert x.tolist() == [[1.0, 1.0]]
+
+
+def test_files_of_a_cache_grow_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_cache, 'MANY', 4)
+    cache = FeatureCache(tmp_path, Encoder())
+    rows = {bytes([at] * 32): torch.full((2,), float(at)) for at in range(11)}
+    keys = list(rows)
+    for part in (keys[:5], *([key] for key in keys[5:])):
+        cache.add(part, torch.stack([rows[key] for key in part]))
+    for files in (7, 3, 3):
+        sizes = []
+        found: dict[bytes, torch.Tensor] = {}
+        for stored, x in cache.load():
+            sizes.append(len(stored))
+            found.update(zip(stored, x, strict=True))
+        assert len(sizes) == files
+        assert found.keys() == rows.keys()
+        assert all(torch.equal(found[key], rows[key]) for key in rows)
+    assert sorted(sizes) == [2, 4, 5]

@@ -8,7 +8,7 @@ from dsom_pyg.datasets.own.delimited import read_triples
 from dsom_pyg.datasets.own.layouts.numbered import WORDS
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table
-from dsom_pyg.datasets.text import plain_name, read_lines
+from dsom_pyg.datasets.text import each_line, plain_name
 from dsom_pyg.graph import SPLITS
 
 # Of both settings in one folder, the first one is read.
@@ -58,7 +58,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
 
 def _read_entries(path: Path, part: str, findings: Findings) -> list[Entry]:
     entries, more = [], 0
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(each_line(path), 1):
         key, _, rest = line.partition('\t')
         value = rest if part == 'texts' else rest.partition('\t')[0]
         if not (key.strip() and value.strip()):
