@@ -54,8 +54,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument('--dataset', help='this one alone')
     parser.add_argument('--only', action='append', help='this row alone')
     seeds = parser.add_mutually_exclusive_group()
-    seeds.add_argument('--seeds', type=int, default=1, help='how many')
-    seeds.add_argument('--seed', type=int, help='this one alone')
+    seeds.add_argument(
+        '--seeds', type=record.count, default=1, help='how many'
+    )
+    seeds.add_argument('--seed', type=record.seed, help='this one alone')
     parser.add_argument('--select', action='store_true')
     parser.add_argument(
         '--dry-run', action='store_true', help='tell what is missing'
@@ -73,11 +75,11 @@ def main(words: Sequence[str] | None = None) -> None:
         help='trained models (default: models in --results)',
     )
     args = parser.parse_args(words)
-    if args.name == 'page':
-        print(write_page(args.results))
-        return
     try:
-        run(args)
+        if args.name == 'page':
+            print(write_page(args.results))
+        else:
+            run(args)
     except (record.OtherRunError, ValueError) as error:
         parser.exit(1, f'{error}\n')
 

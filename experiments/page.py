@@ -264,7 +264,7 @@ def ratios(folder: Path, section: Figures) -> list[str]:
         path = folder / 'benchmarks' / f'{figure.benchmark}.json'
         if not path.exists():
             continue
-        value = read(path)['measured']
+        value = read(path, 'measured')['measured']
         for key in figure.keys:
             value = value[key]
         link = f'[{figure.benchmark}](benchmarks/{path.name})'

@@ -5,6 +5,7 @@ which command ran, on which commit and machine, under which protocol, with
 which settings, and what every model of the run reached.
 """
 
+import argparse
 import inspect
 import json
 import platform
@@ -37,6 +38,8 @@ LIBRARIES = (
     'sentence_transformers',
     'bitsandbytes',
 )
+# What the file of every run has.
+RUN = ('dataset', 'row', 'seed', 'protocol', 'models')
 # What must be equal for a file to be the run that is asked for.
 SAME = ('table', 'dataset', 'row', 'seed', 'graph', 'protocol', 'settings')
 # The part of it that is written in the same words in converted files.
@@ -54,6 +57,10 @@ COMPARABLE = (
 
 class OtherRunError(ValueError):
     r"""A file of this name holds a run with other settings."""
+
+
+class DamagedError(ValueError):
+    r"""A file of a run cannot be read."""
 
 
 def path_of(
@@ -79,9 +86,43 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
         temporary.write_text(text + '\n', encoding='utf-8')
 
 
-def read(path: Path) -> dict[str, Any]:
-    r"""The record in a file."""
-    record: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+def count(word: str) -> int:
+    r"""How many seeds, on a command line."""
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError('must be 1 or more')
+    return number
+
+
+def seed(word: str) -> int:
+    r"""A seed, on a command line."""
+    if (number := int(word)) < 0:
+        raise argparse.ArgumentTypeError('must not be negative')
+    return number
+
+
+def read(path: Path, *needed: str) -> dict[str, Any]:
+    r"""The record in a file.
+
+    Args:
+        path: The file.
+        needed: Keys that it must have.
+
+    Raises:
+        DamagedError: It is no such record.
+    """
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        damaged = '' if isinstance(found, dict) else 'it is no JSON object'
+    except ValueError as error:  # of UTF-8 as well
+        found, damaged = {}, str(error)
+    if lacking := [key for key in needed if key not in found]:
+        damaged = damaged or f'it lacks {", ".join(lacking)}'
+    if damaged:
+        raise DamagedError(
+            f'{path} is damaged: {damaged}. Move it away, or measure it again '
+            'by the command that wrote it.'
+        )
+    record: dict[str, Any] = found
     return record
 
 
@@ -89,7 +130,7 @@ def records(results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     r"""Every run below a folder, in the order of its path."""
     for path in sorted(results.glob('*/*/**/*-seed*.json')):
         if not path.name.endswith('.choices.json'):
-            yield path, read(path)
+            yield path, read(path, *RUN)
 
 
 def exists(path: Path, expected: Mapping[str, Any]) -> bool:

@@ -254,7 +254,7 @@ def main(words: Sequence[str]) -> None:
         record.write(path, told(setting, args.what, base, study))
 
     if not study.trials and path.exists():
-        study.add_trials(trials_of(record.read(path)))
+        study.add_trials(trials_of(record.read(path, 'trials')))
     resume(study, BEGIN[args.what])
     # A search that goes on must not draw the same again.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))

@@ -14,7 +14,8 @@ TABLE = PaperFigure(
     'Figure 5: settings of distillation',
     """
 Students of the paper's policy over two teachers. The advantage is the paper's
-delta, its mean over an epoch: -11, 0 or 11 for each target.
+delta, its mean over an epoch: -11, 0 or 11 for each target. The paper shows a
+reward that rises; here the advantage falls to 0. Why is unexplained.
 """,
     ('DB15K',),
     (

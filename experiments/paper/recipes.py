@@ -1,7 +1,8 @@
 """The library's recipe on each of the six benchmarks.
 
-Settings are chosen on validation, by ``python -m experiments search`` and by
-the trials in ``results/notes``; test is read once, in the end.
+Their settings are those of the trials on validation in ``results/notes``, most
+of them on DB15K; ``results/notes/2026-11-29-searches.md`` tells what has been
+searched since, and where.
 """
 
 from collections.abc import Callable

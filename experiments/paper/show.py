@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -18,7 +18,7 @@ from experiments.measure import Setting, measure
 from experiments.measure import settings as settings_of
 from experiments.page import COLUMNS, markdown, paragraphs
 from experiments.paper.catalogue import PROFILES, Profile, home, rows
-from experiments.paper.published import Numbers
+from experiments.paper.published import SIZES, Numbers
 from experiments.table import Row, Table, load
 
 SELECTION = 'settings given, last epoch'
@@ -200,8 +200,8 @@ def main(name: str, words: Sequence[str]) -> None:
     parser.add_argument('--dataset', help='this one alone')
     parser.add_argument('--only', action='append', help='this row alone')
     which = parser.add_mutually_exclusive_group()
-    which.add_argument('--seeds', type=int, help='so many of every row')
-    which.add_argument('--seed', type=int, help='this one alone')
+    which.add_argument('--seeds', type=record.count, help='of every row')
+    which.add_argument('--seed', type=record.seed, help='this one alone')
     parser.add_argument(
         '--dry-run', action='store_true', help='tell what is missing'
     )
@@ -216,11 +216,11 @@ def main(name: str, words: Sequence[str]) -> None:
     if args.seed is not None:
         seeds = [args.seed]
     runs = [*wanted(table, profile, args.dataset, args.only, seeds)]
-    if not runs:
+    known = dict.fromkeys(line.row for line in table.lines)
+    if not runs or {*(args.only or ())} - known.keys():
         raise ValueError(
             f'{name} has no such dataset or row; its datasets are '
-            f'{", ".join(table.datasets)}, its rows '
-            f'{", ".join(dict.fromkeys(line.row for line in table.lines))}'
+            f'{", ".join(table.datasets)}, its rows {", ".join(known)}'
         )
     if args.dry_run:
         print('\n'.join(missing(runs, args.results)))
@@ -235,7 +235,7 @@ def main(name: str, words: Sequence[str]) -> None:
     if isinstance(table, PaperFigure):
         for dataset in table.datasets:
             draw(name, table, dataset, profile, args.results)
-    print('\n'.join(shown(table, profile, args.results)))
+    print('\n'.join(shown(name, table, profile, args.results)))
     print(write_page(args.results))
 
 
@@ -253,7 +253,7 @@ def _declared(run: Wanted, profile: Profile) -> tuple[Row, Table]:
 def _check(run: Wanted, profile: Profile, results: Path) -> None:
     # A file with other settings is refused, also where nothing is measured.
     path = run.path(results)
-    found = record.read(path)
+    found = record.read(path, *record.RUN)
     same = {
         'dataset': run.dataset,
         'row': run.row,
@@ -267,7 +267,7 @@ def _check(run: Wanted, profile: Profile, results: Path) -> None:
     # Those of before told settings in other words.
     if 'converted_from' not in found:
         here = json.loads(json.dumps(settings_of(_declared(run, profile)[0])))
-        one, other = record.flat(found['settings']), record.flat(here)
+        one, other = record.flat(found.get('settings', {})), record.flat(here)
         far += sorted(
             key for key in {*one, *other} if one.get(key) != other.get(key)
         )
@@ -305,58 +305,89 @@ def _measure(
 
 def missing(runs: Sequence[Wanted], results: Path) -> list[str]:
     r"""The runs without a file, and how long each may take: as long as the
-    same row took with another seed.
+    same row took with another seed; or (``~``) on another graph, whose steps
+    are fewer or more, and shorter or longer, as it has triples and entities.
     """
     out, total, unknown = [], 0.0, 0
     for run in runs:
         if run.path(results).exists():
             continue
-        took = _seconds(run, results)
+        took, time = _seconds(run, results), ''
+        if took is None:
+            took, time = _scaled(run, results), '~'
         if took is None:
             unknown += 1
         else:
             total += took
-        time = '?' if took is None else f'{took / 60:.0f} min'
+        time = '?' if took is None else f'{time}{took / 60:.0f} min'
         out.append(f'{run.dataset}  {run.name}  seed {run.seed}  {time}')
-    out.append(
-        f'{len(out)} of {len(runs)} runs are missing: {total / 60:.0f} min, '
-        f'and {unknown} runs of unknown length'
-    )
+    said = [f'{total / 60:.0f} min'] * (len(out) > unknown)
+    said += [f'{unknown} runs of unknown length'] * bool(unknown)
+    end = f': {" and ".join(said)}' if said else ''
+    out.append(f'{len(out)} of {len(runs)} runs are missing{end}')
     return out
+
+
+def _scaled(run: Wanted, results: Path) -> float | None:
+    # From the graph whose size is nearest.
+    def size(dataset: str) -> float:
+        return math.prod(SIZES[dataset])
+
+    here = size(run.dataset)
+    others = (x for x in SIZES if x != run.dataset)
+    for name in sorted(others, key=lambda x: abs(math.log(size(x) / here))):
+        took = _seconds(replace(run, dataset=name), results)
+        if took is not None:
+            return took * here / size(name)
+    return None
 
 
 def _seconds(run: Wanted, results: Path) -> float | None:
     folder = run.path(results).parent
     for path in sorted(folder.glob(f'{record.slug(run.row)}-seed*.json')):
-        found = record.read(path)
+        found = record.read(path, *record.RUN)
         # Where stages were trained before, it says too little.
         if found.get('seconds') and not found.get('stages_before'):
             return float(found['seconds'])
     return None
 
 
-def shown(table: Shown, profile: Profile, results: Path) -> list[str]:
+def shown(
+    name: str, table: Shown, profile: Profile, results: Path
+) -> list[str]:
     r"""A table in markdown: our figure, that of the paper, the difference."""
     out = [f'## {table.title}', '', *paragraphs(table.text)]
     if isinstance(table, PaperFigure):
         for dataset in table.datasets:
-            out += _curves(table, dataset, profile, results)
+            out += _curves(name, table, dataset, profile, results)
         return out
     if isinstance(table, PaperChoices):
         for dataset in table.datasets:
             out += _choices(table, dataset, profile, results)
         return out
     for dataset in table.datasets:
-        lines = []
+        lines, absent = [], []
         for line in table.lines:
             cells = _cells(line, dataset, profile, results)
             if cells:
                 lines.append(cells)
-        if lines:
-            head = ['', 'seeds', *COLUMNS.values(), 'MR', 'files']
-            name = dataset.replace('_', '-')
-            out += [f'### {name}', '', *markdown(head, lines), '']
+            else:
+                absent.append(line.label)
+        head = ['', 'seeds', *COLUMNS.values(), 'MR', 'files']
+        shown = markdown(head, lines) if lines else []
+        out += _block(dataset, shown, absent)
     return [*out, *paragraphs(table.missing)] if table.missing else out
+
+
+def _block(
+    dataset: str, lines: Sequence[str], absent: Sequence[str]
+) -> list[str]:
+    # What is measured on a dataset, and what is not.
+    out = [f'### {dataset.replace("_", "-")}', '']
+    out += [*lines, ''] if lines else []
+    if absent:
+        out += [f'Not measured yet: {"; ".join(absent)}.', '']
+    return out
 
 
 def _found(
@@ -370,7 +401,7 @@ def _found(
             results, where.folder, dataset, where.row, seed, 'test'
         )
         if path.exists():
-            there = record.read(path)['models']
+            there = record.read(path, *record.RUN)['models']
             if name in there:
                 found.append((path, there[name]))
     return found
@@ -380,7 +411,7 @@ def curve(
     panel: Panel, dataset: str, profile: Profile, results: Path
 ) -> list[tuple[float, list[float]]]:
     r"""The points of a curve that are measured: value, and MRR of each seed;
-    or epoch, and the term. One alone is no curve.
+    or epoch, and the term.
     """
     out = []
     for value, row in panel.points:
@@ -391,24 +422,39 @@ def curve(
             for epoch in each.get('history', []) if panel.term else []:
                 if panel.term in epoch:
                     out.append((epoch['epoch'], [epoch[panel.term]]))
-    return out if len(out) > 1 else []
+    return out
 
 
 def _curves(
-    figure: PaperFigure, dataset: str, profile: Profile, results: Path
+    name: str,
+    figure: PaperFigure,
+    dataset: str,
+    profile: Profile,
+    results: Path,
 ) -> list[str]:
-    out = []
+    out, absent = [], []
     for panel in figure.panels:
         points = curve(panel, dataset, profile, results)
-        if points:
+        there = {value for value, _ in points}
+        gaps = [x for x, _ in panel.points if x not in there]
+        if panel.term is None and gaps:
+            values = ', '.join(f'{x:g}' for x in gaps)
+            absent.append(f'{panel.title} {values}')
+        elif not points:
+            absent.append(f'{panel.term} by {panel.title}')
+        if len(points) > 1:
             head = [panel.title, *(f'{value:g}' for value, _ in points)]
             what = panel.term or 'MRR'
             cells = [what, *(f'{mean(values):.2f}' for _, values in points)]
             out += [*markdown(head, [cells]), '']
-    if not out:
-        return []
-    name = dataset.replace('_', '-')
-    return [f'### {name}', '', *out]
+    path = _drawn(name, dataset, profile, results)
+    if path.exists():
+        out += [f'[Drawn]({path.relative_to(results).as_posix()})', '']
+    return _block(dataset, out[:-1], absent)
+
+
+def _drawn(name: str, dataset: str, profile: Profile, results: Path) -> Path:
+    return results / profile.name / dataset / f'{name}.png'
 
 
 def _choices(
@@ -419,8 +465,8 @@ def _choices(
         results, where.folder, dataset, where.row, 0, 'test'
     ).with_suffix('.choices.json')
     if not path.exists():
-        return []
-    found = record.read(path)
+        return _block(dataset, [], [figure.row])
+    found = record.read(path, 'tables', 'teachers')
     out = [f'### {dataset.replace("_", "-")}', '']
     for group in figure.groups:
         lines = [
@@ -443,7 +489,7 @@ def draw(
     curves = [
         (panel, points)
         for panel in figure.panels
-        if (points := curve(panel, dataset, profile, results))
+        if len(points := curve(panel, dataset, profile, results)) > 1
     ]
     if not curves:
         return None
@@ -459,7 +505,7 @@ def draw(
         )
         ax.set_title(panel.title, fontsize=9)
         ax.set_ylabel(panel.term or 'MRR')
-    path = results / profile.name / dataset / f'{name}.png'
+    path = _drawn(name, dataset, profile, results)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=120, metadata={'Software': None})
     return path
@@ -473,19 +519,19 @@ def _cells(
         return []
     theirs = line.published.get(dataset, ())
     cells = []
-    for at, key in enumerate(COLUMNS):
+    for at, key in enumerate((*COLUMNS, 'mr')):
         values = [values[key] for _, values in found]
-        spread = f' ±{stdev(values):.2f}' if len(values) > 1 else ''
-        known = at < len(theirs) and not math.isnan(theirs[at])
-        beside = ''
-        if known:
+        places = 0 if key == 'mr' else 2
+        text = f'{mean(values):.{places}f}'
+        if len(values) > 1 and places:
+            text += f' ±{stdev(values):.2f}'
+        if at < len(theirs) and not math.isnan(theirs[at]):
             far = mean(values) - theirs[at]
-            beside = f' ({theirs[at]:.2f}, {far:+.2f})'
-        cells.append(f'{mean(values):.2f}{spread}{beside}')
-    rank = f'{mean(values["mr"] for _, values in found):.0f}'
+            text += f' ({theirs[at]:.{places}f}, {far:+.{places}f})'
+        cells.append(text)
     path = found[0][0].relative_to(results).as_posix()
     file = f'[{path.rpartition("/")[2]}]({path})'
-    return [line.label, str(len(found)), *cells, rank, file]
+    return [line.label, str(len(found)), *cells, file]
 
 
 HEAD = """
@@ -496,12 +542,15 @@ files in this folder. Do not edit.*
 
 Each figure is ours on test, in percent, then in brackets that of the paper and
 the difference. Where several seeds were measured it is their mean ± the
-deviation of a sample. The file of the first seed tells command, commit,
-settings, protocol and machine: filtered ranks over all entities, both sides,
-realistic ties. Published figures follow other tie rules in part, and are of
-texts and images; ours are of texts alone, by all-MiniLM-L6-v2, which state
-facts of the test set as well. A difference that the text of a table does not
-explain is unexplained.
+deviation of a sample. The library's recipe is bold. The file of the first seed
+tells command, commit, settings, protocol and machine: filtered ranks over all
+entities, both sides, realistic ties. Files in `combiners` and
+`committees/DB15K` were converted from an earlier form. They tell neither time
+nor memory, and the script of their command is in the commit that they name
+alone; `python -m experiments combiners` measures the same rows today.
+Published figures follow other tie rules in part, and are of texts and images;
+ours are of texts alone, by all-MiniLM-L6-v2, which state facts of the test set
+as well. A difference that the text of a table does not explain is unexplained.
 """
 
 
@@ -514,8 +563,8 @@ def render(results: Path) -> str:
         # Overview and tables before figures.
         for name in sorted(names(), key=lambda name: 'figure' in name):
             table = table_of(name)
-            part = shown(table, profile, results)
-            if any(line.startswith('###') for line in part):
+            part = shown(name, table, profile, results)
+            if any(line.startswith('|') for line in part):
                 sizes = f'D = {profile.channels}'
                 part[0] = f'{part[0]} ({profile.name}, {sizes})'
                 lines += part

@@ -52,7 +52,8 @@ on](notes/2026-11-29-comparators.md).
 Sources: TransE (Bordes et al., 2013; L1), DistMult (Yang et al., 2015),
 ComplEx (Trouillon et al., 2016), RotatE (Sun et al., 2019, whose negatives all
 of them have), TuckER (Balažević et al., 2019), OTE and GC-OTE (Tang et al.,
-2020), ComplEx-N3 (Lacroix et al., 2018), MoSE (Zhao et al., 2022).
+2020), ComplEx-N3 (Lacroix et al., 2018), MoSE (Zhao et al., 2022; MoSE-BI
+counts each teacher once, MoSE-MI is without its last ReLU).
 
 The multimodal comparators of the paper are not measured here. Their rows, and
 all that need images, are left out: nothing is made up.

@@ -13,8 +13,10 @@ Two teachers, structure and texts; the library's recipe has three. The first
 four lines combine teachers at test time; those that learn from validation have
 teachers that are not trained on it, while the others are. There is no student
 yet when the paper's policy learns there: the mean of the teachers stands in
-its reward. Along with a student (RC) it learns from training triples, which
-the teacher of structure has memorised, and picks that one nearly always
+its reward, which leaves out other known answers, and it passes over teachers
+that have no feature of a head. Along with a student (RC) it learns from
+training triples, which the teacher of structure has memorised, and picks that
+one nearly always
 ([why](notes/2026-11-20-paper-policy.md)): teachers by it have 39.9 to 40.6 and
 structure alone 39.98. So these students learn from little else, and lie near
 plain ComplEx-N3; with the mean, NDKD reaches what the paper has. Policies
