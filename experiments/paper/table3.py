@@ -7,9 +7,9 @@ TABLE = PaperTable(
     'Table 3: FB15K-237 and WN18',
     """
 Structure and texts, no images. 94 % of the test pairs of WN18 occur in train,
-reversed. On FB15K-237 the students are ahead of the paper in all hits and behind
-it in mean rank (aimed at: 116); why is unexplained. Their files name a commit
-with changes beside it, so their code is not to be had exactly.
+reversed. On FB15K-237 the students are ahead of the paper in all hits and
+behind it in mean rank (aimed at: 116); why is unexplained. Their files name a
+commit with changes beside it, so their code is not to be had exactly.
 """,
     ('FB15k_237', 'WN18'),
     (

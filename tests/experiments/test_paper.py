@@ -145,7 +145,8 @@ def test_what_is_shown(tmp_path: Path) -> None:
     assert '| 7 (116, -109) |' in line
     assert found[found.index('### WN18') + 2] == (
         'Not measured yet: plain ComplEx-N3; ComplEx-N3 that predicts '
-        "relations too; MoSE-AI; **DSoM, the library's recipe**."
+        "relations too; MoSE-AI; teachers of the library's recipe; **DSoM, "
+        "the library's recipe**."
     )
     path = show.write_page(tmp_path)
     text = path.read_text()
