@@ -243,6 +243,11 @@ def load_tensors(
             header = dict(file.metadata() or {})
     except SafetensorError as error:
         raise DamagedFile(f'{path} is damaged: {error}') from error
+    except RuntimeError as error:  # torch opens it again, by its name
+        if os.path.exists(path):
+            raise
+        why = os.strerror(errno.ENOENT)
+        raise FileNotFoundError(errno.ENOENT, why, str(path)) from error
     stored = header.pop(HASH, None)
     if stored is None and hashed:
         raise DamagedFile(

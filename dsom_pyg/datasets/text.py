@@ -90,8 +90,14 @@ def _read_utf8(path: Path) -> bytes:
         return _decoded(path, 1, raw, 'UTF-16').encode()
     if (at := raw.find(b'\0')) >= 0:
         why = 'holds a NUL, as UTF-16 without a mark does; convert it to UTF-8'
-        raise error_at(path, raw[:at].count(b'\n') + 1, why)
+        raise error_at(path, _ends(raw, at) + 1, why)
     return raw.removeprefix(codecs.BOM_UTF8)
+
+
+def _ends(raw: bytes, at: int, encoding: str = 'UTF-8') -> int:
+    # How many lines end before some byte.
+    end = '\n' if '\n' in raw.decode(encoding, 'ignore') else '\r'
+    return raw[:at].decode(encoding, 'ignore').count(end)
 
 
 def _decoded(
@@ -101,7 +107,7 @@ def _decoded(
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        line += raw[: error.start].count(b'\n')
+        line += _ends(raw, error.start, encoding)
         why = f'is not {encoding} text; convert the file to UTF-8'
         raise error_at(path, line, why) from None
 

@@ -46,7 +46,7 @@ def encode_texts(
         - **output:** :math:`(n, d)`, float32, on the CPU
     """
     texts = [str(item) for item in items]
-    out = torch.empty(len(texts), out_channels)
+    out = torch.empty(len(texts), out_channels, dtype=torch.float32)
     order = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
     with tqdm(total=len(texts), unit='text', disable=not progress) as bar:
         for start in range(0, len(order), batch_size):
@@ -76,7 +76,7 @@ def encode_images(
         - **output:** :math:`(n, d)`, float32, on the CPU
     """
     paths = [Path(item) for item in items]
-    out = torch.empty(len(paths), out_channels)
+    out = torch.empty(len(paths), out_channels, dtype=torch.float32)
     # While a GPU computes, the next batch is opened. On a CPU the model keeps
     # all cores busy itself, and every further thread would bring a team of
     # its own along, which waits for the others.

@@ -86,6 +86,16 @@ def test_the_line_of_what_is_no_text(tmp_path: Path, end: str) -> None:
     lines = ['a', 'é', 'b']
     path = write(tmp_path, end.join(lines).encode('latin-1'))
     where = re.escape(f'{path}:2: is not UTF-8 text')
+    for read in (read_lines, text.read_text):
+        with pytest.raises(DatasetError, match=where):
+            read(path)
+    path.write_bytes(end.join(['a', '\0', 'b']).encode())
+    with pytest.raises(DatasetError, match=f'{re.escape(str(path))}:2: holds'):
+        read_lines(path)
+    # Bytes of line ends occur within characters of UTF-16.
+    raw = end.join(['\u0a0a', '\u0d0d\u0a0d', '\u0a0a']).encode('utf-16')
+    path.write_bytes(raw + b'\x00\xdc')
+    where = re.escape(f'{path}:3: is not UTF-16 text')
     with pytest.raises(DatasetError, match=where):
         read_lines(path)
     assert read_lines(write(tmp_path, '')) == []

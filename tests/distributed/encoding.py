@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.encode import encode_items
 from dsom_pyg.encoders import open_image
 from dsom_pyg.processes import count, first, join, rank, share
@@ -46,6 +47,13 @@ if __name__ == '__main__':
     caches = [out / name for name in sys.argv[2:]]
     widths = [*range(23, 0, -1), 3, 4]
     items = [out / f'{width}.png' for width in widths]
-    said = share([encoded(caches[rank()]), encoded(caches[rank()])])
+    own = out / f'of process {rank()}.png'
+    if own.exists():
+        items[3] = own
+    said: list[Any]
+    try:
+        said = share([encoded(caches[rank()]), encoded(caches[rank()])])
+    except DatasetError as error:
+        said = share(str(error))
     if first():
         (out / f'{count()}.json').write_text(json.dumps(said))

@@ -57,6 +57,18 @@ def test_caches_that_differ(tmp_path: Path) -> None:
     assert not (folder / 'other').exists()
 
 
+def test_processes_that_see_other_images(tmp_path: Path) -> None:
+    folder = images(tmp_path / 'images')
+    for process in range(2):
+        path = folder / f'of process {process}.png'
+        Image.new('RGB', (30 + process, 5)).save(path)
+    run(folder, 2, 'cache', 'cache', job='encoding.py')
+    for process, told in enumerate(said(folder, 2)):
+        name = f'of process {process}.png'
+        assert told.startswith(f"processes read '{folder / name}' differently")
+    assert not (folder / 'cache').exists()
+
+
 def test_one_process_speaks(tmp_path: Path) -> None:
     words = 'encode', 'Countries', '--device', 'cpu', '--root', str(tmp_path)
     said = run(tmp_path / 'job', 2, *words, job='command.py').splitlines()

@@ -24,6 +24,19 @@ def number(path: Path) -> Tensor:
     return torch.full((2,), float(path.name))
 
 
+def test_features_are_float32_whatever_the_default() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        texts = encode_texts(
+            ['a', 'bb'], lambda x: torch.ones(len(x), 2), 2, 1
+        )
+        images = encode_images(PATHS[:3], number, lambda x: x, 2, 2, CPU)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert texts.dtype == images.dtype == torch.float32
+    assert images[:, 0].tolist() == [0.0, 1.0, 2.0]
+
+
 @pytest.mark.parametrize('prepared', [in_turn, in_threads])
 @pytest.mark.parametrize('size', [1, 4, 23, 50])
 def test_order_is_kept(size: int, prepared: Any) -> None:

@@ -65,6 +65,7 @@ class FeatureCache:
         """
         small: list[Path] = []
         rows: dict[bytes, Tensor] = {}
+        large: set[bytes] = set()
         for path in self._files() if self._current else ():
             try:
                 tensors, header = load_tensors(path)
@@ -80,7 +81,15 @@ class FeatureCache:
             part = list(map(bytes, keys.numpy()))
             yield part, x
             # Others of several processes may be reading them.
-            if len(part) < MANY and processes.count() == 1:
+            if processes.count() > 1:
+                continue
+            if len(part) >= MANY:
+                # Two runs that merged the same files at once.
+                these = hashlib.sha256(b''.join(sorted(part))).digest()
+                if these in large:
+                    self._delete(path)
+                large.add(these)
+            else:
                 small.append(path)
                 rows.update(zip(part, x, strict=True))
             if len(rows) >= MANY:
@@ -140,4 +149,5 @@ def _fit(keys: Tensor, x: Tensor) -> bool:
     size = hashlib.sha256().digest_size
     sound = keys.dtype == torch.uint8 and x.dtype == torch.float32
     sound = sound and x.dim() == 2 and keys.shape == (len(x), size)
+    sound = sound and x.size(1) > 0
     return sound and bool(finite_rows(x).all())

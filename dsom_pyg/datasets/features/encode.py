@@ -117,28 +117,26 @@ def encode_items(
             keys[at] = _key(item)
         except UnreadableImage as error:
             failures[at] = error.reason
+    _check_shared(keys, items)
     cache = FeatureCache(folder, encoder) if folder else None
     if cache and refresh:
         cache.clear()
-    # A row of each content, and the first item that has it.
+    # The row of each content is that of the first item that has it.
     row: dict[bytes, int] = {}
-    first: list[int] = []
-    for at, key in keys.items():
-        if key not in row:
-            row[key] = len(row)
-            first.append(at)
+    for at, key in enumerate(keys.values()):
+        row.setdefault(key, at)
     # There may be millions: no second copy of them is held on the way.
-    x = torch.empty(len(row), encoder.out_channels)
-    new = torch.ones(len(row), dtype=torch.bool)
+    x = torch.empty(len(keys), encoder.out_channels, dtype=torch.float32)
+    new = torch.ones(len(keys), dtype=torch.bool)
     for cached, values in cache.load() if cache else ():
         here = [(row[k], at) for at, k in enumerate(cached) if k in row]
         place, source = torch.tensor(here).long().view(-1, 2).unbind(1)
         x[place], new[place] = values[source], False
-    todo: dict[bytes, Any] = {
-        keys[at]: items[at]
-        for at, is_new in zip(first, new.tolist(), strict=True)
-        if is_new
-    }
+    is_new = new.tolist()
+    todo: dict[bytes, Any] = {}
+    for at, key in keys.items():
+        if is_new[row[key]]:
+            todo.setdefault(key, items[at])
     order, broken = list(_agreed(todo, keys, items)), dict[bytes, str]()
     quiet = None if processes.first() else True
     bar = tqdm(total=len(order), desc=encoder.name, unit='item', disable=quiet)
@@ -157,10 +155,34 @@ def encode_items(
     processes.share(None)  # until all is in the cache
     failures |= {at: broken[k] for at, k in keys.items() if k in broken}
     position = [at for at, key in keys.items() if key not in broken]
-    # Where each item has a content of its own, the rows are in order.
-    if len(position) < len(keys) or len(row) < len(keys):
-        x = x[[row[keys[at]] for at in position]]
+    twins = [
+        (at, row[key])
+        for at, key in enumerate(keys.values())
+        if row[key] != at
+    ]
+    place, source = torch.tensor(twins).long().view(-1, 2).unbind(1)
+    x[place] = x[source]
+    if broken:
+        x = x[torch.tensor([key not in broken for key in keys.values()])]
     return Encoded(x, torch.tensor(position, dtype=torch.long), failures)
+
+
+def _check_shared(keys: dict[int, bytes], items: Sequence[Any]) -> None:
+    # One of several processes may not see a file as others do.
+    if processes.count() == 1:
+        return
+    mine = hashlib.sha256(repr(list(keys)).encode() + b''.join(keys.values()))
+    if len(set(processes.share(mine.digest()))) > 1:
+        every = processes.share(keys)
+        far = (
+            item
+            for at, item in enumerate(items)
+            if len({each.get(at) for each in every}) > 1
+        )
+        raise DatasetError(
+            f"processes read '{next(far)}' differently; see that all of them "
+            'can read it, that nobody changes it meanwhile, and start again'
+        )
 
 
 def _agreed(

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -121,9 +122,19 @@ def save_graph(path: Path, data: HeteroData, meta: dict[str, Any]) -> None:
     # header of the format has a limit that many long texts exceed.
     raw = bytearray()
     for piece in _to_json({'stores': stores, 'meta': meta}):
-        raw += piece.encode()
+        raw += piece.encode('utf-8', 'surrogatepass')
     tensors[JSON_KEY] = torch.frombuffer(raw, dtype=torch.uint8)
     save_tensors(path, tensors)
+
+
+def _dumps(value: Any) -> str:
+    # One character of four bytes would make four of each when it is read.
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub('[\U00010000-\U0010ffff]', _escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def _to_json(value: Any) -> Iterator[str]:
@@ -132,18 +143,18 @@ def _to_json(value: Any) -> Iterator[str]:
     if value and named:
         begin = '{'
         for key, each in value.items():
-            yield f'{begin}{json.dumps(key)}: '
+            yield f'{begin}{_dumps(key)}: '
             yield from _to_json(each)
             begin = ', '
         yield '}'
     elif isinstance(value, list) and len(value) > PIECE:
         begin = '['
         for at in range(0, len(value), PIECE):
-            yield begin + json.dumps(value[at : at + PIECE])[1:-1]
+            yield begin + _dumps(value[at : at + PIECE])[1:-1]
             begin = ', '
         yield ']'
     else:
-        yield json.dumps(value)
+        yield _dumps(value)
 
 
 def load_graph(path: Path) -> tuple[HeteroData, dict[str, Any]]:

@@ -182,6 +182,46 @@ def test_bad_images_here_and_there(tmp_path: Path) -> None:
     assert [len(call) for call in encoder.seen] == [3, 1, 3, 3, 2, 3]
 
 
+@pytest.mark.parametrize('seed', range(6))
+def test_each_item_has_the_features_of_its_content(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeated, broken, cached or new, in any order; files of any size."""
+    draw = np.random.default_rng(seed)
+    monkeypatch.setattr(cache, 'MANY', int(draw.integers(2, 9)))
+    known = [image(tmp_path / f'{i}.png', i) for i in range(20)]
+    for i in draw.integers(0, 20, 3):
+        known[i].write_text(f'no image {i % 2}')
+    for chunk in (2, 3, 30):
+        items = [known[i] for i in draw.integers(0, 20, 25)]
+        out = encode_items(Bytes(), items, tmp_path / 'cache', chunk=chunk)
+        broken = {
+            at
+            for at, item in enumerate(items)
+            if item.read_bytes().startswith(b'no')
+        }
+        assert out.failures.keys() == broken
+        assert out.position.tolist() == sorted({*range(25)} - broken)
+        assert out.x[:, 1].tolist() == [
+            16.0 * int(items[at].stem) for at in out.position.tolist()
+        ]
+
+
+def test_features_are_float32_whatever_the_default(tmp_path: Path) -> None:
+    class Double(Bytes):
+        def __call__(self, items: Sequence[Any]) -> Tensor:
+            return super().__call__(items).double()
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        for _ in range(2):
+            x = encode_items(Double(), ['a', 'b'], tmp_path).x
+            assert x.dtype == torch.float32
+            assert x[:, 1].tolist() == [97.0, 98.0]
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize('whole', [False, True])
 def test_an_image_that_only_its_encoder_refuses(
     tmp_path: Path, whole: bool

@@ -67,11 +67,15 @@ def test_what_stands_beside_a_stored_graph(
         'texts': [['Ω', '😀"\\'], [], ['a, b', '漢\n'], ['] }'], []],
         'extra': {'short': [1, 2], 'long': list(range(7)), 'none': {}},
         'shares': {'text': 0.5, 'image': None},
-        'one broken character': '\ud800',
+        'broken characters': '\ud800 \ud83d\ude00',
         'all of one piece': [[], [], []],
     }
     save_graph(path, small(), meta)
     whole = path.read_bytes()
+    # A letter takes its two bytes, not six.
+    assert 'Ω'.encode() in whole
+    # No character makes a string of four bytes for each when it is read.
+    assert '😀'.encode() not in whole
     assert load_graph(path)[1] == meta
     # Long lists are written piece by piece, to the same bytes.
     monkeypatch.setattr(features_graph, 'PIECE', 3)
@@ -111,6 +115,7 @@ def test_what_does_not_fit_a_cache(tmp_path: Path) -> None:
         (keys, torch.tensor(1.0)),
         (keys[0], torch.ones(32, 2)),
         (keys[0, 0], torch.ones(1, 2)),
+        (keys, torch.ones(1, 0)),
         (keys.long(), torch.ones(1, 2)),
     ):
         header = {'encoder': cache.identity}
@@ -143,3 +148,24 @@ def test_files_of_a_cache_grow_to_a_limit(
         assert found.keys() == rows.keys()
         assert all(torch.equal(found[key], rows[key]) for key in rows)
     assert sorted(sizes) == [2, 4, 5]
+    # Another run may have merged the same ones at once.
+    [(stored, x)] = [part for part in cache.load() if len(part[0]) == 4]
+    cache.add(stored[::-1], x.flip(0))
+    assert len(list(cache.load())) == 4
+    assert sorted(len(part) for part, _ in cache.load()) == [2, 4, 5]
+
+
+def test_a_file_of_a_cache_that_goes_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors opens it once for the header, then by its name again."""
+    cache = FeatureCache(tmp_path, Encoder())
+    cache.add([bytes(32)], torch.ones(1, 2))
+    opened = torch.UntypedStorage.from_file
+
+    def late(name: str, *words: object, **more: object) -> object:
+        Path(name).unlink(missing_ok=True)
+        return opened(name, *words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.UntypedStorage, 'from_file', late)
+    assert list(cache.load()) == []
