@@ -40,7 +40,7 @@ class Ones:
 def peak():
     # The peak of resource.getrusage would begin at that of the parent.
     with open('/proc/self/status') as file:
-        return int(re.search(r'VmHWM:\\s*(\\d+) kB', file.read())[1]) * 1024
+        return int(re.search(r'VmHWM:\s*(\d+) kB', file.read())[1]) * 1024
 before, start = peak(), time.perf_counter()
 dataset = MKGFolder(sys.argv[1], text_encoder=Ones())
 seconds = time.perf_counter() - start
