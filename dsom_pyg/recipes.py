@@ -33,7 +33,10 @@ LARGE = 2_000_000
 
 
 def held_out(
-    channels: int = 256, relations: float = 0.0, **options: Any
+    channels: int = 256,
+    relations: float = 0.0,
+    rarity: float | None = None,
+    **options: Any,
 ) -> Recipe:
     r"""The library's own recipe, the default of
     :func:`~dsom_pyg.train_dsom`.
@@ -51,9 +54,16 @@ def held_out(
             1.0 brought a model of triples 0.9 points of MRR; on that of MKG-W
             0.1 and 0.3 brought nothing, on that of DB15K 1.0 cost 0.6
             (``python -m experiments relations --select``).
+        rarity: a of the teachers' losses, see
+            :class:`~dsom_pyg.training.Loop`: with 1.0 all queries count
+            alike, where those with many tails count for more otherwise
+            (``results/notes/2026-11-30-rarity.md``).
         **options: Of :class:`~dsom_pyg.Recipe`.
     """
     teachers, student = Teachers(channels=channels), Student(channels=channels)
+    if rarity is not None:
+        loop = replace(teachers.loop, equal_pairs=True, rarity=rarity)
+        teachers = replace(teachers, loop=loop)
     if relations:
         tell = partial(ComplEx, objective=CrossEntropy(relations=relations))
         teachers = replace(teachers, structure=partial(tell, n3=0.05))

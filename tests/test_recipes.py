@@ -74,6 +74,15 @@ def test_models_with_rows_of_their_own_tell_relations() -> None:
     assert repr(recipes.held_out(relations=0.0)) == repr(recipes.held_out())
 
 
+def test_rare_queries_of_teachers() -> None:
+    rare, plain = recipes.held_out(4, rarity=1.0), recipes.held_out(4)
+    loop = replace(plain.teachers.loop, equal_pairs=True, rarity=1.0)
+    teachers = replace(plain.teachers, loop=loop)
+    assert repr(rare) == repr(replace(plain, teachers=teachers))
+    exact = recipes.held_out(4, rarity=0.0).teachers.loop
+    assert (exact.equal_pairs, exact.rarity) == (True, 0.0)
+
+
 def test_the_best_by_benchmark() -> None:
     found = recipes.best('MKG_Y', channels=8, seed=3)
     assert (found.student.channels, found.seed) == (8, 3)
