@@ -374,8 +374,8 @@ def shown(
             else:
                 absent.append(line.label)
         head = ['', 'seeds', *COLUMNS.values(), 'MR', 'files']
-        shown = markdown(head, lines) if lines else []
-        out += _block(dataset, shown, absent)
+        measured = markdown(head, lines) if lines else []
+        out += _block(dataset, measured, absent)
     return [*out, *paragraphs(table.missing)] if table.missing else out
 
 
