@@ -311,7 +311,7 @@ def test_a_full_disk(
         (['--set', 'student.channls=8'], "did you mean 'channels'?"),
         (['--set', 'student'], "'student' is no setting; write key=value"),
         (['--recipe', 'big'], "no recipe is called 'big'; there are best, "),
-        (['--recipe', 'best'], 'MKG_Y, WN9; name none, and'),
+        (['--recipe', 'best'], 'MKG_Y, WN18, WN9; name none, and'),
         (['--text-encoder', 'tfdf'], "did you mean 'tfidf'?"),
         (['--config', 'nowhere.toml'], 'nowhere.toml'),
         (['--device', 'gpu'], "there is no device 'gpu' here"),
