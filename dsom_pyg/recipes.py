@@ -56,10 +56,10 @@ def held_out(
             (``python -m experiments relations --select``).
         rarity: a of the teachers' losses, see
             :class:`~dsom_pyg.training.Loop`: with 1.0 all queries count
-            alike, where those with many tails count for more otherwise. On
-            validation that brought the student 0.4 points of MRR on MKG-Y
-            and 0.2 on MKG-W, and cost it 0.6 on DB15K
-            (``python -m experiments rarity --select``).
+            alike, where those with many tails count for more otherwise. That
+            brought the student 0.2 points of MRR on test of MKG-Y, cost it
+            as much on MKG-W, and 0.6 on validation of DB15K
+            (``results/notes/2026-11-30-rarity.md``).
         **options: Of :class:`~dsom_pyg.Recipe`.
     """
     teachers, student = Teachers(channels=channels), Student(channels=channels)
