@@ -193,6 +193,8 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         },
         'settings': settings(row),
     }
+    if row.source is not None:
+        about['source'] = asdict(row.source)
     if record.exists(path, about):
         print(f'{path} is there', flush=True)
         return path

@@ -95,6 +95,21 @@ class Mixed:
 
 
 @dataclass(frozen=True)
+class Source:
+    r"""Where a row comes from.
+
+    Args:
+        work: Who proposed it.
+        variant: How ours differs from theirs, or which of theirs it is.
+        ties: How their code ranks entities of the same score.
+    """
+
+    work: str
+    variant: str
+    ties: str = ''
+
+
+@dataclass(frozen=True)
 class Row:
     r"""One row of a table: one run for each seed.
 
@@ -113,6 +128,7 @@ class Row:
         keeps_validation: It learns from the validation split in a way of its
             own, so that split stays out of train where others train on it.
         encoder: Makes the encoder of texts. (default: that of the command)
+        source: Where it comes from, if not from here.
     """
 
     name: str
@@ -123,6 +139,7 @@ class Row:
     more_texts: bool = False
     keeps_validation: bool = False
     encoder: Callable[[], Encoder] | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from dsom_pyg.training import Distill, Loop, OnValidation
 from experiments.changes import after, first, missing_texts
 from experiments.paper.comparators import CHOSEN, comparator
 from experiments.paper.recipes import RECIPES
+from experiments.paper.sources import source
 from experiments.table import Combined, Mixed, Row, SingleModel
 
 MKGS = ('DB15K', 'MKG_W', 'MKG_Y')
@@ -237,7 +238,8 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
     def gap(share: int) -> Row:
         missing = partial(missing_texts, share=share / 100)
         both = partial(after, changes=(change, missing)) if change else missing
-        return Row(f'{share} % of texts missing', recipe, change=both)
+        name = f'{share} % of texts missing'
+        return Row(name, recipe, change=both, source=source(name))
 
     gaps = {(row := gap(share)).name: row for share in SHARES}
     return gaps | {
@@ -246,6 +248,7 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
             each,
             change=change or None,
             keeps_validation=name in validated,
+            source=source(name),
         )
         for name, each in what.items()
     }

@@ -19,7 +19,8 @@ from experiments.measure import settings as settings_of
 from experiments.page import COLUMNS, markdown, paragraphs
 from experiments.paper.catalogue import PROFILES, Profile, home, rows
 from experiments.paper.published import SIZES, Numbers
-from experiments.table import Row, Table, load
+from experiments.paper.sources import source
+from experiments.table import Row, Source, Table, load
 
 SELECTION = 'settings given, last epoch'
 
@@ -346,9 +347,12 @@ def _seconds(run: Wanted, results: Path) -> float | None:
     folder = run.path(results).parent
     for path in sorted(folder.glob(f'{record.slug(run.row)}-seed*.json')):
         found = record.read(path, *record.RUN)
-        # Where stages were trained before, it says too little.
-        if found.get('seconds') and not found.get('stages_before'):
-            return float(found['seconds'])
+        took = found.get('seconds')
+        # Where stages were trained before, it says too little. Files of
+        # before those were noted show it by a model that took longer.
+        parts = (x.get('seconds', 0) for x in found['models'].values())
+        if took and not found.get('stages_before') and took >= max(parts):
+            return float(took)
     return None
 
 
@@ -548,6 +552,8 @@ entities, both sides, realistic ties. Files in `combiners` and
 `committees/DB15K` were converted from an earlier form. They tell neither time
 nor memory, and the script of their command is in the commit that they name
 alone; `python -m experiments combiners` measures the same rows today.
+[Where lines come from](#where-lines-come-from), with the tie rule of the code
+that they were specified from, stands at the end.
 Published figures follow other tie rules in part, and are of texts and images;
 ours are of texts alone, by all-MiniLM-L6-v2, which state facts of the test set
 as well. A difference that the text of a table does not explain is unexplained.
@@ -568,7 +574,27 @@ def render(results: Path) -> str:
                 sizes = f'D = {profile.channels}'
                 part[0] = f'{part[0]} ({profile.name}, {sizes})'
                 lines += part
+    lines += sources()
     return '\n'.join(lines).rstrip('\n') + '\n'
+
+
+def sources() -> list[str]:
+    r"""Where the lines of all tables come from, by source."""
+    labels: dict[Source, list[str]] = {}
+    for name in names():
+        table = table_of(name)
+        for line in table.lines if isinstance(table, PaperTable) else ():
+            # In the overview a label ends with which model of the row it is.
+            label = line.label.replace('**', '').partition(': ')[0]
+            group = labels.setdefault(source(line.row), [])
+            if label not in group:
+                group.append(label)
+    head = ['lines', 'from', 'here', 'ties there']
+    told = [
+        ['; '.join(group), each.work, each.variant, each.ties]
+        for each, group in labels.items()
+    ]
+    return ['## Where lines come from', '', *markdown(head, told), '']
 
 
 def write_page(results: Path) -> Path:

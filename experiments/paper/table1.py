@@ -17,22 +17,20 @@ DSOM = tuple(
 TABLE = PaperTable(
     'Table 1: link prediction',
     """
-The unimodal systems by the objectives of their authors (self-adversarial
-negatives, 256 or 64 that all queries of a batch share; TuckER: all entities at
-once), and those inside the framework of the paper, on structure and texts; no
-images. Rate, N3 and first scale of DistMult and ComplEx are the best of seven
-trials, four of which were given up half way, on validation of MKG-Y
-(`results/searches/MKG_Y`), for all three graphs; all other settings are near
-those of the authors and were not tuned. The unimodal systems take fewer steps
-than there, so their rows are lower bounds. The teachers of MoSE-BI and MoSE-MI
-are not trained on the validation split, which these two learn from; on DB15K
-all others are. Boosting weighs a teacher by how many entities it puts below
-the target, as the mean rank does: on MKG-Y texts have the better mean rank and
-the far lower MRR, so MoSE-BI is below the mean. Plain ComplEx-N3,
-cross-entropy over all entities, is missing in the paper; it has the settings
-of the library's recipe, and [a search](notes/2026-11-29-searches.md) on MKG-Y
-and WN9 found no better ones. [What the unimodal rows depend
-on](notes/2026-11-29-comparators.md).
+The unimodal systems by the objectives of their authors, and those inside the
+framework of the paper, on structure and texts; no images. Rate, N3 and first
+scale of DistMult and ComplEx are the best of seven trials, four of which were
+given up half way, on validation of MKG-Y (`results/searches/MKG_Y`), for all
+three graphs; all other settings are near those of the authors and were not
+tuned. The unimodal systems take fewer steps than there, so their rows are
+lower bounds. The teachers of MoSE-BI and MoSE-MI are not trained on the
+validation split, which these two learn from; on DB15K all others are. Boosting
+weighs a teacher by how many entities it puts below the target, as the mean
+rank does: on MKG-Y texts have the better mean rank and the far lower MRR, so
+MoSE-BI is below the mean. Plain ComplEx-N3, cross-entropy over all entities,
+is missing in the paper; it has the settings of the library's recipe, and [a
+search](notes/2026-11-29-searches.md) on MKG-Y and WN9 found no better ones.
+[What the unimodal rows depend on](notes/2026-11-29-comparators.md).
 """,
     MKGS,
     (
@@ -49,12 +47,6 @@ on](notes/2026-11-29-comparators.md).
         *DSOM,
     ),
     missing="""
-Sources: TransE (Bordes et al., 2013; L1), DistMult (Yang et al., 2015),
-ComplEx (Trouillon et al., 2016), RotatE (Sun et al., 2019, whose negatives all
-of them have), TuckER (Balažević et al., 2019), OTE and GC-OTE (Tang et al.,
-2020), ComplEx-N3 (Lacroix et al., 2018), MoSE (Zhao et al., 2022; MoSE-BI
-counts each teacher once, MoSE-MI is without its last ReLU).
-
 The multimodal comparators of the paper are not measured here. Their rows, and
 all that need images, are left out: nothing is made up.
 """,

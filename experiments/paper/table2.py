@@ -12,11 +12,8 @@ Students of two teachers, structure and texts, but for the last row: the
 library's recipe has a third teacher, unlabeled queries, tau 2 and gamma 4
 where the others have 4 and 2. So its distance from the mean of both is not of
 selection alone; on DB15K the overview has the mean of its three teachers.
-BestTeacher and BestStrategy read the label, and judge a query with several
-targets by their mean. MulDE (Wang et al., 2021) compares teachers with the
-student on its 500 best entities; the label that its gates learn from is 1 for
-all targets of a query, not for that of one triple, and its attention is not
-part of the student's gradient. Those that learn from training triples, or
+BestTeacher and BestStrategy read the label; MulDE compares teachers with the
+student on its 500 best entities. Those that learn from training triples, or
 judge by them, see what the teacher of structure has memorised
 ([why](notes/2026-11-20-paper-policy.md)): but for the library's policy, which
 learns from held-out ones, none has a higher MRR than the mean of both on any

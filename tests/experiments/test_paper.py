@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from experiments.paper.catalogue import (
 )
 from experiments.paper.comparators import CHOSEN, comparator
 from experiments.paper.recipes import RECIPES
+from experiments.paper.sources import source
 from experiments.table import load
 
 SMALL = PROFILES['small']
@@ -36,12 +38,14 @@ def write(
     seed: int,
     mrr: float,
     dataset: str = 'WN9',
+    took: float = 0.0,
     **more: Any,
 ) -> None:
     path = record.path_of(results, 'small', dataset, row, seed, 'test')
     path.parent.mkdir(parents=True, exist_ok=True)
     ranks = {'mrr': mrr, 'hits@1': 1.0, 'hits@3': 2.0, 'hits@10': 3.0}
-    models = {name: {**ranks, 'mr': 7.0} for name in ('model', 'student')}
+    each = {**ranks, 'mr': 7.0, 'seconds': took}
+    models = {name: each for name in ('model', 'student')}
     about = {'dataset': dataset, 'row': row, 'seed': seed}
     words = {'split': 'test', 'ties': 'realistic', 'filter': [*SPLITS]}
     found = {**about, 'protocol': words, 'models': models, **more}
@@ -70,6 +74,23 @@ def test_every_line_has_its_row() -> None:
                         record.RESULTS, folder, dataset, row, 0, 'test'
                     )
                     assert path.exists()
+
+
+def test_every_line_tells_where_it_comes_from() -> None:
+    told = '\n'.join(show.sources())
+    for name in show.names():
+        table = show.table_of(name)
+        if isinstance(table, show.PaperTable):
+            for line in table.lines:
+                assert line.label.replace('**', '').split(': ')[0] in told
+    assert '| MoSE-MI; w/ ML on val. | MoSE (Zhao et al., 2022) |' in told
+    # A form of distillation is that of its authors with the paper's policy
+    # alone.
+    mine = source('DSoM, library, vanilla KD')
+    assert mine == source('DSoM, library') == source('D = 64')
+    assert source("the paper's policy, vanilla KD").work.startswith('Hinton')
+    with pytest.raises(KeyError, match='another'):
+        source('another')
 
 
 def test_published_figures_are_possible() -> None:
@@ -103,6 +124,8 @@ def test_what_is_missing_and_how_long_it_takes(
     # A run whose teachers were there does not tell how long one takes.
     more = {'seconds': 60.0, 'stages_before': ['teachers']}
     write(tmp_path, 'MoSE-AI', 5, 90.0, **more)
+    # Nor does one that began before, whose model alone took longer.
+    write(tmp_path, 'MoSE-AI', 6, 90.0, took=90.0, seconds=60.0)
     main([*words, '--only', 'MoSE-AI', '--seeds', '4'])
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == '4 of 4 runs are missing: 4 runs of unknown length'
@@ -153,7 +176,10 @@ def test_what_is_shown(tmp_path: Path) -> None:
     assert '## Table 7: WN9 (small, D = 256)' in text
     assert 'Table 1' not in text
     for link in re.findall(r'\]\(([^)]+)\)', text):
-        assert (tmp_path / link).exists()
+        if link.startswith('#'):
+            assert f'\n## {link[1:].replace("-", " ").capitalize()}\n' in text
+        else:
+            assert (tmp_path / link).exists()
 
 
 def test_the_committed_page_is_up_to_date() -> None:
@@ -197,6 +223,7 @@ def test_a_table_is_measured_once(
         assert found['seconds'] > 0
         assert found['peak_gb'] > 0
         assert {'command', 'commit', 'seed', 'machine'} <= found.keys()
+        assert found['source'] == asdict(source(found['row']))
         for model in found['models'].values():
             assert model['mrr'] > 0
             assert {'sides', 'categories'} <= model.keys()
@@ -326,6 +353,7 @@ def test_figures_come_after_tables(tmp_path: Path) -> None:
         '## Overview',
         '## Table 2',
         '## Figure 5',
+        '## Where lines come from',
     ]
 
 
