@@ -145,6 +145,7 @@ def encode_items(
             mine = start + chunk * processes.rank()
             part = order[mine : mine + chunk]
             found = _encode(encoder, [todo[key] for key in part])
+            _check_unchanged(part, todo, found[1])
             for done, values, bad in processes.share((part, *found)):
                 good = [key for at, key in enumerate(done) if at not in bad]
                 broken.update((done[at], why) for at, why in bad.items())
@@ -213,6 +214,23 @@ def _key(item: Any) -> bytes:
         text = item.encode('utf-8', 'surrogatepass')
         digest = hashlib.sha256(b't' + text)
     return digest.digest()
+
+
+def _check_unchanged(
+    keys: list[bytes], items: dict[bytes, Any], bad: dict[int, str]
+) -> None:
+    # The cache would give what a file was to those who ask for what it is.
+    for at, key in enumerate(keys):
+        if isinstance(item := items[key], Path) and at not in bad:
+            try:
+                same = _key(item) == key
+            except UnreadableImage:
+                same = False
+            if not same:
+                raise DatasetError(
+                    f"'{item}' changed while it was encoded; see that nobody "
+                    'writes it, and start again'
+                )
 
 
 def _encode(

@@ -222,6 +222,30 @@ def test_features_are_float32_whatever_the_default(tmp_path: Path) -> None:
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.parametrize('vanishes', [False, True])
+def test_a_file_that_changes_meanwhile(tmp_path: Path, vanishes: bool) -> None:
+    """Its features would be those of the bytes that nobody asks for."""
+    paths = [image(tmp_path / f'{at}.png', at) for at in range(3)]
+    folder = tmp_path / 'features'
+    before = paths[1].read_bytes()
+
+    class Slow(Bytes):
+        def __call__(self, items: Sequence[Any]) -> Tensor:
+            if vanishes:
+                x = super().__call__(items)
+                paths[1].unlink()
+                return x
+            paths[1].write_bytes(paths[2].read_bytes())
+            return super().__call__(items)
+
+    with pytest.raises(DatasetError, match=r"1\.png' changed while"):
+        encode_items(Slow(), paths, folder)
+    paths[1].write_bytes(before)
+    encoder = Bytes()
+    there = encode_items(encoder, paths, folder).x
+    assert torch.equal(there, encode_items(Bytes(), paths).x)
+
+
 @pytest.mark.parametrize('whole', [False, True])
 def test_an_image_that_only_its_encoder_refuses(
     tmp_path: Path, whole: bool
