@@ -1,12 +1,16 @@
 """The paper's tables: what they need, what is missing, what they show."""
 
 import json
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from dsom_pyg import Recipe
 from dsom_pyg.datasets import fake
@@ -231,6 +235,45 @@ def test_a_table_is_measured_once(
     capsys.readouterr()
     main(['table7', *words, '--results', str(tmp_path)])
     assert [path.stat().st_mtime_ns for path in files] == stamps
+
+
+class Lengths:
+    """As an encoder of sentences, but for what the features say."""
+
+    name, out_channels = 'lengths', 2
+
+    def __init__(self, model: str) -> None:
+        pass
+
+    def __call__(self, items: Sequence[str]) -> Tensor:
+        return torch.tensor([[len(x), x.count(' ')] for x in items]).float()
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get('DSOM_PYG_MIRROR') or '-').is_dir(),
+    reason='no mirror: DSOM_PYG_MIRROR names no folder',
+)
+def test_smoke_takes_a_slice_of_a_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('experiments.measure.SBERT', Lengths)
+    words = ['table7', '--profile', 'smoke', '--seeds', '1']
+    words += ['--text-model', 'none', '--root', str(tmp_path / 'datasets')]
+    for row in ('plain ComplEx-N3', 'DSoM, library'):
+        words += ['--only', row]
+    main([*words, '--results', str(tmp_path)])
+    files = sorted(tmp_path.glob('smoke/WN9/*.json'))
+    found = [record.read(path) for path in files]
+    assert [each['row'] for each in found] == [
+        'DSoM, library',
+        'plain ComplEx-N3',
+    ]
+    graph = found[0]['graph']
+    assert graph == found[1]['graph']
+    assert graph['changes'] == [{'kind': 'first', 'count': 1500}]
+    assert graph['features'] == {'text': 'lengths'}
+    assert 0 < found[0]['models']['student']['mrr'] < 100
+    assert 'smoke' not in (tmp_path / 'paper.md').read_text()
 
 
 @pytest.mark.parametrize(
