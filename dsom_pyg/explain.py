@@ -67,9 +67,11 @@ def choices(
 
     Raises:
         ValueError: The split has no triples, names are too few or too many,
-            or the teachers are for other numbers of entities or relations
-            than the graph.
+            top is not positive, or the teachers are for other numbers of
+            entities or relations than the graph.
     """
+    if top < 1:
+        raise ValueError(f'top must be positive, got {top}')
     graph = KG.of(data)
     check_sizes(graph=graph, teachers=ensemble, combiner=combiner)
     seen, asked = graph.index('train'), graph.index(split)
@@ -225,14 +227,15 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
         # By places: two rows may have one label.
         places = list(range(len(rows)))
         left = [0.0] * len(rows)
-        for m, teacher in enumerate(chosen.teachers):
+        for m in range(len(chosen.teachers)):
             width = [weights[m] for _, _, weights in rows]
-            panel.barh(places, width, left=left, label=teacher)
+            panel.barh(places, width, left=left)
             left = [x + w for x, w in zip(left, width, strict=True)]
         panel.set_yticks(places, labels)
         panel.set(title=title, xlim=(0, 1))
         panel.invert_yaxis()
-    bars, names = panels[0].get_legend_handles_labels()
+    # Labels of bars are left out if they begin with '_'; those here are not.
+    bars, names = panels[0].containers, chosen.teachers
     figure.legend(bars, names, loc='outside upper center', ncols=len(names))
     panels[-1].set_xlabel('mean weight of the teachers (queries)')
     figure.savefig(path)

@@ -29,6 +29,7 @@ except ImportError:  # Windows: no locks, and nothing is swept
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+NO_FILE = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 HASH = 'sha256'
 # What a process writes into until it is whole; see `sweep`.
 BEGIN, END = '.dsom_pyg-', '.tmp'
@@ -62,7 +63,8 @@ def whole_or_nothing(
             to be kept.
 
     Raises:
-        NotWritten: The disk is full, or the folder read-only.
+        NotWritten: The disk is full, the folder read-only, or no file can be
+            there.
     """
     work = lock = None
     try:
@@ -114,6 +116,9 @@ def explain(error: OSError, path: Path) -> None:
     elif error.errno in CLOSED:
         what = f"'{path}' may not be written ({why})"
         advice = 'choose a folder that you may write to'
+    elif error.errno in NO_FILE:
+        what = f"'{path}' is a folder, or lies below a file ({why})"
+        advice = 'name a file'
     else:
         return
     raise NotWritten(

@@ -13,8 +13,8 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -71,12 +71,14 @@ class Tracker(Protocol):
 
         Args:
             metrics: Those of the student, by split and name; :obj:`None` if
-                the run failed or was interrupted.
+                the run failed or was interrupted, or if this tracker failed
+                and was not told all of it.
         """
 
 
 class Tracked(Progress):
-    r"""Tells trackers how a run goes on. Of several processes the first one
+    r"""Tells trackers how a run goes on, from the first epoch that is trained:
+    what is refused before is no news. Of several processes the first one
     does. A tracker that fails is left out with a warning, and the run goes on.
 
     Args:
@@ -91,38 +93,43 @@ class Tracked(Progress):
         then: Progress | bool | None = None,
     ) -> None:
         self.trackers = list(trackers) if first() else []
+        self.begun: list[Tracker] = []
         self.then = then if isinstance(then, Progress) else Bars(then)
         self.metrics: Metrics | None = None
         self.stage = ''
 
-    def start(self, folder: Path, settings: Settings) -> ExitStack:
-        r"""The run begins; it ends with what is returned, a context, and well
-        if :attr:`metrics` are there by then.
-
-        Raises:
-            ValueError: A tracker cannot begin, as for want of a login.
+    @contextmanager
+    def run(self, folder: Path, settings: Settings) -> Iterator[None]:
+        r"""The run, which has ended well if :attr:`metrics` are there at the
+        end of the block.
         """
-        with ExitStack() as stack:
-            for tracker in self.trackers:
-                self._begin(tracker, folder, settings)
-                stack.callback(self._end, tracker)
-            return stack.pop_all()
-
-    def _begin(
-        self, tracker: Tracker, folder: Path, settings: Settings
-    ) -> None:
+        self.about = folder, settings
         try:
-            tracker.begin(folder, settings)
-        except Exception as error:
-            # Nothing was trained yet, and something can be done about it.
-            name = type(tracker).__name__
-            raise ValueError(f'{name} cannot begin: {error}') from error
+            yield
+            # All of it may have been trained before.
+            self._begin()
+        finally:
+            for tracker in self.begun:
+                self._end(tracker)
+
+    def _begin(self) -> None:
+        for tracker in self.trackers:
+            if tracker not in self.begun:
+                try:
+                    tracker.begin(*self.about)
+                except Exception as error:
+                    # Something can be done about it, as a login.
+                    name = type(tracker).__name__
+                    message = f'{name} cannot begin: {error}'
+                    raise ValueError(message) from error
+                self.begun.append(tracker)
 
     def _end(self, tracker: Tracker) -> None:
+        left = tracker not in self.trackers
         try:
-            tracker.end(self.metrics)
+            tracker.end(None if left else self.metrics)
         except Exception as error:
-            if tracker in self.trackers:
+            if not left:
                 self._leave(tracker, error)
 
     def _leave(self, tracker: Tracker, error: Exception) -> None:
@@ -137,6 +144,8 @@ class Tracked(Progress):
         self, stage: str, epochs: int, batches: int, history: Sequence[Record]
     ) -> None:
         self.stage = stage
+        if len(history) < epochs:
+            self._begin()
         self.then.begin(stage, epochs, batches, history)
 
     def step(self) -> None:

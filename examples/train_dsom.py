@@ -30,7 +30,10 @@ dataset = Countries()
 graph = KG(dataset[0])
 recipe = recipes.small(epochs=args.epochs, **where)
 
-trained = train_dsom(graph, recipe, args.folder / 'stages')
+try:
+    trained = train_dsom(graph, recipe, args.folder / 'stages')
+except ValueError as error:  # as of a folder with another run
+    sys.exit(f'error: {error}')
 scorers = {f'teacher: {m}': t for m, t in trained.ensemble.teachers.items()}
 # Each learns alone, so this one is what there is without the others.
 scorers = {'plain ComplEx-N3': scorers.pop('teacher: structure'), **scorers}

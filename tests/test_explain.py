@@ -131,6 +131,8 @@ def test_names_are_counted_and_drawn_as_they_are(tmp_path: Path) -> None:
     data = DATA.clone()
     empty = Triples(torch.empty(2, 0).long(), torch.empty(0).long())
     set_split(data, 'val', empty)
+    with pytest.raises(ValueError, match='top must be positive, got 0'):
+        choices(DATA, ensemble, TextWherePresent(), top=0)
     with pytest.raises(ValueError, match="split 'val' has no triples"):
         choices(data, ensemble, TextWherePresent(), 'val')
 
@@ -144,8 +146,11 @@ def test_rows_of_one_label_have_bars_of_their_own(
         lambda figure, path: drawn.append(figure),
     )
     rows = [('Springfield', 3, [1.0, 0.0]), ('Springfield', 3, [0.4, 0.6])]
-    chosen = Choices(['structure', 'text'], {'entities': rows})
+    chosen = Choices(['structure', '_text'], {'entities': rows})
     plot_choices(chosen, tmp_path / 'page.svg')
+    (legend,) = drawn[0].legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told == ['structure', '_text']
     (panel,) = drawn[0].axes
     middles = [x.get_y() + x.get_height() / 2 for x in panel.patches]
     assert middles == pytest.approx([0, 1, 0, 1])

@@ -276,6 +276,21 @@ def test_what_cannot_be_written_says_why_and_what_to_do(
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_where_no_file_can_be(tmp_path: Path) -> None:
+    (tmp_path / 'folder.npz').mkdir()
+    (tmp_path / 'file').touch()
+    for place in ('folder.npz', 'file/a.npz'):
+        path = tmp_path / place
+        with (
+            pytest.raises(NotWritten, match='name a file') as caught,
+            whole_or_nothing(path) as temporary,
+        ):
+            temporary.touch()
+        said = str(caught.value)
+        assert said.startswith(f"'{path}' is a folder, or lies below a file")
+        assert '.tmp' not in said
+
+
 @pytest.mark.parametrize(
     'message',
     [

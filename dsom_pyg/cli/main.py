@@ -323,7 +323,8 @@ def complete(
         )
         if out is not None:
             loaded.write_proposals(out, found)
-        _show(type(found)(found[:show]), as_json)
+        if show or as_json:
+            _show(type(found)(found[:show]), as_json)
         if not as_json:
             where = f' are in {out}' if out else '; --out FILE writes them'
             print(f'{len(found)} proposals{where}')

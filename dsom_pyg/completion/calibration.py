@@ -8,9 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dsom_pyg.completion.asking import Candidates
+from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.evaluation import Scorer
+from dsom_pyg.graph import Triples
 from dsom_pyg.kg import KG
 from dsom_pyg.plots import new_figure
+from dsom_pyg.query_index import QueryIndex
 
 # Tried on a logarithmic scale; a parabola through the best gives the rest.
 LOWEST, HIGHEST, TRIED = 0.2, 5.0, 25
@@ -22,7 +26,8 @@ BINS = 15
 
 
 class Confidences(NamedTuple):
-    r"""What a model is sure of, for (query, target) pairs of a split.
+    r"""What a model is sure of, for (query, target) pairs of a split; a query
+    that nobody may answer has none.
 
     Shapes:
         - **top:** :math:`(K)`, the probability of the best candidate
@@ -58,9 +63,11 @@ class Calibration:
 
     The probability of an answer is its share of the softmax over the
     candidates, known answers left out: how likely it is the answer, given
-    that the question has one that is not known. Where a known answer is asked
-    for as well, its own is the share that it would have if it alone joined
-    them.
+    that the question has one that is not known. Temperatures are fitted, and
+    errors counted, over the candidates that people are shown: what the
+    relation takes, see :class:`~dsom_pyg.completion.Ranges`. Where a known
+    answer is asked for as well, its own is the share that it would have if it
+    alone joined them.
 
     Args:
         temperature: Of each relation, reciprocals included, ``[2R]``.
@@ -87,6 +94,7 @@ class Calibration:
         graph: KG,
         split: str = 'val',
         batch_size: int = 250,
+        ranges: Ranges | None = None,
     ) -> 'Calibration':
         r"""Choose the temperatures under which the probability of the best
         candidate tells best how often it is right, by log-loss (`Gupta and
@@ -96,6 +104,13 @@ class Calibration:
 
         Each relation and side has its own, drawn to the shared one as if that
         had been seen in 50 further pairs.
+
+        Args:
+            scorer: The model.
+            graph: What it was trained on.
+            split: Whose pairs it is fitted on.
+            batch_size: Queries asked at a time.
+            ranges: What relations take. (default: by the train split)
         """
         size = 2 * graph.num_relations
         tried = torch.logspace(
@@ -103,7 +118,8 @@ class Calibration:
         )
         costs = torch.zeros(size, TRIED, dtype=torch.float64)
         count = torch.zeros(size, dtype=torch.float64)
-        for rel, at_target, rivals in _pairs(scorer, graph, split, batch_size):
+        asked = scorer, graph, split, batch_size, ranges or _ranges(graph)
+        for rel, at_target, rivals in _pairs(*asked):
             hit = at_target > rivals.amax(dim=1)
             tops = [_top(at_target, rivals, t) for t in tried.tolist()]
             log_loss = torch.stack(
@@ -117,7 +133,6 @@ class Calibration:
         chosen = _lowest(tried, costs + PRIOR_PAIRS * shared)
         made = cls(chosen.float())
         untouched = cls.none(graph.num_relations)
-        asked = scorer, graph, split, batch_size
         return cls(
             made.temperature,
             untouched.confidences(*asked).error(),
@@ -132,12 +147,14 @@ class Calibration:
         graph: KG,
         split: str = 'test',
         batch_size: int = 250,
+        ranges: Ranges | None = None,
     ) -> Confidences:
         r"""How sure the best candidates of a split are, and whether they are
-        right. Candidates are as in :func:`~dsom_pyg.evaluate`.
+        right. Pairs come by relation. Arguments are those of :meth:`fit`.
         """
         tops, hits = [], []
-        for rel, at_target, rivals in _pairs(scorer, graph, split, batch_size):
+        asked = scorer, graph, split, batch_size, ranges or _ranges(graph)
+        for rel, at_target, rivals in _pairs(*asked):
             t = self.temperature.to(rivals.device)[rel]
             tops.append(_top(at_target, rivals, t).cpu())
             hits.append((at_target > rivals.amax(dim=1)).cpu())
@@ -160,26 +177,38 @@ def _log10(value: float) -> float:
     return float(torch.tensor(value, dtype=torch.float64).log10())
 
 
+def _ranges(graph: KG) -> Ranges:
+    sizes = graph.num_entities, graph.num_relations
+    return Ranges(graph.index('train'), *sizes)
+
+
 def _pairs(
-    scorer: Scorer, graph: KG, split: str, batch_size: int
+    scorer: Scorer, graph: KG, split: str, batch_size: int, ranges: Ranges
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     # Relation and target score of (query, target) pairs, and the scores of
-    # their rivals, [K, E], -inf for known answers.
+    # their rivals, [K, E]; -inf for who is no candidate.
     asked = graph.index(split)
     # Test takes no part in what is fitted on validation.
     names = ('train', 'val') if split == 'val' else ('train', 'val', 'test')
-    known = graph.index(*names)
+    size, known = graph.num_entities, graph.index(*names)
+    nothing = QueryIndex(Triples.of(()), size, graph.num_relations)
+    fits = Candidates(nothing, size, ranges)
     # Some matrices of so many rows are there at once.
-    batch_size = max(1, min(batch_size, LARGEST // graph.num_entities))
-    for position in torch.arange(len(asked)).split(batch_size):
+    batch_size = max(1, min(batch_size, LARGEST // size))
+    # Queries of a relation come together: they share its range.
+    for position in asked.rel.argsort(stable=True).split(batch_size):
         head, rel = asked.head[position], asked.rel[position]
         pairs, true = asked.rows(position), known.lookup(head, rel)
         scores = scorer.score_tails(head, rel)
+        fits.bar(scores, head, rel)
+        # That of a target which nobody would be shown is -inf.
         targets = scores[pairs.row, pairs.tail]
         scores[true.row, true.tail] = -torch.inf
         for part in torch.arange(len(pairs.row)).split(batch_size):
-            row = pairs.row[part]
-            yield rel[row], targets[part], scores[row]
+            row, own = pairs.row[part], targets[part]
+            rivals = scores[row]
+            some = own.maximum(rivals.amax(dim=1)) > -torch.inf
+            yield rel[row[some]], own[some], rivals[some]
 
 
 def _lowest(tried: Tensor, costs: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ def model_card(
         license: Named only if it is given.
         revision: The branch that it goes to.
     """
-    origin = Provenance.of(parts)
+    said = Provenance.of(parts)._asdict()
+    said['dataset'] = said['dataset'].replace('|', '\\|')
     graph, teachers = parts.graph, parts.teachers
     sizes = {s: graph.triples(s).edge_type.numel() for s in SPLITS}
     part = graph.triples('train')
@@ -96,16 +97,18 @@ def model_card(
         settings=_settings(parts),
         calibration=_calibration(parts),
         **sizes,
-        **origin._asdict(),
+        **said,
     )
     return f'---\n{_front(source, parts, license)}---\n{page}'
 
 
 def _before(parts: Parts) -> str:
-    added = parts.about.get('added', 0)
-    if not added:
-        return ''
-    return f' They are of before {added:,} entities were added.'
+    added, later = parts.about.get('added', 0), []
+    if added:
+        later.append(f'{added:,} entities were added')
+    if parts.accepted is not None:
+        later.append('people decided on triples of its graph')
+    return f' They are of before {" and ".join(later)}.' if later else ''
 
 
 def _front(source: str, parts: Parts, license: str | None) -> str:

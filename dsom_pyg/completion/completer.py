@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +56,7 @@ from dsom_pyg.evaluation import evaluate, queries_at_a_time
 from dsom_pyg.graph import Triples, within
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import RankingResult
-from dsom_pyg.models import KGE
+from dsom_pyg.models import KGE, Bilinear
 
 if TYPE_CHECKING:
     # Only training needs them, and they take seconds to import.
@@ -286,10 +292,19 @@ class Completer:
         r"""Vectors of questions, ``[B, 2D]``: their inner product with the row
         of an entity is its score. Give words or lists of them, as to
         :meth:`answer`; a single question has one row.
+
+        Raises:
+            ValueError: The scores of the model are no products.
         """
+        student = self.parts.student
+        if not isinstance(student, Bilinear):
+            raise ValueError(
+                f'the scores of a {type(student).__name__} are no products of '
+                'vectors; score and answer work'
+            )
         end, rel, _ = self._questions(head, relation, tail)
         with torch.no_grad():
-            return self.parts.student.query_vectors(end, rel)
+            return student.query_vectors(end, rel)
 
     def __repr__(self) -> str:
         return (
@@ -418,6 +433,13 @@ class Completer:
         r"""Scores and probabilities of given triples; see
         :class:`~dsom_pyg.completion.results.ScoredTriple`.
         """
+        return self._scored(triples, self.knowledge.rivals)
+
+    def _scored(
+        self,
+        triples: Iterable[Triple],
+        rivals: Callable[[Tensor, Tensor, Tensor], Tensor],
+    ) -> Rows[ScoredTriple]:
         head, rel, tail = self._ids(triples)
         rows: list[tuple[Any, ...]] = []
         temperature = self.parts.calibration.temperature
@@ -426,9 +448,7 @@ class Completer:
             scores = self._scores(h, r)
             own = scores.gather(1, t[:, None])
             mine = self.knowledge.has(Triples(torch.stack([h, t]), r))
-            settled = self.knowledge.settled.lookup(h, r)
-            scores[settled.row, settled.tail] = -torch.inf
-            scores.scatter_(1, t[:, None], own)
+            scores.masked_fill_(~rivals(h, r, t), -torch.inf)
             warm = temperature[r][:, None]
             log_z = (scores / warm).logsumexp(dim=1, keepdim=True)
             p = (own / warm - log_z).exp()
@@ -471,13 +491,17 @@ class Completer:
 
     def relations(self, head: Word, tail: Word, k: int = 10) -> Rows[Link]:
         r"""Which relations may link two entities, the most probable first;
-        without what was rejected.
+        without what was rejected. Probabilities are those of the tail among
+        all entities: relations take more of them, or fewer.
         """
         h, t = self.entities.id(head), self.entities.id(tail)
         asked = Triples.of((h, r, t) for r in range(self.graph.num_relations))
         if self.parts.rejected is not None:
             asked = asked.select(~within(asked, self.parts.rejected))
-        found = self.score((h, r, t) for r in asked.edge_type.tolist())
+        found = self._scored(
+            ((h, r, t) for r in asked.edge_type.tolist()),
+            self.knowledge.others,
+        )
         links = [
             Link(
                 triple.relation, triple.probability, triple.score, triple.known
@@ -622,6 +646,8 @@ class Completer:
             tail: The tail.
             k: How many reasons.
         """
+        if k < 1:
+            raise ValueError(f'k must be positive, got {k}')
         ids = self.entities.id(head), self.relations_known.id(relation)
         h, r, t = *ids, self.entities.id(tail)
         (triple,) = self.score([(h, r, t)])
@@ -631,7 +657,7 @@ class Completer:
         opinions = [
             Opinion('student', float('nan'), triple.probability, student)
         ]
-        opinions += teachers_say(self.parts, self.knowledge.settled, (h, r, t))
+        opinions += teachers_say(self.parts, self.knowledge, (h, r, t))
         if self.parts.teachers is None:
             notes.append('the teachers of this model were not kept')
         words = self.entities.names, self.relations_known.names

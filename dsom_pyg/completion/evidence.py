@@ -31,11 +31,14 @@ class Path:
         support: How many other pairs the same relations lead to that the
             asked relation links, too.
         confidence: Their share of all such pairs.
+        sampled: Both were counted over a part of the pairs, as there are many:
+            there may be more that support it.
     """
 
     steps: Steps
     support: int
     confidence: float
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ def paths(
             bodies.setdefault(tuple(step[1] for step in steps), steps)
     found = []
     for body, steps in bodies.items():
-        support, count = _counts(index, body, (head, rel, tail))
+        support, count, some = _counts(index, body, (head, rel, tail))
         if support:
-            found.append(Path(steps, support, support / count))
+            found.append(Path(steps, support, support / count, some))
     # Of equals first what is short, and read the way that it is written.
     found.sort(
         key=lambda path: (
@@ -205,10 +208,10 @@ def _neighbors(index: QueryIndex, entity: int) -> tuple[Tensor, Tensor]:
 
 def _counts(
     index: QueryIndex, body: tuple[int, ...], asked: Step
-) -> tuple[int, int]:
+) -> tuple[int, int, bool]:
     # Pairs that the body links and the asked relation does, too, and all that
     # it links from heads of which that relation has an answer. All of it as
-    # if the asked triple were not there.
+    # if the asked triple were not there. And whether that is a part of them.
     head, rel, tail = asked
     size = index.num_relations
     assert size is not None
@@ -218,7 +221,7 @@ def _counts(
         starts = starts[starts != head]
     # Evenly spread, so that the same ones are taken every time.
     step = max(1, len(starts) // LOOKED_AT)
-    starts = starts[::step]
+    starts, sampled = starts[::step], step > 1
     ends, start = starts, torch.arange(len(starts))
     for r in body:
         pairs = index.lookup(ends, torch.full_like(ends, r))
@@ -226,14 +229,16 @@ def _counts(
         for one, _, other in (x for x in same if x[1] == r):
             kept = (begins != one) | (ends != other)
             start, begins, ends = start[kept], begins[kept], ends[kept]
-        ends, start = ends[: LOOKED_AT * 20], start[: LOOKED_AT * 20]
+        step = -(-len(ends) // (LOOKED_AT * 20))
+        if step > 1:
+            ends, start, sampled = ends[::step], start[::step], True
     linked = torch.stack([starts[start], ends], dim=1).unique(dim=0)
     linked = linked[(linked != torch.tensor([head, tail])).any(dim=1)]
     linked = linked[linked[:, 0] != linked[:, 1]]
     if not len(linked):
-        return 0, 0
+        return 0, 0, sampled
     h, t = linked.unbind(1)
     true = index.lookup(h, torch.full_like(h, rel))
     hit = torch.zeros(len(h), dtype=torch.bool)
     hit[true.row[true.tail == t[true.row]]] = True
-    return int(hit.sum()), len(linked)
+    return int(hit.sum()), len(linked), sampled

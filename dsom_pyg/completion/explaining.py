@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from dsom_pyg.completion.evidence import paths, reliability, traits
+from dsom_pyg.completion.knowledge import Knowledge
 from dsom_pyg.completion.results import Opinion, Reason
 from dsom_pyg.completion.store import Parts
 from dsom_pyg.kg import KG
@@ -34,24 +35,23 @@ def counted_anew(
 
 @torch.no_grad()
 def teachers_say(
-    parts: Parts, known: QueryIndex, triple: Ids
+    parts: Parts, knowledge: Knowledge, triple: Ids
 ) -> list[Opinion]:
     r"""What each teacher says of a triple, and how much the policy heeds it;
     nothing if the teachers were not kept.
 
     Args:
         parts: The model.
-        known: Known answers, which are no rivals of the tail.
+        knowledge: What it knows, which tells the rivals of the tail.
         triple: Ids of head, relation and tail.
     """
-    head, rel, tail = triple
+    head, _, tail = triple
     teachers, lookup = parts.teachers, parts.weights
     if teachers is None or lookup is None:
         return []
-    h, r = torch.tensor([head]), torch.tensor([rel])
+    h, r, t = (torch.tensor([x]) for x in triple)
     weights = lookup.weights(Answers(teachers, h, r))[0]
-    true = known.lookup(h, r).tail
-    rivals = true[true != tail]
+    others, rivals = knowledge.others(h, r, t), knowledge.rivals(h, r, t)
     # A teacher without a row for one of the ends has nothing to say.
     speaks = [
         not isinstance(teacher, KGE)
@@ -70,9 +70,9 @@ def teachers_say(
     ):
         if not speak:
             continue
-        logits[rivals] = -torch.inf
         own = logits[tail]
-        probability = (own - logits.logsumexp(dim=0)).exp()
+        probability = (own - logits[rivals[0]].logsumexp(dim=0)).exp()
+        logits = logits[others[0]]
         # The tail itself is among its equals.
         equal = (logits == own).sum() - 1
         rank = 1 + (logits > own).sum() + equal / 2
@@ -104,6 +104,7 @@ class Rules:
                 [' | '.join(self._parts(*step)) for step in path.steps],
                 path.support,
                 path.confidence,
+                path.sampled,
             )
             for path in paths(self.train, head, rel, tail, k)
         ]

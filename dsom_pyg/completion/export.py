@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dsom_pyg.completion.provenance import Provenance
-from dsom_pyg.completion.store import Parts
+from dsom_pyg.completion.store import Parts, check_apart
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import hash_file, save_tensors, whole_or_nothing
 from dsom_pyg.models import Bilinear
@@ -21,9 +21,11 @@ WIDEST = 2**30
 def export(path: str | Path, parts: Parts) -> None:
     r"""Write the embeddings in the format that the ending of the path says.
 
-    - ``.safetensors``: tensors ``entities`` ``[E, 2D]``, ``relations``
-      ``[2R, 2D]`` (row :math:`r + R` is the reciprocal of r), and ``names``,
-      the bytes of JSON; provenance is in the header.
+    - ``.safetensors``: all tensors of the model, and ``names``, the bytes of
+      JSON; provenance is in the header. There are ``entities`` ``[E, 2D]`` and
+      ``relations``: of ComplEx and DistMult ``[2R, 2D]``, row :math:`r + R`
+      being the reciprocal of r. Other models say in their classes what
+      relations are, and what else there is, such as the ``core`` of TuckER.
     - ``.npz``: the same arrays, and ``entity_names``, ``entity_keys``,
       ``relation_names`` and ``relation_keys`` as arrays of strings;
       provenance is ``about``, JSON. Nothing in it is pickled.
@@ -37,10 +39,12 @@ def export(path: str | Path, parts: Parts) -> None:
         parts: The model.
 
     Raises:
-        ValueError: The ending is another, or names do not fit the format.
+        ValueError: The ending is another, names do not fit the format, or the
+            file is a part of a model.
         ImportError: faiss is not installed (extra ``index``).
     """
     path = Path(path).expanduser()
+    check_apart(path)
     about: dict[str, str] = Provenance.of(parts)._asdict()
     match path.suffix.lower():
         case '.safetensors':
@@ -58,10 +62,9 @@ def export(path: str | Path, parts: Parts) -> None:
 
 
 def _tables(parts: Parts) -> dict[str, torch.Tensor]:
-    student = parts.student
     return {
-        'entities': student.entities().detach().cpu().float(),
-        'relations': student.relations.detach().cpu().float(),
+        name: x.detach().cpu().float() if x.is_floating_point() else x.cpu()
+        for name, x in parts.student.kept().items()
     }
 
 

@@ -92,6 +92,34 @@ class Knowledge:
             self.known, self._sizes[0], self.ranges, never=self.rejected
         )
 
+    def others(self, head: Tensor, rel: Tensor, tail: Tensor) -> Tensor:
+        r"""A tail and its rivals among all entities, bool ``[B, E]``: who is
+        no known answer and was not rejected.
+
+        Args:
+            head: Of the questions, ``[B]``.
+            rel: Their relations in :math:`0..2R - 1`, ``[B]``.
+            tail: An answer to each, ``[B]``.
+        """
+        out = torch.ones(len(head), self._sizes[0], dtype=torch.bool)
+        settled = self.settled.lookup(head, rel)
+        out[settled.row, settled.tail] = False
+        return out.scatter_(1, tail[:, None], True)
+
+    def rivals(self, head: Tensor, rel: Tensor, tail: Tensor) -> Tensor:
+        r"""The same among those that may be proposed, which the probability
+        of an answer is a share of. A tail that the relation does not take has
+        all rivals: among the few that it takes it would seem likely.
+        """
+        scores = torch.zeros(len(head), self._sizes[0])
+        self.candidates.bar(scores, head, rel)
+        out = (scores == 0).scatter_(1, tail[:, None], True)
+        taken = self.ranges.take(head, rel, tail)
+        taken |= self.has(Triples(torch.stack([head, tail]), rel))
+        far = (~taken).nonzero()[:, 0]
+        out[far] = self.others(head[far], rel[far], tail[far])
+        return out
+
     def notes(self, ends: Iterable[int], rel: int) -> list[str]:
         r"""What a person is told about some entities and a relation."""
         notes, unheard = [], []

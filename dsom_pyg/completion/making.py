@@ -1,5 +1,6 @@
 """How a kept model is made: by a training, or of one that has ended."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -94,9 +95,15 @@ def train(
         kept = load_parts(run.folder, kinds)
         kept.entities.check(dataset.entity_names)
         kept.relations.check(dataset.relation_names)
+        if trackers:
+            warnings.warn(
+                f'{run.folder} holds this run, which has ended: its trackers '
+                'are told nothing',
+                stacklevel=3,
+            )
         return kept
     told = Tracked(trackers, recipe.progress)
-    with run.begun(), told.start(run.folder, identity):
+    with run.begun(), told.run(run.folder, identity):
         if review is not None and first():
             # What was decided before goes along with what will be decided.
             review.copy_to(run.folder / FILE)
@@ -118,9 +125,9 @@ def parts_of(
     r"""See :meth:`Completer.of <dsom_pyg.completion.Completer.of>`."""
     student = _product(trained.student).as_table().cpu().eval()
     images = getattr(dataset, 'entity_images', None)
-    calibration = Calibration.fit(student, graph)
     sizes = graph.num_entities, graph.num_relations
     ranges = Ranges(graph.index('train'), *sizes)
+    calibration = Calibration.fit(student, graph, ranges=ranges)
     entities, relations = vocabularies(dataset)
     parts = Parts(
         student=student,

@@ -78,6 +78,20 @@ class Ranges:
         size = self.num_relations
         return self[(rel + size) % (2 * size)] & self.seen
 
+    def take(self, head: Tensor, rel: Tensor, tail: Tensor) -> Tensor:
+        r"""Which tails may answer (head, relation, ?), bool ``[B]``: the
+        relation takes them, and an entity is no answer about itself unless
+        the relation is known to link some entity to itself.
+
+        Args:
+            head: Of the questions, ``[B]``.
+            rel: Their relations in :math:`0..2R - 1`, ``[B]``.
+            tail: An answer to each, ``[B]``.
+        """
+        both = zip(rel.tolist(), tail.tolist(), strict=True)
+        taken = torch.tensor([bool(self[r][t]) for r, t in both])
+        return taken.bool() & ((head != tail) | self.reflexive[rel])
+
     def _of(self, rel: int) -> Tensor:
         entities = torch.zeros(self.num_entities, dtype=torch.bool)
         entities[self._entity[self._role == rel]] = True

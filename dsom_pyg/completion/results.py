@@ -35,7 +35,9 @@ class ScoredTriple:
 
     Attributes:
         head, relation, tail: Their names.
-        probability: How likely the tail is the answer to (head, relation, ?).
+        probability: How likely the tail is the answer to (head, relation, ?),
+            as :meth:`~dsom_pyg.completion.Completer.answer` says it; among all
+            entities, if the relation does not take the tail.
         score: What the model gives it.
         known: Whether the graph has this triple.
     """
@@ -94,8 +96,8 @@ class Opinion:
     Attributes:
         teacher: Its name, or ``'student'``.
         weight: Its share in what the student was taught; NaN for the student.
-        probability: How likely the tail is the answer, at temperature 1 for
-            a teacher.
+        probability: How likely the tail is the answer, among the same rivals
+            for all; at temperature 1 for a teacher.
         rank: Of the tail among all entities, known answers left out.
     """
 
@@ -112,13 +114,15 @@ class Reason:
     Attributes:
         rule: In words.
         triples: Those that the rule connects here.
-        support, confidence: See :class:`~dsom_pyg.completion.evidence.Path`.
+        support, confidence, sampled: See
+            :class:`~dsom_pyg.completion.evidence.Path`.
     """
 
     rule: str
     triples: list[str]
     support: int
     confidence: float
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,14 +140,15 @@ class Explanation:
         t = self.triple
         known = 'known' if t.known else 'not known'
         lines = [f'{t.head} | {t.relation} | {t.tail}   ({known})', '']
-        lines += [str(self.opinions), '']
+        lines += [*str(self.opinions).split('\n'), '']
         if not self.reasons:
             lines.append('No rule speaks for it.')
         for reason in self.reasons:
             share = f'{100 * reason.confidence:.0f} %'
+            least = 'at least ' * reason.sampled
             lines.append(
-                f'{reason.rule}  (holds in {reason.support} other cases, '
-                f'{share} of those where its left side does)'
+                f'{reason.rule}  (holds in {least}{reason.support} other '
+                f'cases, {share} of those where its left side does)'
             )
             lines += [f'    {each}' for each in reason.triples]
         for name, texts in self.texts.items():
@@ -151,7 +156,7 @@ class Explanation:
         for name, images in self.images.items():
             lines += [f'images of {name}: {", ".join(images[:3])}']
         lines += [f'Note: {note}' for note in self.notes]
-        return printable_lines(lines)
+        return '\n'.join(printable(line) for line in lines)
 
 
 @dataclass(frozen=True)
@@ -194,12 +199,6 @@ class Rows(list[Row], Generic[Row]):
     def __str__(self) -> str:
         lines = [*table(self), *(f'Note: {note}' for note in self.notes)]
         return '\n'.join(lines)
-
-
-def printable_lines(lines: Sequence[str]) -> str:
-    r"""Lines without characters that act on a terminal."""
-    parts = (part for line in lines for part in line.split('\n'))
-    return '\n'.join(printable(part) for part in parts)
 
 
 def _short(text: str) -> str:

@@ -137,6 +137,20 @@ class Parts:
     about: dict[str, Any] = field(default_factory=dict)
 
 
+def check_apart(path: Path) -> None:
+    r"""Raise :class:`ValueError` if a file would take the place of a part of a
+    model.
+    """
+    if (
+        path.name in (MANIFEST, STUDENT, GRAPH, TEACHERS)
+        and (path.parent / MANIFEST).exists()
+    ):
+        raise ValueError(
+            f"'{path}' is a part of the model in that folder; name another "
+            'file'
+        )
+
+
 def save_parts(folder: str | Path, parts: Parts) -> None:
     r"""Write a model into a folder. The manifest of one that is there goes
     first, and the new one comes last: what is left in between is no model.

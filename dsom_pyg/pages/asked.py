@@ -167,8 +167,9 @@ class Asked:
 
     def relation_at(self, word: str) -> int:
         r"""Likewise, of what may be no number."""
-        if not word.isdecimal() or not word.isascii():
-            raise UnknownNameError(f'there is no relation {word!r}')
+        # Python reads no number of thousands of digits.
+        if not word.isdecimal() or not word.isascii() or len(word) > 18:
+            raise UnknownNameError(f'there is no relation {word[:20]!r}')
         return self.relation_id(int(word))
 
     def checked(self, head: int, relation: int, tail: int) -> Ids:
@@ -433,11 +434,17 @@ class Asked:
         return out
 
     def _label(self, triple: Ids, entity: int) -> str:
-        word = self.model.relations_known.names[triple[1]]
-        return word if triple[0] == entity else f'{word} of'
+        words = self.model.relations_known.names
+        word = words[triple[1]]
+        if triple[0] == entity:
+            return word
+        # Another relation may be called so.
+        label = f'{word} of'
+        return f'{label} (as tail)' if label in words else label
 
 
 def folded(text: str) -> str:
     r"""Without case and accents: who types 'Malaga' finds 'Málaga'."""
     apart = unicodedata.normalize('NFKD', text.casefold())
-    return ''.join(x for x in apart if not unicodedata.combining(x))
+    plain = ''.join(x for x in apart if not unicodedata.combining(x))
+    return plain.casefold()  # what stood for capitals, as in '№'

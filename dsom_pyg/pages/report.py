@@ -10,6 +10,7 @@ import torch
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.review import FILE
 from dsom_pyg.completion.run_folder import METRICS
+from dsom_pyg.completion.store import check_apart
 from dsom_pyg.explain import choices
 from dsom_pyg.files import whole_or_nothing
 from dsom_pyg.graph import SPLITS
@@ -26,12 +27,13 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
 
     Raises:
         ModelFolderError: The folder holds no whole model.
+        ValueError: The file is a part of a model.
         ImportError: matplotlib is not installed (extra ``plots``).
     """
     folder = Path(folder).expanduser()
-    model = Completer.load(folder)
-    page = report(model, folder)
     path = folder / 'report.html' if out is None else Path(out).expanduser()
+    check_apart(path)
+    page = report(Completer.load(folder), folder)
     with whole_or_nothing(path) as temporary:
         temporary.write_text(page, encoding='utf-8')
     return path
@@ -145,7 +147,9 @@ def _calibration(model: Completer, split: str | None) -> Any:
     if split is None:
         return None
     parts = model.parts
-    found = parts.calibration.confidences(parts.student, model.graph, split)
+    found = parts.calibration.confidences(
+        parts.student, model.graph, split, ranges=model.knowledge.ranges
+    )
     share, confidence, accuracy = found.bins()
     some = share > 0
     points = list(

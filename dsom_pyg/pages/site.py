@@ -428,11 +428,7 @@ def _add_decisions(app: FastAPI, state: Asked) -> None:
     ) -> RedirectResponse:
         ids = state.checked(head, relation, tail)
         state.decide(ids, verdict)
-        # Back to a page of this site, and no other.
-        parts = urlsplit(back)
-        here = not parts.scheme and not parts.netloc
-        safe = here and back.startswith('/') and back[1:2] not in '/\\'
-        return RedirectResponse(back if safe else '/', 303)
+        return RedirectResponse(back if _is_here(back) else '/', 303)
 
     @app.get('/api/decisions')
     def decisions() -> list[Decision]:
@@ -444,6 +440,16 @@ def _add_decisions(app: FastAPI, state: Asked) -> None:
         """Keep a decision; once answered, it is on the disk."""
         ids = state.ids(said.head, said.relation, said.tail)
         return state.decide(ids, said.verdict)
+
+
+def _is_here(address: str) -> bool:
+    # Whether it is a page of this site, and no other.
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # it is no address
+        return False
+    here = not parts.scheme and not parts.netloc
+    return here and address.startswith('/') and address[1:2] not in '/\\'
 
 
 def _row(found: Any) -> dict[str, Any]:

@@ -24,7 +24,11 @@ def site() -> FastAPI:
     if not name:
         raise SystemExit('name a model: DSOM_MODEL=owner/name')
     known = Path(name).is_dir()
-    model = Completer.load(name) if known else Completer.from_pretrained(name)
+    load = Completer.load if known else Completer.from_pretrained
+    try:
+        model = load(name)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}') from error
     host = os.environ.get('SPACE_HOST')
     return make_app(model, port=PORT, public=[host] if host else [])
 

@@ -408,6 +408,8 @@ def test_the_other_commands(
     found = model.complete('calls at')
     assert done.output.startswith(str(type(found)(found[:2])))
     assert f'{len(found)} proposals; --out FILE' in done.output
+    done = command('complete', run_folder, *words[:-1], '0')
+    assert done.output.startswith(f'{len(found)} proposals; ')
     done = command('info', run_folder)
     assert model.graph.fingerprint in done.output
     assert 'channels' not in done.output

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsom_pyg.completion import Calibration, Confidences
+from dsom_pyg.completion import Calibration, Confidences, Ranges
 from dsom_pyg.completion.calibration import PRIOR_PAIRS, plot_reliability
 from dsom_pyg.graph import Triples, make_data
 from dsom_pyg.kg import KG
@@ -194,21 +194,54 @@ def test_the_error_of_confidences() -> None:
 
 
 def test_confidences_pair_by_pair(graph: KG, logits: Tensor) -> None:
+    """Among what the relation takes, which is little here."""
     scorer = Sharp(logits, torch.ones(4))
     fitted = Calibration(torch.tensor([1.0, 2.0, 0.5, 1.5]))
-    found = fitted.confidences(scorer, graph, 'val')
+    few = graph.triples('train').select(slice(0, 400))
+    graph = KG(make_data(E, R, few, graph.triples('val')))
+    # Those alone that are tails of the relation in train.
+    ranges = Ranges(graph.index('train'), E, R, shared=2.0)
+    found = fitted.confidences(scorer, graph, 'val', ranges=ranges)
     val, known = graph.index('val'), graph.index('train', 'val')
-    pairs = val.rows(torch.arange(len(val)))
-    for at in range(0, len(pairs.row), 500):
-        row, tail = int(pairs.row[at]), int(pairs.tail[at])
+    # They come by relation.
+    pairs = val.rows(val.rel.argsort(stable=True))
+    order = val.rel.argsort(stable=True)
+    train = few.edge_index[:, few.edge_type == 0]
+    assert 100 < len(train[1].unique()) < 200
+    shown, hits = 0, 0
+    for at in range(0, len(pairs.row), 50):
+        row, tail = int(order[pairs.row[at]]), int(pairs.tail[at])
         h, r = val.head[row : row + 1], val.rel[row : row + 1]
-        scores = scorer.score_tails(h, r)[0] / fitted.temperature[r]
-        keep = torch.ones(E, dtype=torch.bool)
+        of_r = few.edge_index[:, few.edge_type == r % R]
+        keep = torch.zeros(E, dtype=torch.bool)
+        keep[of_r[1 if r < R else 0]] = True
+        if not (of_r[0] == of_r[1]).any():
+            keep[h] = False
+        taken = bool(keep[tail])
         keep[known.lookup(h, r).tail] = False
-        keep[tail] = True
+        keep[tail] = taken
+        scores = scorer.score_tails(h, r)[0] / fitted.temperature[r]
         shares = scores.masked_fill(~keep, -torch.inf).softmax(0)
         assert float(found.top[at]) == pytest.approx(float(shares.max()), 1e-4)
-        assert bool(found.hit[at]) == (int(shares.argmax()) == tail)
+        hit = taken and int(shares.argmax()) == tail
+        assert bool(found.hit[at]) == hit
+        shown, hits = shown + taken, hits + hit
+    assert 0 < hits < shown < len(range(0, len(pairs.row), 50))
+
+
+def test_questions_that_nobody_answers_are_left_out() -> None:
+    # Relation 0 takes entity 1 alone, which is known of entity 0.
+    train, val = (
+        Triples.of(rows) for rows in ([(0, 0, 1)], [(0, 0, 2), (3, 0, 1)])
+    )
+    graph = KG(make_data(4, 1, train, val))
+    scorer = Sharp(torch.eye(4), torch.ones(2))
+    found = Calibration.none(1).confidences(scorer, graph, 'val')
+    # Tails of (0, 0, ?) and heads of (2, 1, ?): the latter takes entity 0,
+    # which is not known of entity 2. (3, 0, ?) has 1, (1, 1, ?) nobody.
+    assert found.hit.tolist() == [True, True]
+    assert found.top.tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert Calibration.fit(scorer, graph).pairs == 2
 
 
 def test_a_diagram(tmp_path: Path) -> None:

@@ -23,7 +23,12 @@ from dsom_pyg.completion import (
     Vocabulary,
 )
 from dsom_pyg.completion.asking import Candidates, best_tails
-from dsom_pyg.completion.results import Explanation
+from dsom_pyg.completion.results import (
+    Explanation,
+    Opinion,
+    Reason,
+    ScoredTriple,
+)
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.encoders import TfidfText
@@ -129,11 +134,12 @@ def test_any_entity_or_some(model: Completer) -> None:
     assert sum(a.probability for a in new) == pytest.approx(1)
     # What is known has the probability that it has when it alone is given.
     shown = [a for a in every if a.known]
-    given = model.score((0, 'calls at', a.id) for a in shown)
     assert shown
-    assert [a.probability for a in shown] == pytest.approx(
-        [triple.probability for triple in given]
-    )
+    for answer in shown:
+        candidates = {a.id for a in new} | {answer.id}
+        rel = model.relations_known.id('calls at')
+        same = expected(model, 0, rel, 'tail', candidates, set())
+        assert answer.probability == pytest.approx(dict(same)[answer.id])
     some = model.answer(
         0, 'calls at', known=True, among=['coal', 'Port Bude', 3]
     )
@@ -324,19 +330,97 @@ def test_ranks_are_those_of_an_evaluation(model: Completer) -> None:
 
 def test_scores_of_given_triples(model: Completer) -> None:
     true = known(model)
-    for h, r, t in [(0, 0, 5), (*next(iter(true)),)]:
+    every = set(range(model.graph.num_entities))
+    seen = set()
+    for h, r, t in [*true, *((0, 0, t) for t in every), (5, 1, 5)]:
         (found,) = model.score([(h, r, t)])
         answers = {c for a, b, c in true if (a, b) == (h, r)}
-        every = set(range(model.graph.num_entities))
-        candidates = (every - answers) | {t}
+        taken = t in answers or t in takes(model, r) - {h}
+        seen.add((t in answers, taken))
+        # Who the relation does not take is one of all.
+        rivals = takes(model, r) - {h} if taken else every
+        candidates = (rivals - answers) | {t}
         by_id = dict(expected(model, h, r, 'tail', candidates, answers))
         assert found.probability == pytest.approx(by_id[t], 1e-4)
         assert found.known == ((h, r, t) in true)
         names = model.entities.names
         assert (found.head, found.tail) == (names[h], names[t])
+        if taken:
+            shown = model.answer(h, r, k=len(every), known=True)
+            (same,) = [a for a in shown if a.id == t]
+            assert found.probability == pytest.approx(same.probability)
+            assert found.score == pytest.approx(same.score)
+    assert seen == {(True, True), (False, True), (False, False)}
     assert model.score([]) == []
     with pytest.raises(ValueError, match=r'\(head, relation, tail\)'):
         model.score([('MV Auk', 'carries')])  # type: ignore[list-item]
+
+
+def test_what_is_measured_is_what_people_are_shown(model: Completer) -> None:
+    """How sure the best answer to a test question is, by asking for it."""
+    parts = model.parts
+    found = parts.calibration.confidences(parts.student, model.graph, 'test')
+    index, ranges = model.graph.index('test'), model.knowledge.ranges
+    order = index.rel.argsort(stable=True)
+    order = order[index.rel[order] < model.graph.num_relations]
+    pairs, at = index.rows(order), 0
+    for row, t in zip(pairs.row.tolist(), pairs.tail.tolist(), strict=True):
+        h, r = int(index.head[order[row]]), int(index.rel[order[row]])
+        asked = (torch.tensor([x]) for x in (h, r, t))
+        taken = bool(ranges.take(*asked))
+        new = model.answer(h, r, k=1)
+        if not new and not taken:  # nothing is shown
+            continue
+        (target,) = model.score([(h, r, t)])
+        # The target is known here, and joins those that are not.
+        own = target.probability if taken else 0.0
+        best = new[0].probability * (1 - own) if new else 0.0
+        sure = pytest.approx(max(own, best), abs=1e-5)
+        assert float(found.top[at]) == sure
+        assert bool(found.hit[at]) == (own > best)
+        at += 1
+    assert at > 1
+
+
+def test_teachers_are_asked_as_the_student_is(model: Completer) -> None:
+    h, r, t = (*next(x for x in sorted(known(model)) if x[1] == 0),)
+    said = {each.teacher: each for each in model.explain(h, r, t).opinions}
+    assert said['student'].probability == pytest.approx(
+        model.score([(h, r, t)])[0].probability
+    )
+    answers = {c for a, b, c in known(model) if (a, b) == (h, r)}
+    rivals = (takes(model, r) - {h} - answers) | {t}
+    every = set(range(model.graph.num_entities)) - answers | {t}
+    assert model.parts.teachers is not None
+    assert len(said) > 1
+    for name in said.keys() - {'student'}:
+        asked = torch.tensor([h]), torch.tensor([r])
+        logits = model.parts.teachers[name].score_tails(*asked)[0].tolist()
+        total = sum(math.exp(logits[e]) for e in rivals)
+        share = math.exp(logits[t]) / total
+        assert said[name].probability == pytest.approx(share, 1e-4)
+        above = sum(logits[e] > logits[t] for e in every)
+        assert said[name].rank == 1 + above
+    with pytest.raises(ValueError, match='k must be positive'):
+        model.explain(h, r, t, k=0)
+
+
+def test_a_name_forges_no_line() -> None:
+    triple = ScoredTriple('a\nNote: b', 'r', 'c', 0.5, 1.0, False)
+    reason = Reason('x s d\n => x r c', ['a\nNote: b | s | d'], 2, 0.5)
+    said = Explanation(
+        triple,
+        Rows([Opinion('student', math.nan, 0.5, 1.0)]),
+        [reason],
+        {},
+        {'a\nNote: b': ['i.png']},
+        ['that is all'],
+    )
+    lines = str(said).splitlines()
+    assert lines[0] == r'a\nNote: b | r | c   (not known)'
+    assert lines[2].split() == ['teacher', 'weight', 'probability', 'rank']
+    assert lines[3].split() == ['student', '0.500', '1.000']
+    assert [x for x in lines if x.startswith('Note')] == ['Note: that is all']
 
 
 def test_what_links_two_entities(model: Completer) -> None:
@@ -344,10 +428,14 @@ def test_what_links_two_entities(model: Completer) -> None:
     assert len(links) == model.graph.num_relations
     values = [link.probability for link in links]
     assert values == sorted(values, reverse=True)
-    scored = model.score(
-        [('MV Auk', link.relation, 'Port Bude') for link in links]
-    )
-    assert values == [triple.probability for triple in scored]
+    # Of the tail among all: relations take more entities, or fewer.
+    h, t = model.entities.id('MV Auk'), model.entities.id('Port Bude')
+    for link in links:
+        r = model.relations_known.id(link.relation)
+        answers = {c for a, b, c in known(model) if (a, b) == (h, r)}
+        candidates = set(range(model.graph.num_entities)) - answers | {t}
+        by_id = dict(expected(model, h, r, 'tail', candidates, answers))
+        assert link.probability == pytest.approx(by_id[t])
     assert len(model.relations('MV Auk', 'Port Bude', k=1)) == 1
 
 

@@ -3,6 +3,7 @@
 import random
 from dataclasses import astuple
 
+import pytest
 import torch
 
 from dsom_pyg.completion.evidence import paths, traits
@@ -117,6 +118,7 @@ def test_rules_of_random_graphs() -> None:
             assert order == sorted(order, reverse=True)
             assert paths(index, h, rel, t, k=2) == found[:2]
             for path in found:
+                assert not path.sampled
                 # Every step is a training triple, and they lead there.
                 for a, r, c in path.steps:
                     forth = (a, r, c) if r < R else (c, r - R, a)
@@ -125,6 +127,30 @@ def test_rules_of_random_graphs() -> None:
                 assert path.steps[-1][2] == t
     assert compared > 100
     assert doubles > 0
+
+
+@pytest.mark.parametrize('cut', ['starts', 'ends'])
+def test_a_part_of_the_cases_is_said_to_be_one(
+    monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    # Pairs (x, z) of head x and tail z = x + 50 by either relation.
+    true = [(x, r, x + 50) for x in range(50) for r in (0, 1)]
+    if cut == 'ends':  # few heads of many tails
+        true = [
+            (x, r, z) for x in (0, 1) for r in (0, 1) for z in range(9, 99)
+        ]
+    index = KG(make_data(100, 2, Triples.of(true))).index('train')
+    head, rel, tail = true[1]
+    (whole,) = (x for x in paths(index, head, rel, tail) if len(x.steps) == 1)
+    assert (whole.support, whole.sampled) == (len(true) // 2 - 1, False)
+    monkeypatch.setattr('dsom_pyg.completion.evidence.LOOKED_AT', 4)
+    (part,) = (x for x in paths(index, head, rel, tail) if len(x.steps) == 1)
+    assert part.sampled
+    assert 0 < part.support < whole.support
+    assert part.confidence == 1
+    names = [str(at) for at in range(100)]
+    reasons = Rules(index, names, ['a', 'b']).of((head, rel, tail), 5)
+    assert [x.support for x in reasons if x.sampled] == [part.support]
 
 
 def test_a_symmetric_relation_is_said_once() -> None:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from dsom_pyg.completion import Completer, Vocabulary
 from dsom_pyg.completion import export as module
+from dsom_pyg.models import EntityEmbedding, TransE, TuckER
 
 
 def check_about(about: dict[str, str], model: Completer) -> None:
@@ -145,6 +146,43 @@ def test_another_ending(model: Completer, tmp_path: Path) -> None:
     endings = r'\.safetensors, \.npz .*\.faiss.*\.tsv'
     with pytest.raises(ValueError, match=endings):
         model.export(tmp_path / 'rows.pt')
+
+
+def test_all_that_a_model_holds(model: Completer, tmp_path: Path) -> None:
+    """The core of TuckER makes scores of rows."""
+    torch.manual_seed(0)
+    sizes = model.graph.num_entities, model.graph.num_relations
+    student = TuckER(EntityEmbedding(sizes[0], 4), sizes[1], 3).eval()
+    mine = Completer(replace(model.parts, student=student))
+    mine.export(tmp_path / 'rows.npz')
+    with np.load(tmp_path / 'rows.npz') as file:
+        rows, rels, core = (
+            file[name] for name in ('entities', 'relations', 'core')
+        )
+    found = np.einsum('hd,rk,kde,te->hrt', rows, rels, core, rows)
+    assert np.allclose(found, scores(mine), atol=1e-5)
+    assert mine.query_vectors('MV Auk', 'calls at').shape == (1, 8)
+
+
+def test_distances_have_no_query_vectors(model: Completer) -> None:
+    sizes = model.graph.num_entities, model.graph.num_relations
+    student = TransE(EntityEmbedding(sizes[0], 4), sizes[1]).eval()
+    mine = Completer(replace(model.parts, student=student))
+    with pytest.raises(ValueError, match='a TransE are no products'):
+        mine.query_vectors('MV Auk', 'calls at')
+
+
+def test_a_part_of_a_model_is_no_place(
+    model: Completer, tmp_path: Path
+) -> None:
+    path = tmp_path / 'student.safetensors'
+    model.export(path)  # there is no model here
+    model.save(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match='is a part of the model'):
+        model.export(path)
+    assert path.read_bytes() == before
+    model.export(tmp_path / 'rows.safetensors')
 
 
 @pytest.mark.parametrize('ending', ['safetensors', 'npz', 'faiss'])

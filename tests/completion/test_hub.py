@@ -314,6 +314,14 @@ def test_a_card_says_what_its_figures_are_of(model: Completer) -> None:
     said = 'of before 2 entities were added'
     assert said in model_card(NAME, more)
     assert 'of before' not in model_card(NAME, model.parts)
+    # A model that heeds decisions has another graph than the one it was
+    # ranked on.
+    part = model.graph.triples('test').select(slice(0, 1))
+    none = part.select(slice(0, 0))
+    heeds = replace(more, accepted=none, rejected=part)
+    assert f'{said} and people decided on triples' in model_card(NAME, heeds)
+    odd = replace(model.parts, about={**model.parts.about, 'dataset': 'p|q'})
+    assert '\n| graph | p\\|q |\n' in model_card(NAME, odd)
 
 
 def test_the_example_of_a_card_runs(model: Completer, hub: FakeHub) -> None:

@@ -19,6 +19,7 @@ from dsom_pyg.completion.review import Judged, reviewed
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.own.base import OwnGraph
+from dsom_pyg.files import NotWritten
 from dsom_pyg.graph import EDGE, Triples, make_data, within
 from dsom_pyg.kg import KG
 
@@ -44,7 +45,7 @@ def test_the_last_decision_holds(tmp_path: Path) -> None:
     assert made.time.endswith('+00:00')
     with pytest.raises(ValueError, match='one of accept, reject, unsure'):
         review.decide('a', 'r', 'b', 'yes', 'x')
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(NotWritten, match='is a folder'):
         Review(tmp_path).decide('a', 'r', 'b', 'accept', 'x')
 
 

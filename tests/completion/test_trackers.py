@@ -96,9 +96,26 @@ def test_a_tracker_hears_all(
     assert metrics == model.parts.about['metrics']
     assert metrics is not None
     assert metrics['test']['mrr'] > 0
-    # What is there already is nobody's news.
-    train(dataset, tmp_path, recipe, one)
+    # What is there already is nobody's news, and what is refused neither.
+    with pytest.warns(UserWarning, match='has ended: its trackers are told'):
+        train(dataset, tmp_path, recipe, one)
+    other = replace(
+        recipe.student, loop=replace(recipe.student.loop, epochs=7)
+    )
+    with pytest.raises(ValueError, match='another run'):
+        train(dataset, tmp_path, replace(recipe, student=other), one)
     assert len(one.begun) == len(one.ended) == 1
+
+
+def test_a_tracker_hears_of_a_run_whose_model_alone_was_missing(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    train(dataset, tmp_path, recipe)
+    (tmp_path / 'model.json').unlink()
+    one = Recorder()
+    model = train(dataset, tmp_path, recipe, one)
+    assert (len(one.begun), one.logged) == (1, [])
+    assert one.ended == [model.parts.about['metrics']]
 
 
 def test_a_tracker_hears_of_an_interruption(
@@ -125,8 +142,9 @@ def test_a_tracker_that_fails_costs_no_run(
     with pytest.warns(UserWarning, match='Recorder failed.*server is gone'):
         train(dataset, tmp_path, recipe, one, other)
     assert len(one.logged) == 2
-    # It is told that the run has ended nevertheless, and may fail again.
-    assert len(one.ended) == 1
+    # It is told that the run has ended nevertheless, and may fail again; to
+    # whom it tells that, its curves are cut off.
+    assert one.ended == [None]
     assert len(other.logged) == 16
     assert len(other.ended) == 1
 

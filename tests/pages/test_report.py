@@ -70,6 +70,10 @@ def test_a_report_is_one_file(run: Path, tmp_path: Path) -> None:
     assert 'teachers: loss' in page
     assert 'student.channels' in page
     assert write_report(run) == run / 'report.html'
+    before = (run / 'model.json').read_bytes()
+    with pytest.raises(ValueError, match='is a part of the model'):
+        write_report(run, run / 'model.json')
+    assert (run / 'model.json').read_bytes() == before
 
 
 def test_figures_are_those_of_the_model(run: Path, tmp_path: Path) -> None:

@@ -15,8 +15,12 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from dsom_pyg.completion import Completer, Review
-from dsom_pyg.pages.asked import Question, Questions, folded
+from dsom_pyg.completion import Calibration, Completer, Review, Vocabulary
+from dsom_pyg.completion.store import Parts
+from dsom_pyg.graph import Triples, make_data
+from dsom_pyg.kg import KG
+from dsom_pyg.models import ComplEx, EntityEmbedding
+from dsom_pyg.pages.asked import Asked, Question, Questions, folded
 from dsom_pyg.pages.site import LARGEST, Together, make_app, serve
 
 PORT = 8765
@@ -402,6 +406,7 @@ def test_search_without_accents() -> None:
     assert folded('Málaga') == folded('MALAGA') == 'malaga'
     assert folded('Straße') == folded('STRASSE')
     assert folded('عدن') == 'عدن'
+    assert folded('Acme™ № 5') == 'acmetm no 5'
 
 
 def test_clients_are_answered_together(
@@ -497,7 +502,8 @@ def test_what_cannot_be_kept_is_not_confirmed(
 
 
 @pytest.mark.parametrize(
-    'back', ['http://evil.example', '//evil.example', '/\\evil', 'x', '']
+    'back',
+    ['http://evil.example', '//evil.example', '//[', '/\\evil', 'x', ''],
 )
 def test_nobody_is_sent_elsewhere(client: TestClient, back: str) -> None:
     form = {'head': 0, 'relation': 0, 'tail': 6, 'verdict': 'unsure'}
@@ -505,6 +511,19 @@ def test_nobody_is_sent_elsewhere(client: TestClient, back: str) -> None:
         '/decide', data={**form, 'back': back}, follow_redirects=False
     )
     assert reply.headers['location'] == '/'
+
+
+def test_a_relation_that_is_called_as_another_turned() -> None:
+    parts = Parts(
+        student=ComplEx(EntityEmbedding(2, 2), 2),
+        graph=KG(make_data(2, 2, Triples.of([(0, 0, 1), (1, 1, 0)]))),
+        entities=Vocabulary(['p4', 'c4']),
+        relations=Vocabulary(['capital of', 'capital'], what='relation'),
+        calibration=Calibration.none(2),
+    )
+    facts = Asked(Completer(parts), None).facts(0)
+    assert [*facts] == ['capital of', 'capital of (as tail)']
+    assert [len(each) for each in facts.values()] == [1, 1]
 
 
 def test_suspects_that_were_decided_are_gone(client: TestClient) -> None:
