@@ -249,8 +249,10 @@ def triple_graph(data: HeteroData) -> TripleGraph:
     r"""The triples of a graph, those kept for filtering as well.
 
     Raises:
-        ValueError: An id is out of range, or shapes do not fit.
+        ValueError: An id is out of range, shapes do not fit, or the graph
+            does not tell how many relations it has.
     """
+    relations = num_relations(data)  # first: to ask for edges makes them
     store = data[EDGE]
     splits: dict[str, Triples] = {}
     for split in (*SPLITS, 'filter'):  # validation and test may be missing
@@ -260,7 +262,7 @@ def triple_graph(data: HeteroData) -> TripleGraph:
             splits[split] = Triples(store[index], store[kind])
         elif split in ('val', 'test'):
             splits[split] = Triples.of([])
-    return TripleGraph(num_entities(data), num_relations(data), splits)
+    return TripleGraph(num_entities(data), relations, splits)
 
 
 def check_sizes(**parts: object) -> None:
@@ -290,10 +292,15 @@ def _check_split(split: str) -> None:
 
 
 def get_split(data: HeteroData, split: str) -> Triples:
-    r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+    r"""The triples of ``'train'``, ``'val'`` or ``'test'``; of the latter two
+    none, where the graph does not have them.
+    """
     _check_split(split)
     prefix = '' if split == 'train' else f'{split}_'
     store = data[EDGE]
+    if split != 'train' and f'{prefix}edge_index' not in store:
+        nothing = store['edge_index'].new_zeros
+        return Triples(nothing(2, 0), nothing(0))
     return Triples(store[f'{prefix}edge_index'], store[f'{prefix}edge_type'])
 
 
@@ -331,7 +338,16 @@ def num_entities(data: HeteroData) -> int:
 
 
 def num_relations(data: HeteroData) -> int:
-    r"""R, without reciprocals."""
+    r"""R, without reciprocals.
+
+    Raises:
+        ValueError: The graph does not tell it; make one by :func:`make_data`.
+    """
+    if EDGE not in data.edge_types or 'num_relations' not in data[EDGE]:
+        raise ValueError(
+            f'the graph has no num_relations in its edges {EDGE}; make one by '
+            'dsom_pyg.graph.make_data, or set it'
+        )
     return int(data[EDGE].num_relations)
 
 
@@ -374,7 +390,8 @@ def hold_out(
             f"keep must be 'roles', 'entities' or 'nothing', got '{keep}'"
         )
     train = get_split(data, 'train')
-    mask = draw(train, ratio, seed, keep)
+    mask = draw(train.to('cpu'), ratio, seed, keep)
+    mask = mask.to(train.edge_type.device)
     smaller = with_split(data, 'train', train.select(~mask))
     return smaller, train.select(mask)
 
@@ -474,7 +491,8 @@ def k_folds(
     count = train.edge_type.numel()
     if not 2 <= k <= count:
         raise ValueError(f'k must be 2 to {count} (training triples), got {k}')
-    part = (_shuffled(count, seed) % k)[first_twin(train)]
+    part = (_shuffled(count, seed) % k)[first_twin(train).cpu()]
+    part = part.to(train.edge_type.device)
     return [
         (with_split(data, 'train', train.select(~mine)), train.select(mine))
         for mine in (part == at for at in range(k))

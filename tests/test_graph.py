@@ -21,6 +21,7 @@ from dsom_pyg.graph import (
     pool_features,
     set_split,
 )
+from dsom_pyg.kg import KG
 from dsom_pyg.metrics import CATEGORIES, relation_categories
 from dsom_pyg.query_index import Pairs, QueryIndex
 
@@ -214,6 +215,23 @@ def test_merge_val() -> None:
     assert get_split(merged, 'val').edge_type.numel() == 0
     assert get_split(data, 'val').edge_type.numel() > 0
     assert as_set(known_triples(merged)) == as_set(known_triples(data))
+
+
+def test_a_graph_of_train_alone() -> None:
+    data = make_data(3, 1, Triples.of([(0, 0, 1)]))
+    for key in ('val_edge_index', 'val_edge_type'):
+        del data[EDGE][key]
+    assert get_split(data, 'val').edge_index.shape == (2, 0)
+    assert len(merge_val(data)[EDGE].edge_type) == 1
+    assert KG(data).index('val').tail.numel() == 0
+    # Others do not tell how many relations there are.
+    del data[EDGE].num_relations
+    with pytest.raises(ValueError, match=r'has no num_relations.*make_data'):
+        KG(data)
+    empty = HeteroData()
+    with pytest.raises(ValueError, match='has no num_relations'):
+        KG(empty)
+    assert not empty.edge_types
 
 
 def test_features_are_means_over_items() -> None:

@@ -63,6 +63,8 @@ def read_id_triples(
 def _counted(path: Path) -> Iterator[tuple[int, str]]:
     # The lines after the first, which must say how many they are.
     lines = read_lines(path)
+    while lines and not lines[-1].strip():
+        lines.pop()
     first = lines[0].strip() if lines else ''
     if not (first.isascii() and first.isdigit()):
         message = f'must hold the number of rows, got {shorten(first)}'

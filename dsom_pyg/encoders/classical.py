@@ -1,5 +1,6 @@
 """Encoders that need no pretrained weights."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ class TfidfText:
     def __init__(
         self, out_channels: int = 128, min_count: int = 2, seed: int = 0
     ) -> None:
+        if out_channels < 1 or min_count < 1:
+            raise ValueError(
+                'out_channels and min_count must be positive, got '
+                f'{out_channels} and {min_count}'
+            )
         self.out_channels, self.min_count = out_channels, min_count
         self.seed = seed
         self.name = f'tfidf-svd-d{out_channels}-min{min_count}-seed{seed}'
@@ -67,9 +73,18 @@ class TfidfText:
             except ValueError:  # nothing occurs often enough
                 continue
         else:
-            return none, nothing
-        width = min(self.out_channels, min(matrix.shape) - 1)
+            matrix = None
+        width = 0
+        if matrix is not None:
+            width = min(self.out_channels, min(matrix.shape) - 1)
         if width < 1:
+            if texts:
+                warnings.warn(
+                    f'{self.name} found nothing that tells {len(texts)} texts '
+                    'apart, so all their features are zero; lower min_count, '
+                    'or take another encoder',
+                    stacklevel=3,
+                )
             return none, nothing
         svd = TruncatedSVD(width, random_state=self.seed)
         reduced = svd.fit_transform(matrix)

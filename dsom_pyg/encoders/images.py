@@ -18,7 +18,8 @@ MAX_PIXELS = 50_000_000
 MAX_ASPECT = 200
 # Four channels of 16 bits, and as much again for what is not pixels.
 MAX_BYTES = 16 * MAX_PIXELS
-# Raise it when the pixels of any image change: the names of encoders hold it.
+# Raise it when the pixels of any image change: the names of encoders with
+# weights hold it. That of ImageStatistics has a number of its own to raise.
 IMAGE_VERSION = 1
 
 WHITE = (255, 255, 255)

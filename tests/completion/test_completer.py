@@ -32,7 +32,7 @@ from dsom_pyg.completion.results import (
 from dsom_pyg.datasets import from_pandas
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.encoders import TfidfText
-from dsom_pyg.graph import Triples, get_split, known_triples
+from dsom_pyg.graph import Triples, get_split, known_triples, make_data
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.policies import MeanOfTeachers
@@ -354,6 +354,22 @@ def test_scores_of_given_triples(model: Completer) -> None:
     assert model.score([]) == []
     with pytest.raises(ValueError, match=r'\(head, relation, tail\)'):
         model.score([('MV Auk', 'carries')])  # type: ignore[list-item]
+
+
+def test_what_is_known_fits_whatever_its_kind() -> None:
+    """No rival is left for a known tail that the relation takes nowhere."""
+    train, val = (Triples.of(rows) for rows in ([(0, 0, 1)], [(0, 0, 2)]))
+    parts = Parts(
+        student=ComplEx(EntityEmbedding(4, 2), 1),
+        graph=KG(make_data(4, 1, train, val)),
+        entities=Vocabulary(list('abcd')),
+        relations=Vocabulary(['r'], what='relation'),
+        calibration=Calibration.none(1),
+    )
+    model = Completer(parts)
+    known, other = model.score([(0, 0, 2), (0, 0, 3)])
+    assert known.probability == pytest.approx(1)
+    assert other.probability < 0.9
 
 
 def test_what_is_measured_is_what_people_are_shown(model: Completer) -> None:

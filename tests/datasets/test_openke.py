@@ -16,7 +16,7 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 @pytest.mark.parametrize('end', ['\n', '\r\n'])
 def test_ids_in_order_of_the_id(tmp_path: Path, end: str) -> None:
-    rows = ['3', 'b c d 1', 'a\t0', '<uri#x>\t2 ']
+    rows = ['3', 'b c d 1', 'a\t0', '<uri#x>\t2 ', ' ']
     path = write(tmp_path, end.join(rows) + end)
     assert read_ids(path) == ['a', 'b c d', '<uri#x>']
 
@@ -26,7 +26,7 @@ def test_ids_in_order_of_the_id(tmp_path: Path, end: str) -> None:
     [
         ('', 1, 'number of rows'),
         ('a 0\n', 1, 'number of rows'),
-        ('2\na 0\n', 1, 'announces 2 rows, but 1 follow'),
+        ('2\na 0\n\n', 1, 'announces 2 rows, but 1 follow'),
         ('1\na 0\nb 1\n', 1, 'announces 1 rows, but 2 follow'),
         ('2\na 0\nb\n', 3, 'expected a name and an id'),
         ('2\na 0\nb x\n', 3, "must be an integer, got 'x'"),

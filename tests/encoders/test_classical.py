@@ -82,6 +82,12 @@ def test_names_and_what_they_depend_on() -> None:
     assert ImageStatistics().name == 'image-statistics2-s32'
     assert not getattr(ImageStatistics(), 'corpus_dependent', False)
     assert TfidfText().corpus_dependent is True
+    for words in ({'min_count': 0}, {'out_channels': -2}):
+        with pytest.raises(ValueError, match='must be positive'):
+            TfidfText(**words)
+    with pytest.warns(UserWarning, match='nothing that tells 3 texts apart'):
+        x = TfidfText(4, min_count=3)(['ab', 'cd', 'ef'])
+    assert not x.any()
 
 
 def test_tfidf_of_a_language_without_spaces() -> None:

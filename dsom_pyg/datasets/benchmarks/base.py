@@ -107,6 +107,11 @@ class Benchmark(MultimodalDataset):
             raise DatasetError(f"texts='{texts}' is no file")
         if self._images and self._images.suffix.lower() in READERS:
             features = options.get('features') or {}
+            if 'image' in features:
+                raise ValueError(
+                    'images= is a file of features, and so is features['
+                    "'image']; give one of them"
+                )
             options['features'] = {**features, 'image': self._images}
             self._images = None
         elif self._images and not self._images.is_dir():

@@ -93,13 +93,16 @@ def _read(
         return
     place = Place(path)
     decode: Decode | None = None
-    for _, item in objects.read_items(path, ('entity', 'text')):
-        # Of an array of objects, as of own graphs.
-        if not isinstance(item, dict) or 'entity' not in item:
-            yield from objects.read_entries(path, TEXT, raw.findings)[0]
-            return
+    items = [item for _, item in objects.read_items(path, TEXT)]
+    if not all(
+        isinstance(x, dict) and {*x} >= {'entity', 'text'} for x in items
+    ):
+        # Objects with other words, as of own graphs.
+        yield from objects.read_entries(path, TEXT, raw.findings)[0]
+        return
+    for item in items:
         key: str = str(item['entity'])
-        value: Any = item.get('text')
+        value: Any = item['text']
         if isinstance(value, Mapping):
             yield from _captions(key, value, place)
         elif _are_tokens(value):

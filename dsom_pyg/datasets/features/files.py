@@ -155,8 +155,12 @@ def _names_beside(path: Path) -> tuple[Path, list[str]] | None:
     file = names_beside(path)
     if file is None:
         return None
-    read = read_ids if file.name == 'entity2id.txt' else read_lines
-    return file, read(file)
+    if file.name == 'entity2id.txt':
+        return file, read_ids(file)
+    names = read_lines(file)
+    if file.name == 'entities.txt':  # as the graph reads it
+        names = [name for line in names if (name := line.strip())]
+    return file, names
 
 
 def names_beside(path: Path) -> Path | None:

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, overload
 from urllib.parse import unquote
@@ -131,7 +132,7 @@ def build_graph(
         findings=build.findings,
         origins=build.origins(),
         aliases=aliases,
-        ordered=bool(table.entities),
+        ordered=build.ordered,
         features=build.number_features(),
     )
 
@@ -146,12 +147,15 @@ class _Build:
         self.findings.extend(table.findings)
         triples = {x: Rows.of(rows) for x, rows in table.triples.items()}
         given, self.numbers = take_out(
-            triples, table.literals, literals, self.findings
+            triples, table.literals, literals, self.findings, table.entities
         )
         given = {split: given[split] for split in SPLITS if split in given}
         self.entities = Vocabulary('entity', table.entities, self.findings)
+        listed = len(self.entities)
         self.relations = Vocabulary('relation', table.relations, self.findings)
         self.rows = self.number(given)
+        # A list of some says nothing of the order of the others.
+        self.ordered = len(self.entities) == listed
 
     def number(self, given: Mapping[str, Rows]) -> dict[str, Split]:
         ids = [self.ids_of(rows) for rows in given.values()]
@@ -351,18 +355,20 @@ class _Build:
     def names(self) -> list[list[str]]:
         # Unique names of the entities and of the relations: the first one
         # given, else the label as people read it.
-        both = (self.entities, self.relations)
+        both = [self.entities, self.relations]
         types = {entry.value for entry in self.table.types}
         called: dict[tuple[str, int], str] = {
             ('relation', self.relations.add(label)): composed(name)
             for label, name in self.table.relations.items()
             if name
         }
-        for entry in self.table.names:
+        every = [(entry, both[1:]) for entry in self.table.relation_names]
+        every += [(entry, both) for entry in self.table.names]
+        for entry, those in every:
             owners = [
                 (each.what, at)
-                for each in both
-                if (at := each.find(entry.entity)) is not None
+                for each in those
+                if (at := self.owner(entry, each)) is not None
             ]
             if not owners:
                 label = next((x for x in entry.entity if x in types), None)
@@ -372,12 +378,15 @@ class _Build:
                     self.type_names.setdefault(label, composed(entry.value))
                 continue
             name = composed(entry.value)
-            kept = called.setdefault(owners[0], name)
-            if kept != name:
-                named = f'{owners[0][0]} {shorten(entry.entity[0])}'
-                message = f'{shorten(name)} is not used, {named} has the name '
-                message += shorten(kept)
-                self.findings.add('second name', message, *entry.place)
+            # What has an IRI is one thing wherever it stands.
+            whole = '://' in entry.entity[0]
+            for what, at in owners if whole else owners[:1]:
+                kept = called.setdefault((what, at), name)
+                if kept != name:
+                    named = f'{what} {shorten(entry.entity[0])}'
+                    message = f'{shorten(name)} is not used, {named} has the '
+                    message += f'name {shorten(kept)}'
+                    self.findings.add('second name', message, *entry.place)
         out = []
         for each in both:
             names = list(map(readable, each.labels))
@@ -403,7 +412,7 @@ class _Build:
         # The texts or image paths of each entity, equal ones once.
         out: dict[int, dict[str, None]] = {}
         for entry in entries:
-            owner = self.entities.find(entry.entity)
+            owner = self.owner(entry, self.entities)
             if owner is None:
                 self.note_unknown(what, entry)
             elif entry.value in out.setdefault(owner, {}):
@@ -413,6 +422,24 @@ class _Build:
             else:
                 out[owner][entry.value] = None
         return [list(out.get(at, ())) for at in range(len(self.entities))]
+
+    def owner(self, entry: Entry, those: Vocabulary) -> int | None:
+        # Whom an entry is about, by a label or by what files call it as well.
+        at = those.find(entry.entity)
+        if at is None and those is self.entities:
+            found = (self.further.get(label) for label in entry.entity)
+            at = next((x for x in found if x is not None), None)
+        return at
+
+    @cached_property
+    def further(self) -> dict[str, int]:
+        # Entities by further words for them.
+        out: dict[str, int] = {}
+        for entry in self.table.aliases:
+            at = self.entities.find(entry.entity)
+            if at is not None:
+                out.update((label, at) for label in entry.entity)
+        return out
 
     def types(self) -> list[list[str]]:
         # In words; the names of all labels are known by now.

@@ -10,6 +10,7 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.table import Entry, Labels, Place
 
 # The words for each column; of several in a table, the first one counts.
+# Those of head and tail come in pairs.
 TRIPLE = {
     'head': (
         *('head', 'subject', 'source', 'from', 'subj', 'src', 'h', 's'),
@@ -38,9 +39,17 @@ Columns = dict[str, int]
 def triple_columns(header: Sequence[str]) -> Columns:
     r"""The places of ``'head'``, ``'relation'`` and ``'tail'`` in a header.
 
-    Besides a head and a tail, the only other column is the relation.
+    Words that belong together go first: with a subject and an object, a
+    source says where the triple comes from. Besides a head and a tail, the
+    only other column is the relation.
     """
     columns = _places(header, TRIPLE)
+    cells = [cell.strip().lower() for cell in header]
+    for both in zip(TRIPLE['head'], TRIPLE['tail'], strict=True):
+        if set(both) <= set(cells):
+            ends = zip(('head', 'tail'), map(cells.index, both), strict=True)
+            columns |= dict(ends)
+            break
     # Single letters may as well be the labels of a triple.
     sure = all(len(header[at].strip()) > 1 for at in columns.values())
     if len(header) == 3 and sure and columns.keys() == {'head', 'tail'}:

@@ -262,7 +262,8 @@ def _skip_comments(
     findings: Findings,
 ) -> None:
     # Blank the lines above the data that begin with '#', and take the mark
-    # from a header. A line with as many cells as a row is a row.
+    # from a header. A line with as many cells as a row is a row, unless a
+    # header comes behind it.
     for at, line in enumerate(lines):
         if at == 0 and SEPARATOR.fullmatch(line):
             findings.add('comment', f'skipped {shorten(line)}', path, 1)
@@ -274,7 +275,10 @@ def _skip_comments(
         if any(len(header(bare.split(mark))) >= width for mark in marks):
             lines[at] = bare
             return
-        if any(len(line.split(mark)) == width for mark in marks):
+        behind = (x for x in lines[at + 1 :] if x.strip())
+        first = next((x for x in behind if x.lstrip()[:1] != '#'), '')
+        named = any(len(header(first.split(m))) >= width for m in marks)
+        if not named and any(len(line.split(m)) == width for m in marks):
             message = f'kept as a row: {shorten(line)}'
             findings.add('row like a comment', message, path, at + 1)
             return
@@ -352,7 +356,7 @@ def _find_mark(
             ended = (f'{line}\n' for line in lines[start:])
             rows[mark] = next(_read_csv(ended, delimiter=mark))
     marks = [mark for mark, row in rows.items() if fits(row)]
-    if len(marks) == 2:
+    if len(marks) == 2 and rows[','] != rows[';']:  # not a lone cell
         # A mark in a quoted cell leaves its quotes in two cells.
         marks = [mark for mark in marks if '"' not in ''.join(rows[mark])]
         if len(marks) != 1:

@@ -75,12 +75,19 @@ def from_pandas(
         DatasetError: A cell is missing or empty; the message names the row.
             Or the names of the columns do not tell which is which.
     """
+    if not hasattr(frame, 'columns'):
+        kind = type(frame).__name__
+        raise TypeError(f'triples must be a pandas.DataFrame, got {kind}')
     told = {'head': head, 'relation': relation, 'tail': tail}
     names_of = [str(column) for column in frame.columns]
     columns = _frame_columns(names_of, told)
     picked = frame.iloc[:, list(columns.values())]
     rows = []
     findings = Findings()
+    used = columns.values()
+    if rest := [x for at, x in enumerate(names_of) if at not in used]:
+        message = f'not used: {shorten(", ".join(rest))}'
+        findings.add('unused column', message)
     for number, (index, *row) in enumerate(picked.itertuples(name=None)):
         where = f'row {number} of the frame (index {index!r})'
         labels = [
@@ -248,9 +255,10 @@ def _frame_columns(
             raise DatasetError(f'{why}; it has {list(names)}')
     taken = {word: names.index(name) for word, name in said.items()}
     lower = [name.strip().lower() for name in names]
-    split = {'split': lower.index('split')} if 'split' in lower else {}
-    used = {*split.values(), *taken.values()}
-    free = [at for at in range(len(names)) if at not in used]
+    free = [at for at in range(len(names)) if at not in taken.values()]
+    splits = [at for at in free if lower[at] == 'split']
+    split = {'split': splits[0]} if splits else {}
+    free = [at for at in free if at not in split.values()]
     cells = [lower[at] for at in free]
     found = {key: free[at] for key, at in triple_columns(cells).items()}
     plain = dict(zip(('head', 'relation', 'tail'), free, strict=False))
@@ -285,6 +293,11 @@ def _triples(
 def _entries(values: Any, what: str) -> list[Entry]:
     if values is None:
         return []
+    if not hasattr(values, 'items'):
+        raise TypeError(
+            f'{what}s must be a mapping from entities, a Series or a frame, '
+            f'got {type(values).__name__}'
+        )
     columns, rows = {'entity': 0, 'value': 1}, values.items
     if hasattr(values, 'iloc') and hasattr(values, 'columns'):
         names = [str(column) for column in values.columns]

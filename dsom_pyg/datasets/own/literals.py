@@ -46,12 +46,15 @@ SHARE, IDS = 0.9, 0.5
 MANY = 5
 
 
-def literal_relations(triples: Iterable[Triple]) -> dict[str, int]:
+def literal_relations(
+    triples: Iterable[Triple], entities: Iterable[str] = ()
+) -> dict[str, int]:
     r"""The relations whose tails are numbers or dates, and how many triples
     each has.
 
     A number that is the head of a triple is an entity; so are all numbers of
-    a graph whose entities are called by numbers.
+    a graph whose entities are called by numbers, and those that its source
+    lists (:obj:`entities`).
     """
     rows = Rows.of(triples)
     head, relation, tail = rows.codes
@@ -64,6 +67,9 @@ def literal_relations(triples: Iterable[Triple]) -> dict[str, int]:
     heads[head] = True
     if np.count_nonzero(number & heads) > IDS * np.count_nonzero(heads):
         return {}
+    if number.any():
+        listed = {*entities}
+        number[like] &= [rows.labels[at] not in listed for at in like]
     told = (number & ~heads)[tail]
     if not told.any():
         return {}
@@ -128,6 +134,7 @@ def take_out(
     values: Mapping[str, Sequence[Triple]],
     literals: str,
     findings: Findings,
+    entities: Iterable[str] = (),
 ) -> tuple[dict[str, Rows], list[Triple]]:
     r"""All splits without what :func:`literal_relations` finds there, and
     the numbers that train has.
@@ -137,6 +144,8 @@ def take_out(
         values: By split, triples whose tails are values for sure.
         literals: One of :data:`CHOICES`.
         findings: Of what is taken out and not used.
+        entities: Those that the source lists. They stay, unless numbers are
+            to be features.
     """
     out: dict[str, Rows] = {}
     said = {split: list(rows) for split, rows in values.items()}
@@ -151,7 +160,8 @@ def take_out(
             x: [out.get(x, nothing), Rows.of(said.get(x, ()))] for x in splits
         }
         return {x: Rows.concat(parts) for x, parts in both.items()}, []
-    found = literal_relations(Rows.concat(list(out.values())))
+    listed = entities if literals == 'leave' else ()
+    found = literal_relations(Rows.concat(list(out.values())), listed)
     if found:
         named = ', '.join(map(shorten, found))
         message = (

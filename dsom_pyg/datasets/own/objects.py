@@ -86,7 +86,7 @@ def read_entries(
     """
 
     def rows() -> Iterator[tuple[Place, dict[str, int], list[Any]]]:
-        for place, item in read_items(path, ('entity', words[0])):
+        for place, item in read_items(path, words):
             if not isinstance(item, dict):
                 why = f'must be a JSON object: {_said(item)}'
                 raise at_place(place, why)
@@ -104,11 +104,12 @@ def read_entries(
 
 
 def read_items(
-    path: Path, keys: tuple[str, str] | None = None
+    path: Path, words: Sequence[str] = ()
 ) -> Iterator[tuple[Place, Any]]:
     r"""What the lines of a file hold, the array in a ``.json`` file, or the
     rows of a ``.parquet`` file, whose places are numbers of rows. With
-    :obj:`keys`, a ``.json`` file may map keys to values: an item each.
+    :obj:`words` for values, a ``.json`` file may map entities to values: an
+    item each, with the keys ``'entity'`` and the first word.
     """
     if suffix_of(path) == PARQUET:
         for number, row in enumerate(read_parquet(path), 1):
@@ -120,10 +121,10 @@ def read_items(
             whole = _whole(lines)
         except _TwiceError as error:
             raise at_place(Place(path), str(error)) from None
-        if isinstance(whole, dict) and keys and keys[1] not in whole:
-            pairs = whole.items()
-            whole = [dict(zip(keys, pair, strict=True)) for pair in pairs]
-            yield from ((Place(path), item) for item in whole)
+        maps = isinstance(whole, dict) and words
+        if maps and not entry_columns(list(whole), words):
+            for key, value in whole.items():
+                yield Place(path), {'entity': key, words[0]: value}
             return
         if isinstance(whole, list):
             starts = _starts('\n'.join(lines))

@@ -120,12 +120,12 @@ def read_rdf(
 
     Its suffix (:data:`SYNTAXES`) tells the syntax; without one of them it is
     N-Triples. Labels become names; comments, descriptions and abstracts
-    become texts. Of several languages, only the preferred one is read. Other
-    literals are values, and no literal is evaluated: its text counts, not
-    its number or date. Addresses of images are kept apart, and so are types,
-    if they are no relation. All names of an entity but the first one and what
-    declares a vocabulary are not read, but counted in the findings. Blank
-    nodes are entities.
+    become texts. Where a property says it in several languages, only the
+    preferred one is read. Other literals are values, and no literal is
+    evaluated: its text counts, not its number or date. Addresses of images are
+    kept apart, and so are types, if they are no relation. All names of an
+    entity but the first one and what declares a vocabulary are not read, but
+    counted in the findings. Blank nodes are entities.
 
     Args:
         path: The file.

@@ -55,7 +55,8 @@ class Table:
         aliases: Further words that files may use for an entity: all labels
             of an entry mean the same one, and its value is not read.
         names: Readable names of entities; also of relations, where the label
-            is that of a relation only.
+            is that of a relation only, or an IRI, which is one thing.
+        relation_names: Readable names of relations alone.
         image_folder: Where further images lie.
         entities: Labels that get the first ids, even if in no triple.
         relations: The same, with readable names, or ``''`` for none.
@@ -66,6 +67,7 @@ class Table:
     literals: dict[str, list[Triple]] = field(default_factory=dict)
     texts: list[Entry] = field(default_factory=list)
     names: list[Entry] = field(default_factory=list)
+    relation_names: list[Entry] = field(default_factory=list)
     images: list[Entry] = field(default_factory=list)
     addresses: list[Entry] = field(default_factory=list)
     types: list[Entry] = field(default_factory=list)

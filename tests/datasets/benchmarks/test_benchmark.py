@@ -217,6 +217,8 @@ def test_images_as_a_feature_file(
     assert x[present].tolist() == [[1, 2], [3, 4], [5, 6]]
     with pytest.raises(ValueError, match="'image' has an encoder and a"):
         cls(tmp_path, images=path, image_encoder=Size())
+    with pytest.raises(ValueError, match='give one of them'):
+        cls(tmp_path, images=path, features={'image': path})
     with pytest.raises(DatasetError, match='neither a folder nor a file'):
         cls(tmp_path, images=tmp_path / 'nothing')
 

@@ -164,6 +164,13 @@ def test_captions(db15k: Make, tmp_path: Path) -> None:
         ('t.json', '{"Oslo": ["a fjord", "a city"]}'),
         ('t.json', '[{"entity": "Oslo", "text": ["a fjord", "a city"]}]'),
         ('t.json', '[{"id": "Oslo", "description": ["a fjord", "a city"]}]'),
+        ('t.json', '[{"entity": "Oslo", "texts": ["a fjord", "a city"]}]'),
+        (
+            't.json',
+            '[{"entity": "Oslo", "texts": "a fjord"}, '
+            '{"entity": "Oslo", "text": "a city"}]',
+        ),
+        ('t.json', '{"entity": "Oslo", "abstract": ["a fjord", "a city"]}'),
     ],
 )
 def test_tables_of_texts(

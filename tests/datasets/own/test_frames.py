@@ -81,6 +81,7 @@ def test_a_frame(tmp_path: Path) -> None:
     assert dataset.entity_images == [[], [image], [image, here / 'c.png']]
     assert pool_features(dataset[0], 'text')[0].tolist() == [[3], [0], [5]]
     assert dataset.findings.counts == {
+        'unused column': 1,
         'duplicate triple': 1,
         'text of an unknown entity': 1,
     }
@@ -560,6 +561,38 @@ def test_questions_by_label_or_name() -> None:
         dataset.find('Norwa', 'has')
     with pytest.raises(ValueError, match="relation 'in'"):
         dataset.find('Norway', 'in')
+
+
+@pytest.mark.parametrize(
+    'columns',
+    [
+        ['subj', 'pred', 'obj', 'source'],
+        ['from', 'relation', 'to', 'source'],
+        ['h', 'r', 't', 'source'],
+        ['head_id', 'relation', 'tail_id', 'source'],
+        ['subject_id', 'predicate', 'object_id', 'target'],
+        ['Source', 'r', 'Target', 'head of state'],
+    ],
+)
+def test_words_that_belong_together(columns: list[str]) -> None:
+    """Where a triple comes from, and what it is for, are no ends of it."""
+    rows = [('ann', 'k', 'bob', 'wiki'), ('bob', 'k', 'cy', 'web')]
+    dataset = from_pandas(frame(rows, columns), split=(1, 0, 0))
+    assert named(dataset, 'train') == [row[:3] for row in rows]
+    assert dataset.findings.counts == {'unused column': 1}
+
+
+def test_what_is_no_frame() -> None:
+    rows = [('a', 'r', 'b')]
+    with pytest.raises(TypeError, match=r'a pandas\.DataFrame, got list'):
+        from_pandas(rows)
+    good = frame(rows, ['h', 'r', 't'])
+    with pytest.raises(TypeError, match=r'texts must be a mapping.* got list'):
+        from_pandas(good, texts=['one'])
+    # A column that has been named is that one alone.
+    named_so = frame([('a', 'r', 'b')], ['head', 'split', 'tail'])
+    dataset = from_pandas(named_so, relation='split', split=(1, 0, 0))
+    assert named(dataset, 'train') == [('a', 'r', 'b')]
 
 
 def test_columns_that_are_named() -> None:

@@ -330,6 +330,17 @@ def test_a_row_like_a_comment(tmp_path: Path) -> None:
     assert dataset.findings.counts['row like a comment'] == 1
 
 
+@pytest.mark.parametrize('name', ['triples.csv', 'triples.tsv'])
+def test_a_comment_with_as_many_cells(name: str, tmp_path: Path) -> None:
+    mark = ',' if name.endswith('.csv') else '\t'
+    rows = [('# exported by me', 'on monday', 'with care'), (), ('# more',)]
+    rows += [('head', 'relation', 'tail'), *ROWS]
+    write(tmp_path / name, [mark.join(row) for row in rows])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert everything(dataset) == [*ROWS]
+    assert dataset.findings.counts['comment'] == 2
+
+
 def test_yago(tmp_path: Path) -> None:
     def bracketed(word: str) -> str:
         return f'<{word.replace(" ", "_")}>'
@@ -624,6 +635,124 @@ def test_headers_of_neo4j_apart(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize('apart', [False, True])
+@pytest.mark.parametrize(
+    ('header', 'rows'),
+    [
+        ('personId:ID', ['1', '2', '3']),
+        ('personId:ID,age:int', ['1,42', '2,42', '3,17']),
+        ('personId:ID,age:int,born:date', ['1,42,', '2,42,', '3,17,']),
+    ],
+)
+def test_nodes_of_neo4j_without_names(
+    header: str, rows: list[str], apart: bool, tmp_path: Path
+) -> None:
+    """What they are called is their id."""
+    write(tmp_path / 'edges.csv', [':START_ID,:END_ID,:TYPE', '1,2,KNOWS'])
+    if apart:
+        write(tmp_path / 'people-header.csv', [header])
+        write(tmp_path / 'people.csv', rows)
+    else:
+        write(tmp_path / 'people.csv', [header, *rows])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert dataset.entity_names == dataset.entity_keys == ['1', '2', '3']
+
+
+def test_lists_of_neo4j(tmp_path: Path) -> None:
+    write(tmp_path / 'edges.csv', [':START_ID,:END_ID,:TYPE', '1,2,KNOWS'])
+    nodes = ['id:ID,name:string[],text:string[]', '1,Ann;Anna,a;b', '2,Bob,']
+    write(tmp_path / 'people.csv', nodes)
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert dataset.entity_names == ['Ann', 'Bob']
+    assert dataset.entity_texts == [['a', 'b'], []]
+    assert dataset.findings.counts['second name'] == 1
+
+
+def test_many_nodes_of_neo4j_come_first(tmp_path: Path) -> None:
+    node = {'type': 'node', 'labels': ['P'], 'properties': {'age': 42}}
+    ends = {'start': {'id': '0'}, 'end': {'id': '1'}, 'label': 'KNOWS'}
+    items: list[dict[str, Any]] = [{**node, 'id': str(x)} for x in range(1500)]
+    items.append({'type': 'relationship', 'id': '0', **ends})
+    write(tmp_path / 'all.json', map(json.dumps, items))
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert everything(dataset) == [('0', 'KNOWS', '1')]
+    assert len(dataset.entity_names) == 1500
+
+
+def test_names_of_relations_are_of_relations_alone(tmp_path: Path) -> None:
+    rows = [('oslo', 'capital', 'norway'), ('oslo', 'is', 'capital')]
+    write(tmp_path / 'train.tsv', tabs([*rows, ('capital', 'is', 'city')]))
+    write(tmp_path / 'relation2text.txt', ['capital\tis the capital of'])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert dataset.entity_names == ['oslo', 'norway', 'capital', 'city']
+    assert dataset.relation_names == ['is the capital of', 'is']
+    # Where entities are called by numbers as well.
+    root = tmp_path / 'libkge'
+    root.mkdir()
+    write(root / 'entity_ids.del', tabs((x, x) for x in range(3)))
+    write(root / 'relation_ids.del', ['0\tlikes'])
+    write(root / 'train.del', ['0\t0\t1', '1\t0\t2'])
+    write(root / 'relation_strings.del', ['0\tlikes somebody'])
+    write(root / 'entity_strings.del', ['0\t', '1\tYps'])
+    dataset = read(root, split=(1.0, 0.0, 0.0))
+    assert dataset.relation_names == ['likes somebody']
+    assert dataset.entity_names == ['0', 'Yps', '2']
+    assert dataset.findings.counts['empty value'] == 1
+
+
+def test_an_iri_is_one_thing(tmp_path: Path) -> None:
+    pytest.importorskip('pyoxigraph')
+    head = '@prefix : <http://x.example/> . @prefix rdfs: '
+    head += '<http://www.w3.org/2000/01/rdf-schema#> .'
+    said = ':P36 rdfs:label "capital of" . :usedIn :in :atlas .'
+    used = ':oslo :P36 :norway . :P36 :usedIn :atlas .'
+    write(tmp_path / 'graph.ttl', [head, said, used])
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert 'capital of' in dataset.entity_names
+    assert 'capital of' in dataset.relation_names
+
+
+def test_listed_numbers_are_entities(tmp_path: Path) -> None:
+    years = [str(year) for year in range(2000, 2006)]
+    rows = [(f'p{at}', 'born', year) for at, year in enumerate(years)]
+    lived = [(f'p{at}', 'lived in', 'oslo') for at in range(6)]
+    write(tmp_path / 'triples.tsv', tabs([*rows, *lived]))
+    whole = {'split': (1.0, 0.0, 0.0)}
+    assert everything(read(tmp_path, **whole)) == lived
+    people = [x for x, _, _ in rows]
+    write(tmp_path / 'entities.txt', [*years, *people, 'oslo'])
+    assert everything(read(tmp_path, **whole)) == [*rows, *lived]
+    # Who asks for features has them.
+    dataset = read(tmp_path, literals='features', **whole)
+    assert everything(dataset) == lived
+    assert len(dataset[0]['number'].x) == 6
+
+
+def test_words_for_an_entity_hold_for_texts(tmp_path: Path) -> None:
+    mmkb(tmp_path)
+    name = ENTITIES[3]
+    iri = f'http://example.org/{name.replace(" ", "_")}'
+    write(tmp_path / 'descriptions.tsv', [f'{iri}\ta word of it'])
+    dataset = read(tmp_path)
+    at = dataset.entity_keys.index('/m/3')
+    assert dataset.entity_texts[at] == ['a word of it']
+    assert 'text of an unknown entity' not in dataset.findings.counts
+
+
+def test_a_part_of_the_entities_is_no_order(tmp_path: Path) -> None:
+    write(tmp_path / 'triples.tsv', ['a\tr\tb', 'b\tr\tc'])
+    np.save(tmp_path / 'image.npy', np.eye(3, dtype=np.float32))
+    words = {'features': {'image': tmp_path / 'image.npy'}}
+    whole = {'split': (1.0, 0.0, 0.0), **words}
+    write(tmp_path / 'entities.txt', ['a', 'b', 'c'])
+    assert read(tmp_path, **whole)[0]['image'].x.shape == (3, 3)
+    write(tmp_path / 'entities.txt', ['a'])
+    (tmp_path / 'elsewhere').mkdir()
+    path = (tmp_path / 'image.npy').rename(tmp_path / 'elsewhere' / 'a.npy')
+    with pytest.raises(DatasetError, match='the ids of this graph are made'):
+        read(tmp_path, split=(1.0, 0.0, 0.0), features={'image': path})
+
+
 @pytest.mark.parametrize('make', [openke, rotate, libkge, ogb_whole])
 def test_texts_beside_a_layout(
     make: Callable[[Path], None], tmp_path: Path
@@ -795,11 +924,13 @@ def test_types_of_ogb(tmp_path: Path) -> None:
         packed(folder / 'edge_reltype.csv.gz', [str(kind)] * len(edges))
     mapping = tmp_path / 'mapping'
     packed(mapping / 'ship_entidx2entid.csv.gz', ['idx,id', '0,Auk', '1,Gull'])
-    packed(mapping / 'port_entidx2entid.csv.gz', ['idx,id', '0,Auk', '1,"B"'])
+    packed(
+        mapping / 'port_entidx2entid.csv.gz', ['i,n', '0,Auk', '1,"B ""b"""']
+    )
     packed(mapping / 'relidx2relname.csv.gz', ['i,n', '0,calls', '1,near'])
     dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
     assert sorted(everything(dataset)) == [
-        ('port/Auk', 'near', 'port/B'),
+        ('port/Auk', 'near', 'port/B "b"'),
         ('ship/Auk', 'calls', 'port/Auk'),
         ('ship/Gull', 'calls', 'port/Auk'),
     ]

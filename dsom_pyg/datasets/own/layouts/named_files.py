@@ -123,7 +123,10 @@ def read_beside(
             if part == 'texts':
                 table.texts += values
                 values = names
-            table.names += values
+            if part == 'relation names':
+                table.relation_names += values
+            else:
+                table.names += values
     # KG-BERT has one file where name and text are the same.
     names_file = plain_name(files['names']) if 'names' in files else ''
     if names_file.startswith('entity2text'):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsom_pyg.datasets.errors import DatasetError, shorten
 from dsom_pyg.datasets.own.columns import (
@@ -19,6 +19,7 @@ from dsom_pyg.datasets.own.objects import SUFFIXES, read_items
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.datasets.text import (
+    each_line,
     plain_name,
     read_bytes,
     read_lines,
@@ -26,12 +27,13 @@ from dsom_pyg.datasets.text import (
 )
 
 # A column of the import, such as name:string or :START_ID(Person).
-COLUMN = re.compile(r'([^:]*)(?::(\w+)(?:\(([^)]*)\))?)?(?:\{.*\})?')
+COLUMN = re.compile(r'([^:]*)(?::(\w+)(\[\])?(?:\(([^)]*)\))?)?(?:\{.*\})?')
 EDGE = {'START_ID': 'head', 'TYPE': 'relation', 'END_ID': 'tail'}
 APOC = ('_id', '_labels', '_start', '_end', '_type')
 # What the name of a header says beside that of its rows.
 HEADER = re.compile(r'[-_.]?headers?')
 EDGE_JSON = re.compile(r'"type"\s*:\s*"relationship"')
+NODE_JSON = re.compile(r'"type"\s*:\s*"node"')
 
 
 def find_files(root: Path) -> dict[str, Path] | None:
@@ -104,8 +106,12 @@ def _kind(path: Path) -> str | None:
     except (DatasetError, OSError):  # perhaps no part of the graph
         return None
     if suffix in SUFFIXES:
-        first = '"type"' in start and '"start"' in start
-        return 'json' if first and EDGE_JSON.search(start) else None
+        if EDGE_JSON.search(start) and '"start"' in start:
+            return 'json'
+        # APOC writes nodes first, and there may be many.
+        known = NODE_JSON.search(start) and len(start) > 2**15
+        found = known and any(map(EDGE_JSON.search, each_line(path)))
+        return 'json' if found else None
     header = start.split('\n')[0]
     if ':START_ID' in header and ':END_ID' in header:
         return 'edges'
@@ -114,11 +120,19 @@ def _kind(path: Path) -> str | None:
     return 'apoc' if all(word in header for word in APOC) else None
 
 
-def _parsed(header: Sequence[str]) -> list[tuple[str, str, str]]:
-    # Name, kind and group of each column.
+class _Column(NamedTuple):
+    name: str = ''
+    kind: str = ''
+    group: str = ''
+    is_list: bool = False
+
+
+def _parsed(header: Sequence[str]) -> list[_Column]:
     found = [COLUMN.fullmatch(cell.strip()) for cell in header]
     return [
-        (x[1] or '', x[2] or '', x[3] or '') if x else ('', '', '')
+        _Column(x[1] or '', x[2] or '', x[4] or '', bool(x[3]))
+        if x
+        else _Column()
         for x in found
     ]
 
@@ -148,10 +162,10 @@ def _read_edges(path: Path, table: Table, apart: Sequence[Path]) -> None:
 
     def places(header: Sequence[str]) -> Columns:
         out = {}
-        for at, (_, kind, group) in enumerate(_parsed(header)):
-            if kind in EDGE:
-                out[EDGE[kind]] = at
-                groups[EDGE[kind]] = group
+        for at, column in enumerate(_parsed(header)):
+            if column.kind in EDGE:
+                out[EDGE[column.kind]] = at
+                groups[EDGE[column.kind]] = column.group
         if out and 'relation' not in out:
             why = f"'{path}' has no column :TYPE; add one, or name it so"
             raise DatasetError(why)
@@ -174,22 +188,26 @@ def _read_edges(path: Path, table: Table, apart: Sequence[Path]) -> None:
 
 
 def _read_nodes(path: Path, table: Table, apart: Sequence[Path]) -> None:
-    group = ''
+    group, lists = '', set[str]()
 
     def places(header: Sequence[str]) -> Columns:
         nonlocal group
         parsed = _parsed(header)
-        out = _values([name for name, _, _ in parsed])
-        for at, (_, kind, found) in enumerate(parsed):
-            if kind == 'ID':
-                out['entity'], group = at, found
-            elif kind == 'LABEL':
+        out = _values([column.name for column in parsed])
+        lists.update(word for word, at in out.items() if parsed[at].is_list)
+        for at, column in enumerate(parsed):
+            if column.kind == 'ID':
+                out['entity'], group = at, column.group
+            elif column.kind == 'LABEL':
                 out['types'] = at
-        return out if 'entity' in out else {}
+        # Those of a node may be all that there is.
+        return {'node': out['entity'], **out} if 'entity' in out else {}
 
-    words = ('entity', 'name')
+    words = ('node', 'entity')
     for place, columns, row in _rows(path, words, places, table, apart):
-        said = {word: row[at] for word, at in columns.items()}
+        said: dict[str, Any] = {word: row[at] for word, at in columns.items()}
+        for word in lists:
+            said[word] = said[word].split(';')
         key = _key(said['entity'], group)
         _add(table, key, said, said.get('types', '').split(';'), place)
 

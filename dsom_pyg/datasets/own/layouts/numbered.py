@@ -92,12 +92,12 @@ class Numbered:
         }
         for split, cells in parts.items():
             table.triples[split] = cells.triples(known)
-        for part, labels in (
-            ('names', entities),
-            ('relation names', relations),
+        for part, labels, out in (
+            ('names', entities, table.names),
+            ('relation names', relations, table.relation_names),
         ):
             if path := files.get(part):
-                table.names += _names(path, labels)
+                out += _names(path, labels, table.findings)
         return table
 
     def _known(
@@ -179,10 +179,16 @@ def _labels(path: Path, findings: Findings) -> list[str]:
     )
 
 
-def _names(path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+def _names(
+    path: Path, labels: Sequence[str], findings: Findings
+) -> Iterator[Entry]:
     # Behind labels or behind ids.
     ids = {str(index): label for index, label in enumerate(labels)}
     for number, (key, name) in _rows(path, 2):
+        if not name:
+            message = f'the value of {shorten(key)} is empty'
+            findings.add('empty value', message, path, number)
+            continue
         said = [key, ids[key]] if key in ids else [key]
         yield Entry(tuple(said), name, Place(path, number))
 

@@ -164,8 +164,14 @@ def _read_mapping(path: Path) -> list[str]:
         if index != str(len(labels)) or not label:
             why = f'expected {len(labels)} and a label, got {shorten(line)}'
             raise error_at(path, number, why)
-        labels.append(label.strip('"'))
+        labels.append(_bare(label))
     return labels
+
+
+def _bare(cell: str) -> str:
+    # A quoted cell of CSV has each of its quotes twice.
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if quoted else cell
 
 
 def _numbers(path: Path, width: int) -> list[list[int]]:

@@ -51,6 +51,8 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
             entries = _read_entries(path, part, table.findings)
             if part == 'texts':
                 table.texts += entries
+            elif part == 'relation names':
+                table.relation_names += entries
             else:
                 table.names += entries
     return table
