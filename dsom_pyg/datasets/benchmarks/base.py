@@ -28,6 +28,8 @@ from dsom_pyg.graph import SPLITS, Triples, make_data
 
 # Rows of benchmark, file, size in bytes, SHA-256 and address.
 SOURCES = Path(__file__).with_name('sources.tsv')
+# Where a folder of a tokenizer has its words.
+WORDS = 'tokenizer.json', 'vocab.txt', 'vocab.json', 'sentencepiece.model'
 # The keys of entities and relations, and the triples of each split.
 Keys = tuple[list[str], list[str], list[Triples]]
 
@@ -167,6 +169,10 @@ class Benchmark(MultimodalDataset):
         if self._texts:
             content = hash_file(self._texts)
             identity['texts'] = [content, str(self._tokenizer)]
+            folder = Path(str(self._tokenizer)).expanduser()
+            # One that is trained anew has other words.
+            if words := [folder / x for x in WORDS if (folder / x).is_file()]:
+                identity['tokenizer'] = [hash_file(path) for path in words]
         if self._needs_images or self._image_root.is_dir():
             identity['images'] = list_images(self._image_root)
         return identity

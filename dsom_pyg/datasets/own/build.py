@@ -1,6 +1,7 @@
 """From a table of labels to a graph: ids, splits, names, texts, images."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -49,6 +50,7 @@ Shares = tuple[float, float, float]
 Noticed = tuple[str, Path | None, int | None]
 # Triples from which on the shape of the columns tells something.
 MANY = 20
+LIST = re.compile(r"""\[('.*'|".*")\]""", re.DOTALL)
 
 
 class Split(NamedTuple):
@@ -105,6 +107,7 @@ def build_graph(
     build.note_overlaps()
     build.note_columns()
     build.note_headers()
+    build.note_lists()
     build.note_unseen()
     build.draw(shares, seed)
     data = build.data()
@@ -282,6 +285,18 @@ class _Build:
                     'or call the columns head, relation, tail'
                 )
                 self.findings.add('first row alone', message, file, line)
+
+    def note_lists(self) -> None:
+        # What pandas writes for a list is one label.
+        found = [x for x in self.entities.labels if LIST.fullmatch(x)]
+        if found:
+            message = (
+                f'{len(found)} entities are called as lists are written, such '
+                f'as {shorten(found[0])}; write a row for each item, or give '
+                'from_pandas a column of lists'
+            )
+            self.findings.add('labels like lists', message)
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def draw(self, shares: Shares, seed: int) -> None:
         # Splits for those that the table lacks.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,22 @@ def test_no_texts(
     (tmp_path / name).write_text(text)
     with pytest.raises(DatasetError, match=message):
         db15k(tmp_path / name, tokenizer=minilm)
+
+
+def test_another_tokenizer_is_another_text(
+    db15k: Make, minilm: Path, tmp_path: Path
+) -> None:
+    mine = Path(shutil.copytree(minilm, tmp_path / 'tokenizer'))
+    path = write(tmp_path / 't.json', {'Oslo': [101, 2000, 102]})
+    before = db15k(path, tokenizer=mine).entity_texts[3]
+    # Words 2000 and 2001 change places.
+    table = json.loads((mine / 'tokenizer.json').read_text())
+    words = table['model']['vocab']
+    names = {at: word for word, at in words.items()}
+    words[names[2000]], words[names[2001]] = 2001, 2000
+    (mine / 'tokenizer.json').write_text(json.dumps(table))
+    assert before == [names[2000]]
+    assert db15k(path, tokenizer=mine).entity_texts[3] == [names[2001]]
 
 
 def test_no_file(db15k: Make) -> None:

@@ -314,6 +314,15 @@ def test_a_list_in_a_cell(tmp_path: Path) -> None:
     assert dataset.findings.counts == {'list in a cell': 1}
 
 
+def test_labels_like_lists(tmp_path: Path) -> None:
+    # As pandas writes a column of lists into a table.
+    rows = [('a', 'has', "['b', 'c']"), ('a', 'has', '[7]'), ('a', 'is', 'x')]
+    write(tmp_path / 'triples.tsv', tabs(rows))
+    with pytest.warns(UserWarning, match='1 entities are called as lists'):
+        dataset = MKGFolder(tmp_path, split=(1.0, 0.0, 0.0))
+    assert dataset.findings.counts['labels like lists'] == 1
+
+
 def test_texts_in_a_json_file(tmp_path: Path) -> None:
     write(tmp_path / 'triples.tsv', tabs(ROWS))
     texts = {name: [name.lower(), 'more'] for name in ENTITIES}
