@@ -120,12 +120,12 @@ def read_rdf(
 
     Its suffix (:data:`SYNTAXES`) tells the syntax; without one of them it is
     N-Triples. Labels become names; comments, descriptions and abstracts
-    become texts. Where a property says it in several languages, only the
-    preferred one is read. Other literals are values, and no literal is
-    evaluated: its text counts, not its number or date. Addresses of images are
-    kept apart, and so are types, if they are no relation. All names of an
-    entity but the first one and what declares a vocabulary are not read, but
-    counted in the findings. Blank nodes are entities.
+    become texts. Of several languages of an entity, only the preferred one is
+    read, else what has none, else one other. Other literals are values, and no
+    literal is evaluated: its text counts, not its number or date. Addresses of
+    images are kept apart, and so are types, if they are no relation. All names
+    of an entity but the first one and what declares a vocabulary are not read,
+    but counted in the findings. Blank nodes are entities.
 
     Args:
         path: The file.
@@ -170,8 +170,14 @@ def read_rdf(
     if plain is not None:
         rows = Rows.concat([plain, Rows.of(triples)])
         table.triples[split] = rows.by_line()
+    # An entity has its names in one language, and its texts.
+    codes: dict[tuple[str, bool], set[str]] = {}
     for (subject, predicate), said in words.items():
-        kept = _in_one_language(said, reading.language)
+        found = codes.setdefault((subject, predicate in TEXTS), set())
+        found.update(_code(language) for language, _ in said)
+    for (subject, predicate), said in words.items():
+        there = codes[subject, predicate in TEXTS]
+        kept = _in_one_language(said, reading.language, there)
         filled = [entry for entry in kept if entry.value]
         if predicate in TEXTS:
             table.texts += filled
@@ -247,13 +253,20 @@ def _declares(predicate: str, value: str) -> bool:
 
 
 def _in_one_language(
-    said: list[tuple[str, Entry]], language: str
+    said: list[tuple[str, Entry]], language: str, there: set[str]
 ) -> list[Entry]:
-    coded = [(code.lower().split('-')[0], entry) for code, entry in said]
+    # Those in the language, else those in none; and if nothing that is said
+    # of the entity is in either, those in one other.
+    coded = [(_code(code), entry) for code, entry in said]
     codes = [code for code, _ in coded]
-    wanted = language.lower().split('-')[0], ''
-    best = next((code for code in wanted if code in codes), min(codes))
+    wanted = _code(language), ''
+    other = None if there & {*wanted} else min(there)
+    best = next((code for code in wanted if code in codes), other)
     return [entry for code, entry in coded if code == best]
+
+
+def _code(language: str) -> str:
+    return language.lower().split('-')[0]
 
 
 def _statements(

@@ -238,6 +238,27 @@ def test_rdf_that_cannot_be_read(
         read(tmp_path / name)
 
 
+def test_an_entity_has_one_language(tmp_path: Path) -> None:
+    rdfs = 'http://www.w3.org/2000/01/rdf-schema#'
+    head = f'@prefix : <http://x.example/> . @prefix rdfs: <{rdfs}> . '
+    head += '@prefix dbo: <http://dbpedia.org/ontology/> . '
+    head += '@prefix schema: <http://schema.org/> .'
+    said = (
+        ':w schema:name "Wien"@de ; rdfs:label "Vienna"@en ; '
+        'rdfs:comment "Hauptstadt"@de ; dbo:abstract "the capital"@en .'
+        # What is in no language is in any; else there is one other.
+        ':n rdfs:label "Nice" ; rdfs:comment "une ville"@fr . '
+        ':g rdfs:label "Graz"@de ; rdfs:comment "Stadt"@de ; '
+        'dbo:abstract "citta"@it . :w :near :n , :g .'
+    )
+    (tmp_path / 'graph.ttl').write_text(f'{head}\n{said}\n')
+    options: Any = {'text_encoder': None, 'split': (1.0, 0.0, 0.0)}
+    dataset = MKGFolder(tmp_path, **options)
+    assert dataset.entity_names == ['Vienna', 'Nice', 'Graz']
+    texts = [['the capital'], ['une ville'], ['Stadt']]
+    assert dataset.entity_texts == texts
+
+
 def test_language_and_types_are_told(tmp_path: Path) -> None:
     text = SHARED + ':Ferry rdfs:label "a ferry"@en .'
     (tmp_path / 'triples.ttl').write_text(text, encoding='utf-8')
