@@ -288,7 +288,8 @@ class _Build:
 
     def note_lists(self) -> None:
         # What pandas writes for a list is one label.
-        found = [x for x in self.entities.labels if LIST.fullmatch(x)]
+        labels = self.entities.labels
+        found = [x for x in labels if x[:1] == '[' and LIST.fullmatch(x)]
         if found:
             message = (
                 f'{len(found)} entities are called as lists are written, such '
