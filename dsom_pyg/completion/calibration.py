@@ -118,9 +118,13 @@ class Calibration:
         )
         costs = torch.zeros(size, TRIED, dtype=torch.float64)
         count = torch.zeros(size, dtype=torch.float64)
+        untouched: list[Tensor] = []
+        hits: list[Tensor] = []
         asked = scorer, graph, split, batch_size, ranges or _ranges(graph)
         for rel, at_target, rivals in _pairs(*asked):
             hit = at_target > rivals.amax(dim=1)
+            untouched.append(_top(at_target, rivals, 1.0).cpu())
+            hits.append(hit.cpu())
             tops = [_top(at_target, rivals, t) for t in tried.tolist()]
             log_loss = torch.stack(
                 [-torch.where(hit, top, 1 - top).log() for top in tops], dim=1
@@ -132,10 +136,9 @@ class Calibration:
         shared = costs.sum(dim=0) / count.sum()
         chosen = _lowest(tried, costs + PRIOR_PAIRS * shared)
         made = cls(chosen.float())
-        untouched = cls.none(graph.num_relations)
         return cls(
             made.temperature,
-            untouched.confidences(*asked).error(),
+            Confidences(torch.cat(untouched), torch.cat(hits)).error(),
             made.confidences(*asked).error(),
             int(count.sum()),
         )

@@ -166,6 +166,11 @@ def test_of_many_entities_few_queries_are_asked_at_a_time(
 def test_a_sharpened_model_is_mended(graph: KG, logits: Tensor) -> None:
     sharp = Calibration.fit(Sharp(logits, torch.full((4,), 3.0)), graph)
     assert sharp.before > 0.1
+    scorer = Sharp(logits, torch.full((4,), 3.0))
+    untouched = Calibration.none(2).confidences(scorer, graph, 'val')
+    assert sharp.before == pytest.approx(untouched.error())
+    found = sharp.confidences(scorer, graph, 'val')
+    assert sharp.after == pytest.approx(found.error())
     assert sharp.after < sharp.before / 2
 
 
