@@ -15,6 +15,13 @@ from dsom_pyg.pyg import HeteroData
 from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
 
+__all__ = [
+    'Choices',
+    'choices',
+    'entity_types',
+    'plot_choices',
+]
+
 DEGREES = (2, 5, 10, 20, 50)
 ANSWERS = (1, 2, 5, 20)
 UNSEEN = 'in no training triple'

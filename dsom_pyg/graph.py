@@ -17,6 +17,29 @@ from torch import Tensor
 
 from dsom_pyg.scatter import scatter
 
+__all__ = [
+    'EDGE',
+    'SPLITS',
+    'TripleGraph',
+    'Triples',
+    'add_reciprocals',
+    'drop_modality',
+    'fingerprint',
+    'get_split',
+    'hold_out',
+    'k_folds',
+    'known_triples',
+    'make_data',
+    'merge_val',
+    'modalities',
+    'num_entities',
+    'num_relations',
+    'pool_features',
+    'set_split',
+    'triple_graph',
+    'with_split',
+]
+
 if TYPE_CHECKING:
     # It takes seconds to import, and who only asks a model needs none.
     from dsom_pyg.pyg import HeteroData

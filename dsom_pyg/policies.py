@@ -50,6 +50,23 @@ from dsom_pyg.training.loop import check_epochs
 from dsom_pyg.training.objectives import check_learns_along
 from dsom_pyg.training.run import drawn_with
 
+__all__ = [
+    'AsInPaper',
+    'BestStrategy',
+    'BestTeacher',
+    'Boosting',
+    'ByRelation',
+    'ConfTeacher',
+    'FixedWeights',
+    'HeldOut',
+    'Learner',
+    'MeanOfTeachers',
+    'OneTeacher',
+    'PolicyChoice',
+    'RewardedPolicy',
+    'Senior',
+]
+
 
 # Found out now, not after the teachers were trained.
 def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:

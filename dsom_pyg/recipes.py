@@ -24,6 +24,16 @@ from dsom_pyg.training import (
     RowwiseAdagrad,
 )
 
+__all__ = [
+    'best',
+    'committee',
+    'held_out',
+    'of_size',
+    'paper',
+    'small',
+    'tiny',
+]
+
 # Graphs of fewer entities are small.
 SMALL = 10_000
 # Graphs of fewer training queries are tiny.

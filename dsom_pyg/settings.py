@@ -22,6 +22,14 @@ from dsom_pyg import (
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.teachers import ensemble
 
+__all__ = [
+    'UnknownSettingError',
+    'describe',
+    'read_settings',
+    'read_words',
+    'with_settings',
+]
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:

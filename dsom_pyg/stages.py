@@ -25,6 +25,14 @@ from dsom_pyg.training.fit import check_loop
 from dsom_pyg.training.objectives import DistillTask, ModelTask, TeachersTask
 from dsom_pyg.training.run import drawn_with
 
+__all__ = [
+    'FreshTable',
+    'Student',
+    'Teachers',
+    'Unlabeled',
+    'WarmStart',
+]
+
 # From trials on the validation splits of DB15K and MKG-W.
 DECAYING_ADAM = Loop(batch_size=250, optimizer=Adam(lr=0.02), cooldown=1.0)
 # A free table of entities overfits sooner than projected features do.

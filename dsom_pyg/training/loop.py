@@ -85,7 +85,7 @@ class Adam8bit:
     where those of :class:`Adam` take two. Parameters of fewer than 4,096
     numbers have plain ones.
 
-    It is made for GPUs; on a CPU a step takes some 60 times as long as one of
+    It is made for GPUs; on a CPU a step takes some 70 times as long as one of
     :class:`Adam`. Several processes cannot share its state.
 
     Args:
