@@ -295,6 +295,12 @@ def _to_table(
     matrix = next((key for key in MATRIX_KEYS if key in content), None)
     if matrix is None and len(content) == 1:
         (matrix,) = content
+    if matrix is None and len(content) == 2:
+        # Beside as many names a matrix may be called as it likes.
+        one, other = sorted(content, key=lambda key: key not in NAME_KEYS)
+        names, rows = content[one].shape, content[other].shape
+        if one in NAME_KEYS and len(rows) > 1 and names == rows[:1]:
+            matrix = other
     if matrix is None:
         return *_stack(content, room), 1
     x, each = _matrix(repr(matrix), content[matrix], room)

@@ -52,10 +52,11 @@ def write(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.parametrize('key', ['features', 'image_features'])
 @pytest.mark.parametrize('suffix', ['.npz', '.h5', '.pth', '.pt'])
-def test_matrix_with_names(tmp_path: Path, suffix: str) -> None:
+def test_matrix_with_names(tmp_path: Path, suffix: str, key: str) -> None:
     path = tmp_path / f'f{suffix}'
-    table = read_features(write(path, {'features': X, 'names': NAMES}))
+    table = read_features(write(path, {key: X, 'names': NAMES}))
     assert table.names == NAMES
     assert table.x.tolist() == X.tolist()
     assert table.x.dtype == torch.float32
