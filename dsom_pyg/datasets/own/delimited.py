@@ -28,6 +28,7 @@ QUALIFIER = re.compile(
     r'|\.|-?\d{4}|\d+[-/:.#]\d*[-/:.#][\d#][-\d:.#TZ+ ]*'
     r'|<.*>|".*"(\^\^.*|@.*)?'
 )
+FACT = re.compile(r'<id_.*>')
 # What Excel writes above a table, for itself.
 SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 IDS = re.compile(r'\d+( +\d+)+')
@@ -194,6 +195,7 @@ def read_columns(
         _note_header(path, line, cells, columns, findings)
         filled = _without(path, cells, filled, findings)
     if not columns_named and width == len(HRT) and not _counts(filled):
+        _cut_fact_ids(path, filled, findings)
         _cut_qualifiers(path, filled, findings)
     for line, cells in filled:
         if len(cells) != width:
@@ -293,6 +295,18 @@ def _counts(rows: Sequence[Row]) -> bool:
     first = [cells[0] for _, cells in rows]
     start = 0 if first[:1] == ['0'] else 1
     return first == [str(at) for at in range(start, start + len(first))]
+
+
+def _cut_fact_ids(path: Path, rows: Sequence[Row], findings: Findings) -> None:
+    # YAGO has the id of a fact before each, or nothing there.
+    ids = {cells[0] for _, cells in rows if len(cells) > len(HRT)} - {''}
+    whole = all(len(cells) > len(HRT) for _, cells in rows)
+    if not (ids and whole and all(map(FACT.fullmatch, ids))):
+        return
+    message = f'not used: ids of facts, such as {shorten(min(ids))}'
+    findings.add('unused column', message, path)
+    for _, cells in rows:
+        del cells[0]
 
 
 def _cut_qualifiers(

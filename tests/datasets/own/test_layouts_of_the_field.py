@@ -350,6 +350,21 @@ def test_a_comment_with_as_many_cells(name: str, tmp_path: Path) -> None:
     assert dataset.findings.counts['comment'] == 2
 
 
+def test_facts_of_yago_have_ids(tmp_path: Path) -> None:
+    rows = [(f'<{h}>', f'<{r}>', f'<{t}>') for h, r, t in ROWS]
+    # Not each has one.
+    lines = [(f'<id_{at}_x>' * (at > 0), *x) for at, x in enumerate(rows)]
+    write(tmp_path / 'triples.tsv', tabs(lines))
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert everything(dataset) == rows
+    assert dataset.findings.counts == {'unused column': 1}
+    # What is no id of a fact is the head.
+    lines[0] = ('<Auk>', *rows[0])
+    write(tmp_path / 'triples.tsv', tabs(lines))
+    dataset = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert everything(dataset)[0] == ('<Auk>', rows[0][0], rows[0][1])
+
+
 def test_yago(tmp_path: Path) -> None:
     def bracketed(word: str) -> str:
         return f'<{word.replace(" ", "_")}>'
