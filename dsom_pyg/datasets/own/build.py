@@ -157,8 +157,9 @@ class _Build:
         listed = len(self.entities)
         self.relations = Vocabulary('relation', table.relations, self.findings)
         self.rows = self.number(given)
-        # A list of some says nothing of the order of the others.
-        self.ordered = len(self.entities) == listed
+        # A list of some says nothing of the order of the others, and one that
+        # has a label twice, perhaps in two forms of Unicode, moves later ids.
+        self.ordered = len(self.entities) == listed == len(table.entities)
 
     def number(self, given: Mapping[str, Rows]) -> dict[str, Split]:
         ids = [self.ids_of(rows) for rows in given.values()]

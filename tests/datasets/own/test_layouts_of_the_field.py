@@ -775,6 +775,12 @@ def test_a_part_of_the_entities_is_no_order(tmp_path: Path) -> None:
     path = (tmp_path / 'image.npy').rename(tmp_path / 'elsewhere' / 'a.npy')
     with pytest.raises(DatasetError, match='the ids of this graph are made'):
         read(tmp_path, split=(1.0, 0.0, 0.0), features={'image': path})
+    # Nor one with a label in two forms.
+    write(tmp_path / 'triples.tsv', ['caf\u00e9\tr\tb', 'b\tr\tc'])
+    twins = ['cafe\u0301', 'caf\u00e9', 'b', 'c']
+    write(tmp_path / 'entities.txt', twins)
+    with pytest.raises(DatasetError, match='the ids of this graph are made'):
+        read(tmp_path, split=(1.0, 0.0, 0.0), features={'image': path})
 
 
 @pytest.mark.parametrize('make', [openke, rotate, libkge, ogb_whole])
