@@ -164,6 +164,23 @@ def test_layouts_with_ids(
     assert 'unused file' not in dataset.findings.counts
 
 
+def test_ids_behind_a_label_in_two_forms_of_unicode_are_not_kept(
+    tmp_path: Path,
+) -> None:
+    names = ['a', 'caf\u00e9', 'cafe\u0301', 'b']
+    write(tmp_path / 'entities.dict', tabs(enumerate(names)))
+    write(tmp_path / 'relations.dict', ['0\tr'])
+    write(tmp_path / 'train.txt', tabs([('a', 'r', 'b'), ('b', 'r', 'a')]))
+    dataset = read(tmp_path, split=(1, 0, 0))
+    assert dataset.entity_keys == ['a', 'caf\u00e9', 'b']
+    (told,) = dataset.findings.examples['layout']
+    assert told.message == (
+        'read as a RotatE folder: ids and their order kept, but of entities '
+        'up to the first of 1 whose label came before in another Unicode form'
+    )
+    assert dataset.findings.counts['Unicode twins'] == 1
+
+
 @pytest.mark.parametrize('labels', ['plain', 'numbers'])
 def test_labels_that_are_numbers_are_no_ids(
     labels: str, tmp_path: Path

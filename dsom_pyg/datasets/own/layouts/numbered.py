@@ -14,6 +14,7 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import HRT, triple_columns
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
+from dsom_pyg.datasets.own.vocabulary import composed
 from dsom_pyg.datasets.text import plain_name, read_bytes, read_lines
 from dsom_pyg.graph import SPLITS
 
@@ -76,10 +77,10 @@ class Numbered:
     ) -> Table:
         r"""The graph in labels, from the files that were found."""
         table = Table({})
-        note_layout(table, root, self.name)
         table.entities = entities = _labels(files['entities'], table.findings)
         relations = _labels(files['relations'], table.findings)
         table.relations = dict.fromkeys(relations, '')
+        note_layout(table, root, self.name)
         parts = {
             split: _Cells(files[split], table.findings, reading)
             for split in SPLITS
@@ -133,8 +134,19 @@ def _is_numbered(path: Path) -> bool:
 
 
 def note_layout(table: Table, root: Path, name: str) -> None:
-    r"""Say how a folder is read."""
+    r"""Say how a folder is read, whose labels are listed by now."""
     message = f'read as {name}: ids and their order kept'
+    for what, labels in (
+        ('entities', table.entities),
+        ('relations', table.relations),
+    ):
+        # Two forms of a label in Unicode have one id.
+        if len(forms := {composed(label) for label in labels}) < len(labels):
+            less = len(labels) - len(forms)
+            message += (
+                f', but of {what} up to the first of {less} whose label came '
+                'before in another Unicode form'
+            )
     table.findings.add('layout', message, root)
 
 

@@ -61,7 +61,6 @@ def find_files(root: Path) -> dict[str, Path] | None:
 def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     r"""The graph in labels, from the files that :func:`find_files` found."""
     table = Table({})
-    note_layout(table, root, 'a folder of the Open Graph Benchmark')
     entities, relations = _mappings(files)
     rows = {
         split: _read_split(files[split])
@@ -77,6 +76,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
         if typed:
             table.types += [Entry((label,), kind) for label in called]
     table.relations = dict.fromkeys(relations, '')
+    note_layout(table, root, 'a folder of the Open Graph Benchmark')
     for split, each in rows.items():
         table.triples[split] = [
             Triple(
