@@ -2,6 +2,7 @@
 bring to the student? Settings are from its validation split, seed 0.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from dsom_pyg import Recipe, recipes
@@ -24,6 +25,15 @@ STUDENT = Student(
 )
 
 
+# Without features there is one teacher, and nothing to choose.
+SMALL = recipes.small()
+ALONE = replace(
+    SMALL,
+    teachers=replace(SMALL.teachers, joint=False),
+    policy=MeanOfTeachers(),
+)
+
+
 def two(policy: AsInPaper | MeanOfTeachers) -> Recipe:
     r"""A student of the teachers of single modalities."""
     return Recipe(teachers=TWO, policy=policy, student=STUDENT)
@@ -41,11 +51,16 @@ TABLES = (
             Row('mean', two(MeanOfTeachers(mask_missing=True))),
             Row("the paper's policy", two(AsInPaper(mask_missing=True))),
             Row('held-out policy', recipes.tiny()),
-            Row('small', recipes.small()),
+            Row('small', SMALL),
+            Row(
+                'small, structure alone',
+                ALONE,
+                change=partial(only, names=()),
+            ),
             *(
                 Row(
                     f'small, {name}s alone',
-                    recipes.small(),
+                    SMALL,
                     change=partial(only, names=(name,)),
                 )
                 for name in ('text', 'image')
