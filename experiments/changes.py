@@ -23,8 +23,17 @@ def shuffled_texts(data: HeteroData, seed: int) -> HeteroData:
     r"""Every entity gets the texts of another one, by the same draw for every
     seed.
     """
+    return _shuffled(data, 'text')
+
+
+def shuffled_images(data: HeteroData, seed: int) -> HeteroData:
+    r"""The same of images."""
+    return _shuffled(data, 'image')
+
+
+def _shuffled(data: HeteroData, name: str) -> HeteroData:
     data = copy.copy(data)
-    (edge,) = (e for e in data.edge_types if e[0] == 'text')
+    (edge,) = (e for e in data.edge_types if e[0] == name)
     item, entity = data[edge].edge_index
     generator = torch.Generator().manual_seed(7)
     order = torch.randperm(int(entity.max()) + 1, generator=generator)

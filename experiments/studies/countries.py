@@ -10,7 +10,7 @@ from dsom_pyg.models import ComplEx
 from dsom_pyg.policies import AsInPaper, MeanOfTeachers
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.training import Distill, Loop
-from experiments.changes import only
+from experiments.changes import after, only, shuffled_images
 from experiments.table import Row, SingleModel, Table
 
 LOOP = Loop(epochs=25, batch_size=100, eval_every=5)
@@ -64,6 +64,15 @@ TABLES = (
                     change=partial(only, names=(name,)),
                 )
                 for name in ('text', 'image')
+            ),
+            # As many teachers and tables, and nothing to learn from images.
+            Row(
+                'small, images of others alone',
+                SMALL,
+                change=partial(
+                    after,
+                    changes=(shuffled_images, partial(only, names=('image',))),
+                ),
             ),
         ),
         selection='epoch by validation MRR, test read once',
