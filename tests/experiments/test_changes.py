@@ -32,6 +32,19 @@ def test_shuffled_texts_are_those_of_others() -> None:
     assert torch.equal(pool_features(data, 'text')[0], before)
 
 
+def test_shuffled_images_leave_texts() -> None:
+    data = graph()
+    data['image'].x = torch.arange(1.0, 31.0)[:, None].repeat(1, 2)
+    edge = torch.stack([torch.arange(30), torch.arange(30)])
+    data['image', 'shows', 'entity'].edge_index = edge
+    shuffled = changes.shuffled_images(data, 0)
+    before, after = (pool_features(x, 'image')[0] for x in (data, shuffled))
+    assert torch.equal(after.sort(0).values, before.sort(0).values)
+    assert not torch.equal(after, before)
+    texts = [pool_features(x, 'text')[0] for x in (data, shuffled)]
+    assert torch.equal(*texts)
+
+
 def test_noise_is_a_modality_of_unit_rows() -> None:
     data = graph()
     noisy = changes.with_noise(data, 0)
