@@ -24,7 +24,7 @@ class Recipe:
         policy: Who decides which teachers to believe: the exchangeable part,
             see :mod:`dsom_pyg.policies`.
         student: Who learns, and answers at test time.
-        seed: Seed of all random draws.
+        seed: Seed of all random draws, less than 2**62.
         device, precision, progress: See :func:`~dsom_pyg.training.fit`.
     """
 
@@ -43,6 +43,10 @@ class Recipe:
                 f'policy needs prepare(run, teachers, ensemble), which '
                 f'{self.policy!r} has not; what learns from held-out triples '
                 'is given as HeldOut(learner=...)'
+            )
+        if not abs(self.seed) < 2**62:  # stages add to it
+            raise ValueError(
+                f'seed must lie between -2**62 and 2**62, got {self.seed}'
             )
 
 

@@ -158,6 +158,8 @@ def plan_memory(
     Three float32 matrices of that size are alive at once (scores, rows of
     targets, the comparison buffer), with some slack for a fourth.
     """
+    if batch_size < 1:
+        raise ValueError(f'batch_size must be positive, got {batch_size}')
     cells = (MEMORY if max_memory is None else max_memory) // 16
     if cells < 1:
         raise ValueError(f'max_memory of {max_memory} bytes is too small')
@@ -355,5 +357,6 @@ def _best_tails(
         missing = min(k, max(shard.widths)) - best.size(1)
         best = shard.beside(pad(best, (0, missing), value=-torch.inf))
         tails = shard.beside(pad(tails + shard.start, (0, missing)))
+        k = min(k, shard.size)  # what is beyond are pads
         best, tails = (x[:, :k] for x in in_order(best, tails))
     return best, tails.masked_fill(best == -torch.inf, -1)

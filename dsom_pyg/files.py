@@ -297,6 +297,10 @@ def digest(named: Iterable[tuple[str, Tensor]]) -> str:
     return out.hexdigest()
 
 
+# What the words for an object have that Python gives it.
+ADDRESS = ' at 0x'
+
+
 def in_words(value: object) -> str:
     r"""What a value is, in words that are the same in every process:
     functions by their names, others by their :func:`repr` or, if that is an
@@ -310,7 +314,7 @@ def in_words(value: object) -> str:
         given.update(value.keywords)
         return f'{in_words(value.func)}({_attributes(given)})'
     words = repr(value)
-    if ' at 0x' not in words:
+    if ADDRESS not in words:
         return words
     return f'{type(value).__qualname__}({_attributes(vars(value))})'
 

@@ -6,6 +6,8 @@ choose teachers is one more class with ``prepare``.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
+from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -28,6 +30,7 @@ from dsom_pyg.teachers import (
     Weighted,
     boost,
 )
+from dsom_pyg.teachers.mulde import check_mulde
 from dsom_pyg.teachers.policy import (
     DECISIONS,
     ESTIMATORS,
@@ -75,7 +78,7 @@ def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _check_mlp(channels: int, dropout: float, lr: float) -> None:
-    if channels < 1 or channels != int(channels):
+    if channels < 1 or not isinstance(channels, Integral):
         raise ValueError(
             f'mlp_channels must be a positive integer, got {channels}'
         )
@@ -210,6 +213,9 @@ class Senior:
     soft: float = 2.0
     tau: float = 4.0
     lr: float = 5e-4
+
+    def __post_init__(self) -> None:
+        check_mulde(**vars(self))
 
     def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
         check_learns_along(loop)
@@ -351,6 +357,8 @@ class RewardedPolicy:
         _check_mlp(self.mlp_channels, self.dropout, self.lr)
         if not self.kl >= 0:
             raise ValueError(f'kl must not be negative, got {self.kl}')
+        if not isfinite(self.prior):
+            raise ValueError(f'prior must be finite, got {self.prior}')
         if getattr(self.reward, 'advantage', None) is paper_advantage:
             raise ValueError(
                 'the reward of Eq. 8 compares with a student, and nobody is '

@@ -294,6 +294,12 @@ def _row_by_row(recipe: Recipe) -> Recipe:
     )
 
 
+def by_size() -> tuple[Recipe, ...]:
+    r"""Those of which :func:`of_size` chooses, the default first."""
+    default = held_out()
+    return default, small(), tiny(), _row_by_row(default)
+
+
 def of_size(graph: KG, **options: Any) -> Recipe:
     r"""The recipe for graphs of this size. Of 10,000 entities and more, and
     without features: :func:`held_out`. Below that :func:`small`, or

@@ -20,6 +20,7 @@ from dsom_pyg import (
     training,
 )
 from dsom_pyg.dsom import Recipe
+from dsom_pyg.files import ADDRESS, in_words
 from dsom_pyg.teachers import ensemble
 
 __all__ = [
@@ -61,7 +62,6 @@ PARTS: dict[str, Any] = {
         stages.WarmStart,
         stages.Student,
         stages.Teachers,
-        teachers.CrossEntropyReward,
         teachers.RankReward,
         training.Distill,
         training.Adagrad,
@@ -213,7 +213,8 @@ def _word(part: Any) -> Any:
     kind = _kind(part)
     name = kind.__name__
     if {**PARTS, **AS_THEY_ARE, **MODELS}.get(name) is not kind:
-        return repr(part)
+        words = repr(part)
+        return in_words(part) if ADDRESS in words else words
     # What has settings that are no fields is told by them.
     told = kind is part or _names(part) or repr(part) == repr(PARTS[name]())
     return name if told else repr(part)
@@ -250,8 +251,8 @@ def _changed(part: Any, name: str, value: Any) -> Any:
 
 def _with(part: Any, path: list[str], value: Any, key: str) -> Any:
     name, *rest = path
-    known = _names(part)
-    if name not in known or key in NOT_SETTINGS:
+    known = [each for each in _names(part) if each not in NOT_SETTINGS]
+    if name not in known:
         raise UnknownSettingError(_unknown(name, known, key, part))
     old, kind = _get(part, name), _hint(part, name)
     below = partial(_with, old, rest) if rest else partial(_new, old, kind)
@@ -347,6 +348,8 @@ def _several(kind: Any, value: Any) -> Any:
     several = any(get_origin(each) is tuple for each in _kinds(kind))
     if not several or not isinstance(value, str | list):
         return value
+    if not value:  # as () is described
+        return ()
     names = value.split(',') if isinstance(value, str) else value
     return tuple(str(each).strip() for each in names)
 

@@ -6,6 +6,7 @@ by a small class that holds its own settings and no others.
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral
 
 from dsom_pyg.files import in_words
 from dsom_pyg.kg import KG
@@ -85,13 +86,15 @@ class Teachers:
 
     def __post_init__(self) -> None:
         # Found out now, not after the teachers were trained.
-        if self.committee < 1 or self.committee != int(self.committee):
+        if self.committee < 1 or not isinstance(self.committee, Integral):
             raise ValueError(
                 f'committee must be a positive integer, got {self.committee}'
             )
         for name in ('one_hop', 'feature_channels'):
             value = getattr(self, name)
-            if value is not None and (value < 1 or value != int(value)):
+            if value is not None and (
+                value < 1 or not isinstance(value, Integral)
+            ):
                 raise ValueError(
                     f'{name} must be a positive integer, got {value}'
                 )

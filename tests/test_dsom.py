@@ -27,6 +27,7 @@ from dsom_pyg.models import (
     OTE,
     Bilinear,
     ComplEx,
+    CrossEntropy,
     DistMult,
     EntityEmbedding,
     KvsAll,
@@ -88,6 +89,7 @@ from dsom_pyg.training import (
     ModelTask,
     OneFold,
     OnValidation,
+    Progress,
     Run,
     Sampled,
     Task,
@@ -618,6 +620,23 @@ def test_a_larger_committee_takes_up_a_smaller_one(tmp_path: Path) -> None:
     assert list(one.results) == ['teachers', 'student']
 
 
+def test_a_committee_that_cannot_be_joined_is_not_trained() -> None:
+    teachers = replace(teachers_of(committee=2), structure=TuckER)
+    diary = Diary()
+    recipe = recipe_of(teachers=teachers, progress=diary)
+    with pytest.raises(ValueError, match='coordinates of TuckER may depend'):
+        train_dsom(DATA, recipe)
+    assert not diary.stages
+
+
+class Diary(Progress):
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def begin(self, stage: str, *words: Any) -> None:
+        self.stages.append(stage)
+
+
 # Settings.
 
 
@@ -644,6 +663,17 @@ def test_a_larger_committee_takes_up_a_smaller_one(tmp_path: Path) -> None:
         ),
         (partial(ByRelation, shrinkage=-3), 'shrinkage must not be negative'),
         (partial(FixedWeights, lr=0), 'lr must be positive, got 0'),
+        (partial(Teachers, committee=2.0), 'a positive integer, got 2.0'),
+        (partial(Teachers, one_hop=2.0), 'a positive integer, got 2.0'),
+        (partial(Loop, epochs=2.0), 'epochs must be an integer, got 2.0'),
+        (partial(AsInPaper, mlp_channels=8.0), 'positive integer, got 8.0'),
+        (partial(RewardedPolicy, prior=math.nan), 'prior must be finite'),
+        (partial(Senior, top=0), 'top must be a positive integer, got 0'),
+        (partial(Senior, lr=-1), 'lr must be positive, got -1'),
+        (partial(Senior, tau=0.0), 'tau must be positive, got 0.0'),
+        (partial(Senior, soft=math.nan), 'soft is a weight'),
+        (partial(CrossEntropy, math.nan), 'relations is a weight'),
+        (partial(Recipe, seed=10**20), 'seed must lie between'),
     ],
 )
 def test_settings_are_checked_before_anything_is_trained(

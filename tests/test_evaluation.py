@@ -300,6 +300,8 @@ def test_memory_plan(memory: int | None, plan: tuple[int, int]) -> None:
 def test_too_little_memory() -> None:
     with pytest.raises(ValueError, match='too small'):
         plan_memory(1000, 500, 8)
+    with pytest.raises(ValueError, match='batch_size must be positive'):
+        plan_memory(1000, 0, None)
 
 
 def test_prediction_and_evaluation_agree() -> None:

@@ -16,9 +16,10 @@ from dsom_pyg.losses import (
     query_cross_entropy,
     target_cross_entropy,
 )
+from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Candidates, Pairs
 from dsom_pyg.scores import Scores, sources, weighted_sum
-from dsom_pyg.scores.chunks import InChunks, Sums
+from dsom_pyg.scores.chunks import Best, InChunks, Sums
 from dsom_pyg.scores.tables import Table
 
 B, E, K = 5, 23, 4
@@ -723,3 +724,36 @@ def test_a_walk_back_that_never_came_to_the_table(chunks: str) -> None:
     found, weight.grad = weight.grad, None
     (other @ weight.t()).logsumexp(dim=1).sum().backward()
     torch.testing.assert_close(found, weight.grad)
+
+
+def test_the_best_of_several_processes_are_no_pads() -> None:
+    class Halves(Shard):
+        # The second of two processes; the first one holds two of five.
+        def __init__(self) -> None:
+            self.size, self.widths = 5, [2, 3]
+            self.start, self.stop = 2, 5
+
+        def beside(self, x: Tensor) -> Tensor:
+            first = {
+                torch.float32: [[-torch.inf, 3.0, -torch.inf]],
+                torch.int64: [[0, 1, 5]],
+            }[x.dtype]
+            return torch.cat([torch.tensor(first), x], dim=1)
+
+    scores = Scores.of(torch.tensor([[5.0, 4.0, -torch.inf]]))
+    walk = Best(scores.source, 10)
+    walk.shard = Halves()
+    walk.add(slice(0, 3), torch.tensor([[5.0, 4.0, -torch.inf]]))
+    walk.join()
+    assert walk.values.tolist() == [[5, 4, 3, -torch.inf, -torch.inf]]
+    assert walk.ids.tolist() == [[2, 3, 1, 0, 4]]
+
+
+def test_second_derivatives_are_refused() -> None:
+    # They would be wrong: what is walked again is not differentiated.
+    scores = torch.randn(B, E, requires_grad=True)
+    targets = pairs((0, [1]), (2, [3]))
+    loss = query_cross_entropy(Scores.of(scores), targets)
+    with pytest.raises(RuntimeError, match='first derivatives only'):
+        torch.autograd.grad(loss, scores, create_graph=True)
+    assert torch.autograd.grad(loss, scores)[0].isfinite().all()

@@ -191,7 +191,10 @@ def train(
             "a benchmark's best student. (default: by the size of the graph)"
         ),
     ] = None,
-    device: Device = 'auto',
+    device: Annotated[
+        str | None,
+        typer.Option(help='auto, cpu, cuda or mps. (default: auto)'),
+    ] = None,
     text_encoder: TextEncoder = None,
     image_encoder: ImageEncoder = None,
     features: Features = None,

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,15 +18,16 @@ from dsom_pyg.completion.review import reviewed
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.kg import KG
-from dsom_pyg.processes import check_device
 from dsom_pyg.settings import RECIPES, read_settings, read_words, with_settings
 from dsom_pyg.trackers import tracker
 
 # Findings in the data that are said; an audit tells all.
 SHOWN = 5
-# What a file of settings says beside those of a recipe.
+# What a file of settings says that the command has an option for, which goes
+# before.
 WORDS = (
     'recipe',
+    'device',
     'text_encoder',
     'image_encoder',
     'images',
@@ -44,7 +45,7 @@ def train_run(
     config: Path | None,
     words: Iterable[str],
     recipe: str | None,
-    device: str,
+    device: str | None,
     text_encoder: str | None,
     image_encoder: str | None,
     features: Iterable[str],
@@ -72,6 +73,7 @@ def train_run(
     settings |= read_words(words)
     given: dict[str, Any] = {
         'recipe': recipe,
+        'device': device,
         'text_encoder': text_encoder,
         'image_encoder': image_encoder,
         'images': images,
@@ -88,16 +90,14 @@ def train_run(
     for name in WORDS:
         from_file = settings.pop(name, None)
         kind = bool if name == 'more_texts' else str
-        if not isinstance(from_file, kind | None):
-            raise ValueError(
-                f'{config or "--set"}: {name} must be a {kind.__name__}, got '
-                f'{from_file!r}'
-            )
+        _check_kind(config, name, from_file, kind | None)
         given[name] = from_file if given[name] is None else given[name]
+    for name, file in files.items():
+        _check_kind(config, FEATURES + name, file, str)
     # Found out now, not after the texts were encoded.
     named = _recipe_of(given['recipe'], source)
-    check_device(with_settings(named or Recipe(), settings).device)
-    device = device_of(device)
+    _check_settings([named] if named else recipes.by_size(), settings)
+    device = device_of(given['device'] or 'auto')
     dataset = dataset_of(
         source,
         root,
@@ -142,6 +142,28 @@ def train_run(
     if not console.stage:
         console.say(f'this run has ended before; the model is that of {out}')
     _conclude(console, model, out)
+
+
+def _check_kind(config: Path | None, name: str, value: Any, kind: Any) -> None:
+    if not isinstance(value, kind):
+        what = 'bool' if isinstance(True, kind) else 'str'
+        raise ValueError(
+            f'{config or "--set"}: {name} must be a {what}, got {value!r}'
+        )
+
+
+def _check_settings(
+    possible: Sequence[Recipe], settings: Mapping[str, Any]
+) -> None:
+    # Which of these it is, only the graph tells.
+    wrong = []
+    for recipe in possible:
+        try:
+            with_settings(recipe, settings)
+        except ValueError as error:
+            wrong.append(error)
+    if len(wrong) == len(possible):
+        raise wrong[0]
 
 
 def _recipe_of(name: str | None, source: str) -> Recipe | None:

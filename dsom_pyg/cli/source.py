@@ -157,14 +157,13 @@ def dataset_of(
             f'more_texts must be true or false, got {more_texts!r}'
         )
     files = {'images': images, 'texts': texts, 'more_texts': more_texts}
-    given_files = {k: v for k, v in files.items() if v is not None}
-    for word in given_files:
-        if not benchmark or source == 'Countries':
-            raise ValueError(
-                f'{word} are files of a benchmark that is downloaded, not of '
-                f'{source}; a folder has them within'
-            )
-    options |= given_files
+    if benchmark and source != 'Countries':
+        options |= {k: v for k, v in files.items() if v is not None}
+    elif word := next((k for k, v in files.items() if v), None):
+        raise ValueError(
+            f'{word} are files of a benchmark that is downloaded, not of '
+            f'{source}; a folder has them within'
+        )
     both = {'columns': columns, 'literals': literals}
     own = {word: value for word, value in both.items() if value is not None}
     if benchmark:

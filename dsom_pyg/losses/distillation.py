@@ -17,6 +17,7 @@ from dsom_pyg.scores.chunks import (
     finite_or_0,
 )
 from dsom_pyg.scores.sources import Source
+from dsom_pyg.scores.tables import once
 
 
 def kd(
@@ -74,6 +75,7 @@ class _OutsideKL(torch.autograd.Function):
         return kl, lse_t, lse_s.clone()
 
     @staticmethod
+    @once
     def backward(
         ctx: Any, grad_kl: Tensor, _: Tensor, grad_lse: Tensor
     ) -> tuple[Any, ...]:

@@ -233,8 +233,11 @@ def concatenate(models: Sequence[Kind]) -> Kind:
     return joined
 
 
-def _check_alike(first: Model, other: Model) -> None:
-    for module in other.modules():
+def check_by_coordinate(model: Model) -> None:
+    r"""Raise :class:`ValueError` unless such models can be put side by side,
+    see :func:`concatenate`.
+    """
+    for module in model.modules():
         if not isinstance(module, Bilinear | EntityModule):
             continue
         if not vars(type(module)).get('by_coordinate', False):
@@ -243,6 +246,10 @@ def _check_alike(first: Model, other: Model) -> None:
                 'each other, so models cannot be put side by side; a class '
                 'whose do not says by_coordinate = True'
             )
+
+
+def _check_alike(first: Model, other: Model) -> None:
+    check_by_coordinate(other)
     if not (
         isinstance(first, Bilinear)
         and isinstance(other, Bilinear)

@@ -7,6 +7,7 @@ the loss: means over its targets, of :class:`KvsAll` over its queries.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -50,7 +51,7 @@ class CrossEntropy:
     relations: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.relations < 0:
+        if not 0 <= self.relations < inf:
             raise ValueError(
                 f'relations is a weight, at least 0, got {self.relations}'
             )
@@ -111,7 +112,7 @@ class Negatives:
     Args:
         count: How many for each query.
         corruption: ``'uniform'``: both sides of a triple count alike;
-            ``'bernoulli'``: the side with more answers counts more (`Wang et
+            ``'bernoulli'``: the side with fewer answers counts more (`Wang et
             al. <https://ojs.aaai.org/index.php/AAAI/article/view/8870>`_,
             2014).
         filtered: Known tails are no negatives.

@@ -17,7 +17,7 @@ from dsom_pyg.models.entity import (
 )
 from dsom_pyg.models.one_hop import OneHop
 from dsom_pyg.processes import Shard, agree, count
-from dsom_pyg.scores.tables import Basis, Table, rows_of
+from dsom_pyg.scores.tables import Basis, Table, once, rows_of
 
 
 class ShardedEmbedding(EntityModule):
@@ -122,6 +122,7 @@ class _Whole(torch.autograd.Function):
         return shard.whole(rows)
 
     @staticmethod
+    @once
     def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
         shard = ctx.shard  # type: ignore[attr-defined]
         return grad[shard.start : shard.stop], None
@@ -135,6 +136,7 @@ class _Shared(torch.autograd.Function):
         return weight.clone()
 
     @staticmethod
+    @once
     def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None]:
         shard = ctx.shard  # type: ignore[attr-defined]
         return shard.sum(grad.contiguous()), None

@@ -141,9 +141,12 @@ class Best:
         more = (0, width - self.values.size(1))
         values, ids = (
             pad(self.values, more, value=NEG_INF),
-            pad(self.ids, more),
+            pad(self.ids, more, value=self.shard.size),
         )
         self._merge(self.shard.beside(values), self.shard.beside(ids))
+        # All of them together may have fewer, and the rest are pads.
+        self.values = self.values[:, : self.shard.size]
+        self.ids = self.ids[:, : self.shard.size]
 
 
 def highest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ from dsom_pyg.scores.sources import (
     Term,
     WeightedSum,
 )
-from dsom_pyg.scores.tables import Basis, Table, rows_at
+from dsom_pyg.scores.tables import Basis, Table, once, rows_at
 
 
 class Scores:
@@ -325,6 +325,7 @@ class _WalkBack(torch.autograd.Function):
         return tensors[0].new_zeros(())
 
     @staticmethod
+    @once
     def backward(ctx: Any, _: Tensor) -> tuple[Any, ...]:
         return None, *ctx.source.back(ctx.needs_input_grad[1:])
 
@@ -337,6 +338,7 @@ class _Dense(torch.autograd.Function):
         return out if source.shard is None else source.shard.whole(out, 1)
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         if (shard := ctx.source.shard) is not None:
             grad = grad[:, shard.start : shard.stop]
@@ -353,6 +355,7 @@ class _At(torch.autograd.Function):
         return pairs.read(walk)
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         pairs = ctx.pairs
 
@@ -380,6 +383,7 @@ class _LogSumExp(torch.autograd.Function):
         return ctx.log.clone()
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         log, weight, without = finite_or_0(ctx.log), grad[:, None], ctx.without
 
@@ -410,6 +414,7 @@ class _Softplus(torch.autograd.Function):
         return sums[0], sums[1]
 
     @staticmethod
+    @once
     def backward(
         ctx: Any, grad: Tensor, of_sum: Tensor
     ) -> tuple[Tensor, None]:

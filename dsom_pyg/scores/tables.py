@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from dsom_pyg.precision import matmul
 from dsom_pyg.processes import Shard
+
+Backward = TypeVar('Backward', bound=Callable[..., Any])
+
+
+def once(backward: Backward) -> Backward:
+    r"""A backward pass that refuses to be differentiated itself: what it
+    walks through again leaves no trace, so the result would be wrong.
+    """
+
+    @wraps(backward)
+    def checked(ctx: Any, *grads: Tensor) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                'losses over all entities have first derivatives only; leave '
+                'create_graph out'
+            )
+        return backward(ctx, *grads)
+
+    return checked  # type: ignore[return-value]
 
 
 class Table:
@@ -113,6 +134,7 @@ class _FromTable(torch.autograd.Function):
         return matrix.new_zeros(())
 
     @staticmethod
+    @once
     def backward(ctx: Any, _: Tensor) -> tuple[None, Tensor]:
         return None, ctx.gradient.take()
 
@@ -130,6 +152,7 @@ class _Rows(torch.autograd.Function):
         return rows_of(gradient.matrix, index, shard)
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         token, gradient, index, shard = ctx.saved
         if shard is not None:

@@ -16,6 +16,7 @@ from dsom_pyg.models import (
     Model,
     concatenate,
 )
+from dsom_pyg.models.bilinear import check_by_coordinate
 from dsom_pyg.scores import Scores, weighted_sum
 from dsom_pyg.scores.tables import Basis
 
@@ -136,7 +137,7 @@ class TeacherEnsemble(nn.Module):
         as one, see :meth:`concatenate`.
         """
         for name in self.modalities:
-            _bilinear(name, self[name])
+            check_by_coordinate(_bilinear(name, self[name]))
 
     @property
     def modalities(self) -> list[str]:

@@ -1,5 +1,8 @@
 """MulDE: teachers that agree with the student weigh more."""
 
+from math import inf
+from numbers import Integral
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +13,17 @@ from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import Combiner, Decision
 
 TINY = 1e-7
+
+
+def check_mulde(top: int, soft: float, tau: float, lr: float) -> None:
+    r"""Raise :class:`ValueError` unless :class:`MulDE` can have these."""
+    if top < 1 or not isinstance(top, Integral):
+        raise ValueError(f'top must be a positive integer, got {top}')
+    if not 0 <= soft < inf:
+        raise ValueError(f'soft is a weight, at least 0, got {soft}')
+    for name, value in (('tau', tau), ('lr', lr)):
+        if not 0 < value < inf:
+            raise ValueError(f'{name} must be positive, got {value}')
 
 
 class MulDE(Combiner):
@@ -48,8 +62,7 @@ class MulDE(Combiner):
         lr: float = 5e-4,
     ) -> None:
         super().__init__()
-        if top < 1:
-            raise ValueError(f'top must be positive, got {top}')
+        check_mulde(top, soft, tau, lr)
         self.gates = nn.Parameter(torch.ones(2 * num_relations, num_teachers))
         self.top, self.soft, self.tau, self.lr = top, soft, tau, lr
 

@@ -116,6 +116,6 @@ class QueryLoader:
         pairs = tails if self.by_query else torch.ones_like(tails)
         each = pairs.double() * tails.double() ** -self.rarity
         total = each.new_zeros(len(self)).index_add_(0, batch, each)
-        mean = total.sum() * self.batch_size / self.size
+        mean = total.sum() * min(self.batch_size, self.size) / self.size
         out: list[float] = (total / mean).tolist()
         return out

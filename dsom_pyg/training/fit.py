@@ -165,7 +165,11 @@ def _fit(
         done = loop.epochs if state.stopped else len(state.history)
         if file and done < loop.epochs:
             file.check_open()
-        watch.begin(task.name, loop.epochs, len(loader), state.history)
+        # What is told may be kept or changed there; of a run that has stopped
+        # early nothing is left to do.
+        told = [dict(record) for record in state.history]
+        epochs = len(told) if state.stopped else loop.epochs
+        watch.begin(task.name, epochs, len(loader), told)
         stack.callback(watch.end)
         for epoch in range(done + 1, loop.epochs + 1):
             record, lowest = _train_epoch(
@@ -182,7 +186,7 @@ def _fit(
             state.history.append(record)
             if file:
                 file.save(state)
-            watch.epoch(record)
+            watch.epoch(dict(record))
             if state.stopped:
                 break
         if file:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -181,7 +182,7 @@ def check_epochs(epochs: int) -> None:
     r"""Raise :class:`ValueError` unless there is an epoch at least."""
     if epochs < 1:
         raise ValueError(f'epochs must be positive, got {epochs}')
-    if epochs != int(epochs):
+    if not isinstance(epochs, Integral):  # 2.0 would fail later
         raise ValueError(f'epochs must be an integer, got {epochs}')
 
 

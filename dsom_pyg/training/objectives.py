@@ -24,8 +24,9 @@ from dsom_pyg.training.task import Task, adam, describe, with_loss
 class ModelTask(Task):
     r"""Train one model by its own loss: a teacher, or plain ComplEx-N3.
 
-    A checkpoint tells runs apart by the model's class and options, not by what
-    its tables held before: give a model that begins otherwise another file.
+    A checkpoint tells runs apart by the model's class and options, and by
+    names, shapes and types of its parameters, not by what these held before:
+    give a model that begins otherwise another file.
     """
 
     def __init__(self, model: Model, name: str = 'model') -> None:

@@ -26,7 +26,7 @@ from dsom_pyg.files import (
 from dsom_pyg.kg import KG
 from dsom_pyg.models.sharded import shards
 from dsom_pyg.processes import Shard, first
-from dsom_pyg.training.task import Task
+from dsom_pyg.training.task import Task, details
 
 FORMAT = 'dsom_pyg-run-3'
 # From a part of a table to all of it, or back.
@@ -168,6 +168,10 @@ class TrainState:
         return out
 
 
+# Files of before do not tell it.
+DETAILS = 'details'
+
+
 def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
     r"""What a run must be to go on from a file: its settings, the graph, and
     what is frozen in it. Where it runs does not matter.
@@ -189,6 +193,7 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
         'graph': graph.fingerprint,
         'frozen modules': digest(frozen),
         'fixed features': digest(fixed),
+        DETAILS: [words for each in task.trained for words in details(each)],
     }
 
 
@@ -281,18 +286,28 @@ class RunFile:
         return f'{who} is writing {self.path}; wait until it has ended'
 
     def _differences(self, other: dict[str, Any]) -> list[str]:
-        return [
-            f'{key}: {other.get(key)} there, {self.identity.get(key)} here'
-            for key in sorted({*other, *self.identity})
-            if other.get(key) != self.identity.get(key)
-        ]
+        out = []
+        for key in sorted({*other, *self.identity}):
+            there, here = other.get(key), self.identity.get(key)
+            if there == here:
+                continue
+            if key == DETAILS:
+                if there is None:
+                    continue
+                # They are many, so only those that differ.
+                there, here = (
+                    ', '.join(x for x in one if x not in another) or 'nothing'
+                    for one, another in ((there, here), (here, there))
+                )
+            out.append(f'{key}: {there} there, {here} here')
+        return out
 
     def _prolongs(self, other: dict[str, Any]) -> bool:
         # Whether this run is the other one with more epochs, which would have
         # begun with the same ones.
         there, here = (x.get('epochs', 0) for x in (other, self.identity))
-        rest = [{**x, 'epochs': 0} for x in (other, self.identity)]
-        if rest[0] != rest[1] or here < there or other.get('cooldown'):
+        others = self._differences({**other, 'epochs': here})
+        if others or here < there or other.get('cooldown'):
             return False
         # The last epoch is evaluated in any case.
         every = other.get('eval_every')

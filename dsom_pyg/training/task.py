@@ -123,6 +123,37 @@ def describe(module: nn.Module) -> str:
     r"""A module's class and plain attributes, for the record. Parameters do
     not count, functions by their name.
     """
+    words = _attributes(module)
+    for child in module.children():
+        if _origin(child) != 'torch':
+            words.append(describe(child))
+    return f'{type(module).__name__}({", ".join(words)})'
+
+
+def details(module: nn.Module) -> list[str]:
+    r"""What :func:`describe` does not say: modules of torch, what they
+    contain, and how each parameter is held.
+    """
+    words = []
+    within = set()
+    for name, each in module.named_modules():
+        above = name.rpartition('.')[0]
+        if _origin(each) == 'torch':
+            within.add(name)
+            if said := each.extra_repr():
+                words.append(f'{name}: {type(each).__name__}({said})')
+        elif above in within:
+            within.add(name)
+            said = ', '.join(_attributes(each))
+            words.append(f'{name}: {type(each).__name__}({said})')
+    for name, value in module.named_parameters():
+        kind = str(value.dtype).removeprefix('torch.')
+        frozen = '' if value.requires_grad else ', frozen'
+        words.append(f'{name}: {kind} {list(value.shape)}{frozen}')
+    return words
+
+
+def _attributes(module: nn.Module) -> list[str]:
     words = []
     for key, value in sorted(vars(module).items()):
         if key.startswith('_') or key == 'training':
@@ -132,7 +163,4 @@ def describe(module: nn.Module) -> str:
             words.append(f'{key}={value}')
         elif _origin(value) not in PLAIN:
             words.append(f'{key}={in_words(value)}')
-    for child in module.children():
-        if _origin(child) != 'torch':
-            words.append(describe(child))
-    return f'{type(module).__name__}({", ".join(words)})'
+    return words

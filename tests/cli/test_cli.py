@@ -315,6 +315,13 @@ def test_a_full_disk(
         (['--text-encoder', 'tfdf'], "did you mean 'tfidf'?"),
         (['--config', 'nowhere.toml'], 'nowhere.toml'),
         (['--device', 'gpu'], "there is no device 'gpu' here"),
+        (['--set', 'progress=true'], "Recipe has no 'progress'; there are"),
+        (['--set', f'seed={10**20}'], 'seed must lie between -2**62 and'),
+        (['--set', 'features.audio=7'], 'features.audio must be a str, got 7'),
+        (
+            ['--recipe', 'small', '--set', 'policy.evidence.k=3'],
+            "OneFold has no 'k'; there are",
+        ),
     ],
 )
 def test_words_that_are_unknown(
@@ -358,6 +365,20 @@ def test_the_version(command: Command) -> None:
         assert '(default: ' in command(name, '--help').output
 
 
+def test_settings_of_the_recipe_that_the_size_chooses(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    # The default has no 'k', and that of a graph as small as this one has.
+    quick = (folder / 'run.toml').read_text().replace('recipe = "small"', '')
+    quick = quick.replace('{kind = "OneFold", ratio = 0.3}', '{k = 2}')
+    config, out = tmp_path / 'run.toml', tmp_path / 'out'
+    config.write_text(quick)
+    done = command('train', folder, '--config', config, '--out', out)
+    assert done.exit_code == 0, done.output
+    told = command('info', out, '--settings').output
+    assert 'policy.evidence.k = 2' in told
+
+
 def test_words_of_a_file_are_words(
     command: Command, folder: Path, tmp_path: Path
 ) -> None:
@@ -365,6 +386,15 @@ def test_words_of_a_file_are_words(
     done = command('train', folder, '--out', tmp_path, '--set', 'device=foo')
     assert done.exit_code == 1
     assert "there is no device 'foo'" in done.stderr
+    # An option goes before.
+    quick = (folder / 'run.toml').read_text()
+    config.write_text('device = "foo"\nmore_texts = false\n' + quick)
+    out = tmp_path / 'out'
+    words = ('train', folder, '--out', out, '--config', config)
+    done = command(*words)
+    assert "there is no device 'foo'" in done.stderr
+    done = command(*words, '--device', 'cpu')
+    assert done.exit_code == 0, done.output
     for line in ('text_encoder = 3', 'columns = true', 'more_texts = "yes"'):
         config.write_text(line + '\n', encoding='utf-8-sig')
         done = command('train', folder, '--config', config)

@@ -137,9 +137,9 @@ combined = evaluate(result.teachers, graph, max_memory=4000)
 watching.clear()
 query = torch.arange(5), torch.zeros(5, dtype=torch.long)
 best, tails = predict_tails(result.student, *query, k=7)
-# More than any of several processes has.
+# More than there are, let alone than any of several processes has.
 known = graph.index('train')
-_, others = predict_tails(result.student, *query, k=50, exclude=known)
+_, others = predict_tails(result.student, *query, k=70, exclude=known)
 if what == 'apart':
     one, *rest = share((result.student.state_dict(), between))
     for state, steps in rest:

@@ -208,3 +208,10 @@ def test_distillation_weighs_queries_as_their_targets(rarity: float) -> None:
     weight = batch.neighbors.count(len(batch)).float() ** (1 - rarity)
     expected = 4 * (each * weight).sum() / weight.sum()
     torch.testing.assert_close(found, expected)
+
+
+def test_a_batch_larger_than_the_graph_weighs_one() -> None:
+    index = KG(FakeMMKG()[0]).index('train')
+    for size in (len(index), 5 * len(index)):
+        (batch,) = QueryLoader(index, size, equal_pairs=True)
+        assert batch.weight == pytest.approx(1)

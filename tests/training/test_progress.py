@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.models import ComplEx, EntityEmbedding
-from dsom_pyg.training import Loop, ModelTask, Progress, fit
+from dsom_pyg.training import Adagrad, Loop, ModelTask, Progress, fit
 from dsom_pyg.training.progress import Record
 
 DATA = FakeMMKG(30, 4, 200)[0]
@@ -74,3 +75,30 @@ def test_a_bar(capfd: pytest.CaptureFixture[str]) -> None:
     assert 'model: 100%' in said
     assert '2/2' in said
     assert 'loss=' in said
+
+
+def test_what_is_told_of_a_run_that_stopped_early(tmp_path: Path) -> None:
+    class Greedy(Diary):
+        # What it is told is its own.
+        def begin(self, *args: Any) -> None:
+            super().begin(*args)
+            args[3].append({'epoch': 7.0})
+
+        def epoch(self, record: Any) -> None:
+            super().epoch(record)
+            record['epoch'] = 8.0
+
+    def trained(watch: Progress) -> list[Any]:
+        torch.manual_seed(0)
+        task = ModelTask(ComplEx(EntityEmbedding(30, 4), 4), 'model')
+        optimizer = Adagrad(lr=1e-9)  # nothing gets better
+        loop = Loop(epochs=9, optimizer=optimizer, eval_every=1, patience=1)
+        path = tmp_path / 'run.safetensors'
+        return fit(task, DATA, loop, path, progress=watch).history
+
+    first, second = Greedy(), Greedy()
+    history = trained(first)
+    assert [x['epoch'] for x in history] == [1, 2]
+    assert first.lines[0].startswith('model 0/9 ')
+    assert trained(second) == history
+    assert second.lines[0].startswith('model 2/2 ')

@@ -1,6 +1,7 @@
 """A run that was interrupted ends like one that was not, bit for bit."""
 
 import errno
+import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.files import NotWritten, save_tensors
+from dsom_pyg.files import NotWritten, load_tensors, save_tensors
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage, paper_advantage
 from dsom_pyg.models import (
@@ -22,8 +23,10 @@ from dsom_pyg.models import (
     CrossEntropy,
     DistMult,
     EntityEmbedding,
+    JointEmbedding,
     Model,
 )
+from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.models.kge import Step
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.teachers import (
@@ -679,3 +682,47 @@ def test_the_last_good_epoch_is_kept(
     with pytest.raises(FloatingPointError, match='epoch 3'):
         fit(model(), DATA, loop_of(), path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('other', 'why'),
+    [
+        (lambda: JointEmbedding(GRAPH.features, 8, scale=1.0), 'scale=1.0'),
+        (lambda: JointEmbedding(GRAPH.features, 8).double(), 'float64'),
+        (
+            lambda: JointEmbedding(GRAPH.features, 8).requires_grad_(False),
+            'frozen',
+        ),
+        (lambda: JointEmbedding(GRAPH.features, 8), ''),
+    ],
+)
+def test_what_modules_of_torch_contain_tells_runs_apart(
+    other: Callable[[], EntityModule], why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / 'run.safetensors'
+    loop = Loop(epochs=1, batch_size=50)
+
+    def run(entities: EntityModule) -> FitResult:
+        return fit(ModelTask(ComplEx(entities, 4)), DATA, loop, path)
+
+    run(JointEmbedding(GRAPH.features, 8))
+    if not why:
+        assert len(run(other()).history) == 1
+        return
+    with pytest.raises(ValueError, match=f'details: .*there, .*{why}'):
+        run(other())
+
+
+def test_files_of_before_know_no_details(tmp_path: Path) -> None:
+    path = tmp_path / 'run.safetensors'
+    loop = Loop(epochs=1, batch_size=50)
+    fit(model(), DATA, loop, path)
+    tensors, header = load_tensors(path, hashed=True)
+    said = json.loads(header['identity'])
+    assert said.pop('details') == [
+        'relations: float32 [8, 16]',
+        'entities.weight: float32 [30, 16]',
+    ]
+    header = {k: v for k, v in header.items() if k != 'sha256'}
+    save_tensors(path, tensors, header | {'identity': json.dumps(said)})
+    assert len(fit(model(), DATA, loop, path).history) == 1
