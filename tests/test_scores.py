@@ -727,26 +727,26 @@ def test_a_walk_back_that_never_came_to_the_table(chunks: str) -> None:
 
 
 def test_the_best_of_several_processes_are_no_pads() -> None:
-    class Halves(Shard):
-        # The second of two processes; the first one holds two of five.
+    class Smaller(Shard):
+        # The first of two processes holds two of five entities.
         def __init__(self) -> None:
             self.size, self.widths = 5, [2, 3]
-            self.start, self.stop = 2, 5
+            self.start, self.stop = 0, 2
 
         def beside(self, x: Tensor) -> Tensor:
-            first = {
-                torch.float32: [[-torch.inf, 3.0, -torch.inf]],
-                torch.int64: [[0, 1, 5]],
+            other = {
+                torch.float32: [[4.0, 3.0, -torch.inf]],
+                torch.int64: [[2, 3, 4]],
             }[x.dtype]
-            return torch.cat([torch.tensor(first), x], dim=1)
+            return torch.cat([x, torch.tensor(other)], dim=1)
 
-    scores = Scores.of(torch.tensor([[5.0, 4.0, -torch.inf]]))
-    walk = Best(scores.source, 10)
-    walk.shard = Halves()
-    walk.add(slice(0, 3), torch.tensor([[5.0, 4.0, -torch.inf]]))
+    own = torch.tensor([[5.0, -torch.inf]])
+    walk = Best(Scores.of(own).source, 10)
+    walk.shard = Smaller()
+    walk.add(slice(0, 2), own)
     walk.join()
     assert walk.values.tolist() == [[5, 4, 3, -torch.inf, -torch.inf]]
-    assert walk.ids.tolist() == [[2, 3, 1, 0, 4]]
+    assert walk.ids.tolist() == [[0, 2, 3, 1, 4]]
 
 
 def test_second_derivatives_are_refused() -> None:
