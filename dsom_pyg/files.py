@@ -187,6 +187,19 @@ def take_lock(path: Path, *, needed: bool = False) -> TextIO | None:
         file.close()
 
 
+def check_name(path: str | Path) -> None:
+    r"""Raise :class:`ValueError` if a file of tensors could not be read again,
+    as safetensors takes paths of UTF-8 alone.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f'the name of {str(path)!a} is not UTF-8, which safetensors '
+            'needs; choose another folder'
+        ) from error
+
+
 def save_tensors(
     path: str | Path,
     tensors: Mapping[str, Tensor],
@@ -240,7 +253,9 @@ def load_tensors(
     Raises:
         DamagedFile: It is truncated, changed, or of another format.
         OSError: It cannot be opened.
+        ValueError: Its name is not UTF-8.
     """
+    check_name(path)
     try:
         with safe_open(str(path), framework='pt') as file:
             names = file.keys()

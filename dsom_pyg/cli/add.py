@@ -18,6 +18,7 @@ from dsom_pyg.datasets.own.layouts.named_files import (
 )
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Labels, Table
+from dsom_pyg.datasets.own.vocabulary import composed
 from dsom_pyg.encoders import Encoder
 
 # Findings in the files that are said.
@@ -55,8 +56,12 @@ def add_run(
     if names is not None:
         named += read_entries(names, NAME, found)[0]
     # The file may be that of the whole graph.
-    called = {each.entity[0]: each.value for each in named}
-    called = {key: name for key, name in called.items() if key in said}
+    keys = {composed(key).strip(): key for key in said}
+    called = {
+        keys[key]: each.value
+        for each in named
+        if (key := composed(each.entity[0]).strip()) in keys
+    }
     table = Table({}, findings=found)
     if triples is not None:
         read_triples(triples, table, 'train', Reading(columns or 'hrt'))
@@ -83,11 +88,12 @@ def add_run(
     made.save(out)
     Review(model / FILE).copy_to(out / FILE)
     name = shlex.quote(next(iter(said)))
-    print(
+    told = (
         f'{len(said)} entities and {len(given)} triples were added; the model '
         f'is in {out}. Ask it: dsom-pyg answer {shlex.quote(str(out))} {name} '
         f'{shlex.quote(made.relations_known.names[0])}'
     )
+    print(printable(told))
 
 
 def _encoder(modality: str, word: str | None, device: str) -> Encoder | None:

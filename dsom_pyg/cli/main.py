@@ -1,5 +1,6 @@
 """The command ``dsom-pyg``: the words of Python, for a terminal."""
 
+import io
 import json
 import os
 import signal
@@ -141,7 +142,9 @@ def _warn(
 ) -> None:
     # Those of other kinds are for programmers.
     if issubclass(category, UserWarning):
-        print(f'warning: {message}', file=sys.stderr)
+        from dsom_pyg.datasets.errors import printable
+
+        print(f'warning: {printable(str(message))}', file=sys.stderr)
 
 
 def _fail(message: str) -> None:
@@ -510,8 +513,10 @@ def info(
         if as_json:
             print(_as_json(about))
             return
+        from dsom_pyg.datasets.errors import printable
+
         for line in _facts(about, settings):
-            print(line)
+            print(printable(line))
 
 
 def _facts(about: dict[str, Any], settings: bool) -> Iterator[str]:
@@ -647,11 +652,14 @@ def _heeding(folder: Path, review: Path | None) -> Any:
     if review is not None and not review.is_file():
         raise ValueError(f"--review: there is no file '{review}'")
     said = Review(review or folder / FILE)
-    count = len(said.holding(loaded.entities, loaded.relations_known))
+    judged = said.judged(loaded.entities, loaded.relations_known)
+    count = len(judged.decided.edge_type)
     if not count:
         return loaded
     print(f'heeding {count} decisions of {said.path}', file=sys.stderr)
-    return loaded.with_review(said)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # said above
+        return loaded.with_review(said)
 
 
 def _show(found: Any, as_json: bool) -> None:
@@ -671,9 +679,15 @@ def _as_json(value: Any) -> str:
             return [plain(each) for each in x]
         return None if isinstance(x, float) and x != x else x
 
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    # What an output cannot say it would say in escapes of Python.
+    plainly = (sys.stdout.encoding or '').lower().startswith('utf')
+    return json.dumps(plain(value), ensure_ascii=not plainly, allow_nan=False)
 
 
 def main() -> None:
     """Run the command."""
+    # A name that the terminal has no signs for must not end a command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     app()

@@ -160,6 +160,13 @@ def _listed(items: Items | None, name: str) -> list[str]:
     found = (items or {}).get(name, [])
     if isinstance(found, str | Path):
         found = [found]
+    if not isinstance(found, Iterable) or not all(
+        isinstance(each, str | Path) for each in found
+    ):
+        raise ValueError(
+            f'{shorten(name)}: give a text or a path, or a list of them ([] '
+            f'for none), got {found!r}'
+        )
     return [str(each) for each in found]
 
 

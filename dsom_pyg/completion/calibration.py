@@ -95,6 +95,7 @@ class Calibration:
         split: str = 'val',
         batch_size: int = 250,
         ranges: Ranges | None = None,
+        never: QueryIndex | None = None,
     ) -> 'Calibration':
         r"""Choose the temperatures under which the probability of the best
         candidate tells best how often it is right, by log-loss (`Gupta and
@@ -111,6 +112,7 @@ class Calibration:
             split: Whose pairs it is fitted on.
             batch_size: Queries asked at a time.
             ranges: What relations take. (default: by the train split)
+            never: Answers that people have rejected, which nobody is shown.
         """
         size = 2 * graph.num_relations
         tried = torch.logspace(
@@ -120,7 +122,8 @@ class Calibration:
         count = torch.zeros(size, dtype=torch.float64)
         untouched: list[Tensor] = []
         hits: list[Tensor] = []
-        asked = scorer, graph, split, batch_size, ranges or _ranges(graph)
+        ranges = ranges or _ranges(graph)
+        asked = scorer, graph, split, batch_size, ranges, never
         for rel, at_target, rivals in _pairs(*asked):
             hit = at_target > rivals.amax(dim=1)
             untouched.append(_top(at_target, rivals, 1.0).cpu())
@@ -151,12 +154,14 @@ class Calibration:
         split: str = 'test',
         batch_size: int = 250,
         ranges: Ranges | None = None,
+        never: QueryIndex | None = None,
     ) -> Confidences:
         r"""How sure the best candidates of a split are, and whether they are
         right. Pairs come by relation. Arguments are those of :meth:`fit`.
         """
         tops, hits = [], []
-        asked = scorer, graph, split, batch_size, ranges or _ranges(graph)
+        ranges = ranges or _ranges(graph)
+        asked = scorer, graph, split, batch_size, ranges, never
         for rel, at_target, rivals in _pairs(*asked):
             t = self.temperature.to(rivals.device)[rel]
             tops.append(_top(at_target, rivals, t).cpu())
@@ -186,7 +191,12 @@ def _ranges(graph: KG) -> Ranges:
 
 
 def _pairs(
-    scorer: Scorer, graph: KG, split: str, batch_size: int, ranges: Ranges
+    scorer: Scorer,
+    graph: KG,
+    split: str,
+    batch_size: int,
+    ranges: Ranges,
+    never: QueryIndex | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     # Relation and target score of (query, target) pairs, and the scores of
     # their rivals, [K, E]; -inf for who is no candidate.
@@ -195,7 +205,7 @@ def _pairs(
     names = ('train', 'val') if split == 'val' else ('train', 'val', 'test')
     size, known = graph.num_entities, graph.index(*names)
     nothing = QueryIndex(Triples.of(()), size, graph.num_relations)
-    fits = Candidates(nothing, size, ranges)
+    fits = Candidates(nothing, size, ranges, never=never)
     # Some matrices of so many rows are there at once.
     batch_size = max(1, min(batch_size, LARGEST // size))
     # Queries of a relation come together: they share its range.

@@ -368,7 +368,7 @@ class Completer:
         )
         found, notes = self._best(end, rel, k, candidates), knowledge.notes
         out = [
-            Rows(answers, notes([e], r) + self._left_out(e, r, known))
+            Rows(answers, notes([e], r) + self._left_out(e, r, candidates))
             for answers, e, r in zip(
                 found, end.tolist(), rel.tolist(), strict=True
             )
@@ -419,10 +419,14 @@ class Completer:
                 ]
         return out
 
-    def _left_out(self, end: int, rel: int, known: bool) -> list[str]:
-        asked = torch.tensor([[end], [rel]])
-        count = len(self.knowledge.known.lookup(*asked).tail)
-        if known or not count:
+    def _left_out(
+        self, end: int, rel: int, candidates: Candidates
+    ) -> list[str]:
+        tails = candidates.known.lookup(*torch.tensor([[end], [rel]])).tail
+        if candidates.among is not None:
+            tails = tails[candidates.among[tails]]
+        count = len(tails)
+        if not candidates.new or not count:
             return []
         are = 'answer is' if count == 1 else 'answers are'
         return [
@@ -494,6 +498,8 @@ class Completer:
         without what was rejected. Probabilities are those of the tail among
         all entities: relations take more of them, or fewer.
         """
+        if k < 1:
+            raise ValueError(f'k must be positive, got {k}')
         h, t = self.entities.id(head), self.entities.id(tail)
         asked = Triples.of((h, r, t) for r in range(self.graph.num_relations))
         if self.parts.rejected is not None:
@@ -525,7 +531,8 @@ class Completer:
         with the number of questions.
 
         Args:
-            relation: One or several. (default: all)
+            relation: One or several. (default: all that the model has
+                learned)
             entities: Ask about this one or these alone, as heads and as
                 tails. (default: all)
             min_probability: Leave out what is less probable, see
@@ -535,9 +542,20 @@ class Completer:
         """
         if k < 1:
             raise ValueError(f'k must be positive, got {k}')
-        every = range(self.graph.num_relations)
-        chosen = listed(every if relation is None else relation)
-        links = self.relations_known.ids(chosen).tolist()
+        if not 0 <= min_probability <= 1:
+            raise ValueError(
+                f'min_probability must lie in 0..1, got {min_probability}'
+            )
+        if relation is None:
+            links = self.knowledge.trained.nonzero()[:, 0].tolist()
+        else:
+            links = self.relations_known.ids(listed(relation)).tolist()
+        notes = [x for link in links for x in self.knowledge.notes((), link)]
+        if not len(self.graph.triples('val').edge_type):
+            notes.append(
+                'there was no validation: probabilities are shares of the '
+                'answers to a question, as if each lacked one'
+            )
         ranges = self.knowledge.ranges
         words = self.parts.odds, k, min_probability
         if entities is None:
@@ -559,10 +577,11 @@ class Completer:
                 self._propose(others, *words, shown=about),
             )
         names, words_of = self.entities.names, self.relations_known.names
-        return Rows(
+        made = (
             Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
             for p, score, h, r, t in most_probable(found, limit)
         )
+        return Rows(made, notes)
 
     def _propose(
         self,
@@ -713,10 +732,15 @@ class Completer:
         self.relations_known.check(dataset.relation_names)
 
     def _ids(self, triples: Iterable[Triple]) -> tuple[Tensor, Tensor, Tensor]:
-        columns = [*zip(*triples, strict=True)] or [(), (), ()]
-        if len(columns) != 3:
-            raise ValueError('a triple is (head, relation, tail)')
-        head, rel, tail = columns
+        given = list(triples)
+        for each in given:
+            # A word has letters, and may have three.
+            if isinstance(each, str | int) or len(each) != 3:
+                raise ValueError(
+                    'give triples (head, relation, tail) in a list; '
+                    f'{each!r} is none'
+                )
+        head, rel, tail = zip(*given, strict=True) if given else ((),) * 3
         ends, links = self.entities, self.relations_known
         return ends.ids(head), links.ids(rel), ends.ids(tail)
 

@@ -59,7 +59,8 @@ def teachers_say(
         for teacher in teachers
     ]
     shares = weights * torch.tensor(speaks)
-    shares = shares / shares.sum()
+    # The policy may believe those alone who say nothing.
+    shares = shares / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
     out = []
     for name, speak, share, (logits,) in zip(
         teachers.modalities,

@@ -35,6 +35,12 @@ def heeding(knowledge: Knowledge, judged: Judged, odds: Odds) -> Parts:
     accepted = accepted.select(~knowledge.has(accepted))
     if parts.accepted is not None:
         accepted = concat(parts.accepted, accepted)
+    removed = parts.graph.triples('train')
+    removed = removed.select(within(removed, judged.rejected))
+    if parts.accepted is not None:
+        removed = removed.select(~within(removed, parts.accepted))
+    if parts.removed is not None:
+        removed = concat(parts.removed, removed)
     graph, teachers = KG(reviewed(parts.graph, judged).triple_graph), None
     if parts.teachers is not None:
         teachers = counted_anew(parts.teachers, graph, {})
@@ -44,7 +50,9 @@ def heeding(knowledge: Knowledge, judged: Judged, odds: Odds) -> Parts:
         teachers=teachers,
         rejected=rejected,
         accepted=accepted,
+        removed=removed,
         suspicion=_undecided(parts.suspicion, judged),
+        about={**parts.about, 'heeded': True},
         odds=odds,
     )
 

@@ -61,6 +61,8 @@ class Knowledge:
         train, later = self.graph.triples('train'), self.parts.accepted
         if later is not None:
             train = train.select(~within(train, later))
+        if self.parts.removed is not None:
+            train = concat(train, self.parts.removed)
         return train.select((train.edge_index < self._added).all(dim=0))
 
     @property
@@ -74,11 +76,24 @@ class Knowledge:
         learned = torch.zeros(self._sizes[0], dtype=torch.bool)
         learned[self.learned.edge_index.flatten()] = True
         return Ranges(
-            self.graph.index('train'),
+            self._roles,
             *self._sizes,
             likely=self.parts.likely,
             learned=learned,
         )
+
+    @property
+    def _roles(self) -> QueryIndex:
+        # By train; of whom it has nothing since all was rejected, by that.
+        removed = self.parts.removed
+        if removed is None:
+            return self.graph.index('train')
+        train = self.graph.triples('train')
+        alone = torch.ones(self._sizes[0], dtype=torch.bool)
+        alone[train.edge_index.flatten()] = False
+        removed = removed.select(alone[removed.edge_index].any(dim=0))
+        both = add_reciprocals(concat(train, removed), self._sizes[1])
+        return QueryIndex(both, *self._sizes)
 
     @cached_property
     def rates(self) -> Rates:
@@ -132,7 +147,7 @@ class Knowledge:
             elif not self.ranges.seen[end]:
                 unheard.append(name)
         rel = rel % self._sizes[1]
-        if not self._trained[rel]:
+        if not self.trained[rel]:
             unheard.append(self.parts.relations.names[rel])
         return notes + [
             f'{name!r} was in no training triple: what is said of it means '
@@ -141,6 +156,7 @@ class Knowledge:
         ]
 
     @cached_property
-    def _trained(self) -> Tensor:
+    def trained(self) -> Tensor:
+        r"""Which relations the model has learned, bool ``[R]``."""
         size = self._sizes[1]
         return self.learned.edge_type.bincount(minlength=size) > 0

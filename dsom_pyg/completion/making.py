@@ -24,9 +24,11 @@ from dsom_pyg.completion.store import (
 )
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.datasets.base import MultimodalDataset
+from dsom_pyg.datasets.errors import well_formed
 from dsom_pyg.dsom import DSoM, Recipe, train_dsom
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import digest
+from dsom_pyg.graph import add_reciprocals
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
     KGE,
@@ -37,6 +39,7 @@ from dsom_pyg.models import (
     Observed,
 )
 from dsom_pyg.processes import first
+from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import decided
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
@@ -91,8 +94,9 @@ def train(
             raise ValueError('trackers need the folder of a run')
         return make(recipe, None)
     run = RunFolder(folder, identity)
-    if run.has_ended():
-        kept = load_parts(run.folder, kinds)
+    kept = load_parts(run.folder, kinds) if run.has_ended() else None
+    # Teachers that were not asked for then can be had of the stages.
+    if kept is not None and not (teachers and kept.about.get('alone')):
         kept.entities.check(dataset.entity_names)
         kept.relations.check(dataset.relation_names)
         if trackers:
@@ -127,7 +131,11 @@ def parts_of(
     images = getattr(dataset, 'entity_images', None)
     sizes = graph.num_entities, graph.num_relations
     ranges = Ranges(graph.index('train'), *sizes)
-    calibration = Calibration.fit(student, graph, ranges=ranges)
+    never = None
+    if judged is not None:
+        both = add_reciprocals(judged.rejected, graph.num_relations)
+        never = QueryIndex(both, *sizes)
+    calibration = Calibration.fit(student, graph, ranges=ranges, never=never)
     entities, relations = vocabularies(dataset)
     parts = Parts(
         student=student,
@@ -135,7 +143,9 @@ def parts_of(
         entities=entities,
         relations=relations,
         calibration=calibration,
-        odds=Odds.fit(student, graph, ranges, calibration.temperature),
+        odds=Odds.fit(
+            student, graph, ranges, calibration.temperature, never=never
+        ),
         rejected=judged.rejected if judged else None,
         texts=dataset.entity_texts,
         images=[
@@ -148,6 +158,8 @@ def parts_of(
             'seconds': {k: r.seconds for k, r in trained.results.items()},
             'findings': _findings(dataset),
             'encoders': dataset.encoder_names,
+            # Whether nobody asked for its teachers.
+            'alone': not teachers,
         },
     )
     if teachers and all(_can_be_kept(x) for x in trained.ensemble):
@@ -193,7 +205,7 @@ def _name(dataset: MultimodalDataset) -> str:
     kind = type(dataset).__name__
     if kind != 'MKGFolder':
         return kind
-    return Path(dataset.root).resolve().name
+    return well_formed(Path(dataset.root).resolve().name)
 
 
 def _kinds(recipe: Recipe, teachers: bool) -> list[type[KGE]]:

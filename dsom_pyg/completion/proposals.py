@@ -12,6 +12,7 @@ from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.graph import Triples, within
 from dsom_pyg.kg import KG
+from dsom_pyg.query_index import QueryIndex
 
 # A relation with this many questions counts as much as all others together.
 PRIOR_QUESTIONS = 50
@@ -37,7 +38,9 @@ class Rates:
 
     Most questions lack none: the capital that is known is the only one. A
     softmax over candidates cannot know that, but validation tells: its triples
-    are the answers that its questions lack in train.
+    are the answers that its questions lack in train. Where there is no
+    validation, each question is taken to lack one: what is claimed of an
+    answer is its share.
 
     Args:
         graph: The graph.
@@ -66,10 +69,15 @@ class Rates:
         lacks = torch.bincount(rows.row[new], minlength=len(val)).float()
         pairs = torch.zeros(size, 2)
         pairs.index_put_((val.rel, has.long()), lacks, accumulate=True)
-        shared = pairs.sum(dim=0) / questions.sum(dim=0).clamp(min=1)
+        # A kind of which validation has none lacks less than one in all: with
+        # 0, what is claimed of it would be in no order.
+        found = pairs.sum(dim=0).clamp(min=0.5)
+        shared = found / questions.sum(dim=0).clamp(min=1)
         self.lacking = (pairs + PRIOR_QUESTIONS * shared) / (
             questions + PRIOR_QUESTIONS
         )
+        if not len(val):
+            self.lacking = torch.ones(size, 2)
 
     def of(self, rel: Tensor, answered: Tensor) -> Tensor:
         r"""The rate of questions ``[B]``; :obj:`answered` tells which have
@@ -109,9 +117,11 @@ class Odds(NamedTuple):
         temperature: Tensor,
         k: int = 10,
         questions: int = 20_000,
+        never: QueryIndex | None = None,
     ) -> 'Odds':
         r"""Fit them to what is proposed of train alone, and to what of that
-        validation has; of so many questions, evenly spread over all.
+        validation has; of so many questions, evenly spread over all. Answers
+        that people have rejected (:obj:`never`) are not proposed.
         """
         part = graph.triples('val')
         if not len(part.edge_type):
@@ -121,7 +131,12 @@ class Odds(NamedTuple):
                 scorer,
                 graph,
                 _some_of(graph, ranges, questions),
-                Candidates(graph.index('train'), graph.num_entities, ranges),
+                Candidates(
+                    graph.index('train'),
+                    graph.num_entities,
+                    ranges,
+                    never=never,
+                ),
                 temperature,
                 Rates(graph, ranges),
                 cls(),

@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Lock
@@ -69,6 +69,10 @@ class Decision:
         """
         head, link = entities.id(self.head), relations.id(self.relation)
         return head, link, entities.id(self.tail)
+
+
+# What a line may say beside is for others.
+WORDS = {field.name for field in fields(Decision)}
 
 
 class Judged(NamedTuple):
@@ -128,11 +132,14 @@ class Review:
         # One write at the end of the file: of several processes that decide
         # none overwrites another. What a kill has left of a line stays alone.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        flags |= getattr(os, 'O_BINARY', 0)  # of Windows
         file = os.open(self.path, flags, 0o644)
         try:
             size = os.fstat(file).st_size
-            if size and os.pread(file, 1, size - 1) != b'\n':
-                line = b'\n' + line
+            if size:
+                os.lseek(file, size - 1, os.SEEK_SET)  # no pread on Windows
+                if os.read(file, 1) != b'\n':
+                    line = b'\n' + line
             written = os.write(file, line)
             if written < len(line):
                 raise OSError(28, os.strerror(28))
@@ -146,16 +153,18 @@ class Review:
         """
         if not self.path.exists():
             return
-        text = self.path.read_bytes().decode('utf-8', 'replace')
+        text = self.path.read_bytes().decode('utf-8-sig', 'replace')
         for number, line in enumerate(text.split('\n'), 1):
             if not line.strip():
                 continue
             try:
                 said = json.loads(line)
-                made = Decision(**{key: str(x) for key, x in said.items()})
+                made = Decision(
+                    **{key: str(x) for key, x in said.items() if key in WORDS}
+                )
                 if made.verdict not in VERDICTS:
                     raise ValueError
-            except (TypeError, ValueError, AttributeError):
+            except (TypeError, ValueError, AttributeError, RecursionError):
                 warnings.warn(
                     f'{self.path}, line {number} is no decision and is left '
                     'out',

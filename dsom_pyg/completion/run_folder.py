@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import dsom_pyg
-from dsom_pyg.completion.store import MANIFEST, read_manifest
+from dsom_pyg.completion.store import MANIFEST, as_json, read_manifest
 from dsom_pyg.dsom import Recipe
 from dsom_pyg.files import append, digest, sweep, whole_or_nothing
 from dsom_pyg.kg import KG
@@ -109,15 +109,21 @@ class RunFolder:
             'begun': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         }
         with whole_or_nothing(self.folder / SETTINGS) as temporary:
-            text = json.dumps(about, indent=1, ensure_ascii=False)
-            temporary.write_text(text + '\n', encoding='utf-8')
+            temporary.write_bytes(as_json(about))
 
     def has_ended(self) -> bool:
         r"""Whether the model of this very run is there already."""
         if not (self.folder / MANIFEST).exists():
             return False
-        kept = read_manifest(self.folder)['about'].get('run') or {}
-        return not self._differences(kept)
+        about = read_manifest(self.folder)
+        kept = about['about'].get('run') or {}
+        return not self._differences(kept) and not self._is_later(about)
+
+    def _is_later(self, about: Mapping[str, Any]) -> bool:
+        # Whether a run's model was enlarged or corrected, and saved.
+        changed = about['fingerprint'] != self.identity['graph']
+        more = about['about']
+        return changed or bool(more.get('added') or more.get('heeded'))
 
     def metrics(self, then: Progress | bool | None = None) -> 'Metrics':
         r"""Who writes ``metrics.jsonl``, and tells somebody else as well."""
@@ -125,13 +131,15 @@ class RunFolder:
 
     def _check(self) -> None:
         path = self.folder / SETTINGS
+        # What was added to, or saved by hand, is no run to go on with.
+        other = (
+            f'{self.folder} holds a model that this run has not made; choose '
+            'another folder'
+        )
+        there_is = (self.folder / MANIFEST).exists()
         if not path.exists():
-            # What was added to, or saved by hand, is no run to go on with.
-            if (self.folder / MANIFEST).exists() and not self.has_ended():
-                raise ValueError(
-                    f'{self.folder} holds a model that this run has not '
-                    'made; choose another folder'
-                )
+            if there_is and not self.has_ended():
+                raise ValueError(other)
             return
         try:
             about = json.loads(path.read_text(encoding='utf-8'))
@@ -152,6 +160,8 @@ class RunFolder:
                 f'{self.folder} holds another run; choose another folder:\n'
                 + '\n'.join(lines)
             )
+        if there_is and self._is_later(read_manifest(self.folder)):
+            raise ValueError(other)
 
     def _differences(self, other: Mapping[str, Any]) -> list[str]:
         here = self.identity

@@ -26,6 +26,7 @@ from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.suspects import Suspicion
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import (
+    check_name,
     hash_file,
     load_tensors,
     save_tensors,
@@ -66,10 +67,10 @@ KEYS: dict[str, type] = {
     **dict.fromkeys(('teachers', 'files', 'calibration', 'about'), dict),
 }
 # Triples beside those of the graph, and how much some are believed.
-REJECTED, ACCEPTED = 'rejected', 'accepted'
+REJECTED, ACCEPTED, REMOVED = 'rejected', 'accepted', 'removed'
 SUSPECTS, BELIEF = 'suspects', 'belief'
 LIKELY = 'likely'
-BESIDE = REJECTED, ACCEPTED, SUSPECTS
+BESIDE = REJECTED, ACCEPTED, REMOVED, SUSPECTS
 STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
 )
@@ -113,6 +114,8 @@ class Parts:
         rejected: Triples that people have rejected.
         accepted: Triples of train that people have accepted after the
             training: the model has not learned them.
+        removed: Triples of train that people have rejected after the
+            training: the model has learned them.
         suspicion: How much known triples are believed by who did not see
             them; :obj:`None` if nobody was asked.
         about: Whatever else is to be known: settings, metrics, versions; as
@@ -133,6 +136,7 @@ class Parts:
     likely: Queries | None = None
     rejected: Triples | None = None
     accepted: Triples | None = None
+    removed: Triples | None = None
     suspicion: Suspicion | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -167,6 +171,7 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
     if not first():
         return
     folder = Path(folder).expanduser()
+    check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     files = [STUDENT, GRAPH]
@@ -212,8 +217,15 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
         'files': {name: hash_file(folder / name) for name in files},
     }
     with whole_or_nothing(folder / MANIFEST) as temporary:
-        text = json.dumps(about, indent=1, ensure_ascii=False)
-        temporary.write_text(text + '\n', encoding='utf-8')
+        temporary.write_bytes(as_json(about))
+
+
+def as_json(about: Mapping[str, Any]) -> bytes:
+    r"""The bytes of a file of JSON that people may read. Half a surrogate
+    pair, as in names of files that are not UTF-8, stays an escape.
+    """
+    text = json.dumps(about, indent=1, ensure_ascii=False)
+    return (text + '\n').encode('utf-8', 'backslashreplace')
 
 
 def _or_none(value: float) -> float | None:
@@ -263,9 +275,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         for name in ('before', 'after'):  # nothing was measured
             if about['calibration'][name] is None:
                 about['calibration'][name] = math.nan
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFolderError(
-            f'{path} is damaged ({error}); save the model again'
+            f'{path} is damaged ({error}); copy it again, or delete it and '
+            'train by the same command, which reads the stages that are there'
         ) from error
     if number != FORMAT:
         raise ModelFolderError(
@@ -282,7 +295,9 @@ def _sealed(path: Path, digest: str) -> dict[str, Tensor]:
     if hash_file(path) != digest:
         raise ModelFolderError(
             f'{path} is damaged, or of another model: its SHA-256 is not that '
-            f'in {MANIFEST}; copy the whole folder again'
+            f'in {MANIFEST}; copy the whole folder again, or delete '
+            f'{MANIFEST} and train by the same command, which reads the '
+            'stages that are there'
         )
     return load_tensors(path)[0]
 
@@ -332,6 +347,7 @@ def _assembled(
         likely=said[LIKELY],
         rejected=said[REJECTED],
         accepted=said[ACCEPTED],
+        removed=said[REMOVED],
         suspicion=said[SUSPECTS],
         about=about['about'],
     )
@@ -509,6 +525,8 @@ def _graph_tensors(parts: Parts) -> dict[str, Tensor]:
         splits[REJECTED] = parts.rejected
     if parts.accepted is not None:
         splits[ACCEPTED] = parts.accepted
+    if parts.removed is not None:
+        splits[REMOVED] = parts.removed
     if parts.suspicion is not None:
         splits[SUSPECTS] = parts.suspicion.triples
         out[BELIEF] = parts.suspicion.belief

@@ -148,7 +148,11 @@ def _calibration(model: Completer, split: str | None) -> Any:
         return None
     parts = model.parts
     found = parts.calibration.confidences(
-        parts.student, model.graph, split, ranges=model.knowledge.ranges
+        parts.student,
+        model.graph,
+        split,
+        ranges=model.knowledge.ranges,
+        never=model.knowledge.rejected,
     )
     share, confidence, accuracy = found.bins()
     some = share > 0

@@ -17,6 +17,7 @@ from dsom_pyg.files import (
     CLOSED,
     FULL,
     DamagedFile,
+    check_name,
     digest,
     explain,
     load_tensors,
@@ -219,6 +220,7 @@ class RunFile:
         # Whether the file holds these epochs, or is damaged or not there.
         self._whole = False
         self._closed: OSError | None = None
+        check_name(path)
         if path.is_dir():
             raise ValueError(f"checkpoint '{path}' is a folder; name a file")
 

@@ -6,9 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from click.testing import Result
 
 from dsom_pyg.cli import console, main
 from dsom_pyg.completion import Completer, Review
+from dsom_pyg.completion.store import save_parts
+from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import load_tensors
 from dsom_pyg.training.progress import Record
 
@@ -72,6 +75,13 @@ def test_entities_are_added(
     assert made.entities.keys[-2:] == ['x7', 'x8']
     # There is an Elie already.
     assert made.entities.names[-2:] == ['Elie (x7)', 'Firth of Forth']
+    # A key in another form of Unicode is the same.
+    texts.write_text('id,text\nCafé,a harbour\n')
+    names.write_text(unicodedata.normalize('NFD', 'Café') + '\tThe Café\n')
+    words = ('--texts', texts, '--names', names, '--out', tmp_path / 'forms')
+    done = command('add', run_folder, *words)
+    assert done.exit_code == 0, done.output
+    assert Completer.load(tmp_path / 'forms').entities.names[-1] == 'The Café'
     # Who has no text may have triples, in whatever order.
     texts.write_text('id,name,text\nx9,Zoe,\n')
     triples.write_text('x9\tCrail\tsea route to\n')
@@ -627,6 +637,45 @@ def test_who_reads_has_enough(words: list[str], run_folder: Path) -> None:
     os.close(write)
     assert done.stderr == ''
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize('encoding', ['latin-1', 'ascii', 'utf-8'])
+def test_terminals_without_signs_for_a_name(
+    encoding: str, run_folder: Path, tmp_path: Path
+) -> None:
+    model = Completer.load(run_folder)
+    vocabulary = model.entities
+    names = [f'{name} Łódź' for name in vocabulary.names]
+    about = {**model.parts.about, 'dataset': 'a\x1b[2Jgraph'}
+    entities = Vocabulary(names, vocabulary.keys)
+    parts = replace(model.parts, entities=entities, about=about)
+    save_parts(tmp_path, parts)
+    root = Path(main.__file__).parents[2]
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [
+                sys.executable,
+                '-c',
+                'from dsom_pyg.cli.main import main; main()',
+                *words,
+            ],
+            env={
+                **os.environ,
+                'PYTHONPATH': str(root),
+                'PYTHONIOENCODING': encoding,
+            },
+            capture_output=True,
+            check=True,
+        )
+        return done.stdout.decode(encoding)
+
+    said = run('answer', str(tmp_path), 'Arnel', 'sea route to')
+    assert ('Łódź' in said) == (encoding == 'utf-8')
+    assert ('\\u0141' in said) == (encoding != 'utf-8')
+    said = run('answer', str(tmp_path), 'Arnel', 'sea route to', '--json')
+    assert json.loads(said)['rows'][0]['name'].endswith(' Łódź')
+    assert 'of a\\x1b[2Jgraph' in run('info', str(tmp_path))
 
 
 def test_people_decide(

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.policies import MeanOfTeachers
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
+from dsom_pyg.teachers import Lookup
 from dsom_pyg.training import Loop
 
 
@@ -147,6 +149,9 @@ def test_any_entity_or_some(model: Completer) -> None:
         *model.entities.ids(['coal', 'Port Bude']).tolist(),
         3,
     }
+    # Those that are left out are no more than those that would be shown.
+    told = model.answer(0, 'calls at', among=[a.id for a in shown][:1])
+    assert told.notes[-1].startswith('1 known answer is left out')
     with pytest.raises(ValueError, match="several entities or 'all'"):
         model.answer(0, 'calls at', among='coal')
 
@@ -419,6 +424,23 @@ def test_teachers_are_asked_as_the_student_is(model: Completer) -> None:
         assert said[name].rank == 1 + above
     with pytest.raises(ValueError, match='k must be positive'):
         model.explain(h, r, t, k=0)
+
+
+def test_a_policy_that_believes_who_says_nothing(model: Completer) -> None:
+    # Ports have texts, and ships have none.
+    lookup, teachers = model.parts.weights, model.parts.teachers
+    assert lookup is not None
+    assert teachers is not None
+    weights = torch.zeros_like(lookup.table[:-1])
+    weights[:, teachers.modalities.index('text')] = 1.0
+    keys = lookup.keys
+    only = Lookup(keys // lookup.num_rels, keys % lookup.num_rels, weights)
+    made = Completer(replace(model.parts, weights=only))
+    said = made.explain('MV Auk', 'calls at', 'Port Bude').opinions
+    shares = {each.teacher: each.weight for each in said}
+    assert shares.pop('structure') == 0
+    assert math.isnan(shares.pop('student'))
+    assert set(shares.values()) == {0}
 
 
 def test_a_name_forges_no_line() -> None:

@@ -1,5 +1,6 @@
 """Entities that come later: rows by hand, and answers that make sense."""
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -255,6 +256,9 @@ def test_what_a_model_does_not_know(model: Completer) -> None:
         model.add_entities(new, None, [('X', 'Sudia')], **words)
     with pytest.raises(ValueError, match='a name is a text'):
         model.add_entities({' ': 'a town'}, **words)
+    for value in (None, math.nan, ['a town', None]):
+        with pytest.raises(ValueError, match="'X': give a text or a path, or"):
+            model.add_entities({'X': value}, **words)  # type: ignore[dict-item]
 
 
 def test_another_encoder_is_refused(model: Completer) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dsom_pyg.completion import Completer, Ranges
+from dsom_pyg.completion import Calibration, Completer, Ranges
 from dsom_pyg.completion.proposals import (
     PRIOR_QUESTIONS,
     Found,
@@ -41,7 +41,10 @@ def test_what_train_has_as_well_is_not_lacking() -> None:
     for val in (both, more):
         graph = KG(make_data(9, 1, both, val=val))
         rates.append(Rates(graph, Ranges(graph.index('train'), 9, 1)).lacking)
-    assert rates[0].tolist() == [[0, 0], [0, 0]]
+    # Of 18 questions with an answer none lacks another: half a one stands
+    # for that, which 50 further questions of each relation share.
+    expected = 50 * (0.5 / 18) / (9 + 50)
+    assert rates[0][:, 1].tolist() == pytest.approx([expected, expected])
     # One answer more, of a question that has one: the prior spreads it.
     assert (rates[1][:, 1] > 0).all()
     assert (rates[1][:, 1] < 0.2).all()
@@ -288,3 +291,60 @@ def test_some_questions_evenly() -> None:
     ]
     step = -(-len(every) // 40)
     assert found == every[::step]
+
+
+def without_validation(model: Completer) -> Completer:
+    empty = dict.fromkeys(SPLITS, Triples.of([]))
+    splits = {**empty, 'train': model.graph.triples('train')}
+    sizes = model.graph.num_entities, model.graph.num_relations
+    graph = KG(TripleGraph(*sizes, splits))
+    calibration = Calibration.none(sizes[1])
+    return Completer(
+        replace(model.parts, graph=graph, odds=Odds(), calibration=calibration)
+    )
+
+
+def test_without_validation_what_is_claimed_is_a_share(
+    model: Completer,
+) -> None:
+    found = without_validation(model)
+    rows = found.complete('sea route to', entities='Arnel', k=99)
+    assert 'there was no validation' in rows.notes[0]
+    assert len({row.probability for row in rows}) > 3
+    for row in rows:
+        triple = (row.head, row.relation, row.tail)
+        (scored,) = found.score([triple])
+        assert row.probability == pytest.approx(scored.probability, rel=1e-3)
+    assert model.complete('sea route to').notes == []
+
+
+def test_relations_that_were_never_learned_are_not_proposed(
+    model: Completer,
+) -> None:
+    # 'sea route to' was in validation alone.
+    parts = model.parts
+    rel = parts.relations.id('sea route to')
+    train = parts.graph.triples('train')
+    splits = {
+        'train': train.select(train.edge_type != rel),
+        'val': train.select(train.edge_type == rel),
+        'test': Triples.of([]),
+    }
+    sizes = parts.graph.num_entities, parts.graph.num_relations
+    found = Completer(replace(parts, graph=KG(TripleGraph(*sizes, splits))))
+    assert 'sea route to' not in {row.relation for row in found.complete()}
+    asked = found.complete('sea route to')
+    assert asked
+    assert "'sea route to' was in no training triple" in asked.notes[0]
+
+
+def test_arguments_that_mean_nothing(model: Completer) -> None:
+    for value in (50.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match=r'must lie in 0\.\.1, got'):
+            model.complete(min_probability=value)
+    with pytest.raises(ValueError, match='k must be positive, got -1'):
+        model.relations('Arnel', 'Crail', k=-1)
+    for wrong in (('Arnel', 'sea route to', 'Crail'), [('abc')], (1, 0, 2)):
+        with pytest.raises(ValueError, match='in a list; '):
+            model.score(wrong)  # type: ignore[arg-type]
+    assert model.score([]) == []

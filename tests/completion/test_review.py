@@ -1,26 +1,29 @@
 """Decisions of people: kept whatever happens, and heeded everywhere."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from dsom_pyg import Recipe
-from dsom_pyg.completion import Completer, Review
+from dsom_pyg.completion import Calibration, Completer, Review
 from dsom_pyg.completion.heeding import odds_by
 from dsom_pyg.completion.making import vocabularies
+from dsom_pyg.completion.proposals import Odds
 from dsom_pyg.completion.review import Judged, reviewed
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.files import NotWritten
-from dsom_pyg.graph import EDGE, Triples, make_data, within
+from dsom_pyg.graph import EDGE, TripleGraph, Triples, make_data, within
 from dsom_pyg.kg import KG
 
 
@@ -472,3 +475,120 @@ def test_only_the_place_of_a_single_answer_is_a_correction(
             said = torch.tensor([0.2, 0.1])
             expected = base.heeding(said, torch.tensor([True, False]))
         assert found == pytest.approx(expected)
+
+
+def test_what_was_rejected_is_fitted_to_no_more(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    # Temperatures, odds and errors are over what people are shown.
+    review = Review(tmp_path / 'review.jsonl')
+    graph = KG(dataset[0])
+    known, names = rows(graph.triple_graph.known()), vocabularies(dataset)
+    entities, relations = (each.names for each in names)
+    for h, r, _ in sorted(rows(graph.triples('val'))):
+        for t in range(0, len(entities), 2):
+            if (h, r, t) not in known:
+                words = entities[h], relations[r], entities[t]
+                review.decide(*words, 'reject', '')
+    made = Completer.train(dataset, recipe=recipe, review=review)
+    student, graph = made.parts.student, made.graph
+    ranges, never = made.knowledge.ranges, made.knowledge.rejected
+    shown = {'ranges': ranges, 'never': never}
+    right = Calibration.fit(student, graph, **shown)  # type: ignore[arg-type]
+    wrong = Calibration.fit(student, graph, ranges=ranges)
+    found = made.parts.calibration
+    assert found.after == right.after != wrong.after
+    assert torch.equal(found.temperature, right.temperature)
+    assert not torch.equal(found.temperature, wrong.temperature)
+    odds = Odds.fit(student, graph, ranges, right.temperature, never=never)
+    other = Odds.fit(student, graph, ranges, right.temperature)
+    assert made.parts.odds == odds != other
+
+
+def test_who_has_lost_the_only_fact_is_asked_about_still(
+    model: Completer, tmp_path: Path
+) -> None:
+    parts = model.parts
+    train = parts.graph.triples('train')
+    lone = parts.entities.id('MV Gull')
+    own = ((train.edge_index == lone).any(dim=0)).nonzero()[:, 0]
+    keep = torch.ones(len(train.edge_type), dtype=torch.bool)
+    keep[own[1:]] = False  # one fact is left
+    splits = {
+        split: parts.graph.triples(split).select(
+            (parts.graph.triples(split).edge_index != lone).all(dim=0)
+        )
+        for split in ('val', 'test')
+    }
+    sizes = parts.graph.num_entities, parts.graph.num_relations
+    splits['train'] = train.select(keep)
+    before = Completer(replace(parts, graph=KG(TripleGraph(*sizes, splits))))
+    ((h, r, t),) = rows(train.select(own[:1]).select(slice(0, 1)))
+    names, words = parts.entities.names, parts.relations.names
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide(names[h], words[r], names[t], 'reject', '')
+    after = before.with_review(review)
+    learned = [rows(each.knowledge.learned) for each in (before, after)]
+    assert learned[0] == learned[1]
+    about = [
+        {x.id for x in each.complete(entities='MV Gull', k=99)}
+        for each in (before, after)
+    ]
+    assert about[0]
+    assert about[0] <= about[1] | {(h, r, t)}
+    assert (h, r, t) not in about[1]
+    assert after.answer(h, r, known=True).notes == []
+    # A model that was kept knows it still, and one that heeds twice.
+    after.save(tmp_path / 'kept')
+    again = Completer.load(tmp_path / 'kept')
+    assert rows(again.knowledge.learned) == learned[0]
+    review.decide('Arnel', 'sea route to', 'Crail', 'reject', '')
+    assert rows(again.with_review(review).knowledge.learned) == learned[0]
+    # Accepted after all, it was learned as before.
+    review.decide(names[h], words[r], names[t], 'accept', '')
+    assert rows(after.with_review(review).knowledge.learned) == learned[0]
+
+
+def test_a_corrected_model_is_not_the_run(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / 'run'
+    made = Completer.train(dataset, folder, recipe)
+    review = Review(tmp_path / 'review.jsonl')
+    # Of a triple that the graph does not have: the graph stays as it is.
+    review.decide('Arnel', 'sea route to', 'Elie', 'reject', '')
+    made.with_review(review).save(folder)
+    before = (folder / 'model.json').read_bytes()
+    with pytest.raises(ValueError, match='that this run has not made'):
+        Completer.train(dataset, folder, recipe)
+    made.with_review(review).save(tmp_path / 'other')
+    with pytest.raises(ValueError, match='that this run has not made'):
+        Completer.train(dataset, tmp_path / 'other', recipe)
+    assert (folder / 'model.json').read_bytes() == before
+
+
+def test_lines_of_others(tmp_path: Path) -> None:
+    path = tmp_path / 'review.jsonl'
+    review = Review(path)
+    review.decide('a', 'r', 'b', 'accept', '')
+    # A mark of UTF-8, a key that others have added, and depth without end.
+    said = json.loads(path.read_text()) | {'user': 'me', 'tail': 'c'}
+    first = b'\xef\xbb\xbf' + path.read_bytes()
+    path.write_bytes(first + json.dumps(said).encode() + b'\n')
+    assert [each.tail for each in review] == ['b', 'c']
+    path.write_bytes(first + b'[' * 100_000)
+    with pytest.warns(UserWarning, match='line 2 is no decision'):
+        assert len(list(review)) == 1
+
+
+def test_systems_without_pread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr('os.pread')
+    review = Review(tmp_path / 'review.jsonl')
+    review.decide('a', 'r', 'b', 'accept', '')
+    with review.path.open('ab') as file:
+        file.write(b'half')
+    review.decide('a', 'r', 'c', 'accept', '')
+    with pytest.warns(UserWarning, match='line 2 is no decision'):
+        assert [each.tail for each in review] == ['b', 'c']

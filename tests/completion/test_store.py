@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ from dsom_pyg.completion.store import (
     read_manifest,
     save_parts,
 )
+from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.own.base import OwnGraph
 from dsom_pyg.files import load_tensors, save_tensors
 from dsom_pyg.models import (
@@ -207,7 +209,9 @@ def test_what_was_not_measured_is_null(
     assert math.isnan(load_parts(tmp_path).calibration.after)
 
 
-@pytest.mark.parametrize('text', ['', '{', '[]', '{"format": 1}', 'null'])
+@pytest.mark.parametrize(
+    'text', ['', '{', '[]', '{"format": 1}', 'null', '[' * 100_000]
+)
 def test_a_damaged_manifest(folder: Path, text: str) -> None:
     (folder / 'model.json').write_text(text)
     with pytest.raises(ModelFolderError, match=r'model.json is damaged'):
@@ -463,3 +467,42 @@ def test_rounding_is_no_other_score() -> None:
     model.shift = 1e-2
     with pytest.raises(ValueError, match='cannot be kept'):
         check_kept(model)
+
+
+def test_teachers_that_nobody_asked_for_can_be_had_later(
+    dataset: OwnGraph, recipe: Recipe, tmp_path: Path
+) -> None:
+    alone = Completer.train(dataset, tmp_path, recipe, teachers=False)
+    assert alone.parts.teachers is None
+    stages = {x: x.stat().st_mtime_ns for x in tmp_path.glob('stages/*')}
+    again = Completer.train(dataset, tmp_path, recipe)
+    assert again.parts.teachers is not None
+    assert Completer.load(tmp_path).parts.teachers is not None
+    # Nothing was trained for it, and they stay.
+    kept = {x: x.stat().st_mtime_ns for x in tmp_path.glob('stages/*')}
+    assert kept == stages
+    last = Completer.train(dataset, tmp_path, recipe, teachers=False)
+    assert last.parts.teachers is not None
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='names of files are bytes')
+def test_names_of_folders_that_are_not_utf8(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    root = tmp_path / os.fsdecode(b'gr\xe4ph')
+    root.mkdir()
+    lines = [f'{a}\tr\t{b}' for a in 'abcd' for b in 'efgh']
+    (root / 'triples.tsv').write_text('\n'.join(lines) + '\n')
+    dataset = MKGFolder(root, text_encoder=None, image_encoder=None)
+    with pytest.raises(ValueError, match="udce4ph.*' is not UTF-8"):
+        Completer.train(dataset, root / 'run', recipe)
+    run = tmp_path / 'run'
+    made = Completer.train(dataset, run, recipe)
+    loaded = Completer.load(run)
+    assert loaded.parts.about == made.parts.about
+    assert loaded.parts.about['dataset'] == 'gr\N{REPLACEMENT CHARACTER}ph'
+    # Paths of images are those of the disk.
+    path = os.fsdecode(b'/\xe4.png')
+    parts = replace(made.parts, about={'path': path})
+    save_parts(run, parts)
+    assert load_parts(run).about['path'] == path
