@@ -368,7 +368,11 @@ class Completer:
         )
         found, notes = self._best(end, rel, k, candidates), knowledge.notes
         out = [
-            Rows(answers, notes([e], r) + self._left_out(e, r, candidates))
+            Rows(
+                answers,
+                notes([e], r) + self._left_out(e, r, candidates),
+                Answer,
+            )
             for answers, e, r in zip(
                 found, end.tolist(), rel.tolist(), strict=True
             )
@@ -463,10 +467,11 @@ class Completer:
                 strict=True,
             )
         entities, relations = self.entities.names, self.relations_known.names
-        return Rows(
+        made = (
             ScoredTriple(entities[h], relations[r], entities[t], *values)
             for h, r, t, *values in rows
         )
+        return Rows(made, kind=ScoredTriple)
 
     def rank(
         self, triples: Iterable[Triple], side: str = 'tail'
@@ -515,7 +520,7 @@ class Completer:
             for triple in found
         ]
         links.sort(key=lambda link: -link.probability)
-        return Rows(links[:k])
+        return Rows(links[:k], kind=Link)
 
     def complete(
         self,
@@ -581,7 +586,7 @@ class Completer:
             Proposal(names[h], words_of[r], names[t], p, score, (h, r, t))
             for p, score, h, r, t in most_probable(found, limit)
         )
-        return Rows(made, notes)
+        return Rows(made, notes, Proposal)
 
     def _propose(
         self,
@@ -640,7 +645,7 @@ class Completer:
                 *(column.tolist() for column in columns), strict=True
             )
         ]
-        return Rows(rows)
+        return Rows(rows, kind=Suspect)
 
     def write_proposals(
         self,

@@ -177,10 +177,15 @@ class Rows(list[Row], Generic[Row]):
     """
 
     def __init__(
-        self, rows: Iterable[Row] = (), notes: Sequence[str] = ()
+        self,
+        rows: Iterable[Row] = (),
+        notes: Sequence[str] = (),
+        kind: type[Row] | None = None,
     ) -> None:
         super().__init__(rows)
         self.notes = list(notes)
+        # What they would be where there are none.
+        self.kind = type(self[0]) if self else kind
 
     def to_pandas(self) -> Any:
         r"""The values as a :class:`pandas.DataFrame`.
@@ -194,7 +199,9 @@ class Rows(list[Row], Generic[Row]):
             message = 'to_pandas needs pandas: pip install pandas'
             raise ImportError(message) from error
         rows: list[Any] = list(self)
-        return pandas.DataFrame([asdict(row) for row in rows])
+        kind: Any = self.kind
+        columns = kind and [field.name for field in fields(kind)]
+        return pandas.DataFrame([asdict(row) for row in rows], columns=columns)
 
     def __str__(self) -> str:
         lines = [*table(self), *(f'Note: {note}' for note in self.notes)]

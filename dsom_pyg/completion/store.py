@@ -174,19 +174,18 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
     check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    files = [STUDENT, GRAPH]
-    save_tensors(
-        folder / STUDENT,
-        {
-            **parts.student.kept(),
-            'temperature': parts.calibration.temperature,
-        },
-    )
-    save_tensors(folder / GRAPH, _graph_tensors(parts))
+    temperature = {'temperature': parts.calibration.temperature}
+    files = {
+        STUDENT: parts.student.kept() | temperature,
+        GRAPH: _graph_tensors(parts),
+    }
     if parts.teachers is not None and parts.weights is not None:
-        tensors = _teacher_tensors(parts.teachers, parts.weights, parts.maps)
-        save_tensors(folder / TEACHERS, tensors)
-        files.append(TEACHERS)
+        files[TEACHERS] = _teacher_tensors(
+            parts.teachers, parts.weights, parts.maps
+        )
+    seals = {
+        name: _save(folder / name, tensors) for name, tensors in files.items()
+    }
     about = {
         'format': FORMAT,
         'version': dsom_pyg.__version__,
@@ -214,10 +213,17 @@ def save_parts(folder: str | Path, parts: Parts) -> None:
             'odds': [*parts.odds],
         },
         'about': parts.about,
-        'files': {name: hash_file(folder / name) for name in files},
+        'files': seals,
     }
     with whole_or_nothing(folder / MANIFEST) as temporary:
         temporary.write_bytes(as_json(about))
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    # The seal is that of what was written, whoever writes there meanwhile.
+    with whole_or_nothing(path) as temporary:
+        save_tensors(temporary, tensors)
+        return hash_file(temporary)
 
 
 def as_json(about: Mapping[str, Any]) -> bytes:

@@ -347,4 +347,9 @@ def test_arguments_that_mean_nothing(model: Completer) -> None:
     for wrong in (('Arnel', 'sea route to', 'Crail'), [('abc')], (1, 0, 2)):
         with pytest.raises(ValueError, match='in a list; '):
             model.score(wrong)  # type: ignore[arg-type]
-    assert model.score([]) == []
+    nothing = model.score([])
+    assert nothing == []
+    names = ['head', 'relation', 'tail', 'probability', 'score', 'known']
+    assert [*nothing.to_pandas()] == names
+    nobody = model.complete(min_probability=1.0)
+    assert [*nobody.to_pandas()] == [*model.complete().to_pandas()]

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 import os
@@ -6,6 +7,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from dsom_pyg.completion import (
     Completer,
     ModelFolderError,
     Review,
+    store,
 )
 from dsom_pyg.completion.store import (
     Parts,
@@ -494,7 +497,7 @@ def test_names_of_folders_that_are_not_utf8(
     lines = [f'{a}\tr\t{b}' for a in 'abcd' for b in 'efgh']
     (root / 'triples.tsv').write_text('\n'.join(lines) + '\n')
     dataset = MKGFolder(root, text_encoder=None, image_encoder=None)
-    with pytest.raises(ValueError, match="udce4ph.*' is not UTF-8"):
+    with pytest.raises(ValueError, match=r"udce4ph.*' is not UTF-8"):
         Completer.train(dataset, root / 'run', recipe)
     run = tmp_path / 'run'
     made = Completer.train(dataset, run, recipe)
@@ -506,3 +509,25 @@ def test_names_of_folders_that_are_not_utf8(
     parts = replace(made.parts, about={'path': path})
     save_parts(run, parts)
     assert load_parts(run).about['path'] == path
+
+
+def test_the_seal_is_of_what_was_written(
+    model: Completer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another process saves its model while this one does.
+    save = store._save
+    parts = model.parts
+    other = copy.deepcopy(parts.student)
+    other.relations.data.mul_(2)
+
+    def beside(path: Path, tensors: Any) -> str:
+        seal = save(path, tensors)
+        if path.name == 'student.safetensors':
+            temperature = {'temperature': parts.calibration.temperature}
+            save(path, other.kept() | temperature)
+        return seal
+
+    monkeypatch.setattr(store, '_save', beside)
+    save_parts(tmp_path, parts)
+    with pytest.raises(ModelFolderError, match='or of another model'):
+        load_parts(tmp_path)
