@@ -1,6 +1,7 @@
 # make train: DSoM on the bundled graph. make test: lint, types, tests.
 # make coverage: make test, and which lines no test runs.
-# All set up .venv first; the package index is all they need.
+# All set up .venv first; the package index and a C++ compiler, for
+# torch-scatter, are all they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

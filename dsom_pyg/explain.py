@@ -14,6 +14,7 @@ from dsom_pyg.plots import new_figure
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.query_index import Queries, QueryIndex
 from dsom_pyg.teachers import Combiner, TeacherEnsemble, ask
+from dsom_pyg.teachers.combiner import shares_of
 
 __all__ = [
     'Choices',
@@ -34,7 +35,8 @@ class Choices:
     Attributes:
         teachers: Names of the M teachers.
         tables: A title to its rows: label, number of queries, and the
-            weight of each teacher, as a share of the sum.
+            weight of each teacher, as a share of the sum; of the sum of
+            sizes, where some are negative.
     """
 
     teachers: list[str]
@@ -86,7 +88,7 @@ def choices(
     queries = Queries(asked.head.to(device), asked.rel.to(device))
     combiner.to(device)
     weights = ask(combiner, ensemble, queries, seen.to(device), batch_size)
-    weights = (weights / weights.sum(dim=1, keepdim=True)).cpu()
+    weights = shares_of(weights).cpu()
     if len(asked) == 0:
         raise ValueError(f"split '{split}' has no triples to ask about")
     names = _names(relation_names, graph.num_relations, 'relation_names')
@@ -239,7 +241,8 @@ def plot_choices(chosen: Choices, path: str | Path) -> None:
             panel.barh(places, width, left=left)
             left = [x + w for x, w in zip(left, width, strict=True)]
         panel.set_yticks(places, labels)
-        panel.set(title=title, xlim=(0, 1))
+        lowest = min(min(weights) for _, _, weights in rows)
+        panel.set(title=title, xlim=(-1 if lowest < 0 else 0, 1))
         panel.invert_yaxis()
     # Labels of bars are left out if they begin with '_'; those here are not.
     bars, names = panels[0].containers, chosen.teachers

@@ -233,9 +233,13 @@ class TripleGraph:
             check_triples(part, *sizes, f"split '{name}'")
 
     def split(self, name: str) -> Triples:
-        r"""The triples of ``'train'``, ``'val'`` or ``'test'``."""
+        r"""The triples of ``'train'``, ``'val'`` or ``'test'``; there may be
+        none but in train.
+        """
         _check_split(name)
-        return self.splits[name]
+        if name == 'train':
+            return self.splits[name]
+        return self.splits.get(name, Triples.of(()))
 
     def known(self) -> Triples:
         r"""All true triples."""

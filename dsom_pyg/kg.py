@@ -96,7 +96,7 @@ class KG:
 
     @cached_property
     def degree(self) -> Tensor:
-        r"""How many training triples each entity is in, ``[E]``."""
+        r"""How many ends of training triples each entity is, ``[E]``."""
         # The index has both directions of each, and each once.
         head = self.index('train').of_tails().head
         return torch.bincount(head, minlength=self.num_entities)

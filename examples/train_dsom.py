@@ -21,7 +21,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('--epochs', type=int, default=8)
 parser.add_argument('--seed', type=int, default=0)
 parser.add_argument('--device', default='cpu')
-parser.add_argument('--folder', type=Path, default=Path('runs/countries'))
+parser.add_argument('--folder', type=Path, default=Path('runs/example'))
 args = parser.parse_args()
 if not first():  # of several processes, one speaks
     sys.stdout = Path(os.devnull).open('w')  # noqa: SIM115

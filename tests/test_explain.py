@@ -31,6 +31,27 @@ def teachers() -> TeacherEnsemble:
     return TeacherEnsemble.from_features(KG(DATA).features, 30, 4, 8)
 
 
+class Signed(Combiner):
+    """As boosting may weigh them."""
+
+    signed = True
+
+    def weights(self, answers: Answers) -> Tensor:
+        each = torch.tensor([0.5, -1.0, 0.5, 0.0])[: len(answers.ensemble)]
+        return each.expand(len(answers), -1)
+
+
+def test_shares_of_weights_that_are_negative(tmp_path: Path) -> None:
+    ensemble = teachers()
+    chosen = choices(DATA, ensemble, Signed())
+    [(_, _, weights)] = chosen.tables['all']
+    expected = [0.25, -0.5, 0.25, 0.0][: len(ensemble)]
+    assert weights == pytest.approx(expected)
+    plot_choices(chosen, tmp_path / 'a.svg')
+    # The axis has room for them.
+    assert '\u22121.0' in (tmp_path / 'a.svg').read_text()
+
+
 def test_shares_are_those_of_the_queries(tmp_path: Path) -> None:
     chosen = choices(DATA, teachers(), TextWherePresent(), batch_size=7)
     test = get_split(DATA, 'test')

@@ -8,6 +8,7 @@ from torch_geometric.data import HeteroData
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.graph import (
     EDGE,
+    TripleGraph,
     Triples,
     add_reciprocals,
     drop_modality,
@@ -419,3 +420,14 @@ def test_means_of_half_precision_do_not_overflow() -> None:
     data['text', 'describes', 'entity'].edge_index = edge
     x, _ = pool_features(data, 'text')
     assert (x == 40000).all()
+
+
+def test_splits_that_are_not_given() -> None:
+    train = Triples.of([(0, 0, 1)])
+    graph = TripleGraph(3, 1, {'train': train})
+    empty = dict.fromkeys(('val', 'test'), Triples.of(()))
+    whole = TripleGraph(3, 1, {'train': train, **empty})
+    assert graph.fingerprint() == whole.fingerprint()
+    assert KG(graph).fingerprint == KG(whole).fingerprint
+    for split in ('val', 'test'):
+        assert len(KG(graph).triples(split).edge_type) == 0

@@ -45,6 +45,8 @@ def main(
     args = parser.parse_args(arguments)
     if args.json and not args.json.parent.is_dir():
         parser.error(f"--json: there is no folder '{args.json.parent}'")
+    if args.json and args.json.is_dir():
+        parser.error(f"--json: '{args.json}' is a folder; name a file")
     try:
         reading = Reading(args.columns)
     except ValueError as error:

@@ -14,6 +14,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, Model, Observed
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.teachers import Answers, TeacherEnsemble
+from dsom_pyg.teachers.combiner import shares_of
 
 Ids = tuple[int, int, int]
 
@@ -59,8 +60,7 @@ def teachers_say(
         for teacher in teachers
     ]
     shares = weights * torch.tensor(speaks)
-    # The policy may believe those alone who say nothing.
-    shares = shares / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
+    shares = shares_of(shares)
     out = []
     for name, speak, share, (logits,) in zip(
         teachers.modalities,

@@ -139,9 +139,14 @@ def refuse_foreign(model: str | Path, *more: str) -> None:
     library run code, or load another checkpoint.
 
     Args:
-        model: A folder, or a name on the hub. What cannot be found or read
-            is left to the library that loads it.
+        model: A folder, or a name on the hub. A name that the hub does not
+            have, and what cannot be read, is left to the library that loads
+            it.
         more: Further entries that a configuration must not have.
+
+    Raises:
+        ValueError: A configuration has such an entry.
+        OSError: The hub did not give the configuration.
     """
     for path in _find_configs(model):
         try:
@@ -185,15 +190,17 @@ def _find_configs(model: str | Path) -> list[Path]:
         return [p for p in Path(model).rglob('*.json') if p.name in _CONFIGS]
     library = load_library('huggingface_hub', 'dsom_pyg[encoders]')
     errors = importlib.import_module('huggingface_hub.errors')
-    found = []
-    for name in _CONFIGS:
-        try:
-            found.append(Path(library.hf_hub_download(str(model), name)))
-        except errors.EntryNotFoundError:
-            continue
-        except Exception:  # the library that loads it will say what is wrong
-            break
-    return found
+    # At any depth, as a model of several parts has them.
+    patterns = [x for name in _CONFIGS for x in (name, f'*/{name}')]
+    try:
+        folder = library.snapshot_download(str(model), allow_patterns=patterns)
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        return []  # the library that loads it will say what is wrong
+    except Exception as error:
+        raise OSError(
+            f"cannot look at the configuration of '{model}': {error}"
+        ) from error
+    return _find_configs(folder)
 
 
 def load_pretrained(

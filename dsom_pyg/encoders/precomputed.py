@@ -46,10 +46,19 @@ class Precomputed:
                 raise ValueError('a mapping brings its keys, give no others')
             keys = list(features)
             rows = [torch.as_tensor(row) for row in features.values()]
+            for key, row in zip(keys, rows, strict=True):
+                if row.shape != rows[0].shape:
+                    raise ValueError(
+                        f'the feature of {key!r} is {list(row.shape)}, that '
+                        f'of {keys[0]!r} {list(rows[0].shape)}'
+                    )
             features = torch.stack(rows) if rows else torch.empty(0, 0)
         if keys is None:
             raise ValueError('a matrix of features needs the keys of its rows')
-        x = torch.as_tensor(features).detach().float().cpu()
+        x = torch.as_tensor(features).detach()
+        if x.is_complex():
+            raise ValueError('features are real numbers, got complex ones')
+        x = x.float().cpu()
         if x.dim() != 2 or len(x) != len(keys):
             raise ValueError(
                 f'{len(keys)} keys need a matrix of as many rows, got '

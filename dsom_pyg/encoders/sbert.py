@@ -19,7 +19,8 @@ class SBERT:
     norm.
 
     Args:
-        model: A name on the Hugging Face hub, or a local folder.
+        model: A name on the Hugging Face hub, or a local folder. One
+            without an owner is of ``sentence-transformers``.
         batch_size: Texts at a time.
 
     Raises:
@@ -39,7 +40,7 @@ class SBERT:
         package = 'sentence-transformers'
         source = f'the folder of a {package} model'
         hub.need_library('sentence_transformers', package)
-        place = hub.find(model, 'sentence', source)
+        place = hub.find(_in_full(model), 'sentence', source)
         library = hub.load_library('sentence_transformers', package)
         hub.refuse_foreign(place)
         with hub.loading('sentence', model, source):
@@ -64,6 +65,14 @@ class SBERT:
         assert isinstance(features, Tensor)
         # A clone leaves inference mode, so that autograd accepts it.
         return features.float().cpu().clone()
+
+
+def _in_full(model: str | Path) -> str | Path:
+    # The library takes names without an owner for its own.
+    short = isinstance(model, str) and not {'/', '\\'} & {*model}
+    if not short or Path(model).exists():
+        return model
+    return f'sentence-transformers/{model}'
 
 
 def _settings(model: Any) -> list[Any]:

@@ -25,6 +25,14 @@ class Decision:
     metrics: dict[str, Tensor] = field(default_factory=dict)
 
 
+def shares_of(weights: Tensor) -> Tensor:
+    r"""Weights ``[..., M]`` as shares of the sum of their sizes, which has no
+    0; some may be negative, see :obj:`Combiner.signed`.
+    """
+    total = weights.abs().sum(dim=-1, keepdim=True)
+    return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
+
+
 class Combiner(nn.Module):
     r"""Base class. A subclass gives :meth:`weights`; one that learns also
     overrides :meth:`forward`. One that is made for some E or R alone should

@@ -99,6 +99,7 @@ class Lookup(Combiner):
         if bool((keys[1:] == keys[:-1]).any()):
             raise ValueError('a query has several weights')
         rows = [weights[order], weights.mean(dim=0, keepdim=True)]
+        self.signed = bool((weights < 0).any())
         self.register_buffer('keys', keys)
         self.register_buffer('table', torch.cat(rows))
 

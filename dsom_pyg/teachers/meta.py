@@ -24,7 +24,7 @@ class MetaLearner(Model):
     the teachers have not seen.
 
     Args:
-        ensemble: The teachers; they stay as they are.
+        ensemble: The teachers; they are frozen here.
         hidden: Width of the hidden layer.
         final_relu: Whether g is never negative, as in the code of the
             authors. Then many entities tie at 0.

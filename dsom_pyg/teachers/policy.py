@@ -46,6 +46,11 @@ def grid(num_teachers: int, levels: Sequence[float] = LEVELS) -> Tensor:
     the mean of all. The paper leaves this adaptive aggregation to future work.
     """
     top = max(levels)
+    if not (top > 0 and min(levels) >= 0):
+        raise ValueError(
+            f'levels must not be negative, and one must be positive, got '
+            f'{levels}'
+        )
     rows = [row for row in product(levels, repeat=num_teachers) if top in row]
     rows.sort(key=lambda row: row != (top,) * num_teachers)
     table = torch.tensor(rows)
@@ -120,7 +125,8 @@ class Policy(Combiner):
                 raise ValueError(
                     f"{name} must be one of {known}, got '{value}'"
                 )
-        if (actions < 0).any() or (actions.sum(dim=1) == 0).any():
+        some = actions.sum(dim=1) > 0
+        if not ((actions >= 0).all() and some.all()):
             raise ValueError(
                 'actions must be non-negative, with some weight in each row'
             )
@@ -245,6 +251,11 @@ class Policy(Combiner):
                 weights,
                 everyone,
             ).squeeze(1)
+            if not hasattr(self.reward, 'advantage'):
+                # It compares with nothing: the baseline is the first action.
+                first = self.actions[:1], answers, targets, student
+                base = self._base_of(answers)
+                delta = delta - self.reward(*first, base, everyone).squeeze(1)
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
             loss = reinforce(log_prob[targets.row], delta)
             metrics['advantage'] = delta.mean()

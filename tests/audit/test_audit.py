@@ -758,3 +758,7 @@ def test_a_report_into_no_folder(
         main([str(tmp_path / 'graph'), '--json', str(tmp_path / 'no/x.json')])
     assert caught.value.code == 2
     assert f"there is no folder '{tmp_path / 'no'}'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path / 'graph'), '--json', str(tmp_path)])
+    assert caught.value.code == 2
+    assert f"'{tmp_path}' is a folder; name a file" in capsys.readouterr().err

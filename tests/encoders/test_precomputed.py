@@ -92,3 +92,11 @@ def test_what_does_not_fit(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Precomputed(features, keys)  # type: ignore[arg-type]
+
+
+def test_vectors_that_do_not_go_together() -> None:
+    rows = {'a': torch.ones(3), 'b': torch.ones(2)}
+    with pytest.raises(ValueError, match=r"of 'b' is \[2\], that of 'a'"):
+        Precomputed(rows)
+    with pytest.raises(ValueError, match='got complex ones'):
+        Precomputed(torch.ones(1, 2, dtype=torch.complex64), ['a'])

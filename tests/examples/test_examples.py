@@ -86,11 +86,11 @@ def test_train_dsom(
     assert asked == ['official_language', 'borders', 'time_zone']
     command = 'dsom-pyg' if on_path else '.venv/bin/dsom-pyg'
     assert said.endswith(
-        'The run is in runs/countries. Ask it more:\n'
-        f'  {command} answer runs/countries Norway borders\n'
+        'The run is in runs/example. Ask it more:\n'
+        f'  {command} answer runs/example Norway borders\n'
     )
     # What it says is what the kept model says.
-    model = Completer.load('runs/countries')
+    model = Completer.load('runs/example')
     best = model.answer('Norway', 'borders', k=1, known=True)[0]
     assert f'borders | ?   {"*" * best.known}{best.name} ' in said
     test = f'student                  {model.evaluate()}'

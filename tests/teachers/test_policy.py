@@ -15,6 +15,7 @@ from dsom_pyg.teachers import (
     CompactState,
     CrossEntropyReward,
     LogitState,
+    Lookup,
     Policy,
     QueryState,
     RankReward,
@@ -82,6 +83,11 @@ def test_bad_settings() -> None:
         policy(torch.zeros(2, 3))
     with pytest.raises(ValueError, match='some weight'):
         policy(torch.tensor([[1.0, -1.0, 1.0]]))
+    with pytest.raises(ValueError, match='some weight'):
+        policy(torch.full((2, 3), math.nan))
+    for levels in ((0.0,), (1.0, -1.0)):
+        with pytest.raises(ValueError, match='levels must not be negative'):
+            grid(2, levels)
     with pytest.raises(ValueError, match=r"estimator .* got 'none'"):
         policy(estimator='none')
     with pytest.raises(ValueError, match=r"decision .* got 'greedy'"):
@@ -115,6 +121,12 @@ def test_a_base_with_negative_weights_is_refused() -> None:
     table[0, 1] = -0.5
     with pytest.raises(ValueError, match='Boosted may be negative'):
         Policy(*words, base=Boosted(table))
+    table[:, 1], seen = -0.5, GRAPH.index('train')
+    kept = Lookup.of(Boosted(table), ensemble(), seen)
+    with pytest.raises(ValueError, match='Lookup may be negative'):
+        Policy(*words, base=kept)
+    kept = Lookup.of(Boosted(table + 1), ensemble(), seen)
+    assert Policy(*words, base=kept)
 
 
 def test_exact_gradient_is_that_of_the_expected_reward() -> None:
@@ -326,6 +338,31 @@ def test_the_drawn_gradient_is_the_exact_one_on_average(
     exact, mean = gradients
     assert exact.abs().max() > 3
     torch.testing.assert_close(mean, exact, atol=0.7, rtol=0)
+
+
+@pytest.mark.parametrize('weighted', [True, False])
+def test_what_is_drawn_is_compared_with_the_first_action(
+    weighted: bool,
+) -> None:
+    # A reward that compares with nothing, such as a rank, needs a baseline.
+    base = Weighted(3) if weighted else None
+    learned = policy(
+        base=base, decision='sample', estimator='sampled', kl=0.0, dropout=0.0
+    )
+    batch = said()
+    decision = learned.train()(batch, TARGETS)
+    weights = decision.weights
+    everyone = torch.full((len(batch), 3), 1 / 3)
+    first = everyone if base is None else base.weights(batch)
+    streams = batch.streams
+    known = batch.context.known
+    each = [
+        100 * reciprocal_ranks(torch.ones(1, 3), streams, TARGETS, known, used)
+        for used in (weights, first)
+    ]
+    expected = float((each[0] - each[1]).mean())
+    assert float(decision.metrics['advantage']) == pytest.approx(expected)
+    assert decision.loss is not None
 
 
 def test_what_is_drawn_and_what_is_taken() -> None:
