@@ -47,8 +47,9 @@ def test_a_part_of_the_entities() -> None:
     whole = scorer.score_tails(*asked)
     parts = slice(4), slice(4, None)
     scores = [scorer.score_tails(*asked, part) for part in parts]
-    assert torch.equal(torch.cat(scores, dim=1), whole)
+    # Some processors round products of other widths otherwise.
+    torch.testing.assert_close(torch.cat(scores, dim=1), whole)
     lowest = whole == torch.finfo(whole.dtype).min
     assert lowest.nonzero().tolist() == [[0, 4], [2, 1], [2, 5]]
     own = model.score_tails(*asked)
-    assert torch.equal(whole[~lowest], own[~lowest])
+    torch.testing.assert_close(whole[~lowest], own[~lowest])
