@@ -41,7 +41,8 @@ def test_its_epoch_is_chosen_by_filtered_ranks() -> None:
 def test_a_part_of_the_entities() -> None:
     train = Triples.of([(0, 0, 1), (0, 0, 5), (2, 0, 4)])
     train = add_reciprocals(train, 1)
-    model, known = ComplEx(EntityEmbedding(6, 4), 1), QueryIndex(train, 6, 1)
+    entities, known = EntityEmbedding(6, 4, scale=1.0), QueryIndex(train, 6, 1)
+    model = ComplEx(entities, 1, scale=1.0)
     asked = torch.tensor([2, 1, 0]), torch.zeros(3, dtype=torch.long)
     scorer = Unrivalled(model, known)
     whole = scorer.score_tails(*asked)
