@@ -205,13 +205,18 @@ class Policy(Combiner):
     def read(self, answers: Answers, targets: Pairs) -> None:
         self.state(answers)
         self._base_of(answers)
-        if not self._one_action:
+        if not self._one_action or self._compares_nothing:
             self._rewards(answers, targets)
 
     @property
     def _one_action(self) -> bool:
         # The action that decides is the one that is rewarded.
         return self.decision == 'sample' and self.estimator == 'sampled'
+
+    @property
+    def _compares_nothing(self) -> bool:
+        # Such as a rank: the baseline is the first action.
+        return not hasattr(self.reward, 'advantage')
 
     def forward(
         self,
@@ -251,11 +256,9 @@ class Policy(Combiner):
                 weights,
                 everyone,
             ).squeeze(1)
-            if not hasattr(self.reward, 'advantage'):
-                # It compares with nothing: the baseline is the first action.
-                first = self.actions[:1], answers, targets, student
-                base = self._base_of(answers)
-                delta = delta - self.reward(*first, base, everyone).squeeze(1)
+            if self._compares_nothing:
+                baseline = self._rewards(answers, targets, student)
+                delta = delta - baseline.squeeze(1)
             log_prob = log_policy.gather(1, action[:, None]).squeeze(1)
             loss = reinforce(log_prob[targets.row], delta)
             metrics['advantage'] = delta.mean()
@@ -275,12 +278,13 @@ class Policy(Combiner):
         targets: Pairs,
         student: Scores | None = None,
     ) -> Tensor:
-        # Of all actions, [K, A].
+        # Of all actions, [K, A]; of the first one where another is drawn.
         base = self._base_of(answers)
         everyone = mean_weights(answers, self.mask_missing)
         rest = targets, student, base, everyone
+        actions = self.actions[:1] if self._one_action else self.actions
         return answers.once(
-            self, lambda: self.reward(self.actions, answers, *rest), True
+            self, lambda: self.reward(actions, answers, *rest), True
         )
 
     def _loss(

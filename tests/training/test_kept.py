@@ -221,7 +221,8 @@ def test_everything_is_read_once(
     assert state.count == 2 * per_epoch
 
 
-@pytest.mark.parametrize(('decision', 'times'), [('mean', 1), ('sample', 3)])
+# The first action, with which it is compared, is rewarded once.
+@pytest.mark.parametrize(('decision', 'times'), [('mean', 1), ('sample', 4)])
 def test_an_action_that_is_drawn_is_rewarded_then(
     decision: str, times: int
 ) -> None:
