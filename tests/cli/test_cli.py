@@ -678,6 +678,20 @@ def test_terminals_without_signs_for_a_name(
     assert 'of a\\x1b[2Jgraph' in run('info', str(tmp_path))
 
 
+def test_decisions_that_say_nothing_are_not_counted(
+    command: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    said = tmp_path / 'said.jsonl'
+    review = Review(said)
+    review.decide('Arnel', 'sea route to', 'Crail', 'reject', '')
+    review.decide('Arnel', 'sea route to', 'Doune', 'unsure', '')
+    review.decide('Nobody', 'sea route to', 'Doune', 'accept', '')
+    words = 'answer', run_folder, 'Arnel', 'sea route to', '--review', said
+    done = command(*words)
+    assert f'heeding 1 decisions of {said}' in done.stderr
+    assert done.stderr.count('the decision is left out') == 1
+
+
 def test_people_decide(
     command: Command, folder: Path, run_folder: Path, tmp_path: Path
 ) -> None:

@@ -499,6 +499,8 @@ def test_names_of_folders_that_are_not_utf8(
     dataset = MKGFolder(root, text_encoder=None, image_encoder=None)
     with pytest.raises(ValueError, match=r"udce4ph.*' is not UTF-8"):
         Completer.train(dataset, root / 'run', recipe)
+    with pytest.raises(ValueError, match='is not UTF-8'):
+        load_tensors(root / 'a.safetensors')
     run = tmp_path / 'run'
     made = Completer.train(dataset, run, recipe)
     loaded = Completer.load(run)
