@@ -119,7 +119,7 @@ def train_dsom(
 def _follow(recipe: Recipe, run: Run) -> DSoM:
     teachers, student = recipe.teachers, recipe.student
     # Found out now, not after the teachers were trained.
-    student.check(run.graph)
+    student.check(run.graph, teachers)
     if check := getattr(recipe.policy, 'check', None):
         check(teachers.names(run.graph), run.graph, student.loop)
     # Eq. 1 and 3: each teacher learns the training triples on its own.

@@ -196,9 +196,13 @@ class FreshTable:
     while it learns to generalise.
     """
 
-    def check(self, model: Model) -> None:
-        r"""Raise :class:`ValueError` unless a student of this kind can begin
-        so.
+    def check(self, model: Model, teachers: Teachers, graph: KG) -> None:
+        r"""Raise :class:`ValueError` unless a student can begin so.
+
+        Args:
+            model: A student over a table of entities.
+            teachers: Its teachers.
+            graph: What they learn.
         """
 
     def begin(
@@ -236,13 +240,16 @@ class WarmStart(FreshTable):
 
     has_learned = True
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, teachers: Teachers, graph: KG) -> None:
         if not isinstance(model, KGE):
             raise ValueError(
                 f'the scores of {type(model).__name__} are not those of '
                 'entity rows, so no table can take their place; use '
                 'FreshTable()'
             )
+        source = teachers.structure(model.entities, graph.num_relations)
+        if not _alike(source, model):  # it may be trained as they are
+            check_loop(teachers.loop, graph, [model])
 
     def begin(
         self,
@@ -264,7 +271,7 @@ class WarmStart(FreshTable):
                 return make(blank, graph.num_relations)
 
         begun = untrained(student.model)
-        self.check(begun)
+        self.check(begun, teachers, graph)
         assert isinstance(begun, KGE)
         name = 'joint' if graph.features else 'structure'
         source = ensemble[name] if name in ensemble.modalities else None
@@ -317,15 +324,15 @@ class Student:
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
     unlabeled: Unlabeled | None = field(default_factory=Unlabeled)
 
-    def check(self, graph: KG) -> None:
-        r"""Raise :class:`ValueError` unless such a student can learn from the
-        teachers of a graph.
+    def check(self, graph: KG, teachers: Teachers) -> None:
+        r"""Raise :class:`ValueError` unless such a student can learn from
+        these teachers of a graph.
         """
         self.distill.check(self.loop)
         with drawn_with(0):
             table = EntityEmbedding(graph.num_entities, self.channels)
             model = self.model(table, graph.num_relations)
-        self.start.check(model)
+        self.start.check(model, teachers, graph)
         check_loop(self.loop, graph, [model])
 
 

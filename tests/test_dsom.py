@@ -1254,6 +1254,19 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
             'no table can take their place',
         ),
         (
+            # It begins as a model of its own, by the loop of the teachers.
+            {
+                'teachers': teachers_of(
+                    loop=replace(LOOP, sampled=Sampled(30))
+                ),
+                'student': student_of(
+                    start=WarmStart(),
+                    model=partial(DistMult, objective=Margin()),
+                ),
+            },
+            'Margin draws no candidates',
+        ),
+        (
             {'student': student_of(model=partial(ComplEx, n3=-1.0))},
             'n3 must not be negative',
         ),

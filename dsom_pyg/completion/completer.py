@@ -740,7 +740,7 @@ class Completer:
         given = list(triples)
         for each in given:
             # A word has letters, and may have three.
-            if isinstance(each, str | int) or len(each) != 3:
+            if isinstance(each, str | bytes | int) or len(each) != 3:
                 raise ValueError(
                     'give triples (head, relation, tail) in a list; '
                     f'{each!r} is none'

@@ -69,8 +69,9 @@ def listed(words: Any) -> list[Word]:
 
 
 def _is_many(words: Any) -> bool:
-    # A tensor or an array of no dimension is a single id.
-    if isinstance(words, str | int) or getattr(words, 'ndim', 1) == 0:
+    # A tensor or an array of no dimension is a single id; bytes are no ids.
+    single = isinstance(words, str | bytes | bytearray | int)
+    if single or getattr(words, 'ndim', 1) == 0:
         return False
     return hasattr(words, '__iter__')
 

@@ -9,8 +9,10 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
+from dsom_pyg.completion.questions import listed
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.names import NameIndex
+from dsom_pyg.datasets.own.vocabulary import composed
 
 # Among more names than this, only those that begin alike are compared.
 COMPARED = 50_000
@@ -53,8 +55,8 @@ class Vocabulary:
         spellings.
 
         Raises:
-            UnknownNameError: Nothing is called so, or several are spelt so,
-                or there is no such id.
+            UnknownNameError: Nothing is called so, or several are, or there
+                is no such id.
             TypeError: It is neither a word nor a whole number.
         """
         if isinstance(word, str):
@@ -63,12 +65,16 @@ class Vocabulary:
             found = self._index.owners(word, numbered=False)
             if not found:
                 raise UnknownNameError(self._unknown(word))
-            if len(found) > 1 and not self._index.exact(word):
-                names = ' or '.join(shorten(self.names[i]) for i in found)
+            meant = self._meant(word, found)
+            if len(meant) > 1:
+                every = [self.names[at] for at in meant]
+                if len({*every}) < len(every):
+                    every = [self.labels[at] for at in meant]
+                names = ' or '.join(map(shorten, every))
                 raise UnknownNameError(
                     f'{self.what} {shorten(word)} may be {names}'
                 )
-            return found[0]
+            return meant[0]
         if isinstance(word, bool) or not hasattr(word, '__index__'):
             raise TypeError(
                 f'{self.what} must be a name or an id, got {word!r}'
@@ -82,9 +88,8 @@ class Vocabulary:
         return number
 
     def ids(self, words: 'Iterable[str | int] | Tensor') -> Tensor:
-        r"""Ids of several, ``[N]``."""
-        given = words.tolist() if isinstance(words, Tensor) else list(words)
-        ids = [self.id(word) for word in given]
+        r"""Ids of several, ``[N]``; a single word is a list of one."""
+        ids = [self.id(word) for word in listed(words)]
         return torch.tensor(ids, dtype=torch.long)
 
     def check(self, names: Sequence[str]) -> None:
@@ -125,6 +130,16 @@ class Vocabulary:
     @cached_property
     def _index(self) -> NameIndex:
         return NameIndex(list(zip(self.keys, self.names, strict=True)))
+
+    def _meant(self, word: str, found: list[int]) -> list[int]:
+        # Letter by letter first, since NFC may make one of two words.
+        if len(found) > 1:
+            for form in (str, composed):
+                for words in (self.keys, self.names):
+                    own = [at for at in found if form(words[at]) == form(word)]
+                    if own:
+                        return own
+        return found
 
     def _unknown(self, word: str) -> str:
         near = ', '.join(shorten(name) for name in self._near(word))

@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Form, HTTPException, Query, Request
-from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import (
     HTMLResponse,
@@ -31,6 +30,7 @@ from fastapi.responses import (
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dsom_pyg import __version__
 from dsom_pyg.completion import Completer, Decision, Review, UnknownNameError
@@ -97,6 +97,21 @@ class Together:
                 future.set_result(mine)
 
 
+class Heads:
+    r"""Lets HEAD be answered as GET; the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if scope.get('method') == 'HEAD':
+            # A copy: from its own the server knows what was asked.
+            scope = {**scope, 'method': 'GET'}
+        await self.app(scope, receive, send)
+
+
 class Told(BaseModel):
     r"""What was wrong: a sentence, or what is wrong with each field."""
 
@@ -159,7 +174,7 @@ def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
     ) -> Response:
         origin = request.headers.get('origin')
         site = request.headers.get('sec-fetch-site', 'same-origin')
-        if request.method not in ('GET', 'HEAD') and (
+        if request.method != 'GET' and (
             (origin is not None and origin not in origins)
             or site not in ('same-origin', 'none')
         ):
@@ -184,6 +199,7 @@ def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
     hosts = [host.strip('[]') for host in HOSTS]
     hosts += ['[::1]', *public]
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    app.add_middleware(Heads)
 
 
 def _tell(app: FastAPI, state: Asked) -> None:
@@ -203,12 +219,14 @@ def _tell(app: FastAPI, state: Asked) -> None:
     async def invalid(
         request: Request, error: RequestValidationError
     ) -> Response:
+        every = error.errors()
         if request.url.path.startswith('/api/'):
-            return await request_validation_exception_handler(request, error)
-        every = (
-            f'{each["loc"][-1]}: {each["msg"]}' for each in error.errors()
-        )
-        return told(request, 422, '; '.join(every))
+            # Not what was given: it may be NaN, which JSON has no word for.
+            words = 'type', 'loc', 'msg'
+            detail = [{word: each[word] for word in words} for each in every]
+            return told(request, 422, detail)
+        lines = (f'{each["loc"][-1]}: {each["msg"]}' for each in every)
+        return told(request, 422, '; '.join(lines))
 
     @app.exception_handler(UnknownNameError)
     async def unknown(request: Request, error: UnknownNameError) -> Response:

@@ -344,7 +344,8 @@ def test_arguments_that_mean_nothing(model: Completer) -> None:
             model.complete(min_probability=value)
     with pytest.raises(ValueError, match='k must be positive, got -1'):
         model.relations('Arnel', 'Crail', k=-1)
-    for wrong in (('Arnel', 'sea route to', 'Crail'), [('abc')], (1, 0, 2)):
+    named = 'Arnel', 'sea route to', 'Crail'
+    for wrong in (named, ['abc'], [b'abc'], (1, 0, 2)):
         with pytest.raises(ValueError, match='in a list; '):
             model.score(wrong)  # type: ignore[arg-type]
     nothing = model.score([])

@@ -12,6 +12,7 @@ def test_names_keys_and_ids() -> None:
     assert NAMES.ids(['Q34', 'Norway', 'Q34']).tolist() == [1, 0, 1]
     assert NAMES.ids(torch.tensor([2, 0])).tolist() == [2, 0]
     assert NAMES.ids([]).tolist() == []
+    assert NAMES.ids('Sweden').tolist() == [1]
     assert len(NAMES) == 3
 
 
@@ -59,6 +60,17 @@ def test_a_label_is_one_of_its_own() -> None:
     assert [shared.id(label) for label in shared.labels] == [0, 1, 2, 3, 4]
     assert shared.id('a #4') == 4
     assert shared.id('a #2') == 3
+    with pytest.raises(UnknownNameError, match="'a' may be 'x' or 'z' or 'a "):
+        shared.id('a')
+    with pytest.raises(UnknownNameError, match="'y' may be 'a #0' or 'a #1'"):
+        Vocabulary(['y', 'y'], ['a', 'a']).id('y')
+
+
+def test_letter_by_letter_before_other_forms_of_unicode() -> None:
+    twins = Vocabulary(['é', 'e\u0301', 'ö'])
+    assert twins.ids(['é', 'e\u0301', 'o\u0308']).tolist() == [0, 1, 2]
+    same = Vocabulary(['a', 'e\u0301'], ['é', 'b'])
+    assert same.ids(['é', 'e\u0301']).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize('word', [3, -1])
@@ -67,10 +79,13 @@ def test_no_such_id(word: int) -> None:
         NAMES.id(word)
 
 
-@pytest.mark.parametrize('word', [True, 1.0, None])
+@pytest.mark.parametrize('word', [True, 1.0, None, b'\x01', bytearray(1)])
 def test_no_name(word: object) -> None:
     with pytest.raises(TypeError, match='name or an id'):
         NAMES.id(word)  # type: ignore[arg-type]
+    # Bytes are no list of ids.
+    with pytest.raises(TypeError, match='name or an id'):
+        NAMES.ids(word)  # type: ignore[arg-type]
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -153,6 +153,25 @@ def test_what_is_malformed_is_refused(client: TestClient, body: bytes) -> None:
     assert 'Traceback' not in reply.text
 
 
+def test_the_field_that_is_no_number_is_named(client: TestClient) -> None:
+    head = {'content-type': 'application/json'}
+    body = b'{"questions": [], "k": NaN}'
+    reply = client.post('/api/answers', content=body, headers=head)
+    assert reply.status_code == 422
+    (wrong,) = reply.json()['detail']
+    assert wrong['loc'] == ['body', 'k']
+    assert {*wrong} == {'type', 'loc', 'msg'}
+
+
+def test_a_head_is_that_of_the_page(client: TestClient) -> None:
+    for path, status in (('/', 200), ('/entity/0', 200), ('/entity/x', 422)):
+        page, head = client.get(path), client.head(path)
+        assert head.status_code == page.status_code == status
+        assert head.headers == page.headers
+        assert head.content == b''
+    assert client.head('/decide').status_code == 405
+
+
 def test_what_is_too_large_is_refused(client: TestClient) -> None:
     reply = client.post('/api/answers', content=b' ' * (LARGEST + 1))
     assert reply.status_code == 413

@@ -28,7 +28,7 @@ from dsom_pyg.models import (
     DistMult,
     EntityEmbedding,
 )
-from dsom_pyg.stages import Student
+from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import (
     CrossEntropyReward,
     LogitState,
@@ -565,7 +565,7 @@ def test_moments_of_8_bits_are_asked_for_in_vain(
     # Before the teachers of a student are trained.
     student = Student(channels=8, loop=Loop(optimizer=optimizer))
     with pytest.raises(ValueError, match='Adam8bit trains in one process'):
-        student.check(GRAPH)
+        student.check(GRAPH, Teachers())
     monkeypatch.setattr('dsom_pyg.training.loop.find_spec', lambda name: None)
     with pytest.raises(ImportError, match=r'dsom_pyg\[adam8bit\]'):
         Adam8bit()
