@@ -1,11 +1,12 @@
 """Triples that a graph may lack, most probable first."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from dsom_pyg.completion.asking import Candidates, best_tails
 from dsom_pyg.completion.ranges import Ranges
@@ -122,6 +123,12 @@ class Odds(NamedTuple):
         r"""Fit them to what is proposed of train alone, and to what of that
         validation has; of so many questions, evenly spread over all. Answers
         that people have rejected (:obj:`never`) are not proposed.
+
+        What validation does not have may be in test, which is not read here.
+        It is taken to have as many of the proposals of each probability as
+        validation has, for each of its triples: :math:`\rho` times as many.
+        What is fitted is p', how often a proposal that test does not have is
+        in validation, and so :math:`p' / (1 + \rho p')` of all.
         """
         part = graph.triples('val')
         if not len(part.edge_type):
@@ -150,13 +157,9 @@ class Odds(NamedTuple):
         hit = within(Triples.of(found), part)
         if not hit.any() or hit.all():
             return cls()
-        from sklearn.linear_model import LogisticRegression
-
-        # Without regularisation: there are two numbers for many proposals.
-        x = _logit(p.double())[:, None].numpy()
-        fitted = LogisticRegression(C=1e6).fit(x, hit.numpy())
-        slope, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-        return cls(slope, shift) if slope > 0 else cls()
+        rho = len(graph.triples('test').edge_type) / len(part.edge_type)
+        made = cls(*_fitted(_logit(p.double()), hit, rho))
+        return made if made.slope > 0 else cls()
 
     def heeding(self, claimed: Tensor, true: Tensor) -> 'Odds':
         r"""What people say of proposals tells more than validation can: that
@@ -188,6 +191,29 @@ class Odds(NamedTuple):
         bounds = [(-self.slope / 2, None), (None, None)]
         slope, shift = minimize(loss, [0.0, 0.0], bounds=bounds).x
         return Odds(self.slope + float(slope), self.shift + float(shift))
+
+
+def _fitted(x: Tensor, hit: Tensor, rho: float) -> tuple[float, float]:
+    # Slope and shift of the odds q under which the hits, which come true with
+    # probability q / (1 + rho q), are most probable.
+    from scipy.optimize import minimize
+
+    def loss(given: Any) -> tuple[float, Any]:
+        by = torch.from_numpy(given).requires_grad_()
+        z = by[0] * x + by[1]
+        among = logsigmoid(z) + math.log(rho) if rho else z - torch.inf
+        misses = torch.logaddexp(logsigmoid(-z), among)
+        total = torch.logaddexp(logsigmoid(z), misses)
+        log_p = torch.where(hit, logsigmoid(z), misses) - total
+        # So little that it counts only where hits and misses lie apart.
+        cost = (by[0] ** 2 / 2e6 - log_p.sum()) / len(x)
+        cost.backward()
+        assert by.grad is not None
+        return float(cost.detach()), by.grad.numpy()
+
+    how = {'jac': True, 'method': 'BFGS', 'options': {'gtol': 1e-7}}
+    found = minimize(loss, [1.0, 0.0], **how)
+    return float(found.x[0]), float(found.x[1])
 
 
 def _logit(probability: Tensor) -> Tensor:

@@ -624,8 +624,8 @@ def test_who_reads_has_enough(words: list[str], run_folder: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
-            '-c',
-            'from dsom_pyg.cli.main import main; main()',
+            '-m',
+            'dsom_pyg',
             *(str(run_folder) if word == 'RUN' else word for word in words),
         ],
         env={**os.environ, 'PYTHONPATH': str(root)},

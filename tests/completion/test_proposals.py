@@ -12,6 +12,7 @@ from dsom_pyg.completion.proposals import (
     Found,
     Odds,
     Rates,
+    _fitted,
     _some_of,
     most_probable,
 )
@@ -216,12 +217,46 @@ def test_odds_say_how_often_proposals_come_true(model: Completer) -> None:
     x = torch.tensor(claimed, dtype=torch.float64).logit()
     y = torch.tensor(hits, dtype=torch.float64)
     assert 0 < y.sum() < len(y)
-    # The optimum of the log-loss: its gradient is 0.
-    rest = (odds.slope * x + odds.shift).sigmoid() - y
+    # Test has as many of the rest as its size says: the best log-loss.
+    count = len(model.graph.triples('test').edge_type)
+    rho = count / len(val.edge_type)
+    assert rho > 0
+
+    def loss(slope: float, shift: float) -> float:
+        q = (slope * x + shift).sigmoid()
+        p = q / (1 + rho * q)
+        return float(-torch.where(y > 0, p.log(), (1 - p).log()).mean())
+
     assert odds.slope > 0
     assert odds != Odds()
-    assert abs(float(rest.mean())) < 1e-3
-    assert abs(float((rest * x).mean())) < 1e-2
+    least = loss(*odds)
+    for step in (-0.02, 0.02):
+        assert loss(odds.slope + step, odds.shift) > least
+        assert loss(odds.slope, odds.shift + step) > least
+        assert loss(odds.slope + step, odds.shift - 2 * step) > least
+
+
+@pytest.mark.parametrize('rho', [0.0, 0.5, 1.0, 3.0])
+def test_what_test_has_is_not_taken_for_false(rho: float) -> None:
+    # Validation and test are drawn of what is true, rho to one.
+    generator = torch.Generator().manual_seed(0)
+    x = torch.linspace(-7, 1, 200_000, dtype=torch.float64)
+    q = (1.3 * x + 0.6).sigmoid()
+    p = q / (1 + rho * q)
+    drawn = torch.rand(len(x), generator=generator, dtype=torch.float64)
+    in_val, in_test = drawn < p, (drawn >= p) & (drawn < (1 + rho) * p)
+    made = _fitted(x, in_val, rho)
+    assert made == pytest.approx((1.3, 0.6), abs=0.05)
+    # That is how often the rest comes true.
+    rest = x[~in_test], in_val[~in_test]
+    assert made == pytest.approx(_fitted(*rest, 0.0), abs=0.05)
+
+
+def test_odds_of_what_lies_apart() -> None:
+    x = torch.tensor([-3.0, -2.0, 1.0, 2.0], dtype=torch.float64)
+    slope, shift = _fitted(x, x > 0, 1.0)
+    assert 1 < slope < 50
+    assert abs(shift) < 50
 
 
 def test_odds_keep_the_order() -> None:
