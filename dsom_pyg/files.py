@@ -13,9 +13,8 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -310,32 +309,6 @@ def digest(named: Iterable[tuple[str, Tensor]]) -> str:
         flat = flat.as_strided(flat.shape, (1,))
         out.update(flat.view(torch.uint8).numpy().data)
     return out.hexdigest()
-
-
-# What the words for an object have that Python gives it.
-ADDRESS = ' at 0x'
-
-
-def in_words(value: object) -> str:
-    r"""What a value is, in words that are the same in every process:
-    functions by their names, others by their :func:`repr` or, if that is an
-    address, by their class and attributes.
-    """
-    name = getattr(value, '__qualname__', None)
-    if isinstance(name, str):
-        return name
-    if isinstance(value, partial):
-        given: dict[Any, object] = dict(enumerate(value.args))
-        given.update(value.keywords)
-        return f'{in_words(value.func)}({_attributes(given)})'
-    words = repr(value)
-    if ADDRESS not in words:
-        return words
-    return f'{type(value).__qualname__}({_attributes(vars(value))})'
-
-
-def _attributes(named: Mapping[Any, object]) -> str:
-    return ', '.join(f'{key}={in_words(each)}' for key, each in named.items())
 
 
 def hash_file(path: str | Path) -> str:

@@ -20,8 +20,8 @@ from dsom_pyg import (
     training,
 )
 from dsom_pyg.dsom import Recipe
-from dsom_pyg.files import ADDRESS, in_words
 from dsom_pyg.teachers import ensemble
+from dsom_pyg.words import in_words, tells_all
 
 __all__ = [
     'UnknownSettingError',
@@ -209,12 +209,13 @@ def _word(part: Any) -> Any:
     if part is None or isinstance(part, bool | int | float | str):
         return part
     if isinstance(part, tuple):
-        return ','.join(part)
+        strings = all(isinstance(each, str) for each in part)
+        return ','.join(part) if strings else in_words(part)
     kind = _kind(part)
     name = kind.__name__
     if {**PARTS, **AS_THEY_ARE, **MODELS}.get(name) is not kind:
         words = repr(part)
-        return in_words(part) if ADDRESS in words else words
+        return words if tells_all(words) else in_words(part)
     # What has settings that are no fields is told by them.
     told = kind is part or _names(part) or repr(part) == repr(PARTS[name]())
     return name if told else repr(part)

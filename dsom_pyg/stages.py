@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
 
-from dsom_pyg.files import in_words
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model, OneHop
 from dsom_pyg.models.entity import (
@@ -25,6 +24,7 @@ from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
 from dsom_pyg.training.fit import check_loop
 from dsom_pyg.training.objectives import DistillTask, ModelTask, TeachersTask
 from dsom_pyg.training.run import drawn_with
+from dsom_pyg.words import in_words
 
 __all__ = [
     'FreshTable',

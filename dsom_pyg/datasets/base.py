@@ -35,6 +35,7 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.files import hash_file
 from dsom_pyg.pyg import HeteroData, InMemoryDataset
+from dsom_pyg.words import in_words, tells_all
 
 # Raise it when the content of a processed file changes: no older one is read.
 FORMAT = 3
@@ -376,8 +377,8 @@ def _warn_unseen(modality: str, why: str, findings: Findings) -> None:
 
 def _name_of(step: Callable[..., Any] | None) -> str:
     # Two steps with one name would share a stored graph.
-    name = repr(step)
-    # Tensors and arrays of many elements are abbreviated.
+    name = 'None' if step is None else _told(step)
+    # Lists of many elements are abbreviated.
     if ' at 0x' in name or '...' in name:
         raise TypeError(
             f'pre_transform={name} has no whole repr of its own, so its '
@@ -385,6 +386,21 @@ def _name_of(step: Callable[..., Any] | None) -> str:
             f'an object of a class with a __repr__ that tells its settings, '
             f'such as a @dataclass, or root=None to store nothing'
         )
+    return name
+
+
+def _told(step: Callable[..., Any]) -> str:
+    from torch_geometric.transforms import BaseTransform, Compose
+
+    if isinstance(step, Compose):
+        each = ', '.join(map(_told, step.transforms))
+        return f'{type(step).__name__}([{each}])'
+    name = repr(step)
+    # PyG's own say nothing but their names, and of tensors a repr says little.
+    silent = type(step).__repr__ is BaseTransform.__repr__ and vars(step)
+    if silent or (' at 0x' not in name and not tells_all(name)):
+        given = (f'{k}={in_words(x)}' for k, x in vars(step).items())
+        return f'{type(step).__name__}({", ".join(given)})'
     return name
 
 

@@ -6,7 +6,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dsom_pyg.files import in_words
 from dsom_pyg.losses import paper_advantage, target_cross_entropy
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scatter import segment
@@ -14,6 +13,7 @@ from dsom_pyg.scores import Scores, as_scores, weighted_sum
 from dsom_pyg.scores.chunks import InChunks
 from dsom_pyg.teachers.answers import Answers
 from dsom_pyg.teachers.combiner import based
+from dsom_pyg.words import in_words
 
 # Entities times weightings that are ranked at a time.
 WEIGHED = 2**23

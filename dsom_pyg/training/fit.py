@@ -17,12 +17,17 @@ from dsom_pyg.kg import KG
 from dsom_pyg.models import Model
 from dsom_pyg.models.sharded import agree_on_whole, sharded
 from dsom_pyg.precision import resolve_precision
-from dsom_pyg.processes import begin, first
+from dsom_pyg.processes import begin, count, first
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.training.batches import QueryLoader
 from dsom_pyg.training.loop import Adam8bit, FitResult, Loop
 from dsom_pyg.training.progress import Bars, Progress
-from dsom_pyg.training.state import RunFile, TrainState, identity
+from dsom_pyg.training.state import (
+    RunFile,
+    TrainState,
+    check_alike,
+    identity,
+)
 from dsom_pyg.training.task import Task
 
 # A loss this many times what it was before the first step does not come
@@ -100,8 +105,11 @@ def fit(
         'precision': precision,
     }
     file = None
-    if checkpoint is not None:
-        file = RunFile(checkpoint, identity(config, graph, task), prolong)
+    if checkpoint is not None or count() > 1:
+        words = identity(config, graph, task)
+        check_alike(words)
+        if checkpoint is not None:
+            file = RunFile(checkpoint, words, prolong)
     watch = progress if isinstance(progress, Progress) else Bars(progress)
     if not first():
         watch = Bars(False)
@@ -162,6 +170,7 @@ def _fit(
         torch.manual_seed(seed)
         if file:
             file.load(state)
+            file.check_found()
         done = loop.epochs if state.stopped else len(state.history)
         if file and done < loop.epochs:
             file.check_open()

@@ -26,7 +26,7 @@ from dsom_pyg.files import (
 )
 from dsom_pyg.kg import KG
 from dsom_pyg.models.sharded import shards
-from dsom_pyg.processes import Shard, first
+from dsom_pyg.processes import Shard, first, share
 from dsom_pyg.training.task import Task, details
 
 FORMAT = 'dsom_pyg-run-3'
@@ -198,6 +198,42 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
     }
 
 
+def check_alike(mine: dict[str, Any]) -> None:
+    r"""Raise :class:`ValueError`, in all processes, unless each is about to
+    train the same: the :func:`identity` of this one is given.
+    """
+    # What they have learned before, each by sums of its own, may be apart in
+    # the last bits.
+    words = {k: x for k, x in mine.items() if k != 'frozen modules'}
+    theirs = share(words)
+    for at, other in enumerate(theirs[1:], 1):
+        if lines := differences(theirs[0], other):
+            raise ValueError(
+                f'process {at} (here) would train another run than process 0 '
+                '(there); start all with the same command, settings and '
+                'data:\n' + '\n'.join(lines)
+            )
+
+
+def differences(other: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    r"""What of two identities differs, line by line."""
+    out = []
+    for key in sorted({*other, *mine}):
+        there, here = other.get(key), mine.get(key)
+        if there == here:
+            continue
+        if key == DETAILS:
+            if there is None:
+                continue
+            # They are many, so only those that differ.
+            there, here = (
+                ', '.join(x for x in one if x not in another) or 'nothing'
+                for one, another in ((there, here), (here, there))
+            )
+        out.append(f'{key}: {there} there, {here} here')
+    return out
+
+
 class RunFile:
     r"""A file, ``*.safetensors``, that a run is written to and goes on from,
     if it has the same :func:`identity`, or, to :obj:`prolong` it, more epochs
@@ -279,7 +315,7 @@ class RunFile:
         if isinstance(owner, dict) and isinstance(owner.get('identity'), dict):
             theirs = owner['identity']
             who = f'process {owner.get("process")} on {owner.get("host")}'
-        lines = self._differences(theirs)
+        lines = differences(theirs, self.identity)
         if lines:
             return (
                 f'{who} is writing {self.path} for another run; choose '
@@ -287,28 +323,11 @@ class RunFile:
             )
         return f'{who} is writing {self.path}; wait until it has ended'
 
-    def _differences(self, other: dict[str, Any]) -> list[str]:
-        out = []
-        for key in sorted({*other, *self.identity}):
-            there, here = other.get(key), self.identity.get(key)
-            if there == here:
-                continue
-            if key == DETAILS:
-                if there is None:
-                    continue
-                # They are many, so only those that differ.
-                there, here = (
-                    ', '.join(x for x in one if x not in another) or 'nothing'
-                    for one, another in ((there, here), (here, there))
-                )
-            out.append(f'{key}: {there} there, {here} here')
-        return out
-
     def _prolongs(self, other: dict[str, Any]) -> bool:
         # Whether this run is the other one with more epochs, which would have
         # begun with the same ones.
         there, here = (x.get('epochs', 0) for x in (other, self.identity))
-        others = self._differences({**other, 'epochs': here})
+        others = differences({**other, 'epochs': here}, self.identity)
         if others or here < there or other.get('cooldown'):
             return False
         # The last epoch is evaluated in any case.
@@ -364,7 +383,7 @@ class RunFile:
                 f'cannot go on: {damage}; delete {these} to start anew'
             ) from damage
         theirs = json.loads(header['identity'])
-        lines = self._differences(theirs)
+        lines = differences(theirs, self.identity)
         if lines and not (self.prolong and self._prolongs(theirs)):
             if any(line.startswith('frozen modules:') for line in lines):
                 lines.append('(what it builds on, such as teachers, changed)')
@@ -384,6 +403,18 @@ class RunFile:
             warnings.warn(message, stacklevel=3)
         state.load_state_dict(_unflatten(json.loads(header['tree']), tensors))
         self.epochs = len(state.history)
+
+    def check_found(self) -> None:
+        r"""Raise :class:`ValueError`, in all processes, unless each has found
+        the same epochs.
+        """
+        found = share(self.epochs)
+        if len({*found}) > 1:
+            each = ', '.join(f'{n} by {at}' for at, n in enumerate(found))
+            raise ValueError(
+                f"the processes find other epochs in '{self.path}' ({each}); "
+                'they need a folder that all of them see, or one file in each'
+            )
 
     def finish(self) -> None:
         r"""Delete the file of the epoch before, after the last one."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.evaluation import Scorer
-from dsom_pyg.files import in_words
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.training.loop import Loop
+from dsom_pyg.words import in_words
 
 
 class Task:
@@ -158,7 +158,8 @@ def _attributes(module: nn.Module) -> list[str]:
     for key, value in sorted(vars(module).items()):
         if key.startswith('_') or key == 'training':
             continue
-        value = getattr(value, '__qualname__', value)
+        if isinstance(getattr(value, '__qualname__', None), str):
+            value = in_words(value)
         if isinstance(value, bool | int | float | str):
             words.append(f'{key}={value}')
         elif _origin(value) not in PLAIN:

@@ -15,7 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform, Compose
+from torch_geometric.transforms import (
+    BaseTransform,
+    Compose,
+    NormalizeFeatures,
+)
 
 from dsom_pyg.datasets import MultimodalDataset, save_features
 from dsom_pyg.datasets.base import RawGraph
@@ -362,9 +366,14 @@ def test_no_pickle_is_read(tmp_path: Path) -> None:
     assert Toy(tmp_path).num_entities == 3
 
 
+class Abbreviated(int):
+    def __repr__(self) -> str:
+        return '[0, 1, ..., 99]'
+
+
 @dataclass
 class AddNumber:
-    start: int = 0
+    start: Any = 0
 
     def __call__(self, data: HeteroData) -> HeteroData:
         data['entity'].number = torch.arange(3) + self.start
@@ -382,6 +391,36 @@ def test_pre_transform_is_stored_apart(tmp_path: Path) -> None:
         assert data.note == 7
     assert 'number' not in Toy(tmp_path)[0]['entity']
     assert Toy.reads == 3
+
+
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [
+        # The transforms of PyG say nothing but their names.
+        (NormalizeFeatures(), NormalizeFeatures(attrs=['y'])),
+        (Compose([NormalizeFeatures()]), Compose([NormalizeFeatures(['y'])])),
+        # Rounded, or abbreviated, both would be the same.
+        (
+            AddNumber(torch.tensor([0.00116, 1, 1])),
+            AddNumber(torch.tensor([0.00124, 1, 1])),
+        ),
+        (
+            AddNumber(torch.zeros(2000, 1)),
+            AddNumber(torch.zeros(2000, 1).index_fill(0, torch.tensor(9), 1)),
+        ),
+    ],
+)
+def test_steps_of_other_settings_are_stored_apart(
+    one: Any, other: Any, tmp_path: Path
+) -> None:
+    for step in (one, other, one):
+        stored = Toy(tmp_path, text_encoder=Lengths(), pre_transform=step)[0]
+        right = Toy(None, text_encoder=Lengths(), pre_transform=step)[0]
+        assert torch.equal(stored['text'].x, right['text'].x)
+        a, b = (x['entity'].get('number') for x in (stored, right))
+        assert a is b is None or torch.equal(a, b)
+    # Twice each without a folder, once each with it.
+    assert Toy.reads == 5
 
 
 def test_pre_transform_must_be_storable(tmp_path: Path) -> None:
@@ -416,8 +455,8 @@ def test_without_root_nothing_is_written(
         lambda data: data,
         partial(AddNumber.__call__, AddNumber(0)),
         Compose([AddNumber(0), lambda data: data]),
-        # Abbreviated, as another one of so many elements would be.
-        AddNumber(torch.zeros(2000, 1)),  # type: ignore[arg-type]
+        # Abbreviated, as another one would be.
+        AddNumber(Abbreviated(3)),
     ],
 )
 def test_a_step_without_a_repr_is_refused(tmp_path: Path, step: Any) -> None:

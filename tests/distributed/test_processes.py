@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,19 @@ def test_halves_are_rounded_alike(root: Path) -> None:
     for stage, epochs in history.items():
         for x, y in zip(epochs, other[stage], strict=True):
             assert y['loss'] == pytest.approx(x['loss'], rel=5e-3)
+
+
+def test_who_would_do_something_else_is_told(tmp_path: Path) -> None:
+    run(tmp_path, 2, job='other.py')
+    for at in range(2):
+        said = json.loads((tmp_path / f'{at}.json').read_text())
+        assert 'seed: 0 there, 1 here' in said['seed']
+        for kind in ('seed', 'graph', 'features'):
+            assert 'process 1 (here) would train another run' in said[kind]
+            name = 'fixed features' if kind == 'features' else kind
+            assert f'\n{name}: ' in said[kind]
+        wrong = "epochs in '.*' \\(1 by 0, 0 by 1\\); they need a folder"
+        assert re.search(wrong, said['folder'])
 
 
 def test_the_command_trains_in_two_processes(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""What a value is, in words that tell it from all others."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dsom_pyg.models import ComplEx
+from dsom_pyg.training import Adam
+from dsom_pyg.words import in_words
+
+
+@dataclass
+class Weights:
+    values: Any = (0.5, 0.5)
+    others: Any = field(default_factory=list)
+
+
+class Slotted:
+    __slots__ = ('size',)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Plain:
+    def __init__(self, **named: object) -> None:
+        vars(self).update(named)
+
+
+def maker(n3: float) -> Callable[..., float]:
+    def make(x: float, y: float = 1.0) -> float:
+        return n3 * x + y
+
+    return make
+
+
+def defaults(n3: float) -> Callable[..., float]:
+    return lambda x, n3=n3: n3 * x
+
+
+ONE, MANY = torch.tensor([0.00116, 1.0]), torch.zeros(2000)
+
+
+@pytest.mark.parametrize(
+    ('one', 'same', 'other'),
+    [
+        (maker(0.1), maker(0.1), maker(0.2)),
+        (defaults(1), defaults(1), defaults(2)),
+        (lambda x: x + 1, lambda x: x + 1, lambda x: x + 2),
+        (lambda x: [y in {1, 2} for y in x],) * 2
+        + (lambda x: [y in {1, 3} for y in x],),
+        (partial(maker(1), 2), partial(maker(1), 2), partial(maker(3), 2)),
+        (ONE, ONE.clone(), torch.tensor([0.00124, 1.0])),
+        (Weights(ONE), Weights(ONE.clone()), Weights(ONE + 1e-6)),
+        (Weights([MANY]), Weights([MANY.clone()]), Weights([MANY + 1])),
+        (Weights(MANY.numpy()), Weights(MANY.numpy()), Weights(MANY + 1)),
+        (np.arange(3), np.arange(3), np.arange(3.0)),
+        ([Slotted(1)], [Slotted(1)], [Slotted(2)]),
+        ({'a': Plain(b=1)}, {'a': Plain(b=1)}, {'a': Plain(b=2)}),
+        ({Plain(b=1)}, {Plain(b=1)}, {Plain(b=2)}),
+        ((Plain(b=maker(1)),), (Plain(b=maker(1)),), (Plain(b=maker(2)),)),
+    ],
+)
+def test_values_are_told_apart(one: Any, same: Any, other: Any) -> None:
+    assert in_words(one) == in_words(same) != in_words(other)
+    assert ' at 0x' not in in_words(one)
+
+
+def test_what_has_a_name_or_a_repr_of_its_own_is_called_so() -> None:
+    assert in_words(torch.nn.functional.relu) == 'relu'
+    assert in_words(ComplEx) == 'ComplEx'
+    assert in_words(Adam(0.1)) == repr(Adam(0.1))
+    assert in_words(Weights()) == repr(Weights())
+    assert in_words(partial(ComplEx, n3=0.1)) == 'ComplEx(n3=0.1)'
+
+
+def test_what_holds_itself() -> None:
+    loop = Plain()
+    loop.own = [loop]  # type: ignore[attr-defined]
+    assert in_words(loop) == "Plain(own=list(['...']))"
+
+
+def test_the_words_are_those_of_other_processes() -> None:
+    code = (
+        'from dsom_pyg.words import in_words\n'
+        "print(in_words(lambda x: x in {'a', 'b', 'c'} and x.upper()))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, '-c', code],
+            env={'PYTHONPATH': ':'.join(sys.path), 'PYTHONHASHSEED': seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ('1', '2')
+    }
+    assert len(found) == 1
