@@ -123,7 +123,7 @@ def evaluate(
         'ties': 'realistic unless stated',
         'distinct_targets': len(head),
     }
-    relations = graph.num_relations, graph.relation_categories
+    relations = graph.num_relations, graph.relation_categories.cpu()
     return RankingResult(head, rel, tail, above, equal, *relations, protocol)
 
 
@@ -248,7 +248,7 @@ def _finite_scores(
     scorer: Scorer, head: Tensor, rel: Tensor, part: slice, size: int
 ) -> Tensor:
     scores = scorer.score_tails(head, rel, part)
-    _check_shape(scores, head, len(range(*part.indices(size))))
+    scores = _checked(scores, head, len(range(*part.indices(size))))
     low, high = scores.aminmax()  # NaN wins both
     if not (low.isfinite() and high.isfinite()):
         row = int((~scores.isfinite()).nonzero()[0, 0])
@@ -259,7 +259,8 @@ def _finite_scores(
     return scores
 
 
-def _check_shape(scores: Tensor, head: Tensor, width: int) -> None:
+def _checked(scores: Tensor, head: Tensor, width: int) -> Tensor:
+    # What a scorer gave, as a tensor that may be written to.
     shape = [head.numel(), width]
     if [*scores.shape] != shape:
         raise ValueError(
@@ -267,6 +268,15 @@ def _check_shape(scores: Tensor, head: Tensor, width: int) -> None:
             f'{shape} (queries, entities) are asked for; is it for another '
             'graph?'
         )
+    if not scores.is_floating_point():
+        raise ValueError(
+            f'the scorer gave scores of {scores.dtype}; ranks need floating '
+            'point numbers, such as scores.float()'
+        )
+    # Of an expanded tensor, many cells are one.
+    steps = zip(scores.stride(), shape, strict=True)
+    one = any(step == 0 and size > 1 for step, size in steps)
+    return scores.clone() if one else scores
 
 
 @torch.no_grad()
@@ -341,7 +351,7 @@ def _best_tails(
         _check_together(scores, shard)
     else:
         scores = scorer.score_tails(head_index, rel_type)
-        _check_shape(scores, head_index, entities or scores.size(-1))
+        scores = _checked(scores, head_index, entities or scores.size(-1))
         if not scores.isfinite().all():
             raise FloatingPointError('the model gave a non-finite score')
     if exclude is not None:

@@ -53,8 +53,9 @@ def whole_or_nothing(
 ) -> Iterator[Path]:
     r"""A temporary path on the same disk, moved to :obj:`path` at the end.
     If the block raises, :obj:`path` stays as it was and nothing else is left.
-    What a killed process has left in the folder is deleted, where the system
-    has locks (POSIX).
+    A file that is there keeps its rights, and a link its place. What a killed
+    process has left in the folder is deleted, where the system has locks
+    (POSIX).
 
     Args:
         path: The file.
@@ -66,6 +67,7 @@ def whole_or_nothing(
             there.
     """
     work = lock = None
+    path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
@@ -75,19 +77,31 @@ def whole_or_nothing(
         mode = temporary.stat().st_mode
         yield temporary
         # safetensors makes files that nobody else may read.
+        with suppress(FileNotFoundError):
+            mode = path.stat().st_mode
         temporary.chmod(mode)
         if previous is not None:
             with suppress(FileNotFoundError):
                 os.replace(path, previous)
         os.replace(temporary, path)
     except OSError as error:
-        explain(error, path)
+        # The block may have failed at files of its own.
+        if work is None or _is_within(error.filename, (work, path)):
+            explain(error, path)
         raise
     finally:
         if lock is not None:
             lock.close()
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _is_within(name: object, places: Iterable[Path]) -> bool:
+    # Whether a fault is of one of some files, or of nobody knows which.
+    if not isinstance(name, str | os.PathLike):
+        return True
+    there = Path(name)
+    return any(there == one or one in there.parents for one in places)
 
 
 def append(path: Path, line: str) -> None:

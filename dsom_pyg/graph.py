@@ -68,7 +68,13 @@ class Triples(NamedTuple):
     @classmethod
     def of(cls, rows: Iterable[tuple[int, int, int]]) -> Triples:
         r"""From ids of head, relation and tail, in this order."""
-        table = torch.tensor([*rows], dtype=torch.long).reshape(-1, 3).t()
+        table = torch.tensor([*rows], dtype=torch.long)
+        if table.numel() and table.shape[1:] != (3,):
+            raise ValueError(
+                'need rows of head, relation and tail, got a table of shape '
+                f'{[*table.shape]}'
+            )
+        table = table.reshape(-1, 3).t()
         return cls(table[[0, 2]].contiguous(), table[1].contiguous())
 
     @property
@@ -91,6 +97,11 @@ class Triples(NamedTuple):
             # torch is twice as fast by positions
             index = index.nonzero()[:, 0]
         return Triples(self.edge_index[:, index], self.edge_type[index])
+
+
+def _nothing_like(part: Triples) -> Triples:
+    # On the same device; what it is was not looked at yet.
+    return Triples.of(()).to(getattr(part.edge_index, 'device', 'cpu'))
 
 
 def concat(*parts: Triples) -> Triples:
@@ -239,7 +250,8 @@ class TripleGraph:
         _check_split(name)
         if name == 'train':
             return self.splits[name]
-        return self.splits.get(name, Triples.of(()))
+        found = self.splits.get(name)
+        return found or _nothing_like(self.splits['train'])
 
     def known(self) -> Triples:
         r"""All true triples."""
@@ -285,10 +297,19 @@ def triple_graph(data: HeteroData) -> TripleGraph:
     for split in (*SPLITS, 'filter'):  # validation and test may be missing
         prefix = '' if split == 'train' else f'{split}_'
         index, kind = f'{prefix}edge_index', f'{prefix}edge_type'
-        if index in store or kind in store:
+        if index in store and kind in store:
             splits[split] = Triples(store[index], store[kind])
-        elif split in ('val', 'test'):
-            splits[split] = Triples.of([])
+        elif index in store or kind in store:
+            there, gone = (index, kind) if index in store else (kind, index)
+            raise ValueError(f'the graph has {there} and no {gone} in {EDGE}')
+        elif split == 'train':
+            raise ValueError(
+                f'the graph has no edge_index in its edges {EDGE}, so nothing '
+                'to learn from; make one by dsom_pyg.graph.make_data, or set '
+                'edge_index and edge_type'
+            )
+        elif split != 'filter':
+            splits[split] = _nothing_like(splits['train'])
     return TripleGraph(num_entities(data), relations, splits)
 
 
@@ -326,8 +347,7 @@ def get_split(data: HeteroData, split: str) -> Triples:
     prefix = '' if split == 'train' else f'{split}_'
     store = data[EDGE]
     if split != 'train' and f'{prefix}edge_index' not in store:
-        nothing = store['edge_index'].new_zeros
-        return Triples(nothing(2, 0), nothing(0))
+        return _nothing_like(Triples(store['edge_index'], store['edge_type']))
     return Triples(store[f'{prefix}edge_index'], store[f'{prefix}edge_type'])
 
 
@@ -360,8 +380,18 @@ def known_triples(data: HeteroData) -> Triples:
 
 
 def num_entities(data: HeteroData) -> int:
-    r"""E."""
-    return int(data['entity'].num_nodes)
+    r"""E.
+
+    Raises:
+        ValueError: The graph does not tell it.
+    """
+    found = data['entity'].num_nodes if 'entity' in data.node_types else None
+    if found is None:
+        raise ValueError(
+            "the graph has no num_nodes in its nodes 'entity'; make one by "
+            'dsom_pyg.graph.make_data, or set it'
+        )
+    return int(found)
 
 
 def num_relations(data: HeteroData) -> int:
@@ -472,6 +502,10 @@ def triple_keys(triples: Triples) -> Tensor:
     r"""An integer for each triple, ``[T]``: equal ones for equal triples."""
     head, tail, rel = triples.head.long(), triples.tail, triples.edge_type
     sizes = [int(x.max()) + 1 if x.numel() else 0 for x in (head, tail, rel)]
+    if sizes[0] * sizes[1] > LARGEST:
+        _, head = head.unique(return_inverse=True)
+        _, tail = tail.unique(return_inverse=True)
+        sizes[:2] = [int(x.max()) + 1 for x in (head, tail)]
     pair = head * sizes[1] + tail
     if sizes[0] * sizes[1] * sizes[2] > LARGEST:
         # Numbers of distinct pairs take less room.
@@ -512,13 +546,17 @@ def k_folds(
     alone, as they know some entities of the whole graph.
 
     Raises:
-        ValueError: There are fewer than k training triples, or k < 2.
+        ValueError: There are fewer than k distinct training triples, or
+            k < 2.
     """
     train = get_split(data, 'train')
-    count = train.edge_type.numel()
+    twin = first_twin(train).cpu()
+    count = len(twin.unique())
     if not 2 <= k <= count:
-        raise ValueError(f'k must be 2 to {count} (training triples), got {k}')
-    part = (_shuffled(count, seed) % k)[first_twin(train).cpu()]
+        raise ValueError(
+            f'k must be 2 to {count} (distinct training triples), got {k}'
+        )
+    part = (_shuffled(len(twin), seed) % k)[twin]
     part = part.to(train.edge_type.device)
     return [
         (with_split(data, 'train', train.select(~mine)), train.select(mine))

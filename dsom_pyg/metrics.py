@@ -130,7 +130,7 @@ class RankingResult:
         return out | {'mr': self.mr(ties), 'count': float(len(self))}
 
     def select(self, mask: Tensor) -> 'RankingResult':
-        r"""The targets where :obj:`mask` ``[K]`` holds."""
+        r"""The targets where :obj:`mask` ``[K]`` holds, or at positions."""
         names = ('head', 'rel', 'tail', 'above', 'equal')
         chosen: dict[str, Any] = {n: getattr(self, n)[mask] for n in names}
         return replace(self, **chosen)
@@ -142,8 +142,11 @@ class RankingResult:
 
     def by_relation(self) -> dict[int, 'RankingResult']:
         r"""Results of each relation, both sides together."""
-        rel = self.rel % self.num_relations
-        return {int(r): self.select(rel == r) for r in torch.unique(rel)}
+        rel, order = (self.rel % self.num_relations).sort(stable=True)
+        each, count = rel.unique_consecutive(return_counts=True)
+        parts = order.split(count.tolist())
+        pairs = zip(each.tolist(), parts, strict=True)
+        return {r: self.select(part) for r, part in pairs}
 
     def by_category(self) -> dict[str, 'RankingResult']:
         r"""Results of the :data:`CATEGORIES` that there are."""

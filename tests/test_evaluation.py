@@ -381,3 +381,58 @@ def test_counts_of_many_columns_are_exact() -> None:
     assert plan_memory(2**24, 500, None) == (16, 2**24)
     assert plan_memory(2**25, 500, None) == (1, 2**24)
     assert plan_memory(12_842, 500, None) == (500, 12_842)
+
+
+class Popular(nn.Module):
+    """The same scores for all queries, as one row that is expanded."""
+
+    def __init__(self, score: Tensor, copied: bool) -> None:
+        super().__init__()
+        self.score, self.copied = score, copied
+
+    def score_tails(
+        self,
+        head_index: Tensor,
+        rel_type: Tensor,
+        entities: slice = slice(None),
+        precision: str = 'fp32',
+    ) -> Tensor:
+        scores = self.score[entities].expand(len(head_index), -1)
+        return scores.clone() if self.copied else scores
+
+
+def test_scores_that_share_their_memory_are_those_of_a_copy() -> None:
+    data = FakeMMKG(50, 3, 300)[0]
+    score = torch.bincount(get_split(data, 'train').tail, minlength=50).float()
+    kept = score.clone()
+    one, other = (evaluate(Popular(score, x), data) for x in (True, False))
+    assert torch.equal(one.ranks(), other.ranks())
+    known = KG(data).index('train')
+    query = known.head[:5], known.rel[:5]
+    found = [
+        predict_tails(Popular(score, x), *query, exclude=known)
+        for x in (True, False)
+    ]
+    assert torch.equal(found[0][1], found[1][1])
+    assert torch.equal(score, kept)
+
+
+def test_scores_that_are_no_floating_point_numbers() -> None:
+    data = FakeMMKG(30, 3, 100)[0]
+    counts = Popular(torch.arange(30), True)
+    with pytest.raises(ValueError, match='int64; ranks need floating point'):
+        evaluate(counts, data)
+    query = torch.tensor([0]), torch.tensor([0])
+    with pytest.raises(ValueError, match='int64; ranks need floating point'):
+        predict_tails(counts, *query)
+
+
+def test_relations_are_those_of_a_loop() -> None:
+    data = FakeMMKG(40, 6, 400)[0]
+    found = evaluate(tied_table(40, 6), data)
+    each = found.by_relation()
+    assert [*each] == sorted({int(r) % 6 for r in found.rel})
+    for r, part in each.items():
+        mine = found.select(found.rel % 6 == r)
+        assert torch.equal(part.ranks(), mine.ranks())
+        assert torch.equal(part.head, mine.head)

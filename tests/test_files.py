@@ -308,3 +308,34 @@ def test_a_full_disk_as_safetensors_says_it(
     with pytest.raises(NotWritten, match='the disk is full'):
         save_tensors(tmp_path / 'a.safetensors', {'x': torch.ones(1)})
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='rights of POSIX')
+def test_rights_and_links_stay(tmp_path: Path) -> None:
+    path, link = tmp_path / 'a', tmp_path / 'b'
+    path.write_text('old')
+    path.chmod(0o600)
+    link.symlink_to(path)
+    with whole_or_nothing(link) as temporary:
+        temporary.write_text('new')
+    assert link.is_symlink()
+    assert path.read_text() == 'new'
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_faults_of_other_files_are_not_blamed_on_this_one(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / 'folder'
+    other.mkdir()
+    with (
+        pytest.raises(IsADirectoryError, match='folder') as told,
+        whole_or_nothing(tmp_path / 'a'),
+    ):
+        other.read_text()
+    assert not isinstance(told.value, NotWritten)
+    with (
+        pytest.raises(NotWritten, match=r"'.*a' is a folder"),
+        whole_or_nothing(tmp_path / 'a') as temporary,
+    ):
+        temporary.parent.write_text('')

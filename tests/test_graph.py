@@ -10,9 +10,11 @@ from dsom_pyg.graph import (
     EDGE,
     TripleGraph,
     Triples,
+    _nothing_like,
     add_reciprocals,
     drop_modality,
     fingerprint,
+    first_twin,
     get_split,
     hold_out,
     known_triples,
@@ -21,6 +23,8 @@ from dsom_pyg.graph import (
     modalities,
     pool_features,
     set_split,
+    triple_graph,
+    within,
 )
 from dsom_pyg.kg import KG
 from dsom_pyg.metrics import CATEGORIES, relation_categories
@@ -431,3 +435,51 @@ def test_splits_that_are_not_given() -> None:
     assert KG(graph).fingerprint == KG(whole).fingerprint
     for split in ('val', 'test'):
         assert len(KG(graph).triples(split).edge_type) == 0
+
+
+def test_what_is_missing_of_a_graph_is_named() -> None:
+    data = make_data(5, 2, Triples.of([(0, 1, 2)]))
+    store = data[EDGE]
+    kept = store.edge_type
+    del store.edge_type
+    with pytest.raises(ValueError, match='has edge_index and no edge_type'):
+        triple_graph(data)
+    del store.edge_index
+    with pytest.raises(ValueError, match='has no edge_index in its edges'):
+        triple_graph(data)
+    store.edge_index, store.edge_type = torch.tensor([[0], [2]]), kept
+    assert triple_graph(data).num_entities == 5
+    del data['entity'].num_nodes
+    with pytest.raises(ValueError, match="no num_nodes in its nodes 'entity'"):
+        triple_graph(data)
+    with pytest.raises(ValueError, match=r'a table of shape \[2, 4\]'):
+        Triples.of([(0, 0, 1, 9), (2, 0, 3, 9)])  # type: ignore[list-item]
+
+
+def test_splits_that_are_missing_are_where_train_is() -> None:
+    part = Triples.of([(0, 1, 2)]).to('meta')
+    for graph in (
+        TripleGraph(3, 2, {'train': Triples.of([(0, 1, 2)])}),
+        triple_graph(make_data(3, 2, Triples.of([(0, 1, 2)]))),
+    ):
+        for name in ('val', 'test'):
+            empty = graph.split(name)
+            assert not empty.edge_type.numel()
+            assert empty.edge_index.shape == (2, 0)
+    data = HeteroData()
+    store = data[EDGE]
+    store.edge_index, store.edge_type = part
+    assert get_split(data, 'val').edge_type.device.type == 'meta'
+    assert _nothing_like(part).edge_index.device.type == 'meta'
+
+
+def test_keys_of_huge_ids_do_not_wrap() -> None:
+    far = 2**33, 2**31 - 1
+    head, tail = torch.tensor([[0, far[0], far[0]], [0, 0, far[1]]])
+    part = Triples(torch.stack([head, tail]), torch.zeros(3).long())
+    assert first_twin(part).tolist() == [0, 1, 2]
+    assert within(part, part.select(torch.tensor([1]))).tolist() == [
+        False,
+        True,
+        False,
+    ]

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg.audit.report import audit_raw
-from dsom_pyg.datasets.errors import DatasetError, printable
+from dsom_pyg.datasets.errors import (
+    DatasetError,
+    printable,
+)
 from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.folder import read_folder
 from dsom_pyg.datasets.own.literals import CHOICES
 from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.files import NotWritten, whole_or_nothing
+from dsom_pyg.terminal import escape_what_cannot_be_shown
 
 
 def main(
@@ -43,6 +48,7 @@ def main(
         help='what happens to numbers and dates among the tails',
     )
     args = parser.parse_args(arguments)
+    escape_what_cannot_be_shown()
     if args.json and not args.json.parent.is_dir():
         parser.error(f"--json: there is no folder '{args.json.parent}'")
     if args.json and args.json.is_dir():
@@ -62,9 +68,15 @@ def main(
         return 2
     name = args.folder.resolve().name
     report = audit_raw(raw, name, args.folder, not args.no_images)
-    print(report)
     if args.json:
-        args.json.write_text(_json(report.to_json()), encoding='utf-8')
+        try:
+            with whole_or_nothing(args.json) as path:
+                path.write_text(_json(report.to_json()), encoding='utf-8')
+        except NotWritten as error:
+            print(report)
+            print(printable(f'error: {error}'), file=sys.stderr)
+            return 2
+    print(report)
     return int(args.strict and not report.ok)
 
 

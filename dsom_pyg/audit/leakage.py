@@ -54,9 +54,12 @@ def triple_codes(part: Triples, num_entities: int, num_rels: int) -> Tensor:
 
 
 def reversed_in(part: Triples, train: Triples, num_entities: int) -> Tensor:
-    r"""Which triples have their pair reversed in train, in any relation."""
+    r"""Which triples have their pair reversed in train, in any relation.
+    Self loops, which are their own reverse, do not count.
+    """
     known = train.head * num_entities + train.tail
-    return torch.isin(part.tail * num_entities + part.head, known)
+    reverse = torch.isin(part.tail * num_entities + part.head, known)
+    return reverse & (part.head != part.tail)
 
 
 def paired_otherwise_in(

@@ -1,6 +1,5 @@
 """The command ``dsom-pyg``: the words of Python, for a terminal."""
 
-import io
 import json
 import os
 import signal
@@ -16,8 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-# Nothing of this library is imported before a command needs it: torch alone
-# takes seconds, and `--help` should not.
+from dsom_pyg.terminal import escape_what_cannot_be_shown
+
+# Nothing else of this library is imported before a command needs it: torch
+# alone takes seconds, and `--help` should not.
 app = typer.Typer(
     name='dsom-pyg',
     help='Complete multimodal knowledge graphs: train, keep and ask a model.',
@@ -686,8 +687,5 @@ def _as_json(value: Any) -> str:
 
 def main() -> None:
     """Run the command."""
-    # A name that the terminal has no signs for must not end a command.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')
+    escape_what_cannot_be_shown()
     app()

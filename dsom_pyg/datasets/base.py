@@ -134,7 +134,7 @@ class MultimodalDataset(InMemoryDataset):
     are cached under ``<root>/features``: only new or changed items are
     encoded, and an interrupted run goes on where it stopped. A folder that
     may not be written will do: a warning says that nothing is stored there.
-    An image that cannot be read counts as missing and is reported in
+    A damaged image counts as missing and is reported in
     :attr:`findings`.
 
     Args:

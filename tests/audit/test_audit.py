@@ -1,7 +1,10 @@
+import errno
 import json
 import os
 import random
 import re
+import subprocess
+import sys
 import tracemalloc
 import warnings
 from collections import Counter
@@ -114,7 +117,8 @@ def test_pairs_known_from_train(rows: dict[str, Rows]) -> None:
     train = set(rows['train'])
     pairs = {(h, t) for h, _, t in train}
     for split in ('val', 'test'):
-        back = sum((t, h) in pairs for h, _, t in rows[split])
+        # A self loop is its own reverse.
+        back = sum((t, h) in pairs and h != t for h, _, t in rows[split])
         same = sum(
             any((h, x, t) in train for x in range(RELATIONS) if x != r)
             for h, r, t in rows[split]
@@ -762,3 +766,49 @@ def test_a_report_into_no_folder(
         main([str(tmp_path / 'graph'), '--json', str(tmp_path)])
     assert caught.value.code == 2
     assert f"'{tmp_path}' is a folder; name a file" in capsys.readouterr().err
+
+
+def test_self_loops_are_not_reversed() -> None:
+    loops = [(i, 0, i) for i in range(4)]
+    line = [(i, 1, i + 1) for i in range(ENTITIES - 1)]
+    rows = {'train': [*line, *loops], 'val': [(0, 0, 5)], 'test': loops}
+    facts = report_of(rows)['pairs known from train']
+    assert facts['test, reversed in train'] == 0
+
+
+def test_a_terminal_without_signs_for_a_name(tmp_path: Path) -> None:
+    (root := tmp_path / 'mine').mkdir()
+    folder(root, train__tsv='名前\tr\ta\na\tr\tb')
+    out = tmp_path / 'report.json'
+    done = subprocess.run(
+        [sys.executable, '-m', 'dsom_pyg.audit', root, '--json', out],
+        env={
+            **os.environ,
+            'PYTHONIOENCODING': 'cp1252',
+            'PYTHONPATH': os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert b'mine' in done.stdout
+    assert json.loads(out.read_text(encoding='utf-8'))['dataset'] == 'mine'
+
+
+def test_a_report_for_which_no_file_can_be(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (root := tmp_path / 'mine').mkdir()
+    folder(root, train__tsv='a\tr\tb')
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, 'no room')
+
+    monkeypatch.setattr(Path, 'write_text', full)
+    assert main([str(root), '--json', str(tmp_path / 'x.json')]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith('mine')
+    assert 'the disk is full' in said.err
+    assert not (tmp_path / 'x.json').exists()

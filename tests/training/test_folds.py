@@ -80,6 +80,9 @@ def test_every_triple_is_in_one_fold() -> None:
     assert rows(get_split(DATA, 'train')) == rows(train)
     with pytest.raises(ValueError, match='k must be 2 to'):
         k_folds(DATA, 1)
+    twins = make_data(2, 1, Triples.of([(0, 0, 1), (0, 0, 1)]))
+    with pytest.raises(ValueError, match=r'k must be 2 to 1 \(distinct'):
+        k_folds(twins, 2)
 
 
 def test_teachers_of_a_fold_never_saw_what_it_holds(tmp_path) -> None:  # type: ignore[no-untyped-def]
