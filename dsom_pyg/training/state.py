@@ -223,7 +223,7 @@ def differences(other: dict[str, Any], mine: dict[str, Any]) -> list[str]:
         if there == here:
             continue
         if key == DETAILS:
-            if there is None:
+            if there is None or here is None:
                 continue
             # They are many, so only those that differ.
             there, here = (
