@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.graph import aligned
-from dsom_pyg.scores.tables import Basis, Table, rows_at, width
+from dsom_pyg.scores.tables import Basis, Table, once, rows_at, width
 
 # Feature values below this, and this much smaller than the largest, are 0.
 DEAD, DEAD_SHARE = 1e-20, 1e-12
@@ -264,6 +264,35 @@ def _has_dead(x: Tensor, dead: Tensor) -> bool:
     return bool(((x != 0) & (x.abs() < dead)).any())
 
 
+def projected(x: Tensor, weight: Tensor) -> Tensor:
+    r"""Frozen features ``[E, d]`` times a matrix ``[d, k]``, on the device of
+    the latter. Where the features are elsewhere they come in chunks, and once
+    more for the gradient: no more than one chunk is there at a time.
+    """
+    if x.device == weight.device:
+        return x @ weight
+    out: Tensor = _Projected.apply(weight, x)
+    return out
+
+
+class _Projected(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: Tensor) -> Tensor:
+        ctx.x = x
+        out = weight.new_empty(x.size(0), weight.size(1))
+        for at, part in enumerate(x.split(ROWS)):
+            torch.mm(part.to(weight), weight, out=out[at * ROWS :][:ROWS])
+        return out
+
+    @staticmethod
+    @once
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        out = grad.new_zeros(ctx.x.size(1), grad.size(1))
+        for part, own in zip(ctx.x.split(ROWS), grad.split(ROWS), strict=True):
+            out.addmm_(part.to(grad).t(), own)
+        return out, None
+
+
 class FeatureProjection(EntityModule):
     r"""Frozen features times a trainable matrix, without bias (Eq. 3).
 
@@ -325,10 +354,7 @@ class FeatureProjection(EntityModule):
         return self
 
     def forward(self) -> Tensor:
-        if self.x.device == self.weight.device:
-            return self.x @ self.weight
-        parts = self.x.split(ROWS)
-        return torch.cat([x.to(self.weight) @ self.weight for x in parts])
+        return projected(self.x, self.weight)
 
     def once(self) -> EntityModule:
         return self

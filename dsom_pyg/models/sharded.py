@@ -13,6 +13,7 @@ from dsom_pyg.models.entity import (
     EntityModule,
     FeatureProjection,
     JointEmbedding,
+    projected,
     side_by_side,
 )
 from dsom_pyg.models.one_hop import OneHop
@@ -109,7 +110,7 @@ class ShardedProjection(FeatureProjection):
         if self._narrow:
             return [Table(self.x, self.shard)]
         weight: Tensor = _Shared.apply(self.weight, self.shard)
-        return [Table(self.x.to(weight) @ weight, self.shard)]
+        return [Table(projected(self.x, weight), self.shard)]
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return side_by_side(self.coordinates(query), self.tables())

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dsom_pyg import graph
 from dsom_pyg.datasets import MKGFolder, save_features
@@ -108,6 +111,54 @@ def test_large_features_are_not_cast_whole(
         found = teacher.scores(ids, ids, 'bf16', [basis]).dense()
         expected = teacher.score_tails(ids, ids, precision='bf16')
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0.02)
+
+
+def test_products_of_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entity, 'ROWS', 4)
+    torch.manual_seed(0)
+    for size in (8, 11, 3, 0):
+        x = torch.randn(size, 5, dtype=torch.double)
+        weight = torch.randn(5, 6, dtype=torch.double, requires_grad=True)
+        out = entity._Projected.apply(weight, x)
+        torch.testing.assert_close(out, x @ weight)
+        grad = torch.randn_like(out)
+        found, expected = (
+            torch.autograd.grad(y, weight, grad)[0] for y in (out, x @ weight)
+        )
+        torch.testing.assert_close(found, expected)
+        # Features of another type are cast to that of the matrix.
+        half = entity._Projected.apply(weight.float(), x)
+        assert half.dtype == torch.float32
+
+
+def test_no_features_stay_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entity, 'ROWS', 4)
+    part = FeatureProjection(torch.ones(11, 70), torch.ones(11).bool(), 4)
+    part.weight = nn.Parameter(part.weight.to('meta'))
+    kept, made = [], []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor) and out.is_meta:
+                made.append([*out.shape])
+            return out
+
+    def pack(x: Tensor) -> Tensor:
+        kept.append([*x.shape])
+        return x
+
+    with saved_tensors_hooks(pack, lambda x: x), Watch():
+        out = part()
+        out.backward(torch.ones_like(out))
+    assert [11, 8] in made
+    assert [70, 8] in made  # the gradient
+    # No more than a chunk of the features is there at once, and none stays.
+    assert [4, 70] in made
+    assert [11, 70] not in made
+    assert all(70 not in shape for shape in kept)
 
 
 @contextmanager
