@@ -206,6 +206,7 @@ def main() -> None:
     }
     name = 'scale' if allocator == 'default' else 'scale-allocator'
     name += f'-{args.kind}' if args.kind else ''
+    name += '-part' if args.entities else ''  # the whole one stays
     record.benchmark(name, settings, {'rows': rows})
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dsom_pyg.files import NotWritten
 from experiments import record, table
 from experiments.measure import Setting, measure
 from experiments.page import write_page
@@ -32,17 +33,17 @@ def main(words: Sequence[str] | None = None) -> None:
         allow_abbrev=False,
     )
     words = list(sys.argv[1:] if words is None else words)
-    if words[:1] == ['search']:
-        from experiments import search  # Optuna is there for it alone
+    try:
+        if words[:1] == ['search']:
+            from experiments import search  # Optuna is there for it alone
 
-        search.main(words[1:])
-        return
-    if words and words[0] in show.names():
-        try:
+            search.main(words[1:])
+            return
+        if words and words[0] in show.names():
             show.main(words[0], words[1:])
-        except (record.OtherRunError, ValueError) as error:
-            parser.exit(1, f'{error}\n')
-        return
+            return
+    except (ValueError, NotWritten) as error:
+        parser.exit(1, f'{error}\n')
     parser.add_argument(
         'name',
         choices=[*table.names(), *show.names(), 'search', 'page'],
@@ -80,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> None:
             print(write_page(args.results))
         else:
             run(args)
-    except (record.OtherRunError, ValueError) as error:
+    except (ValueError, NotWritten) as error:
         parser.exit(1, f'{error}\n')
 
 
@@ -89,12 +90,14 @@ def run(args: argparse.Namespace) -> None:
     missing.
     """
     count = missing = 0
-    for setting, row, seed in asked(args):
+    for setting, row, seed in [*asked(args)]:  # before something is trained
         count += 1
+        path = setting.path(row, seed)
         if not args.dry_run:
             measure(setting, row, seed)
-            continue
-        if not setting.path(row, seed).exists():
+        elif path.exists():
+            record.read(path, *record.RUN)
+        else:
             missing += 1
             print(f'{setting.dataset}  {row.name}  seed {seed}')
     if not count:
@@ -165,10 +168,16 @@ def chosen(
     there = {row.name for each in found for row in each.rows}
     unknown = set(only or ()) - there
     if unknown:
-        rows = dict.fromkeys(row.name for each in tables for row in each.rows)
+        rows = dict.fromkeys(
+            row.name
+            for each in tables
+            for row in each.rows
+            if dataset is None or dataset in each.datasets
+        )
+        where = '' if dataset is None else f' on {dataset}'
         raise ValueError(
-            f'no row {", ".join(map(repr, sorted(unknown)))}; there are:\n  '
-            + '\n  '.join(rows)
+            f'no row {", ".join(map(repr, sorted(unknown)))}{where}; there '
+            'are:\n  ' + '\n  '.join(rows)
         )
     return found
 

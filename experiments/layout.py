@@ -311,7 +311,8 @@ of WN9 and 94 % of those of WN18 leak, reversed.
         'Countries',
         """
 Epochs chosen on validation. The first column is an earlier commit, three
-seeds; the second seed 0, commit 4e11fb7, but for `recipes.small()`: three.
+seeds; the second seed 0, but for `recipes.small()`: three. Files tell commit
+and precision (seed 0 of `recipes.small()` is in fp32, the others in bf16).
 [More](notes/2026-11-22-countries.md).
 """,
         (

@@ -6,7 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -21,6 +21,7 @@ from dsom_pyg.datasets import MultimodalDataset
 from dsom_pyg.encoders import SBERT, Encoder
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.explain import choices, entity_types, plot_choices
+from dsom_pyg.files import DamagedFile, load_tensors
 from dsom_pyg.graph import merge_val
 from dsom_pyg.models import Bilinear, EntityEmbedding, Model, concatenate
 from dsom_pyg.models.entity import EntityModule
@@ -197,7 +198,11 @@ def measure(setting: Setting, row: Row, seed: int) -> Path:
         about['source'] = asdict(row.source)
     if record.exists(path, about):
         print(f'{path} is there', flush=True)
+        drawn = path.with_suffix('.choices.json').exists()
+        if setting.draw and seed == 0 and not drawn:
+            print('  and was not drawn; move it away to draw what it chose')
         return path
+    record.check_writable(path)
     models: dict[str, Any] = {}
     start = time.perf_counter()
 
@@ -354,11 +359,24 @@ def shared_files(
     text = json.dumps(words, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     store = setting.models / 'teachers' / key
+    drop_damaged(store)
     link(store, folder)
     files = sorted(folder.rglob('*.safetensors'))
     names = (x.relative_to(folder).with_suffix('').as_posix() for x in files)
     yield [name for name in names if not name.endswith('.previous')]
     link(folder, store)
+
+
+def drop_damaged(store: Path) -> None:
+    r"""Delete what is damaged among files that rows share: who is told to
+    delete a file would get it back from there.
+    """
+    for path in store.rglob('*.safetensors'):
+        try:
+            load_tensors(path, hashed=True)
+        except DamagedFile as error:
+            print(f'{error}; it is deleted', flush=True)
+            path.unlink()
 
 
 def link(source: Path, target: Path) -> None:
@@ -368,8 +386,8 @@ def link(source: Path, target: Path) -> None:
     for pattern in SHARED:
         for path in source.glob(pattern):
             new = target / path.relative_to(source)
-            if not new.exists():
-                new.parent.mkdir(parents=True, exist_ok=True)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
                 os.link(path, new)
 
 

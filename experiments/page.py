@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from experiments.record import path_of, read, records
+from experiments.record import check_alike, path_of, read, records
 
 COLUMNS = {'mrr': 'MRR', 'hits@1': 'H@1', 'hits@3': 'H@3', 'hits@10': 'H@10'}
 # A model of a run, by seed.
@@ -120,13 +120,15 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.found: dict[tuple[str, ...], Seeds] = {}
-        for _, record in records(folder):
+        firsts: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
+        for path, record in records(folder):
             name = (
                 record['table'],
                 record['dataset'],
                 record['row'],
                 record['protocol']['split'],
             )
+            check_alike(*firsts.setdefault(name, (path, record)), path, record)
             for model, values in record['models'].items():
                 seeds = self.found.setdefault((*name, model), {})
                 seeds[record['seed']] = values
@@ -265,8 +267,15 @@ def ratios(folder: Path, section: Figures) -> list[str]:
         if not path.exists():
             continue
         value = read(path, 'measured')['measured']
-        for key in figure.keys:
-            value = value[key]
+        try:
+            for key in figure.keys:
+                value = value[key]
+        except (KeyError, IndexError, TypeError):
+            where = '.'.join(map(str, figure.keys))
+            raise ValueError(
+                f'{path} has no figure {where}; run python -m '
+                f'benchmarks.{figure.benchmark} again'
+            ) from None
         link = f'[{figure.benchmark}](benchmarks/{path.name})'
         out.append([figure.label, f'{value:.2f}', link])
     return markdown(['', 'ratio', 'file'], out)

@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -86,6 +87,18 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
         temporary.write_text(text + '\n', encoding='utf-8')
 
 
+def check_writable(path: Path) -> None:
+    r"""Raise :class:`~dsom_pyg.files.NotWritten` unless a record can be
+    written there: before something is trained for it.
+    """
+    with suppress(_Tried), whole_or_nothing(path):
+        raise _Tried
+
+
+class _Tried(Exception):  # noqa: N818
+    r"""Nothing is written after all."""
+
+
 def count(word: str) -> int:
     r"""How many seeds, on a command line."""
     if (number := int(word)) < 1:
@@ -119,8 +132,7 @@ def read(path: Path, *needed: str) -> dict[str, Any]:
         damaged = damaged or f'it lacks {", ".join(lacking)}'
     if damaged:
         raise DamagedError(
-            f'{path} is damaged: {damaged}. Move it away, or measure it again '
-            'by the command that wrote it.'
+            f'{path} is damaged: {damaged}. Move it away and measure it again.'
         )
     record: dict[str, Any] = found
     return record
@@ -163,6 +175,44 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
             'another folder with --results.\n' + '\n'.join(other)
         )
     return True
+
+
+def check_alike(
+    path: Path,
+    one: Mapping[str, Any],
+    other_path: Path,
+    other: Mapping[str, Any],
+) -> None:
+    r"""Refuse to put seeds of a row together that are not of one: with other
+    settings, features or changes of the graph. Converted runs tell these in
+    other words.
+
+    Raises:
+        OtherRunError: They are not; what differs is named.
+    """
+    if 'converted_from' in one or 'converted_from' in other:
+        return
+    told = [
+        flat(
+            {
+                'settings': each.get('settings'),
+                'features': each.get('graph', {}).get('features'),
+                'changes': each.get('graph', {}).get('changes'),
+            }
+        )
+        for each in (one, other)
+    ]
+    far = [
+        key
+        for key in sorted({*told[0], *told[1]})
+        if told[0].get(key) != told[1].get(key)
+    ]
+    if far:
+        raise OtherRunError(
+            f'{path} and {other_path} are not of one row: {", ".join(far)} '
+            'differ. Move one of them away, or name another folder with '
+            '--results.'
+        )
 
 
 def flat(nested: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -219,7 +269,7 @@ def provenance(device: str = 'cpu') -> dict[str, Any]:
     r"""The command as it ran, the commit, the machine, the versions."""
     return {
         'command': command(),
-        'commit': commit(),
+        'commit': COMMIT,
         'machine': machine(device),
         'versions': versions(),
     }
@@ -249,6 +299,10 @@ def commit() -> str:
     changed = git('status', '--porcelain', '--', *code)
     name = git('rev-parse', '--short', 'HEAD') or 'unknown'
     return f'{name}+changes' if changed else name
+
+
+# The code that this process runs is that of its beginning.
+COMMIT = commit()
 
 
 def machine(device: str = 'cpu') -> dict[str, Any]:

@@ -49,6 +49,8 @@ FEATURES = {
     'whitened': entities.whitened,
 }
 SELECTION = 'highest validation MRR of the search'
+# Marks a trial that gave no number, and why.
+DIVERGED = 'diverged'
 
 
 def structure(trial: optuna.Trial, base: Recipe) -> SingleModel:
@@ -243,7 +245,12 @@ def main(words: Sequence[str]) -> None:
     path = args.results / 'searches' / args.dataset / f'{name}.json'
 
     def objective(trial: optuna.Trial) -> float:
-        return value_of(setting, SPACES[args.what](trial, base), trial)
+        try:
+            return value_of(setting, SPACES[args.what](trial, base), trial)
+        except FloatingPointError as error:
+            # It would come again: it is no trial to go on with.
+            trial.set_user_attr(DIVERGED, str(error))
+            raise
 
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         value = f'{trial.value:.4f}' if trial.value else trial.state.name
@@ -253,19 +260,52 @@ def main(words: Sequence[str]) -> None:
     def keep() -> None:
         record.write(path, told(setting, args.what, base, study))
 
-    if not study.trials and path.exists():
-        study.add_trials(trials_of(record.read(path, 'trials')))
+    about = about_search(setting, args.what, base)
+    if path.exists():
+        found = record.read(path, 'trials', 'graph', 'settings')
+        _check_same(path, found, about)
+        if not study.trials:
+            study.add_trials(trials_of(found))
+    kept = study.user_attrs.get('about')
+    if kept is not None:
+        _check_same(folder / f'{name}.sqlite', kept, about)
+    study.set_user_attr('about', json.loads(json.dumps(about)))
     resume(study, BEGIN[args.what])
     # A search that goes on must not draw the same again.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
     done = optuna.trial.TrialState
     finished = study.get_trials(states=(done.COMPLETE, done.PRUNED))
+    finished += [x for x in study.trials if DIVERGED in x.user_attrs]
     more = args.trials - len(finished)
     if more > 0:
-        study.optimize(objective, n_trials=more, callbacks=[tell])
+        study.optimize(
+            objective,
+            n_trials=more,
+            callbacks=[tell],
+            catch=(FloatingPointError,),
+        )
     elif not path.exists():
         keep()
     print(path)
+
+
+def _check_same(
+    path: Path, found: Mapping[str, Any], about: Mapping[str, Any]
+) -> None:
+    # Trials of another graph, encoder or recipe cannot be compared.
+    here = record.flat(json.loads(json.dumps(about)))
+    there = record.flat({key: found[key] for key in about})
+    far = [
+        key
+        for key in sorted({*here, *there})
+        if here.get(key) != there.get(key)
+    ]
+    if far:
+        raise record.OtherRunError(
+            f'{path} holds a search of something else: {", ".join(far)} '
+            'differ. Move it away, or name other folders with --results and '
+            '--models.'
+        )
 
 
 def resume(study: optuna.Study, begin: Mapping[str, Any]) -> None:
@@ -284,6 +324,8 @@ def resume(study: optuna.Study, begin: Mapping[str, Any]) -> None:
         if trial.state == state.RUNNING:
             # Nobody runs it: a search is the work of one process.
             study.tell(trial.number, state=state.FAIL)
+        if DIVERGED in trial.user_attrs:
+            continue
         if trial.params and trial.params not in there:
             study.enqueue_trial(trial.params)
             there.append(trial.params)
@@ -309,29 +351,38 @@ def trials_of(found: Mapping[str, Any]) -> list[optuna.trial.FrozenTrial]:
     ]
 
 
-def told(
-    setting: Setting, what: str, base: Recipe, study: optuna.Study
-) -> dict[str, Any]:
-    r"""A search as its file tells it."""
+def about_search(setting: Setting, what: str, base: Recipe) -> dict[str, Any]:
+    r"""What all trials of a search have in common."""
     row = Row('', base)
     graph = setting.graph(row, 0)
     if what in CHOSEN:  # nothing of the recipe is in it
         trial = optuna.trial.FixedTrial(dict(BEGIN[what]))
         row = Row('', SPACES[what](trial, base))
     return {
-        'search': what,
-        'dataset': setting.dataset,
         'graph': {
             'fingerprint': graph.fingerprint,
             'features': setting.features(row),
         },
+        'settings': settings(row),
+    }
+
+
+def told(
+    setting: Setting, what: str, base: Recipe, study: optuna.Study
+) -> dict[str, Any]:
+    r"""A search as its file tells it."""
+    about = about_search(setting, what, base)
+    return {
+        'search': what,
+        'dataset': setting.dataset,
+        'graph': about['graph'],
         'protocol': {
             'split': setting.split,
             'filter': setting.filter,
             'ties': 'realistic',
             'metric': 'MRR',
         },
-        'settings': settings(row),
+        'settings': about['settings'],
         **record.provenance(setting.device),
         'trials': [
             {

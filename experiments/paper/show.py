@@ -267,8 +267,12 @@ def _check(run: Wanted, profile: Profile, results: Path) -> None:
     far = [key for key, value in same.items() if there.get(key) != value]
     # Those of before told settings in other words.
     if 'converted_from' not in found:
-        here = json.loads(json.dumps(settings_of(_declared(run, profile)[0])))
+        row = _declared(run, profile)[0]
+        here = json.loads(json.dumps(settings_of(row)))
         one, other = record.flat(found.get('settings', {})), record.flat(here)
+        changes = record.describe([row.change] if row.change else [])
+        if found.get('graph', {}).get('changes', changes) != changes:
+            far.append('graph.changes')
         far += sorted(
             key for key in {*one, *other} if one.get(key) != other.get(key)
         )
@@ -312,6 +316,7 @@ def missing(runs: Sequence[Wanted], results: Path) -> list[str]:
     out, total, unknown = [], 0.0, 0
     for run in runs:
         if run.path(results).exists():
+            record.read(run.path(results), *record.RUN)
             continue
         took, time = _seconds(run, results), ''
         if took is None:
@@ -346,6 +351,8 @@ def _scaled(run: Wanted, results: Path) -> float | None:
 def _seconds(run: Wanted, results: Path) -> float | None:
     folder = run.path(results).parent
     for path in sorted(folder.glob(f'{record.slug(run.row)}-seed*.json')):
+        if path.name.endswith('.choices.json'):
+            continue
         found = record.read(path, *record.RUN)
         took = found.get('seconds')
         # Where stages were trained before, it says too little. Files of
@@ -400,14 +407,17 @@ def _found(
     # The files of a row, and what they tell of a model.
     where = home(profile, dataset, row)
     name, found = where.models.get(model, model), []
+    first: tuple[Path, dict[str, Any]] | None = None
     for seed in range(10):
         path = record.path_of(
             results, where.folder, dataset, where.row, seed, 'test'
         )
         if path.exists():
-            there = record.read(path, *record.RUN)['models']
-            if name in there:
-                found.append((path, there[name]))
+            there = record.read(path, *record.RUN)
+            first = first or (path, there)
+            record.check_alike(*first, path, there)
+            if name in there['models']:
+                found.append((path, there['models'][name]))
     return found
 
 

@@ -24,7 +24,7 @@ from dsom_pyg.policies import (
 )
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import Loop, Run
-from experiments import __main__, entities, measure, table
+from experiments import __main__, entities, measure, record, table
 from experiments.changes import with_noise
 from experiments.paper.comparators import with_contexts
 from experiments.table import Row, SingleModel, Table
@@ -262,6 +262,74 @@ def test_what_is_missing_is_told(
     assert '2 of 2 runs' in capsys.readouterr().out
 
 
+def test_a_damaged_file_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, '--only', 'plain')
+    path = tmp_path / 'tiny/Tiny/plain-seed0.json'
+    path.write_text(path.read_text()[:400])
+    for words in ([], ['--dry-run']):
+        with pytest.raises(SystemExit):
+            run(tmp_path, '--only', 'plain', *words)
+        assert 'Move it away and measure it again' in capsys.readouterr().err
+
+
+def test_nothing_is_trained_in_vain(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(measure, 'single', None)
+    # A trial behind a row of test.
+    with pytest.raises(SystemExit):
+        run(tmp_path, '--only', 'plain', '--only', 'a trial')
+    assert 'measure it with --select' in capsys.readouterr().err
+    # A file where the folder of results would be.
+    (tmp_path / 'tiny').write_text('')
+    models = '--models', str(tmp_path / 'models')
+    with pytest.raises(SystemExit):
+        run(tmp_path, '--only', 'plain', *models)
+    assert 'or lies below a file' in capsys.readouterr().err
+
+
+def test_a_damaged_stage_does_not_come_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = '--only', 'single teachers'
+    run(tmp_path, *words)
+    stage = 'tiny/Tiny/single-teachers-seed0'
+    (tmp_path / f'{stage}.json').unlink()
+    path = tmp_path / 'models' / stage / 'teachers.safetensors'
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)  # and so the one that it shares its place with
+    with pytest.raises(SystemExit):
+        run(tmp_path, *words)
+    said = capsys.readouterr()
+    assert 'it is deleted' in said.out
+    assert 'delete it to start anew' in said.err
+    path.unlink()
+    assert 'single-teachers-seed0' in run(tmp_path, *words)
+
+
+def test_two_rows_that_end_at_once(tmp_path: Path) -> None:
+    one, other = tmp_path / 'one', tmp_path / 'other'
+    for folder in (one, other):
+        folder.mkdir()
+        (folder / 'teachers.safetensors').write_text(folder.name)
+    measure.link(one, other)  # as if the other one had come in between
+    assert (other / 'teachers.safetensors').read_text() == 'other'
+
+
+def test_the_commit_is_that_of_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = record.COMMIT
+    monkeypatch.setattr(record, 'commit', lambda: 'a later one')
+    found = run(tmp_path, '--only', 'plain')
+    assert found['plain-seed0']['commit'] == begun != 'a later one'
+
+
 def test_trials_alone_are_not_passed_over_in_silence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -300,6 +368,7 @@ def test_what_is_not_there_is_named(
 ) -> None:
     for words, message in (
         (['--only', 'polcy'], "no row 'polcy'; there are:"),
+        (['--only', 'x', '--dataset', 'Tiny'], "no row 'x' on Tiny; there"),
         (['--dataset', 'Large'], 'no dataset .Large.; it has: Tiny'),
         (['--only', 'a trial'], 'measure it with --select'),
     ):
@@ -311,13 +380,21 @@ def test_what_is_not_there_is_named(
 
 
 def test_what_a_policy_chose_is_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def plot(chosen: Choices, path: Path) -> None:
         path.write_bytes(b'')
 
     monkeypatch.setattr(measure, 'plot_choices', plot)
+    run(tmp_path, '--only', 'policy')
+    run(tmp_path, '--only', 'policy', '--draw')
+    assert 'was not drawn; move it away' in capsys.readouterr().out
+    (tmp_path / 'tiny/Tiny/policy-seed0.json').unlink()
     run(tmp_path, '--only', 'policy', '--draw', '--seeds', '2')
+    run(tmp_path, '--only', 'policy', '--draw')
+    assert 'was not drawn' not in capsys.readouterr().out
     folder = tmp_path / 'tiny' / 'Tiny'
     drawn = {each.name for each in folder.iterdir()}
     assert 'policy-seed0.png' in drawn

@@ -19,7 +19,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.models import EntityEmbedding
 from dsom_pyg.training import Adam
 from dsom_pyg.training.state import RunFile, TrainState
-from experiments import record
+from experiments import measure, record
 from experiments.__main__ import main
 from experiments.paper import published, show
 from experiments.paper.catalogue import (
@@ -455,6 +455,42 @@ def test_a_damaged_file_is_named(
         main([*words, *only, '--results', str(tmp_path)])
     assert caught.value.code == 1
     assert f'{path} is damaged: {why}' in capsys.readouterr().err
+
+
+def test_seeds_of_other_rows_are_not_put_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, text in enumerate('aab'):
+        graph = {'changes': [], 'features': {'text': text}}
+        more = {'table': 'small', 'graph': graph, 'settings': {}}
+        write(tmp_path, 'MoSE-AI', seed, 50.0, **more)
+    with pytest.raises(record.OtherRunError, match=r'seed2.*features\.text d'):
+        show.shown('table7', show.table_of('table7'), SMALL, tmp_path)
+    with pytest.raises(SystemExit):
+        main(['page', '--results', str(tmp_path)])
+    assert 'features.text differ' in capsys.readouterr().err
+
+
+def test_a_change_of_the_graph_is_another_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = rows(SMALL, 'WN9')['MoSE-AI']
+    words = json.loads(json.dumps(measure.settings(row)))
+    graph = {'changes': ['shuffled_texts'], 'features': {}}
+    write(tmp_path, 'MoSE-AI', 0, 50.0, settings=words, graph=graph)
+    with pytest.raises(SystemExit):
+        main(['table7', '--only', 'MoSE-AI', '--results', str(tmp_path)])
+    assert 'other settings: graph.changes' in capsys.readouterr().err
+
+
+def test_drawn_choices_are_no_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 'MoSE-AI', 0, 50.0, seconds=90.0)
+    (tmp_path / 'small/WN9/mose-ai-seed0.choices.json').write_text('{}')
+    words = ['--only', 'MoSE-AI', '--seed', '1', '--results', str(tmp_path)]
+    main(['table7', '--dry-run', *words])
+    assert 'seed 1  2 min' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('name', ['table7', 'combiners'])

@@ -230,3 +230,47 @@ def test_an_interrupted_trial_is_taken_up_again(killed: bool) -> None:
     search.resume(study, {})
     study.optimize(objective, n_trials=1)
     assert asked[4] not in asked[:4]
+
+
+def test_a_trial_that_diverges_is_told_and_left(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def space(trial: optuna.Trial, base: Recipe) -> Any:
+        found = search.structure(trial, base)
+        if trial.number == 1:
+            raise FloatingPointError('it diverged')
+        return replace(found, loop=LOOP)
+
+    monkeypatch.setitem(search.SPACES, 'structure', space)
+    path = tmp_path / 'searches' / 'WN9' / 'structure-4.json'
+    states = ['complete', 'fail', 'complete']
+    for count in (2, 3, 3):
+        main(words('structure', count, tmp_path))
+        trials = record.read(path)['trials']
+        assert [x['state'] for x in trials] == states[:count]
+    assert trials[1]['value'] is None
+
+
+@pytest.mark.parametrize('kept', ['file', 'database'])
+def test_a_search_of_something_else_is_not_gone_on_with(
+    kept: str,
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        search, 'value_of', lambda *_: 1.0
+    )  # what it says does not matter
+    main(words('structure', 1, tmp_path))
+    if kept == 'file':
+        shutil.rmtree(tmp_path / 'models')
+    else:
+        (tmp_path / 'searches/WN9/structure-4.json').unlink()
+    monkeypatch.setattr(FakeEncoder, 'name', 'another')
+    with pytest.raises(SystemExit):
+        main(words('structure', 2, tmp_path))
+    said = capsys.readouterr().err
+    assert 'a search of something else: graph.features.text differ' in said
+    monkeypatch.setattr(FakeEncoder, 'name', 'none')
+    main(words('structure', 2, tmp_path))
