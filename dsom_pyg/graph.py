@@ -10,7 +10,7 @@ import copy
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -685,9 +685,19 @@ def drop_modality(
     keep = ~torch.isin(entity, lost)
     smaller = copy.copy(data)
     used, position = item[keep].unique(return_inverse=True)
-    smaller[modality].x = data[modality].x[used]
+    _pick(smaller[modality], used, len(data[modality].x))
+    if 'num_nodes' in smaller[modality]:
+        smaller[modality].num_nodes = len(used)
+    _pick(smaller[edge], keep, len(item))
     smaller[edge].edge_index = torch.stack([position, entity[keep]])
     return smaller
+
+
+def _pick(store: Any, index: Tensor, count: int) -> None:
+    # What a store holds of each of so many, of some of them alone.
+    for name, value in list(store.items()):
+        if isinstance(value, Tensor) and value.shape[:1] == (count,):
+            store[name] = value[index]
 
 
 def fingerprint(data: HeteroData) -> str:

@@ -383,6 +383,25 @@ def test_drop_modality(modality: str) -> None:
         drop_modality(data, 'sound', 0.5)
 
 
+def test_drop_modality_keeps_what_belongs_to_items_and_edges() -> None:
+    data = FakeMMKG(60, 4, 200)[0]
+    items, edge = data['text'], ('text', 'describes', 'entity')
+    count = len(items.x)
+    items.label, items.note = torch.arange(count), torch.arange(3)
+    items.num_nodes = count
+    data[edge].weight = torch.arange(data[edge].edge_index.size(1))
+    found = drop_modality(data, 'text', 0.5)
+    kept = found['text'].label
+    assert torch.equal(found['text'].x, items.x[kept])
+    assert found['text'].num_nodes == len(kept) < count
+    assert torch.equal(found['text'].note, items.note)
+    weight = found[edge].weight
+    assert torch.equal(
+        found[edge].edge_index[1], data[edge].edge_index[1, weight]
+    )
+    assert len(items.label) == count
+
+
 def test_ids_are_whole_numbers_of_64_bits() -> None:
     wide = random_triples(20)
     narrow = Triples(wide.edge_index.int(), wide.edge_type.int())

@@ -33,7 +33,7 @@ from dsom_pyg.datasets.features.graph import (
 )
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder
-from dsom_pyg.files import hash_file
+from dsom_pyg.files import check_name, hash_file
 from dsom_pyg.pyg import HeteroData, InMemoryDataset
 from dsom_pyg.words import in_words, tells_all
 
@@ -190,6 +190,7 @@ class MultimodalDataset(InMemoryDataset):
                     f'file; give one of them'
                 )
         self.folder = None if root is None else Path(root).expanduser()
+        self._stores = self.folder is not None
         super().__init__(
             self.folder and str(self.folder),
             transform,
@@ -201,12 +202,20 @@ class MultimodalDataset(InMemoryDataset):
                 self._data, self._meta = self._build()
             return
         path = Path(self.processed_paths[0])
+        try:
+            check_name(path)
+        except ValueError as error:
+            self._stores = False
+            message = f'{error}, or read it again each time'
+            warnings.warn(message, UserWarning, stacklevel=2)
         with _no_collection():
             if path.is_file() and not force_reload:
                 self._data, self._meta = load_graph(path)
                 return
             self.download()
             self._data, self._meta = self._build()
+            if not self._stores:
+                return
             try:
                 save_graph(path, self._data, self._meta)
             except OSError as error:
@@ -281,7 +290,8 @@ class MultimodalDataset(InMemoryDataset):
             )
             for name, path in self._feature_files.items()
         }
-        store = self.folder and self.folder / 'features', self.force_reload
+        folder = self.folder if self._stores else None
+        store = folder and folder / 'features', self.force_reload
         encoded = {
             name: encode_entities(one, name, items[name], raw.findings, *store)
             for name, one in self._encoders.items()

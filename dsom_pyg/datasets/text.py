@@ -86,8 +86,11 @@ def _read_utf8(path: Path) -> bytes:
     if raw.startswith(POINTER):
         why = 'is no data but a pointer of Git LFS; run `git lfs pull` there'
         raise DatasetError(f"'{path}' {why}")
+    # Its mark begins as that of UTF-16.
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise DatasetError(f"'{path}' is UTF-32 text; convert it to UTF-8")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _decoded(path, 1, raw, 'UTF-16').encode()
+        raw = _decoded(path, 1, raw, 'UTF-16').encode()
     if (at := raw.find(b'\0')) >= 0:
         why = 'holds a NUL, as UTF-16 without a mark does; convert it to UTF-8'
         raise error_at(path, _ends(raw, at) + 1, why)

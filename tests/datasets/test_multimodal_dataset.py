@@ -661,3 +661,15 @@ def test_feature_files_are_read_before_anything_is_encoded(
 ) -> None:
     with pytest.raises(DatasetError, match='is missing'):
         Toy(None, text_encoder=Never(), features={'a': tmp_path / 'x.npy'})
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b'caf\xe9')
+    try:
+        root.mkdir()
+    except OSError:
+        pytest.skip('this file system has UTF-8 names only')
+    for count in (1, 2):
+        with pytest.warns(UserWarning, match='not UTF-8.*each time'):
+            assert len(Toy(root, text_encoder=Lengths())[0]['text'].x)
+        assert Toy.reads == count

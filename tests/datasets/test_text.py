@@ -99,6 +99,14 @@ def test_the_line_of_what_is_no_text(tmp_path: Path, end: str) -> None:
     with pytest.raises(DatasetError, match=where):
         read_lines(path)
     assert read_lines(write(tmp_path, '')) == []
+    for encoding in ('utf-32', 'utf-32-be'):
+        mark = '' if encoding == 'utf-32' else '\ufeff'
+        path.write_bytes((mark + 'Oslo').encode(encoding))
+        with pytest.raises(DatasetError, match='is UTF-32 text; convert'):
+            read_lines(path)
+    path.write_bytes('a\nOs\0lo'.encode('utf-16'))
+    with pytest.raises(DatasetError, match=f'{re.escape(str(path))}:2: holds'):
+        read_lines(path)
 
 
 def test_repeated_name(tmp_path: Path) -> None:

@@ -45,10 +45,20 @@ def fetch(source: Source, path: Path) -> None:
     content = _download(source)
     got = hashlib.sha256(content).hexdigest()
     if got != source.sha256:
+        # No more than one byte beyond what is expected was read.
+        longer = len(content) > source.size
+        size = 'more bytes' if longer else f'{len(content)} bytes'
+        what = f'SHA-256 {source.sha256} ({source.size} bytes), got {size}'
+        what += '' if longer else f' of SHA-256 {got}'
+        if (local := _in_mirror(source.url)) is not None:
+            raise DatasetError(
+                f"the mirror's file '{local}' is not the one from "
+                f'{source.url}: expected {what}; put that one there, or unset '
+                f'{MIRROR} to use the network'
+            )
         raise DatasetError(
             f'the file from {source.url} is not the expected one: expected '
-            f'SHA-256 {source.sha256} ({source.size} bytes), got {got} '
-            f'({len(content)} bytes). The download broke off, a proxy '
+            f'{what}. The download broke off, a proxy '
             f'answered, or the file was changed: try again, or {HINT}'
         )
     try:
@@ -112,14 +122,21 @@ def _read(source: Source, given_up: Event) -> bytes:
     return bytes(content)
 
 
+def _in_mirror(url: str) -> Path | None:
+    # The file that a folder has in the place of an address.
+    mirror, parts = os.environ.get(MIRROR, ''), urlsplit(url)
+    if not mirror or mirror.startswith(('http://', 'https://')):
+        return None
+    relative = unquote(parts.path).lstrip('/')
+    return Path(mirror).expanduser() / parts.netloc / relative
+
+
 def _open(url: str) -> BufferedReader | HTTPResponse:
     mirror = os.environ.get(MIRROR, '')
     parts = urlsplit(url)
     if parts.scheme not in ('http', 'https'):
         raise DatasetError(f'cannot download {url}: not an http(s) address')
-    if mirror and not mirror.startswith(('http://', 'https://')):
-        relative = unquote(parts.path).lstrip('/')
-        local = Path(mirror).expanduser() / parts.netloc / relative
+    if (local := _in_mirror(url)) is not None:
         if not local.is_file():
             raise DatasetError(
                 f"the mirror has no file '{local}' for {url}: put it there, "

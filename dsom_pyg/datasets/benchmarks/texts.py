@@ -68,6 +68,8 @@ def replace_texts(
             message = f'no entity is called {shorten(entry.entity[0])}'
             kind = 'text of an unknown entity'
             raw.findings.add(kind, message, *entry.place)
+    if not entries:
+        raise DatasetError(f"'{path}' holds no text")
     if not said:
         example = shorten(next(iter(keys), ''))
         raise DatasetError(

@@ -89,7 +89,7 @@ def test_wrong_hash_tells_both(site: Any, tmp_path: Path) -> None:
         SHA,
         hashlib.sha256(other).hexdigest(),
         f'{len(GOOD)} bytes',
-        '(5 bytes)',
+        'got 5 bytes',
     ):
         assert word in str(error.value)
 
@@ -229,3 +229,23 @@ def test_mirror_address(
     )
     assert (tmp_path / 'a.txt').read_bytes() == GOOD
     assert site.requests == ['/m/data.example/x/a.txt']
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [(GOOD[:-1], f'{len(GOOD) - 1} bytes of SHA'), (GOOD + b'!', 'more byt')],
+)
+def test_a_wrong_file_of_the_mirror_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    words: str,
+) -> None:
+    monkeypatch.setenv('DSOM_PYG_MIRROR', str(tmp_path))
+    local = tmp_path / 'example.org' / 'a.txt'
+    local.parent.mkdir()
+    local.write_bytes(content)
+    with pytest.raises(DatasetError, match=words) as error:
+        fetch(good('http://example.org/a.txt'), tmp_path / 'raw' / 'a.txt')
+    assert f"the mirror's file '{local}' is not the one" in str(error.value)
+    assert 'download broke off' not in str(error.value)

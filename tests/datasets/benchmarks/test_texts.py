@@ -187,7 +187,7 @@ def test_tables_of_texts(
     ('name', 'text', 'message'),
     [
         ('t.tsv', 'nobody\tx', "none of its 1 entities .* called 'nobody'"),
-        ('t.json', '{}', 'none of its 0 entities'),
+        ('t.json', '{}', 'holds no text'),
         ('t.json', '{"Oslo": "a",\n"Oslo": "b"}', "t.json: 'Oslo' stands twi"),
         ('t.json', '{"Oslo": 7.5, "a": {"b": 1}}', 'has no images'),
         ('t.json', '{"Oslo": [["a"]]}', "text of 'Oslo' must be a string"),
@@ -242,3 +242,10 @@ def test_other_texts_are_another_graph(db15k: Make, tmp_path: Path) -> None:
     path.write_text('Oslo\ta city\n')
     assert db15k(path).entity_texts[3] == ['a city']
     assert db15k(None).entity_texts[3] == ['Oslo']
+
+
+@pytest.mark.parametrize('value', [{}, {'0': '', '3': ' '}])
+def test_a_file_without_texts(db15k: Make, tmp_path: Path, value: Any) -> None:
+    path = write(tmp_path / 'texts.json', value)
+    with pytest.raises(DatasetError, match=r"texts\.json' holds no text"):
+        db15k(path)
