@@ -178,7 +178,8 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 
     Raises:
         UnknownSettingError: There is no such setting or part.
-        ValueError: A value is none that the setting can have.
+        ValueError: A value is of another kind than the setting. Whether it
+            makes sense is for the training to say, before it begins.
     """
     for key, value in settings.items():
         recipe = _with(recipe, key.split('.'), value, key)

@@ -54,8 +54,10 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
         why = f"'{path}' is compressed as {suffix} is; unpack it first"
         raise DatasetError(why)
     try:
-        unpack = UNPACK.get(suffix, open)
-        most = max(ALWAYS, RATIO * path.stat().st_size)
+        unpack, size = UNPACK.get(suffix, open), path.stat().st_size
+        if not size and unpack is not open:  # gzip would take it
+            raise DatasetError(f"'{path}' cannot be unpacked: it is empty")
+        most = max(ALWAYS, RATIO * size)
         with unpack(path, 'rb') as file:
             some = limit if unpack is open or limit >= 0 else most + 1
             raw: bytes = file.read(some)

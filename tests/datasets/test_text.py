@@ -140,3 +140,13 @@ def test_a_packed_file_may_not_fill_memory(
     assert text.read_bytes(path, 4) == b'a\na\n'
     plain = write(tmp_path, 'a\n' * 2000)
     assert len(read_lines(plain)) == 2000
+
+
+@pytest.mark.parametrize('suffix', ['.gz', '.bz2', '.xz'])
+def test_an_interrupted_download_of_nothing(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f'triples.tsv{suffix}'
+    path.write_bytes(b'')
+    with pytest.raises(DatasetError, match='cannot be unpacked: it is empty'):
+        read_lines(path)
