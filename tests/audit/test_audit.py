@@ -777,8 +777,8 @@ def test_self_loops_are_not_reversed() -> None:
 
 
 def test_a_terminal_without_signs_for_a_name(tmp_path: Path) -> None:
-    (root := tmp_path / 'mine').mkdir()
-    folder(root, train__tsv='名前\tr\ta\na\tr\tb')
+    (root := tmp_path / '名前').mkdir()
+    folder(root, train__tsv='c\tr\ta\na\tr\tb')
     out = tmp_path / 'report.json'
     done = subprocess.run(
         [sys.executable, '-m', 'dsom_pyg.audit', root, '--json', out],
@@ -791,8 +791,8 @@ def test_a_terminal_without_signs_for_a_name(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
-    assert b'mine' in done.stdout
-    assert json.loads(out.read_text(encoding='utf-8'))['dataset'] == 'mine'
+    assert done.stdout.startswith(rb'\u540d\u524d')
+    assert json.loads(out.read_text(encoding='utf-8'))['dataset'] == '名前'
 
 
 def test_a_report_for_which_no_file_can_be(

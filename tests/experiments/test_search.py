@@ -249,6 +249,8 @@ def test_a_trial_that_diverges_is_told_and_left(
         trials = record.read(path)['trials']
         assert [x['state'] for x in trials] == states[:count]
     assert trials[1]['value'] is None
+    # It is not tried again.
+    assert trials[2]['params'] != trials[1]['params']
 
 
 @pytest.mark.parametrize('kept', ['file', 'database'])
