@@ -247,7 +247,8 @@ class WarmStart(FreshTable):
                 'entity rows, so no table can take their place; use '
                 'FreshTable()'
             )
-        source = teachers.structure(model.entities, graph.num_relations)
+        with drawn_with(0):  # what is drawn here is not used
+            source = teachers.structure(model.entities, graph.num_relations)
         if not _alike(source, model):  # it may be trained as they are
             check_loop(teachers.loop, graph, [model])
 

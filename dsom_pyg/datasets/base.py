@@ -407,11 +407,10 @@ def _told(step: Callable[..., Any]) -> str:
         return f'{type(step).__name__}([{each}])'
     name = repr(step)
     # PyG's own say nothing but their names, and of tensors a repr says little.
-    silent = type(step).__repr__ is BaseTransform.__repr__ and vars(step)
-    if silent or (' at 0x' not in name and not tells_all(name)):
+    if type(step).__repr__ is BaseTransform.__repr__ and vars(step):
         given = (f'{k}={in_words(x)}' for k, x in vars(step).items())
         return f'{type(step).__name__}({", ".join(given)})'
-    return name
+    return name if ' at 0x' in name or tells_all(name) else in_words(step)
 
 
 def _hash(path: Path | None) -> str:
