@@ -122,8 +122,8 @@ again in *siblings*, gave 42.13, 37.93 and 38.98 on the three MKGs.
 640 reaches it); 43.8 for any student on DB15K; five times the speed of a plain
 loop (4.2 times, below); 38.0 on FB15k-237 (by 0.01: 37.90, 38.13 and 37.93;
 D = 640 has 38.04 with its one seed), and a mean rank of 116 there (139); [what
-was tried](notes/2026-11-29-worth.md) for students on these two graphs; Hits@1 of
-95.0 and Hits@10 of 97.0 on WN18 (94.43 and 96.95, one seed). 39.6 on MKG-Y is
+was tried](notes/2026-11-29-worth.md) for students on these two graphs; Hits@1
+of 95.0 and Hits@10 of 97.0 on WN18 (94.43 and 96.95, one seed). 39.6 on MKG-Y is
 met by three seeds, 39.4 on MKG-W by the mean of three. On both MKGs test told
 which of two measured widths of a student is the better one (of 38.82 and 38.99
 on MKG-W), and recipes of the best have that. Shares of the machine's product
