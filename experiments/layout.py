@@ -61,10 +61,6 @@ CLAIMS = (
         bold=True,
     ),
     Claim(
-        'The same texts and encoder, the default recipe',
-        Model('worth', 'MKG_W', 'longer texts, mpnet'),
-    ),
-    Claim(
         'Default recipe on MKG-W (titles, all-MiniLM-L6-v2)',
         Model('combiners', 'MKG_W', 'policy'),
     ),

@@ -19,6 +19,8 @@ FLOORS = {
     'scatter': 0,
     'scores': 0,
     'kg': 0,
+    'terminal': 0,
+    'words': 0,
     'encoders': 1,
     'models': 1,
     'evaluation': 1,
@@ -36,6 +38,7 @@ FLOORS = {
     'completion': 9,
     'pages': 10,
     'cli': 11,
+    '__main__': 12,
 }
 STRANGERS = {
     ('datasets', 'models'),

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from dsom_pyg.completion.provenance import Provenance
 from dsom_pyg.completion.store import Parts
-from dsom_pyg.completion.vocabulary import Vocabulary
+from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.graph import SPLITS
 
 # How metrics are called there, and here.
@@ -177,5 +177,10 @@ def _calibration(parts: Parts) -> str:
 
 
 def _word(vocabulary: Vocabulary, at: int) -> str:
+    # Its name, if that means nobody else.
     name = vocabulary.names[at]
-    return repr(name if vocabulary.id(name) == at else at)
+    try:
+        known = vocabulary.id(name) == at
+    except UnknownNameError:
+        known = False
+    return repr(name if known else at)
