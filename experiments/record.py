@@ -13,7 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -158,21 +158,19 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     found = read(path)
-    there = flat({key: found.get(key) for key in SAME})
-    here = flat(json.loads(json.dumps({k: expected[k] for k in SAME})))
-    if 'converted_from' in found:
-        there, here = (
-            {key: each[key] for key in COMPARABLE} for each in (there, here)
-        )
-    other = [
-        f'  {key}: {there.get(key, "-")} there, {here.get(key, "-")} here'
-        for key in sorted({*there, *here})
-        if there.get(key) != here.get(key)
-    ]
-    if other:
+    pair = (
+        {key: found.get(key) for key in SAME},
+        {k: expected[k] for k in SAME},
+    )
+    compared = COMPARABLE if 'converted_from' in found else None
+    if other := differences(*pair, compared):
+        lines = [
+            f'  {key}: {there} there, {here} here'
+            for key, (there, here) in other.items()
+        ]
         raise OtherRunError(
             f'{path} holds a run with other settings. Move it away, or name '
-            'another folder with --results.\n' + '\n'.join(other)
+            'another folder with --results.\n' + '\n'.join(lines)
         )
     return True
 
@@ -192,27 +190,43 @@ def check_alike(
     """
     if 'converted_from' in one or 'converted_from' in other:
         return
-    told = [
-        flat(
-            {
-                'settings': each.get('settings'),
-                'features': each.get('graph', {}).get('features'),
-                'changes': each.get('graph', {}).get('changes'),
-            }
-        )
+    told = (
+        {
+            'settings': each.get('settings'),
+            'features': each.get('graph', {}).get('features'),
+            'changes': each.get('graph', {}).get('changes'),
+        }
         for each in (one, other)
-    ]
-    far = [
-        key
-        for key in sorted({*told[0], *told[1]})
-        if told[0].get(key) != told[1].get(key)
-    ]
-    if far:
+    )
+    if far := differences(*told):
         raise OtherRunError(
             f'{path} and {other_path} are not of one row: {", ".join(far)} '
             'differ. Move one of them away, or name another folder with '
             '--results.'
         )
+
+
+def differences(
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    compared: Sequence[str] | None = None,
+) -> dict[str, tuple[Any, Any]]:
+    r"""What two descriptions tell differently, and how each tells it; '-' for
+    what one of them does not tell. None is the same as telling nothing.
+
+    Args:
+        one: Settings within settings, as JSON has them or can.
+        other: Likewise.
+        compared: The keys that count, with dots. (default: all)
+    """
+    # JSON has no tuples.
+    flats = [flat(json.loads(json.dumps(each))) for each in (one, other)]
+    keys = sorted({*flats[0], *flats[1]}) if compared is None else compared
+    return {
+        key: (flats[0].get(key, '-'), flats[1].get(key, '-'))
+        for key in keys
+        if flats[0].get(key) != flats[1].get(key)
+    }
 
 
 def flat(nested: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -293,14 +293,8 @@ def _check_same(
     path: Path, found: Mapping[str, Any], about: Mapping[str, Any]
 ) -> None:
     # Trials of another graph, encoder or recipe cannot be compared.
-    here = record.flat(json.loads(json.dumps(about)))
-    there = record.flat({key: found[key] for key in about})
-    far = [
-        key
-        for key in sorted({*here, *there})
-        if here.get(key) != there.get(key)
-    ]
-    if far:
+    there = {key: found[key] for key in about}
+    if far := record.differences(there, about):
         raise record.OtherRunError(
             f'{path} holds a search of something else: {", ".join(far)} '
             'differ. Move it away, or name other folders with --results and '
