@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from array import array
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,39 @@ class Slotted:
 class Plain:
     def __init__(self, **named: object) -> None:
         vars(self).update(named)
+
+    def size(self) -> int:
+        return len(vars(self))
+
+
+class Listed(list[Any]):
+    def __init__(self, items: list[Any], size: int) -> None:
+        super().__init__(items)
+        self.size = size
+
+
+class Hidden:
+    __slots__ = ('__dict__', '__size')
+
+    def __init__(self, size: int) -> None:
+        self.__size = size
+
+    def size(self) -> int:
+        return self.__size
+
+
+def linear(seed: int) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.nn.Sequential(torch.nn.Linear(2, 2))
+
+
+def calls(what: Any) -> Callable[[], Any]:
+    return lambda: what()
+
+
+def masked(*mask: int) -> Any:
+    return np.ma.MaskedArray([1, 2], mask=list(mask))
 
 
 def maker(n3: float) -> Callable[..., float]:
@@ -66,6 +102,22 @@ ONE, MANY = torch.tensor([0.00116, 1.0]), torch.zeros(2000)
         ({'a': Plain(b=1)}, {'a': Plain(b=1)}, {'a': Plain(b=2)}),
         ({Plain(b=1)}, {Plain(b=1)}, {Plain(b=2)}),
         ((Plain(b=maker(1)),), (Plain(b=maker(1)),), (Plain(b=maker(2)),)),
+        (Plain(n=1).size, Plain(n=1).size, Plain(n=2).size),
+        tuple(calls(Plain(n=n).size) for n in (1, 1, 2)),
+        (calls(linear(0)), calls(linear(0)), calls(linear(1))),
+        (linear(0), linear(0), linear(1)),
+        (deque([ONE]), deque([ONE]), deque([MANY])),
+        (bytearray(b'a'), bytearray(b'a'), bytearray(b'b')),
+        (array('d', [1.0]), array('d', [1.0]), array('d', [2.0])),
+        ('tensor(1)', 'tensor(1)', 'tensor(2)'),
+        tuple(MappingProxyType({1: x}) for x in (ONE, ONE.clone(), MANY)),
+        (Listed([ONE], 1), Listed([ONE], 1), Listed([ONE], 2)),
+        (Hidden(1), Hidden(1), Hidden(2)),
+        (np.array(['a', 'b']), np.array(['a', 'b']), np.array(['a', 'c'])),
+        tuple(np.array([x], object) for x in 'aab'),
+        (np.array([1], '>i8'), np.array([1], '>i8'), np.array([2], '>i8')),
+        (masked(0, 1), masked(0, 1), masked(0, 0)),
+        tuple(x * torch.eye(2).to_sparse() for x in (1, 1, 2)),
     ],
 )
 def test_values_are_told_apart(one: Any, same: Any, other: Any) -> None:
@@ -85,6 +137,11 @@ def test_what_holds_itself() -> None:
     loop = Plain()
     loop.own = [loop]  # type: ignore[attr-defined]
     assert in_words(loop) == "Plain(own=list(['...']))"
+
+
+def test_what_tells_nothing_is_told_by_its_address() -> None:
+    one, other = (x for x in 'ab'), (x for x in 'ab')
+    assert in_words(Plain(x=one)) != in_words(Plain(x=other))
 
 
 def test_the_words_are_those_of_other_processes() -> None:

@@ -99,7 +99,6 @@ class Lookup(Combiner):
         if bool((keys[1:] == keys[:-1]).any()):
             raise ValueError('a query has several weights')
         rows = [weights[order], weights.mean(dim=0, keepdim=True)]
-        self.signed = bool((weights < 0).any())
         self.register_buffer('keys', keys)
         self.register_buffer('table', torch.cat(rows))
 
@@ -123,6 +122,12 @@ class Lookup(Combiner):
             rel = torch.cat([rel, unlabeled.rel])
         asked = (combiner, ensemble, Queries(head, rel), seen)
         return cls(head, rel, ask(*asked, batch_size, precision))
+
+    # No attribute: those tell runs apart.
+    @property
+    def signed(self) -> bool:  # type: ignore[override]
+        r"""Whether some weights are negative."""
+        return bool((self.table < 0).any())
 
     def weights(self, answers: Answers) -> Tensor:
         key = answers.head.long() * self.num_rels + answers.rel
