@@ -12,6 +12,7 @@ from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import Combiner, EnsembleScorer, TeacherEnsemble
 from dsom_pyg.training import FitResult, Progress, Run
+from dsom_pyg.words import make_plain
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -37,6 +38,7 @@ class Recipe:
     progress: bool | Progress | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         # Found out now, not after the teachers were trained.
         if not hasattr(self.policy, 'prepare'):
             raise TypeError(

@@ -53,9 +53,9 @@ def whole_or_nothing(
 ) -> Iterator[Path]:
     r"""A temporary path on the same disk, moved to :obj:`path` at the end.
     If the block raises, :obj:`path` stays as it was and nothing else is left.
-    A file that is there keeps its rights, and a link its place. What a killed
-    process has left in the folder is deleted, where the system has locks
-    (POSIX).
+    A file that is there keeps its rights; a link makes room for the file, as
+    others may lead to the same one. What a killed process has left in the
+    folder is deleted, where the system has locks (POSIX).
 
     Args:
         path: The file.
@@ -67,7 +67,6 @@ def whole_or_nothing(
             there.
     """
     work = lock = None
-    path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
@@ -94,6 +93,20 @@ def whole_or_nothing(
             lock.close()
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def output(path: Path) -> Iterator[Path]:
+    r"""As :func:`whole_or_nothing`, for a file that somebody names: a link
+    keeps its place, and what it leads to is written. What is no file, such as
+    a pipe or a terminal, is written at once.
+    """
+    there = path.exists() and not path.is_file() and not path.is_dir()
+    if there or str(path).startswith(('/dev/', '/proc/')):
+        yield path
+        return
+    with whole_or_nothing(Path(os.path.realpath(path))) as temporary:
+        yield temporary
 
 
 def _is_within(name: object, places: Iterable[Path]) -> bool:

@@ -551,12 +551,13 @@ def k_folds(
     """
     train = get_split(data, 'train')
     twin = first_twin(train).cpu()
-    count = len(twin.unique())
+    distinct, at = twin.unique(return_inverse=True)
+    count = len(distinct)
     if not 2 <= k <= count:
         raise ValueError(
             f'k must be 2 to {count} (distinct training triples), got {k}'
         )
-    part = (_shuffled(len(twin), seed) % k)[twin]
+    part = (_shuffled(count, seed) % k)[at]
     part = part.to(train.edge_type.device)
     return [
         (with_split(data, 'train', train.select(~mine)), train.select(mine))

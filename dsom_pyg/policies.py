@@ -5,10 +5,10 @@ choose teachers is one more class with ``prepare``.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from numbers import Integral
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -71,6 +71,11 @@ __all__ = [
 ]
 
 
+# Those of a class, of an object that may have more.
+def _options(kind: Any, part: Any) -> dict[str, Any]:
+    return {each.name: getattr(part, each.name) for each in fields(kind)}
+
+
 # Found out now, not after the teachers were trained.
 def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
@@ -128,7 +133,7 @@ class AsInPaper:
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
         with drawn_with(run.seed + 2):
-            return paper_policy(ensemble, **vars(self))
+            return paper_policy(ensemble, **_options(AsInPaper, self))
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -215,7 +220,7 @@ class Senior:
     lr: float = 5e-4
 
     def __post_init__(self) -> None:
-        check_mulde(**vars(self))
+        check_mulde(**_options(Senior, self))
 
     def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
         check_learns_along(loop)
@@ -223,7 +228,8 @@ class Senior:
     def prepare(
         self, run: Run, teachers: Teachers, ensemble: TeacherEnsemble
     ) -> Combiner:
-        return MulDE(len(ensemble), ensemble.num_relations, **vars(self))
+        sizes = len(ensemble), ensemble.num_relations
+        return MulDE(*sizes, **_options(Senior, self))
 
 
 @dataclass(kw_only=True, frozen=True)

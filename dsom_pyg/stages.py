@@ -24,7 +24,7 @@ from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
 from dsom_pyg.training.fit import check_loop
 from dsom_pyg.training.objectives import DistillTask, ModelTask, TeachersTask
 from dsom_pyg.training.run import drawn_with
-from dsom_pyg.words import in_words
+from dsom_pyg.words import in_words, make_plain
 
 __all__ = [
     'FreshTable',
@@ -85,6 +85,7 @@ class Teachers:
     loop: Loop = DECAYING_ADAM
 
     def __post_init__(self) -> None:
+        make_plain(self)
         # Found out now, not after the teachers were trained.
         if self.committee < 1 or not isinstance(self.committee, Integral):
             raise ValueError(
@@ -324,6 +325,9 @@ class Student:
     loop: Loop = DECAYING_ADAM
     distill: Distill = field(default_factory=lambda: Distill(tau=2, gamma=4))
     unlabeled: Unlabeled | None = field(default_factory=Unlabeled)
+
+    def __post_init__(self) -> None:
+        make_plain(self)
 
     def check(self, graph: KG, teachers: Teachers) -> None:
         r"""Raise :class:`ValueError` unless such a student can learn from

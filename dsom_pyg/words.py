@@ -24,6 +24,16 @@ OPAQUE = ' at 0x', 'tensor(', 'array('
 DIGITS = 12
 
 
+def make_plain(part: Any) -> None:
+    r"""Make NumPy's numbers among the fields of a dataclass Python's: files
+    know no others.
+    """
+    for key, value in vars(part).items():
+        if isinstance(value, np.generic):
+            # It may be frozen.
+            object.__setattr__(part, key, value.item())
+
+
 def tells_all(words: str) -> bool:
     r"""Whether the :func:`repr` of a value tells it from all others."""
     return not any(mark in words for mark in OPAQUE)

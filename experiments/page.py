@@ -120,7 +120,7 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.found: dict[tuple[str, ...], Seeds] = {}
-        firsts: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
+        rows: dict[tuple[str, ...], list[tuple[Path, dict[str, Any]]]] = {}
         for path, record in records(folder):
             name = (
                 record['table'],
@@ -128,10 +128,12 @@ class Runs:
                 record['row'],
                 record['protocol']['split'],
             )
-            check_alike(*firsts.setdefault(name, (path, record)), path, record)
+            rows.setdefault(name, []).append((path, record))
             for model, values in record['models'].items():
                 seeds = self.found.setdefault((*name, model), {})
                 seeds[record['seed']] = values
+        for runs in rows.values():
+            check_alike(runs)
 
     def seeds(self, model: Model) -> Seeds:
         r"""What was measured of a model, seed by seed; maybe nothing."""

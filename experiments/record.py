@@ -175,35 +175,39 @@ def exists(path: Path, expected: Mapping[str, Any]) -> bool:
     return True
 
 
-def check_alike(
-    path: Path,
-    one: Mapping[str, Any],
-    other_path: Path,
-    other: Mapping[str, Any],
-) -> None:
+def check_alike(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
     r"""Refuse to put seeds of a row together that are not of one: with other
-    settings, features or changes of the graph. Converted runs tell these in
-    other words.
+    settings, features, texts or changes of the graph. Converted runs tell
+    these in other words, and are not compared.
 
     Raises:
         OtherRunError: They are not; what differs is named.
     """
-    if 'converted_from' in one or 'converted_from' in other:
-        return
-    told = (
-        {
-            'settings': each.get('settings'),
-            'features': each.get('graph', {}).get('features'),
-            'changes': each.get('graph', {}).get('changes'),
-        }
-        for each in (one, other)
-    )
-    if far := differences(*told):
-        raise OtherRunError(
-            f'{path} and {other_path} are not of one row: {", ".join(far)} '
-            'differ. Move one of them away, or name another folder with '
-            '--results.'
+    told = [
+        (
+            path,
+            {
+                'settings': each.get('settings'),
+                'features': each.get('graph', {}).get('features'),
+                'changes': each.get('graph', {}).get('changes'),
+                'texts': each.get('texts_sha256'),
+            },
         )
+        for path, each in runs
+        if 'converted_from' not in each
+    ]
+    for path, here in told[1:]:
+        first, there = told[0]
+        far = differences(there, here)
+        # Not all files tell which texts they had.
+        if there['texts'] is None or here['texts'] is None:
+            far.pop('texts', None)
+        if far:
+            raise OtherRunError(
+                f'{first} and {path} are not of one row: {", ".join(far)} '
+                'differ. Move one of them away, or name another folder with '
+                '--results.'
+            )
 
 
 def differences(

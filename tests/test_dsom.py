@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -195,6 +196,19 @@ def short(recipe: Recipe) -> Recipe:
         student=replace(student, loop=replace(student.loop, **few)),
         progress=False,
     )
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    recipe = recipes.small(
+        channels=np.int64(4),  # type: ignore[arg-type]
+        epochs=np.int64(1),  # type: ignore[arg-type]
+        eval_every=np.int64(0),  # type: ignore[arg-type]
+        seed=np.int64(1),
+    )
+    assert repr(recipe) == repr(
+        recipes.small(channels=4, epochs=1, eval_every=0, seed=1)
+    )
+    train_dsom(FakeMMKG(20, 3, 60)[0], recipe, tmp_path)
 
 
 def test_the_recipe_of_the_paper() -> None:

@@ -15,6 +15,7 @@ from dsom_pyg.files import (
     DamagedFile,
     NotWritten,
     load_tensors,
+    output,
     read_header,
     save_tensors,
     take_lock,
@@ -316,11 +317,31 @@ def test_rights_and_links_stay(tmp_path: Path) -> None:
     path.write_text('old')
     path.chmod(0o600)
     link.symlink_to(path)
-    with whole_or_nothing(link) as temporary:
+    with output(link) as temporary:
         temporary.write_text('new')
     assert link.is_symlink()
     assert path.read_text() == 'new'
     assert path.stat().st_mode & 0o777 == 0o600
+    # What others may look at through links of their own stays as it is.
+    with whole_or_nothing(link) as temporary:
+        temporary.write_text('mine')
+    assert not link.is_symlink()
+    assert link.read_text() == 'mine'
+    assert path.read_text() == 'new'
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='pipes of POSIX')
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with output(pipe) as path:
+            path.write_text('all of it')
+        assert os.read(reader, 100) == b'all of it'
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_faults_of_other_files_are_not_blamed_on_this_one(

@@ -16,7 +16,7 @@ from dsom_pyg.datasets.own.build import build_graph
 from dsom_pyg.datasets.own.folder import read_folder
 from dsom_pyg.datasets.own.literals import CHOICES
 from dsom_pyg.datasets.own.reading import Reading
-from dsom_pyg.files import NotWritten, whole_or_nothing
+from dsom_pyg.files import output
 from dsom_pyg.terminal import escape_what_cannot_be_shown
 
 
@@ -70,9 +70,9 @@ def main(
     report = audit_raw(raw, name, args.folder, not args.no_images)
     if args.json:
         try:
-            with whole_or_nothing(args.json) as path:
+            with output(args.json) as path:
                 path.write_text(_json(report.to_json()), encoding='utf-8')
-        except NotWritten as error:
+        except OSError as error:
             print(report)
             print(printable(f'error: {error}'), file=sys.stderr)
             return 2

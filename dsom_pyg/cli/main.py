@@ -654,10 +654,10 @@ def _heeding(folder: Path, review: Path | None) -> Any:
         raise ValueError(f"--review: there is no file '{review}'")
     said = Review(review or folder / FILE)
     judged = said.judged(loaded.entities, loaded.relations_known)
-    count = len(judged.decided.edge_type)
-    if not count:
+    if not any(len(each.edge_type) for each in judged):
         return loaded
-    print(f'heeding {count} decisions of {said.path}', file=sys.stderr)
+    if count := len(judged.decided.edge_type):
+        print(f'heeding {count} decisions of {said.path}', file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # said above
         return loaded.with_review(said)

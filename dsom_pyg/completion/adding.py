@@ -157,15 +157,15 @@ def _by_key(items: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _listed(items: Items | None, name: str) -> list[str]:
-    found = (items or {}).get(name, [])
-    if isinstance(found, str | Path):
-        found = [found]
-    if not isinstance(found, Iterable) or not all(
-        isinstance(each, str | Path) for each in found
-    ):
+    given = (items or {}).get(name, [])
+    if isinstance(given, str | Path):
+        return [str(given)]
+    # It may be read once alone.
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(each, str | Path) for each in found):
         raise ValueError(
             f'{shorten(name)}: give a text or a path, or a list of them ([] '
-            f'for none), got {found!r}'
+            f'for none), got {given!r}'
         )
     return [str(each) for each in found]
 

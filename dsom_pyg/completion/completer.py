@@ -737,14 +737,16 @@ class Completer:
         self.relations_known.check(dataset.relation_names)
 
     def _ids(self, triples: Iterable[Triple]) -> tuple[Tensor, Tensor, Tensor]:
-        given = list(triples)
-        for each in given:
-            # A word has letters, and may have three.
-            if isinstance(each, str | bytes | int) or len(each) != 3:
+        given = []
+        for each in triples:
+            # Of a mapping these would be its keys.
+            triple = [] if isinstance(each, Mapping) else listed(each)
+            if len(triple) != 3:
                 raise ValueError(
                     'give triples (head, relation, tail) in a list; '
                     f'{each!r} is none'
                 )
+            given.append(triple)
         head, rel, tail = zip(*given, strict=True) if given else ((),) * 3
         ends, links = self.entities, self.relations_known
         return ends.ids(head), links.ids(rel), ends.ids(tail)

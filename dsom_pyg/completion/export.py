@@ -11,7 +11,7 @@ import torch
 from dsom_pyg.completion.provenance import Provenance
 from dsom_pyg.completion.store import Parts, check_apart
 from dsom_pyg.completion.vocabulary import Vocabulary
-from dsom_pyg.files import hash_file, save_tensors, whole_or_nothing
+from dsom_pyg.files import hash_file, output, save_tensors
 from dsom_pyg.models import Bilinear
 
 # Names in .npz are as wide as the longest one; no more bytes than this.
@@ -91,7 +91,7 @@ def _write_npz(path: Path, parts: Parts, about: dict[str, str]) -> None:
         'relation_keys': _strings(parts.relations, parts.relations.keys),
         'about': np.array(json.dumps(about)),
     }
-    with whole_or_nothing(path) as temporary, temporary.open('wb') as file:
+    with output(path) as temporary, temporary.open('wb') as file:
         np.savez(file, **arrays)
 
 
@@ -128,8 +128,8 @@ def _write_index(path: Path, parts: Parts, about: dict[str, str]) -> None:
     index = faiss.IndexFlatIP(entities.shape[1])
     index.add(entities)
     with (
-        whole_or_nothing(path.with_name(f'{path.name}.json')) as beside,
-        whole_or_nothing(path) as temporary,
+        output(path.with_name(f'{path.name}.json')) as beside,
+        output(path) as temporary,
     ):
         with temporary.open('wb') as file:
             # Python's file tells why it cannot be written.

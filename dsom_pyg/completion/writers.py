@@ -19,7 +19,7 @@ from dsom_pyg.completion.provenance import Provenance
 from dsom_pyg.completion.results import Proposal
 from dsom_pyg.completion.store import Parts
 from dsom_pyg.datasets.errors import shorten
-from dsom_pyg.files import whole_or_nothing
+from dsom_pyg.files import output
 
 # Endings of files of triples.
 TRIPLES = '.tsv', '.parquet'
@@ -80,7 +80,7 @@ def write_proposals(
         case '.nt':
             lines = statements(proposals, parts, origin, base)
             with (
-                whole_or_nothing(path) as temporary,
+                output(path) as temporary,
                 temporary.open('w', encoding='utf-8', newline='\n') as file,
             ):
                 file.writelines(f'{line}\n' for line in lines)
@@ -123,7 +123,7 @@ def write_triples(path: str | Path, parts: Parts) -> None:
         _write_parquet(path, rows, Provenance.of(parts), kinds)
         return
     with (
-        whole_or_nothing(path) as temporary,
+        output(path) as temporary,
         temporary.open('w', encoding='utf-8', newline='\n') as file,
     ):
         file.write('head\trelation\ttail\n')
@@ -145,8 +145,8 @@ def _lines(proposals: Iterable[Proposal], parts: Parts) -> Iterator[Line]:
 def _write_tsv(path: Path, lines: Iterable[Line], origin: Provenance) -> None:
     about = path.with_name(f'{path.name}-metadata.json')
     with (
-        whole_or_nothing(about) as beside,
-        whole_or_nothing(path) as temporary,
+        output(about) as beside,
+        output(path) as temporary,
         temporary.open('w', encoding='utf-8', newline='\n') as file,
     ):
         text = json.dumps(_metadata(path.name, origin), indent=1)
@@ -208,7 +208,7 @@ def _write_parquet(
         {'dsom_pyg': json.dumps(origin._asdict())},
     )
     with (
-        whole_or_nothing(path) as temporary,
+        output(path) as temporary,
         temporary.open('wb') as file,
         parquet.ParquetWriter(file, schema) as writer,
     ):

@@ -11,6 +11,8 @@ from dsom_pyg.encoders import hub, identity
 from dsom_pyg.encoders.batching import check_batch_size
 from dsom_pyg.processes import own_device
 
+PACKAGE = 'sentence-transformers'
+
 
 class SBERT:
     r"""`Sentence-BERT <https://arxiv.org/abs/1908.10084>`_ features of texts.
@@ -37,11 +39,10 @@ class SBERT:
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
         self.progress = progress
-        package = 'sentence-transformers'
-        source = f'the folder of a {package} model'
-        hub.need_library('sentence_transformers', package)
+        source = f'the folder of a {PACKAGE} model'
+        hub.need_library('sentence_transformers', PACKAGE)
         place = hub.find(_in_full(model), 'sentence', source)
-        library = hub.load_library('sentence_transformers', package)
+        library = hub.load_library('sentence_transformers', PACKAGE)
         hub.refuse_foreign(place)
         with hub.loading('sentence', model, source):
             self.model: Any = library.SentenceTransformer(
@@ -68,11 +69,15 @@ class SBERT:
 
 
 def _in_full(model: str | Path) -> str | Path:
-    # The library takes names without an owner for its own.
+    # The library takes names without an owner for its own, but for some that
+    # the hub has had from its beginning.
     short = isinstance(model, str) and not {'/', '\\'} & {*model}
     if not short or Path(model).exists():
         return model
-    return f'sentence-transformers/{model}'
+    library = hub.load_library('sentence_transformers.util', PACKAGE)
+    if str(model).lower() in library.ORIGINAL_TRANSFORMER_MODELS:
+        return model
+    return f'{PACKAGE}/{model}'
 
 
 def _settings(model: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from dsom_pyg.completion.review import FILE
 from dsom_pyg.completion.run_folder import METRICS
 from dsom_pyg.completion.store import check_apart
 from dsom_pyg.explain import choices
-from dsom_pyg.files import whole_or_nothing
+from dsom_pyg.files import output
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.metrics import CATEGORIES, RankingResult
 from dsom_pyg.pages.render import plot, render, thumbnail
@@ -34,7 +34,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     path = folder / 'report.html' if out is None else Path(out).expanduser()
     check_apart(path)
     page = report(Completer.load(folder), folder)
-    with whole_or_nothing(path) as temporary:
+    with output(path) as temporary:
         temporary.write_text(page, encoding='utf-8')
     return path
 

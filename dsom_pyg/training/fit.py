@@ -107,7 +107,7 @@ def fit(
     file = None
     if checkpoint is not None or count() > 1:
         words = identity(config, graph, task)
-        check_alike(words)
+        check_alike({**words, 'checkpoint': checkpoint is not None})
         if checkpoint is not None:
             file = RunFile(checkpoint, words, prolong)
     watch = progress if isinstance(progress, Progress) else Bars(progress)

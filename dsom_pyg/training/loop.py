@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from dsom_pyg import processes
 from dsom_pyg.training.batches import check_batches
 from dsom_pyg.training.sampled import Sampled
+from dsom_pyg.words import make_plain
 
 
 def _check_rate(lr: float, initial_accumulator: float = 0.0) -> None:
@@ -231,6 +232,7 @@ class Loop:
     sampled: Sampled | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_epochs(self.epochs)
         check_batches(self.batch_size, self.batch_by)
         if not 0.0 <= self.cooldown <= 1.0:

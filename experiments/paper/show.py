@@ -406,19 +406,19 @@ def _found(
 ) -> list[tuple[Path, Mapping[str, Any]]]:
     # The files of a row, and what they tell of a model.
     where = home(profile, dataset, row)
-    name, found = where.models.get(model, model), []
-    first: tuple[Path, dict[str, Any]] | None = None
+    name, runs = where.models.get(model, model), []
     for seed in range(10):
         path = record.path_of(
             results, where.folder, dataset, where.row, seed, 'test'
         )
         if path.exists():
-            there = record.read(path, *record.RUN)
-            first = first or (path, there)
-            record.check_alike(*first, path, there)
-            if name in there['models']:
-                found.append((path, there['models'][name]))
-    return found
+            runs.append((path, record.read(path, *record.RUN)))
+    record.check_alike(runs)
+    return [
+        (path, there['models'][name])
+        for path, there in runs
+        if name in there['models']
+    ]
 
 
 def curve(

@@ -692,6 +692,20 @@ def test_decisions_that_say_nothing_are_not_counted(
     assert done.stderr.count('the decision is left out') == 1
 
 
+def test_a_triple_is_open_again(
+    command: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    said, opened = (Review(tmp_path / name) for name in ('said', 'opened'))
+    triple = 'Arnel', 'sea route to', 'Crail'
+    said.decide(*triple, 'reject', '')
+    opened.decide(*triple, 'unsure', '')
+    Completer.load(run_folder).with_review(said).save(tmp_path / 'heeding')
+    words = 'answer', tmp_path / 'heeding', *triple[:2], '--any-kind', '-k'
+    assert 'Crail' not in command(*words, '20').stdout
+    again = command(*words, '20', '--review', opened.path)
+    assert 'Crail' in again.stdout
+
+
 def test_people_decide(
     command: Command, folder: Path, run_folder: Path, tmp_path: Path
 ) -> None:

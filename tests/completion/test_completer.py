@@ -357,8 +357,13 @@ def test_scores_of_given_triples(model: Completer) -> None:
             assert found.score == pytest.approx(same.score)
     assert seen == {(True, True), (False, True), (False, False)}
     assert model.score([]) == []
-    with pytest.raises(ValueError, match=r'\(head, relation, tail\)'):
-        model.score([('MV Auk', 'carries')])  # type: ignore[list-item]
+    triple = 'MV Auk', 'calls at', 'Port Bude'
+    assert model.score([iter(triple)]) == model.score([triple])  # type: ignore[list-item]
+    named = dict(zip(('head', 'relation', 'tail'), triple, strict=True))
+    wrong: list[Any] = [('MV Auk', 'carries'), 'abc', b'abc', 1, None, named]
+    for each in [*wrong, np.int64(1), model.complete(limit=1)[0]]:
+        with pytest.raises(ValueError, match=r'\(head, relation, tail\)'):
+            model.score([each])
 
 
 def test_what_is_known_fits_whatever_its_kind() -> None:

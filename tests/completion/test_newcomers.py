@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dsom_pyg import Recipe, evaluate
 from dsom_pyg.completion import Completer, UnknownNameError, Vocabulary
+from dsom_pyg.completion.adding import Newcomers
 from dsom_pyg.completion.newcomers import (
     Fit,
     fit_rows,
@@ -259,6 +260,16 @@ def test_what_a_model_does_not_know(model: Completer) -> None:
     for value in (None, math.nan, ['a town', None]):
         with pytest.raises(ValueError, match="'X': give a text or a path, or"):
             model.add_entities({'X': value}, **words)  # type: ignore[dict-item]
+
+
+def test_texts_and_images_may_come_from_an_iterator(
+    model: Completer,
+) -> None:
+    paths = (Path(name) for name in ('x.png', 'y.png'))
+    texts = {'X': iter(['a town', 'large'])}
+    new = Newcomers(model.parts, texts, {'X': paths}, [])
+    assert new.texts == [['a town', 'large']]
+    assert [Path(each).name for each in new.images[0]] == ['x.png', 'y.png']
 
 
 def test_another_encoder_is_refused(model: Completer) -> None:

@@ -22,7 +22,9 @@ join()
 
 
 def train(what: str, folder: Path | None = None) -> None:
-    """What differs is the seed, the graph, the features, or nothing."""
+    """What differs is the seed, the graph, the features, who keeps a file, or
+    nothing.
+    """
     data = FakeMMKG(61, num_triples=300, seed=rank() * (what == 'graph'))[0]
     if what == 'features' and rank():
         data['text'].x = data['text'].x.flip(0)
@@ -33,6 +35,8 @@ def train(what: str, folder: Path | None = None) -> None:
         policy=MeanOfTeachers(),
         seed=rank() * (what == 'seed'),
     )
+    if what == 'kept' and rank():
+        folder = None
     train_dsom(data, recipe, folder)
 
 
@@ -40,9 +44,9 @@ said = {}
 apart = out / str(rank())  # where the first one alone will write
 train('folder', apart)
 share(None)  # until both have ended
-for kind in ('seed', 'graph', 'features', 'folder'):
+for kind in ('seed', 'graph', 'features', 'kept', 'folder'):
     try:
-        train(kind, apart if kind == 'folder' else None)
+        train(kind, apart if kind in ('kept', 'folder') else None)
     except ValueError as error:
         said[kind] = str(error)
 (out / f'{rank()}.json').write_text(json.dumps(said))

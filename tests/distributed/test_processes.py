@@ -168,6 +168,7 @@ def test_who_would_do_something_else_is_told(tmp_path: Path) -> None:
             assert 'process 1 (here) would train another run' in said[kind]
             name = 'fixed features' if kind == 'features' else kind
             assert f'\n{name}: ' in said[kind]
+        assert '\ncheckpoint: True there, False here' in said['kept']
         wrong = "epochs in '.*' \\(1 by 0, 0 by 1\\); they need a folder"
         assert re.search(wrong, said['folder'])
 

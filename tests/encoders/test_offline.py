@@ -99,6 +99,9 @@ def test_names_without_an_owner(
     (place / 'refs').mkdir()
     (place / 'refs' / 'main').write_text('abc')
     assert SBERT('small').out_channels == 384
+    # But for some, which the hub has had from its beginning.
+    place = place.rename(tmp_path / 'cache' / 'models--bert-base-uncased')
+    assert SBERT('bert-base-uncased').out_channels == 384
 
 
 def test_configurations_on_the_hub_at_any_depth(

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from statistics import mean
 
+import pytest
+
 from experiments import layout, page, record
 from experiments.page import Model
 
@@ -61,6 +63,27 @@ def runs(folder: Path) -> page.Runs:
     put('policy', 2, 'test', teachers=17.0)
     put('policy', 0, 'val', teachers=50.0)
     return page.Runs(folder)
+
+
+def test_seeds_of_a_row_are_alike(tmp_path: Path) -> None:
+    def put(seed: int, lr: float, texts: str | None, **more: str) -> None:
+        path = record.path_of(tmp_path, 't', 'D', 'row', seed, 'test')
+        about = {'table': 't', 'dataset': 'D', 'row': 'row', 'seed': seed}
+        protocol = {'protocol': {'split': 'test'}, 'models': {}}
+        told = {'settings': {'lr': lr}, 'texts_sha256': texts}
+        record.write(path, {**about, **protocol, **told, **more})
+
+    put(0, 0.3, None, converted_from='another form')
+    put(1, 0.1, 'abc')
+    put(2, 0.1, None)
+    page.Runs(tmp_path)
+    put(2, 0.1, 'abd')
+    with pytest.raises(record.OtherRunError, match='texts differ'):
+        page.Runs(tmp_path)
+    put(2, 0.2, 'abc')
+    wrong = r'seed1\.json and .*seed2\.json .* settings\.lr differ'
+    with pytest.raises(record.OtherRunError, match=wrong):
+        page.Runs(tmp_path)
 
 
 def test_means_and_differences(tmp_path: Path) -> None:

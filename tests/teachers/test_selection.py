@@ -1,6 +1,7 @@
 """Teachers picked by rule, boosted, mixed, or near to the student."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.losses import decoupled_kd, kd, neighbor_decoupled_kd
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.policies import (
+    AsInPaper,
     BestStrategy,
     BestTeacher,
     Boosting,
@@ -348,6 +350,21 @@ def test_each_teaches_a_student(
     assert not any(name.startswith('fold') for name in trained.results)
     scorer = EnsembleScorer(trained.ensemble, trained.policy, trained.seen)
     assert scorer.score_tails(*[torch.tensor([1])] * 2).isfinite().all()
+
+
+@pytest.mark.parametrize('kind', [Senior, AsInPaper])
+def test_policies_may_be_extended(kind: Any) -> None:
+    @dataclass(kw_only=True, frozen=True)
+    class Mine(kind):  # type: ignore[misc]
+        warm: int = 3
+
+    policy = Mine(lr=1e-3, warm=2)
+    recipe = Recipe(
+        teachers=Teachers(channels=4, joint=False, loop=LOOP),
+        policy=policy,
+        student=Student(channels=4, loop=LOOP, unlabeled=None),
+    )
+    assert 'student' in train_dsom(GRAPH, recipe).results
 
 
 def test_who_does_not_teach_is_named() -> None:

@@ -85,6 +85,14 @@ def test_every_triple_is_in_one_fold() -> None:
         k_folds(twins, 2)
 
 
+def test_a_fold_is_never_empty() -> None:
+    # However often a triple is there.
+    twins = make_data(2, 1, Triples.of([(0, 0, 1)] * 3 + [(1, 0, 0)]))
+    for seed in range(8):
+        sizes = [len(rows(part)) for _, part in k_folds(twins, 2, seed)]
+        assert sorted(sizes) == [1, 3]
+
+
 def test_teachers_of_a_fold_never_saw_what_it_holds(tmp_path) -> None:  # type: ignore[no-untyped-def]
     folds = folds_of(KFolds(2), folder=tmp_path)
     train = GRAPH.triples('train')
