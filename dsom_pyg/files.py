@@ -232,7 +232,7 @@ def save_tensors(
     header: Mapping[str, str] | None = None,
     previous: Path | None = None,
 ) -> None:
-    r"""Write a safetensors file, with a header that :func:`read_header`
+    r"""Write a safetensors file, with a header that :func:`load_tensors`
     gives back, and a hash of all its content. Missing folders are made,
     tensors of any device and layout are copied, and an earlier file stays
     until this one is whole; see :func:`whole_or_nothing`.
@@ -305,19 +305,6 @@ def load_tensors(
             f'{path} is damaged: its content is not what was written'
         )
     return tensors, header
-
-
-def read_header(path: str | Path) -> dict[str, str]:
-    r"""The header alone; raises like :func:`load_tensors`, but does not
-    compare the content with its hash.
-    """
-    try:
-        with safe_open(str(path), framework='pt') as file:
-            header = dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise DamagedFile(f'{path} is damaged: {error}') from error
-    header.pop(HASH, None)
-    return header
 
 
 def _content(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:

@@ -79,6 +79,7 @@ PARTS: dict[str, Any] = {
 AS_THEY_ARE: dict[str, Any] = {
     part.__name__: part
     for part in (
+        losses.gain_advantage,
         losses.mean_advantage,
         losses.paper_advantage,
         teachers.CompactState,
@@ -87,17 +88,7 @@ AS_THEY_ARE: dict[str, Any] = {
         teachers.subsets,
     )
 }
-MODELS: dict[str, Any] = {
-    model.__name__: model
-    for model in (
-        models.ComplEx,
-        models.DistMult,
-        models.OTE,
-        models.RotatE,
-        models.TransE,
-        models.TuckER,
-    )
-}
+MODELS: dict[str, Any] = {model.__name__: model for model in models.NAMED}
 RECIPES = {
     recipe.__name__: recipe
     for recipe in (

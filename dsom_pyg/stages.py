@@ -7,6 +7,7 @@ by a small class that holds its own settings and no others.
 from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model, OneHop
@@ -39,6 +40,17 @@ DECAYING_ADAM = Loop(batch_size=250, optimizer=Adam(lr=0.02), cooldown=1.0)
 # A free table of entities overfits sooner than projected features do.
 STRONG: ModelFactory = partial(ComplEx, n3=0.05)
 MILD: ModelFactory = partial(ComplEx, n3=0.01)
+
+
+def made_for(graph: KG, make: ModelFactory) -> ModelFactory:
+    r"""A maker of models, with the training triples of the graph for models
+    that are made with them: those of a fold without what it holds out.
+    """
+    kind: Any = make.func if isinstance(make, partial) else make
+    if not getattr(kind, 'given_triples', False):
+        return make
+    given: Any = make
+    return partial(given, triples=graph.triples('train'))
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -139,8 +151,8 @@ class Teachers:
             return TeacherEnsemble.from_features(
                 graph.features,
                 *sizes,
-                self.structure,
-                self.feature,
+                made_for(graph, self.structure),
+                made_for(graph, self.feature),
                 joint,
                 near,
                 self.feature_channels,
@@ -216,7 +228,8 @@ class FreshTable:
         r"""The student before distillation."""
         with drawn_with(run.seed + 1):
             table = EntityEmbedding(run.graph.num_entities, student.channels)
-            return student.model(table, run.graph.num_relations)
+            make = made_for(run.graph, student.model)
+            return make(table, run.graph.num_relations)
 
     def finish(self, model: Model) -> Model:
         r"""What answers in the end."""
@@ -249,7 +262,8 @@ class WarmStart(FreshTable):
                 'FreshTable()'
             )
         with drawn_with(0):  # what is drawn here is not used
-            source = teachers.structure(model.entities, graph.num_relations)
+            make = made_for(graph, teachers.structure)
+            source = make(model.entities, graph.num_relations)
         if not _alike(source, model):  # it may be trained as they are
             check_loop(teachers.loop, graph, [model])
 
@@ -270,7 +284,7 @@ class WarmStart(FreshTable):
                     if graph.features
                     else EntityEmbedding(size, channels)
                 )
-                return make(blank, graph.num_relations)
+                return made_for(graph, make)(blank, graph.num_relations)
 
         begun = untrained(student.model)
         self.check(begun, teachers, graph)
@@ -336,7 +350,8 @@ class Student:
         self.distill.check(self.loop)
         with drawn_with(0):
             table = EntityEmbedding(graph.num_entities, self.channels)
-            model = self.model(table, graph.num_relations)
+            make = made_for(graph, self.model)
+            model = make(table, graph.num_relations)
         self.start.check(model, teachers, graph)
         check_loop(self.loop, graph, [model])
 

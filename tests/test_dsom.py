@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsom_pyg import DSoM, Recipe, recipes, stages, train_dsom
+from dsom_pyg import Completer, DSoM, Recipe, recipes, stages, train_dsom
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.graph import (
@@ -25,6 +25,7 @@ from dsom_pyg.graph import (
 from dsom_pyg.kg import KG
 from dsom_pyg.losses import mean_advantage
 from dsom_pyg.models import (
+    GCOTE,
     OTE,
     Bilinear,
     ComplEx,
@@ -196,6 +197,32 @@ def short(recipe: Recipe) -> Recipe:
         student=replace(student, loop=replace(student.loop, **few)),
         progress=False,
     )
+
+
+def test_models_of_triples_do_not_see_what_is_held_out() -> None:
+    rest = GRAPH.with_train(GRAPH.triples('train').select(torch.arange(50)))
+    whole = GRAPH.triples('train')
+    make = partial(GCOTE, block=2, triples=whole)
+    ensemble = teachers_of(structure=make, joint=False).build(rest, 0)
+
+    def pairs_of(model: Any) -> list[list[int]]:
+        return sorted(model.edge_index.t().tolist())
+
+    seen = rest.triples('train')
+    assert pairs_of(ensemble['structure']) == pairs_of(seen)
+    # As teacher and as student of a whole recipe.
+    make = partial(GCOTE, block=2)
+    recipe = Recipe(
+        teachers=teachers_of(structure=make, joint=False),
+        policy=HeldOut(learner=FixedWeights(epochs=1), evidence=TENTH),
+        student=student_of(model=make),
+    )
+    trained = train_dsom(GRAPH, recipe)
+    for model in (trained.student, trained.ensemble['structure']):
+        assert isinstance(model, GCOTE)
+        assert pairs_of(model) == pairs_of(whole)
+    with pytest.raises(ValueError, match='a GCOTE cannot be kept'):
+        Completer.train(FakeMMKG(30, 4, 200), None, recipe)
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dsom_pyg.completion.store import MANIFEST
 from dsom_pyg.datasets.errors import printable
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.names import composed
 from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.layouts.named_files import (
     read_entries,
@@ -18,7 +19,6 @@ from dsom_pyg.datasets.own.layouts.named_files import (
 )
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Labels, Table
-from dsom_pyg.datasets.own.vocabulary import composed
 from dsom_pyg.encoders import Encoder
 
 # Findings in the files that are said.
@@ -91,7 +91,7 @@ def add_run(
     told = (
         f'{len(said)} entities and {len(given)} triples were added; the model '
         f'is in {out}. Ask it: dsom-pyg answer {shlex.quote(str(out))} {name} '
-        f'{shlex.quote(made.relations_known.names[0])}'
+        f'{shlex.quote(made.relations_known.word(0))}'
     )
     print(printable(told))
 

@@ -317,6 +317,7 @@ def complete(
 ) -> None:
     """Propose triples that the graph may lack, most probable first."""
     with told('dsom_pyg.completion.writers'):
+        from dsom_pyg.completion.results import Rows
         from dsom_pyg.completion.writers import check_ending
 
         if out is not None:
@@ -331,7 +332,7 @@ def complete(
         if out is not None:
             loaded.write_proposals(out, found)
         if show or as_json:
-            _show(type(found)(found[:show]), as_json)
+            _show(Rows(found[:show], found.notes, found.kind), as_json)
         if not as_json:
             where = f' are in {out}' if out else '; --out FILE writes them'
             print(f'{len(found)} proposals{where}')

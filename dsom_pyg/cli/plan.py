@@ -44,7 +44,7 @@ def stages_of(
     costs, roughly; a policy of one's own counts nothing.
     """
     t, s = recipe.teachers, recipe.student
-    kinds = _teachers(recipe, graph)
+    kinds, counting = _teachers(recipe, graph)
     out = {
         'teachers' if at == 0 else f'teachers-{at + 1}': Stage(
             t.loop.epochs, LEARNING * kinds
@@ -53,7 +53,7 @@ def stages_of(
     }
     if isinstance(recipe.policy, HeldOut):
         out |= _of_held_out(recipe.policy, kinds, t.committee, t.loop)
-    step: float = LEARNING + kinds * t.committee
+    step: float = LEARNING + kinds * t.committee + counting
     if s.unlabeled is not None:
         step *= 1 + s.unlabeled.share
     out['student'] = Stage(s.loop.epochs, step)
@@ -82,13 +82,7 @@ def _of_folds(
 def _of_held_out(
     policy: HeldOut, kinds: int, committee: int, loop: Loop
 ) -> dict[str, Stage]:
-    evidence = policy.evidence
-    if isinstance(evidence, KFolds):
-        count, rest, held = evidence.k, 1 - 1 / evidence.k, 1.0
-    elif isinstance(evidence, OnValidation):  # nothing is trained for it
-        count, rest, held = 0, 1.0, 0.05
-    else:
-        count, rest, held = 1, 1 - evidence.ratio, evidence.ratio
+    count, rest, held = _held_out(policy)
     out = _of_folds(count, rest, kinds, committee, loop)
     # Asked about what was held out.
     cost = held * kinds * committee
@@ -101,18 +95,30 @@ def _of_held_out(
     return out
 
 
-def _teachers(recipe: Recipe, graph: KG) -> int:
-    # How many kinds: structure, each modality, and the joint one.
-    count = len(graph.features)
-    return 1 + count + (recipe.teachers.joint and count > 0)
+def _held_out(policy: HeldOut) -> tuple[int, float, float]:
+    # Folds, the share of train that each learns, and what all hold out.
+    evidence = policy.evidence
+    if isinstance(evidence, KFolds):
+        return evidence.k, 1 - 1 / evidence.k, 1.0
+    if isinstance(evidence, OnValidation):  # nothing is trained for it
+        return 0, 1.0, 0.05
+    return 1, 1 - evidence.ratio, evidence.ratio
 
 
-def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
-    r"""The bytes that training takes at most, roughly, and how they come
-    about, in words.
+def _teachers(recipe: Recipe, graph: KG) -> tuple[int, int]:
+    # How many kinds learn, and how many count.
+    counting = len(recipe.teachers.observed or ())
+    return len(recipe.teachers.names(graph)) - counting, counting
+
+
+def memory(
+    recipe: Recipe, graph: KG, folds: int | None = None
+) -> tuple[int, str]:
+    r"""The bytes that training takes at most, with judges of so many folds,
+    roughly, and how they come about, in words.
     """
     size, t, s = graph.num_entities, recipe.teachers, recipe.student
-    kinds = _teachers(recipe, graph)
+    kinds, counting = _teachers(recipe, graph)
     widths = {name: x.size(1) for name, (x, _) in graph.features.items()}
     features = size * sum(widths.values()) * FLOAT
     # With a free table: the structure teacher, and the joint one.
@@ -120,12 +126,12 @@ def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
     table = size * 2 * t.channels * FLOAT
     teaching = round(free * table * _copies(t.loop))
     student = round(size * 2 * s.channels * FLOAT * _copies(s.loop))
-    scores = FLOAT * _scores(recipe, kinds, size)
-    folds = 0
+    scores = FLOAT * _scores(recipe, kinds, counting, size)
+    # Those of the policy are gone before those of judges come.
+    parts = folds or 0
     if isinstance(recipe.policy, HeldOut):
-        evidence = recipe.policy.evidence
-        folds = evidence.k if isinstance(evidence, KFolds) else 1
-    kept = t.committee * (1 + folds) * free * table
+        parts = max(parts, _held_out(recipe.policy)[0])
+    kept = t.committee * (1 + parts) * free * table
     # Those that a student listens to are there in bf16 as well.
     if resolve_precision(recipe.precision, recipe.device) == 'bf16':
         student += t.committee * free * table // 2
@@ -139,7 +145,7 @@ def memory(recipe: Recipe, graph: KG) -> tuple[int, str]:
     return most, words
 
 
-def _scores(recipe: Recipe, kinds: int, size: int) -> int:
+def _scores(recipe: Recipe, kinds: int, counting: int, size: int) -> int:
     # Scores that a step keeps between two walks through them: of each teacher
     # that learns, or of the student and of each teacher that it listens to.
     t, s = recipe.teachers.loop, recipe.student.loop
@@ -149,7 +155,10 @@ def _scores(recipe: Recipe, kinds: int, size: int) -> int:
     learning = queries * _width(s, size)
     return max(
         kinds * min(teaching, KEEP_LEARNING),
-        min(learning, KEEP_LEARNING) + kinds * min(learning, KEEP),
+        min(learning, KEEP_LEARNING)
+        + kinds * min(learning, KEEP)
+        # Those that count give whole matrices.
+        + counting * queries * size,
     )
 
 

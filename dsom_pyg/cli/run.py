@@ -134,7 +134,7 @@ def train_run(
         )
         console.say(f'review: {words}', review=said)
         graph = reviewed(graph, decided.judged(*names))
-    _introduce(console, graph, chosen, given['recipe'])
+    _introduce(console, graph, chosen, given['recipe'], folds)
     told = replace(chosen, progress=console)
     model = Completer.train(
         dataset, out, told, review=review, folds=folds, trackers=telling
@@ -179,7 +179,11 @@ def _recipe_of(name: str | None, source: str) -> Recipe | None:
 
 
 def _introduce(
-    console: Console, graph: KG, recipe: Recipe, name: str | None
+    console: Console,
+    graph: KG,
+    recipe: Recipe,
+    name: str | None,
+    folds: int | None,
 ) -> None:
     console.say(str(graph))
     sizes = {x: graph.triples(x).edge_type.numel() for x in SPLITS}
@@ -191,7 +195,7 @@ def _introduce(
         f'{t.channels}, {t.loop.epochs} epochs; student of D = {s.channels}, '
         f'{s.loop.epochs} epochs; on {recipe.device}'
     )
-    most, words = memory(recipe, graph)
+    most, words = memory(recipe, graph, folds)
     console.say(
         f'memory: about {size_of(most)} beside Python: {words}',
         bytes=most,
@@ -219,7 +223,7 @@ def _conclude(console: Console, model: Completer, out: Path) -> None:
         console.say(f'{split}: {told}', split=split, metrics=metrics)
     train = model.graph.triples('train')
     head, rel = int(train.edge_index[0, 0]), int(train.edge_type[0])
-    names = model.entities.names[head], model.relations_known.names[rel]
+    names = model.entities.word(head), model.relations_known.word(rel)
     words = [shlex.quote(word) for word in (str(out), *names)]
     console.say(
         f'the model is kept; ask it: dsom-pyg answer {" ".join(words)}'

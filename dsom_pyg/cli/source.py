@@ -23,15 +23,7 @@ from dsom_pyg.encoders import (
 )
 from dsom_pyg.processes import check_device
 
-BENCHMARKS = (
-    'Countries',
-    'DB15K',
-    'MKG_W',
-    'MKG_Y',
-    'FB15k_237',
-    'WN18',
-    'WN9',
-)
+BENCHMARKS = ('Countries', *datasets.BENCHMARKS)
 # Encoders by modality and word; what follows a colon goes to the encoder.
 ENCODERS: dict[str, dict[str, Any]] = {
     'text': {
@@ -152,10 +144,6 @@ def dataset_of(
     }
     options: dict[str, Any] = {**given, 'features': dict(features or {})}
     benchmark = source in BENCHMARKS and not Path(source).is_dir()
-    if more_texts not in (None, True, False):  # of a file of settings
-        raise ValueError(
-            f'more_texts must be true or false, got {more_texts!r}'
-        )
     files = {'images': images, 'texts': texts, 'more_texts': more_texts}
     if benchmark and source != 'Countries':
         options |= {k: v for k, v in files.items() if v is not None}

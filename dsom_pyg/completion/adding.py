@@ -21,8 +21,7 @@ from dsom_pyg.completion.store import Parts, with_entities
 from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.features.encode import encode_items
-from dsom_pyg.datasets.names import NameIndex
-from dsom_pyg.datasets.own.vocabulary import composed
+from dsom_pyg.datasets.names import NameIndex, composed
 from dsom_pyg.encoders import Encoder, ImageStatistics, TfidfText
 from dsom_pyg.graph import TripleGraph, Triples, add_reciprocals, concat
 from dsom_pyg.kg import KG

@@ -5,7 +5,6 @@ from importlib import import_module
 
 from dsom_pyg.completion.provenance import Provenance
 from dsom_pyg.completion.store import Parts
-from dsom_pyg.completion.vocabulary import UnknownNameError, Vocabulary
 from dsom_pyg.graph import SPLITS
 
 # How metrics are called there, and here.
@@ -84,8 +83,8 @@ def model_card(
     page = PAGE.format(
         title=source,
         source=f'{source!r}{at}',
-        head=_word(parts.entities, *head),
-        relation=_word(parts.relations, *rel),
+        head=repr(parts.entities.word(*head)),
+        relation=repr(parts.relations.word(*rel)),
         entities=len(parts.entities),
         relations=len(parts.relations),
         channels=parts.student.hidden_channels,
@@ -174,13 +173,3 @@ def _calibration(parts: Parts) -> str:
         f'average (expected calibration error), {100 * found.before:.1f} % '
         'before.'
     )
-
-
-def _word(vocabulary: Vocabulary, at: int) -> str:
-    # Its name, if that means nobody else.
-    name = vocabulary.names[at]
-    try:
-        known = vocabulary.id(name) == at
-    except UnknownNameError:
-        known = False
-    return repr(name if known else at)

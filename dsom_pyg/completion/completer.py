@@ -598,7 +598,6 @@ class Completer:
     ) -> Iterator[Found]:
         return propose(
             self.parts.student,
-            self.graph,
             questions,
             self.knowledge.candidates,
             self.parts.calibration.temperature,

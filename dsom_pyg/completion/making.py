@@ -28,7 +28,7 @@ from dsom_pyg.datasets.errors import well_formed
 from dsom_pyg.dsom import DSoM, Recipe, train_dsom
 from dsom_pyg.evaluation import evaluate
 from dsom_pyg.files import digest
-from dsom_pyg.graph import add_reciprocals
+from dsom_pyg.graph import Triples, add_reciprocals, make_data
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
     KGE,
@@ -40,7 +40,7 @@ from dsom_pyg.models import (
 )
 from dsom_pyg.processes import first
 from dsom_pyg.query_index import QueryIndex
-from dsom_pyg.stages import decided
+from dsom_pyg.stages import decided, made_for
 from dsom_pyg.teachers import Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.trackers import Tracked, Tracker
@@ -210,8 +210,11 @@ def _name(dataset: MultimodalDataset) -> str:
 
 def _kinds(recipe: Recipe, teachers: bool) -> list[type[KGE]]:
     # The classes of what will be kept, if it can be.
+    tiny = KG(make_data(2, 1, Triples.of([(0, 0, 1)])))
+
     def probe(make: ModelFactory) -> Model:
-        return make(EntityEmbedding(2, recipe.student.channels), 1)
+        table = EntityEmbedding(2, recipe.student.channels)
+        return made_for(tiny, make)(table, 1)
 
     with drawn_with(0):
         out = [_product(probe(recipe.student.model))]

@@ -136,7 +136,6 @@ class Odds(NamedTuple):
         found = claims(
             propose(
                 scorer,
-                graph,
                 _some_of(graph, ranges, questions),
                 Candidates(
                     graph.index('train'),
@@ -243,7 +242,6 @@ def _some_of(
 
 def propose(
     scorer: Scorer,
-    graph: KG,
     questions: Iterable[tuple[Tensor, Tensor]],
     candidates: Candidates,
     temperature: Tensor,

@@ -43,15 +43,10 @@ from dsom_pyg.graph import (
 from dsom_pyg.kg import KG
 from dsom_pyg.models import (
     KGE,
-    OTE,
-    ComplEx,
-    DistMult,
+    NAMED,
     EntityEmbedding,
     Model,
     Observed,
-    RotatE,
-    TransE,
-    TuckER,
 )
 from dsom_pyg.models.observed import OBSERVED
 from dsom_pyg.processes import first
@@ -75,14 +70,7 @@ STUDENT, GRAPH, TEACHERS = (
     f'{name}.safetensors' for name in ('student', 'graph', 'teachers')
 )
 # Models that a folder may name; others are given by who loads it.
-KINDS: tuple[type[KGE], ...] = (
-    ComplEx,
-    DistMult,
-    OTE,
-    RotatE,
-    TransE,
-    TuckER,
-)
+KINDS = NAMED
 # Teachers that count the triples of the graph, which is kept: made again.
 COUNTED = {kind.__name__: kind for kind in OBSERVED.values()}
 Kinds = Sequence[type[KGE]]
@@ -368,7 +356,7 @@ def check_kept(model: Model) -> None:
     if not isinstance(model, KGE):
         raise ValueError(
             f'a {name} cannot be kept as tables of entities and relations; '
-            'see dsom_pyg.training.checkpoint'
+            'keep its state_dict by torch.save'
         )
     rel = torch.arange(min(8, 2 * model.num_relations))
     head = rel % model.num_entities

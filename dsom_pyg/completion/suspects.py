@@ -49,7 +49,8 @@ def belief(
     r""":math:`-\log s_t - \log s_h` of triples, ``[T]``: :math:`s_t` is the
     share of the candidates for the tail, which is one of them, that do not
     score lower than it; :math:`s_h` likewise. Candidates are what the relation
-    takes, known answers left out.
+    takes, known answers left out; the head itself stays, which nobody is
+    shown as an answer to itself.
     """
     size = graph.num_relations
     known = graph.index('train', 'val', 'test')

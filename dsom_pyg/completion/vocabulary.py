@@ -3,6 +3,7 @@
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import zip_longest
 
@@ -11,8 +12,7 @@ from torch import Tensor
 
 from dsom_pyg.completion.questions import listed
 from dsom_pyg.datasets.errors import shorten
-from dsom_pyg.datasets.names import NameIndex
-from dsom_pyg.datasets.own.vocabulary import composed
+from dsom_pyg.datasets.names import NameIndex, composed
 
 # Among more names than this, only those that begin alike are compared.
 COMPARED = 50_000
@@ -103,6 +103,16 @@ class Vocabulary:
                     'in the dataset: it is another graph, or its files were '
                     'sorted otherwise'
                 )
+
+    def word(self, at: int) -> str:
+        r"""What to ask for an id by: its name, if that means nobody else, or
+        its label.
+        """
+        name = self.names[at]
+        with suppress(UnknownNameError):
+            if self.id(name) == at:
+                return name
+        return self.labels[at]
 
     @cached_property
     def labels(self) -> list[str]:

@@ -61,6 +61,12 @@ _HOME = {
 }
 
 
+# Those that are downloaded from their public addresses.
+BENCHMARKS = tuple(
+    name for name, home in _HOME.items() if '.benchmarks.' in home
+)
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)

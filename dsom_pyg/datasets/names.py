@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import zip_longest
 from urllib.parse import quote, unquote, unquote_plus
 
+from dsom_pyg.datasets.errors import well_formed
+
 # What tells several files of an entity apart, such as _1 or (2).
 COUNT = re.compile(r'_\d{1,2}$| ?\(\d{1,2}\)$')
 INSIDE = re.compile(r'<[^<>]+>')
@@ -53,7 +55,7 @@ class NameIndex:
 
     @cached_property
     def _exact(self) -> dict[str, list[int]]:
-        return self._table(lambda alias: [_composed(alias)])
+        return self._table(lambda alias: [composed(alias)])
 
     @cached_property
     def _folded(self) -> dict[str, list[int]]:
@@ -77,13 +79,17 @@ class NameIndex:
 
 
 def _owners(table: Mapping[str, list[int]], words: Sequence[str]) -> list[int]:
-    found = [table.get(_composed(word), []) for word in words]
+    found = [table.get(composed(word), []) for word in words]
     return list(dict.fromkeys(entity for owners in found for entity in owners))
 
 
-def _composed(word: str) -> str:
-    # Some file systems hand out decomposed letters.
-    return unicodedata.normalize('NFC', word)
+def composed(text: str) -> str:
+    r"""A text in Unicode form NFC, with lone surrogates replaced: some file
+    systems and editors give decomposed letters.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize('NFC', well_formed(text))
 
 
 def spellings(name: str) -> list[str]:
@@ -92,7 +98,7 @@ def spellings(name: str) -> list[str]:
     People write underscores for spaces and for what some file systems
     forbid, and ``/m/02mjmr`` is found as ``m.02mjmr`` or ``m_02mjmr``.
     """
-    name = _composed(name)
+    name = composed(name)
     bare = name.strip('/')
     out = [name, bare]
     for mark in ('.', '_'):

@@ -26,6 +26,17 @@ from dsom_pyg.models.rotate import RotatE
 from dsom_pyg.models.transe import TransE
 from dsom_pyg.models.tucker import TuckER
 
+# Those that settings and kept models call by name: what they are made of are
+# an entity module and options.
+NAMED: tuple[type[KGE], ...] = (
+    ComplEx,
+    DistMult,
+    OTE,
+    RotatE,
+    TransE,
+    TuckER,
+)
+
 __all__ = [
     'Bilinear',
     'ComplEx',

@@ -23,6 +23,9 @@ class Model(nn.Module):
         num_relations: R. Relations :math:`R..2R - 1` are the reciprocals.
     """
 
+    # Whether it is made with the training triples as well, and looks at them.
+    given_triples = False
+
     def __init__(self, num_entities: int, num_relations: int) -> None:
         super().__init__()
         if num_entities < 1 or num_relations < 1:

@@ -142,6 +142,7 @@ class GCOTE(OTE):
         block, as_coded, scale, objective: See :class:`OTE`.
     """
 
+    given_triples = True
     edge_index: Tensor
     edge_type: Tensor
 

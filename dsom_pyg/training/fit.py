@@ -190,7 +190,7 @@ def _fit(
                 record['val_mrr'] = _validate(task, graph, device)
                 state.compare(epoch, record['val_mrr'], loop.patience)
             if last or state.stopped:
-                _check_end(task, state, lowest, epoch)
+                _check_end(state, lowest, epoch)
                 _check_finite(task, state)
             state.history.append(record)
             if file:
@@ -286,7 +286,7 @@ def _check_near(name: str, mean: float, state: TrainState, epoch: int) -> None:
 
 
 def _check_end(
-    task: Task, state: TrainState, lowest: dict[str, float], epoch: int
+    state: TrainState, lowest: dict[str, float], epoch: int
 ) -> None:
     for name, value in lowest.items():
         start = state.start[name]

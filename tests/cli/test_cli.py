@@ -19,11 +19,13 @@ import pytest
 import torch
 from click.testing import Result
 
+from dsom_pyg import KG
 from dsom_pyg.cli import console, main
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.store import save_parts
 from dsom_pyg.completion.vocabulary import Vocabulary
 from dsom_pyg.files import load_tensors
+from dsom_pyg.graph import SPLITS, TripleGraph, Triples
 from dsom_pyg.training.progress import Record
 
 Command = Callable[..., Result]
@@ -704,6 +706,21 @@ def test_a_triple_is_open_again(
     assert 'Crail' not in command(*words, '20').stdout
     again = command(*words, '20', '--review', opened.path)
     assert 'Crail' in again.stdout
+
+
+def test_notes_of_proposals_are_told(
+    command: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    whole = Completer.load(run_folder)
+    empty = dict.fromkeys(SPLITS, Triples.of([]))
+    splits = {**empty, 'train': whole.graph.triples('train')}
+    sizes = whole.graph.num_entities, whole.graph.num_relations
+    graph = KG(TripleGraph(*sizes, splits))
+    Completer(replace(whole.parts, graph=graph)).save(tmp_path)
+    words = 'complete', tmp_path, '--show', '1'
+    assert 'Note: there was no validation' in command(*words).stdout
+    (note,) = json.loads(command(*words, '--json').stdout)['notes']
+    assert 'there was no validation' in note
 
 
 def test_people_decide(

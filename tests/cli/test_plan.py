@@ -26,6 +26,7 @@ from dsom_pyg.training import (
     KFolds,
     Loop,
     OneFold,
+    OnValidation,
     Progress,
     Sampled,
 )
@@ -129,6 +130,17 @@ def test_memory_by_hand() -> None:
     folds = HeldOut(evidence=KFolds(3))
     more = replace(recipe, policy=folds)
     assert memory(more, GRAPH)[0] == most + 3 * 2 * table
+    # Nothing is trained for validation triples; judges have folds as well.
+    plain = replace(recipe, policy=HeldOut(evidence=OnValidation()))
+    assert memory(plain, GRAPH)[0] == most
+    assert memory(plain, GRAPH, 2)[0] == most + 2 * 2 * table
+    assert memory(more, GRAPH, 2)[0] == most + 3 * 2 * table
+    # A matrix of scores of each teacher that counts, in a student's step.
+    observed = ('frequency', 'links')
+    counting = replace(recipe.teachers, observed=observed)
+    also = replace(recipe, teachers=counting)
+    assert memory(also, GRAPH)[0] == most + 2 * 50 * 40 * 4
+    assert stages_of(also, GRAPH)['teachers'].cost == 12
     # With teachers in bf16 beside it, the student takes as much as they did.
     wide = replace(recipe.student, channels=8)
     other = replace(recipe, student=wide)

@@ -7,6 +7,14 @@ from dsom_pyg.completion import UnknownNameError, Vocabulary, vocabulary
 NAMES = Vocabulary(['Norway', 'Sweden', 'Q7'], ['Q20', 'Q34', 'Q7 x'])
 
 
+def test_a_word_to_ask_by() -> None:
+    # The name of the second is the key of the first.
+    words = Vocabulary(['X (k1)', 'X', 'Y', 'Y'], ['X', 'k2', 'y1', 'y2'])
+    assert [words.word(at) for at in range(4)] == ['X (k1)', 'k2', 'y1', 'y2']
+    for at in range(4):
+        assert words.id(words.word(at)) == at
+
+
 def test_names_keys_and_ids() -> None:
     assert [NAMES.id(word) for word in ('Sweden', 'Q20', 2)] == [1, 0, 2]
     assert NAMES.ids(['Q34', 'Norway', 'Q34']).tolist() == [1, 0, 1]

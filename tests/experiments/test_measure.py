@@ -85,6 +85,18 @@ def run(folder: Path, *words: str) -> dict[str, Any]:
     }
 
 
+def test_stages_that_rows_share_are_called_so() -> None:
+    # Stages of whole recipes, as they are called.
+    text = Path(__file__).parents[1] / 'training' / 'identities.json'
+    stages = {name.partition('/')[2] for name in json.loads(text.read_text())}
+    shared = {
+        stage
+        for stage in stages
+        if any(Path(f'{stage}.safetensors').match(x) for x in measure.SHARED)
+    }
+    assert stages - shared == {'policy', 'student', 'weights'}
+
+
 def test_one_file_a_run(tmp_path: Path) -> None:
     found = run(tmp_path)
     kinds = ['structure', 'image', 'text', 'joint']

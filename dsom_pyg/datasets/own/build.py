@@ -24,7 +24,12 @@ from dsom_pyg.datasets.errors import (
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.features.images import find_images
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.names import local_name, readable, unique_names
+from dsom_pyg.datasets.names import (
+    composed,
+    local_name,
+    readable,
+    unique_names,
+)
 from dsom_pyg.datasets.own.literals import (
     MODALITY,
     number_features,
@@ -32,7 +37,7 @@ from dsom_pyg.datasets.own.literals import (
 )
 from dsom_pyg.datasets.own.rows import Rows
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
-from dsom_pyg.datasets.own.vocabulary import Vocabulary, composed
+from dsom_pyg.datasets.own.vocabulary import Vocabulary
 from dsom_pyg.graph import (
     SPLITS,
     Triples,

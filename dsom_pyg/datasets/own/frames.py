@@ -31,9 +31,9 @@ NOT_IN_XML = re.compile(
     '[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]'
 )
 SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
-# What the column of the values of a frame may be called.
 # What would be called by how Python writes it.
 UNNAMED = (bytes, bytearray, dict, frozenset, list, set)
+# What the column of the values of a frame may be called.
 WORDS = {'text': TEXT, 'image': IMAGE, 'name': NAME}
 # Attributes of nodes that hold texts, images and names, one or a list.
 TEXTS = ('text', 'texts', 'description', 'descriptions')

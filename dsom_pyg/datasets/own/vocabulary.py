@@ -4,8 +4,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-from dsom_pyg.datasets.errors import shorten, well_formed
+from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.names import composed
 from dsom_pyg.datasets.own.table import NOWHERE, Place
 
 # Spaces of no width, joiners, the byte order mark, the soft hyphen.
@@ -106,13 +107,6 @@ class Vocabulary:
                 if len(twins) > 1:
                     named = ', '.join(map(shorten, twins[:5]))
                     self.findings.add(kind, message + named)
-
-
-def composed(text: str) -> str:
-    r"""A text in Unicode form NFC, with lone surrogates replaced."""
-    if text.isascii():
-        return text
-    return unicodedata.normalize('NFC', well_formed(text))
 
 
 def _look(label: str) -> str:

@@ -11,10 +11,10 @@ from dsom_pyg.datasets.errors import (
     unknown_name,
 )
 from dsom_pyg.datasets.findings import Findings
+from dsom_pyg.datasets.names import composed
 from dsom_pyg.datasets.own.columns import HRT, triple_columns
 from dsom_pyg.datasets.own.reading import Reading
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
-from dsom_pyg.datasets.own.vocabulary import composed
 from dsom_pyg.datasets.text import plain_name, read_bytes, read_lines
 from dsom_pyg.graph import SPLITS
 
