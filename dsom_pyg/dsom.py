@@ -132,7 +132,7 @@ def _follow(recipe: Recipe, run: Run) -> DSoM:
     policy = recipe.policy.prepare(run, teachers, ensemble)
     # Eq. 4, 11 and 12: the student learns the training triples, and imitates
     # its teachers' weighted scores of all entities. Algorithm 1 is the step
-    # of `training.objectives.DistillTask`.
+    # of `training.tasks.DistillTask`.
     begun = stages.start_student(run, student, teachers, ensemble)
     trained = stages.distil(run, student, begun, ensemble, policy)
     seen = run.graph.index('train')

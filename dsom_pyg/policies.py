@@ -50,8 +50,8 @@ from dsom_pyg.training import (
 )
 from dsom_pyg.training.folds import held_graph
 from dsom_pyg.training.loop import check_epochs
-from dsom_pyg.training.objectives import check_learns_along
 from dsom_pyg.training.run import drawn_with
+from dsom_pyg.training.tasks import check_learns_along
 
 __all__ = [
     'AsInPaper',

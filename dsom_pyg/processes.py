@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+__all__ = ['first']
+
 T = TypeVar('T')
 # The device of this process, if it has begun as one of several.
 _place: str | None = None

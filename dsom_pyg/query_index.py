@@ -19,6 +19,8 @@ from dsom_pyg.graph import LARGEST, Triples, check_ids, check_triples
 if TYPE_CHECKING:
     from scipy import sparse
 
+__all__ = ['Pairs', 'Queries', 'QueryIndex']
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:

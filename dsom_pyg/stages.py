@@ -23,8 +23,8 @@ from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
 from dsom_pyg.training.fit import check_loop
-from dsom_pyg.training.objectives import DistillTask, ModelTask, TeachersTask
 from dsom_pyg.training.run import drawn_with
+from dsom_pyg.training.tasks import DistillTask, ModelTask, TeachersTask
 from dsom_pyg.words import in_words, make_plain
 
 __all__ = [
@@ -33,6 +33,11 @@ __all__ = [
     'Teachers',
     'Unlabeled',
     'WarmStart',
+    'decided',
+    'distil',
+    'fit_folds',
+    'fit_teachers',
+    'start_student',
 ]
 
 # From trials on the validation splits of DB15K and MKG-W.

@@ -3,8 +3,10 @@
 After a change of the public names: ``python tests/test_public.py``
 """
 
+import ast
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,6 +57,24 @@ def test_public_names_are_those_of_the_list() -> None:
     assert not gone, f'no longer public: {sorted(gone)}; {advice}'
     assert not new, f'newly public: {sorted(new)}; {advice}'
     assert listed == names  # sorted
+
+
+def test_what_people_are_shown_is_public() -> None:
+    root, shown = LIST.parents[1], []
+    for path in (root / 'README.md', root / 'CONTRIBUTING.md'):
+        shown += re.findall(r'```python\n(.*?)```', path.read_text(), re.S)
+    shown += [path.read_text() for path in root.glob('examples/**/*.py')]
+    names = {
+        f'{node.module}.{alias.name}'
+        for text in shown
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom)
+        and str(node.module).startswith('dsom_pyg')
+        for alias in node.names
+    }
+    assert len(names) > 20
+    public = {*public_names(), *(module.__name__ for module in PUBLIC)}
+    assert names <= public, names - public
 
 
 def test_imports_are_silent() -> None:

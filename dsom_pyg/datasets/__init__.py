@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dsom_pyg.datasets.base import MultimodalDataset
+    from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
     from dsom_pyg.datasets.benchmarks.db15k import DB15K
     from dsom_pyg.datasets.benchmarks.fb15k_237 import FB15k_237
     from dsom_pyg.datasets.benchmarks.mkg import MKG_W, MKG_Y
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     'MultimodalDataset',
+    'RawGraph',
     'DB15K',
     'MKG_W',
     'MKG_Y',
@@ -43,6 +44,7 @@ __all__ = [
 # not wait for PyG.
 _HOME = {
     'MultimodalDataset': 'dsom_pyg.datasets.base',
+    'RawGraph': 'dsom_pyg.datasets.base',
     'DB15K': 'dsom_pyg.datasets.benchmarks.db15k',
     'FB15k_237': 'dsom_pyg.datasets.benchmarks.fb15k_237',
     'MKG_W': 'dsom_pyg.datasets.benchmarks.mkg',

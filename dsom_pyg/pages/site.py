@@ -45,6 +45,8 @@ from dsom_pyg.pages.asked import (
 )
 from dsom_pyg.pages.render import image_bytes, render
 
+__all__ = ['make_app', 'serve']
+
 HOSTS = ('127.0.0.1', 'localhost', '[::1]')
 # Nothing is loaded from elsewhere, and no page of another site may hold one.
 POLICY = (

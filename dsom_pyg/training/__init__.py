@@ -18,16 +18,16 @@ from dsom_pyg.training.loop import (
     Loop,
     RowwiseAdagrad,
 )
-from dsom_pyg.training.objectives import (
+from dsom_pyg.training.progress import Progress
+from dsom_pyg.training.run import Run, drawn_with
+from dsom_pyg.training.sampled import Sampled
+from dsom_pyg.training.task import Task
+from dsom_pyg.training.tasks import (
     Distill,
     DistillTask,
     ModelTask,
     TeachersTask,
 )
-from dsom_pyg.training.progress import Progress
-from dsom_pyg.training.run import Run, drawn_with
-from dsom_pyg.training.sampled import Sampled
-from dsom_pyg.training.task import Task
 
 __all__ = [
     'Adagrad',

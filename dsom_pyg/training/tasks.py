@@ -1,4 +1,4 @@
-"""The objectives of a model, of teachers, and of a student."""
+"""What is trained: a model, teachers, or a student that teachers teach."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
