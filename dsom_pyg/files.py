@@ -101,12 +101,18 @@ def output(path: Path) -> Iterator[Path]:
     keeps its place, and what it leads to is written. What is no file, such as
     a pipe or a terminal, is written at once.
     """
-    there = path.exists() and not path.is_file() and not path.is_dir()
-    if there or str(path).startswith(('/dev/', '/proc/')):
+    # What these lead to is open already.
+    opened = str(path).startswith(('/dev/std', '/dev/fd/', '/proc/'))
+    if opened or _is_special(path):
         yield path
         return
     with whole_or_nothing(Path(os.path.realpath(path))) as temporary:
         yield temporary
+
+
+def _is_special(path: Path) -> bool:
+    # A pipe, a terminal, or another device.
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _is_within(name: object, places: Iterable[Path]) -> bool:
@@ -251,6 +257,27 @@ def save_tensors(
             if found is None:
                 raise
             raise OSError(int(found[1]), str(error)) from error
+
+
+def output_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, str] | None = None,
+) -> None:
+    r"""As :func:`save_tensors`, for a file that somebody names, see
+    :func:`output`.
+
+    Raises:
+        NotWritten: It is a pipe or a device, which safetensors cannot write.
+    """
+    if _is_special(path):
+        raise NotWritten(
+            errno.EINVAL,
+            f"'{path}' is a pipe or a device, which cannot hold safetensors; "
+            'name a file',
+        )
+    with output(path) as temporary:
+        save_tensors(temporary, tensors, header)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -207,7 +207,8 @@ def _word(part: Any) -> Any:
     name = kind.__name__
     if {**PARTS, **AS_THEY_ARE, **MODELS}.get(name) is not kind:
         words = repr(part)
-        return words if tells_all(words) else in_words(part)
+        whole = isinstance(part, type | partial) and tells_all(words)
+        return words if whole else in_words(part)
     # What has settings that are no fields is told by them.
     told = kind is part or _names(part) or repr(part) == repr(PARTS[name]())
     return name if told else repr(part)

@@ -6,6 +6,7 @@ by a small class that holds its own settings and no others.
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
@@ -52,7 +53,8 @@ def made_for(graph: KG, make: ModelFactory) -> ModelFactory:
     that are made with them: those of a fold without what it holds out.
     """
     kind: Any = make.func if isinstance(make, partial) else make
-    if not getattr(kind, 'given_triples', False):
+    asked = getattr(kind, 'given_triples', False)
+    if not asked or 'triples' not in signature(kind).parameters:
         return make
     given: Any = make
     return partial(given, triples=graph.triples('train'))

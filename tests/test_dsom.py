@@ -210,6 +210,13 @@ def test_models_of_triples_do_not_see_what_is_held_out() -> None:
 
     seen = rest.triples('train')
     assert pairs_of(ensemble['structure']) == pairs_of(seen)
+
+    class Mine(GCOTE):
+        def __init__(self, entities: EntityModule, num_rels: int) -> None:
+            super().__init__(entities, num_rels, whole, block=2)
+
+    ensemble = teachers_of(structure=Mine, joint=False).build(rest, 0)
+    assert pairs_of(ensemble['structure']) == pairs_of(whole)
     # As teacher and as student of a whole recipe.
     make = partial(GCOTE, block=2)
     recipe = Recipe(

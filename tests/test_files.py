@@ -16,6 +16,7 @@ from dsom_pyg.files import (
     NotWritten,
     load_tensors,
     output,
+    output_tensors,
     save_tensors,
     take_lock,
     whole_or_nothing,
@@ -340,6 +341,8 @@ def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
         assert os.read(reader, 100) == b'all of it'
     finally:
         os.close(reader)
+    with pytest.raises(NotWritten, match='a pipe or a device'):
+        output_tensors(pipe, {'x': torch.ones(1)})
     assert pipe.is_fifo()
 
 

@@ -1,18 +1,23 @@
 """What a value is, in words that tell it from all others."""
 
+import random
 import subprocess
 import sys
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial, wraps
+from io import BytesIO
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
+from torch_geometric.data import Data
 
 from dsom_pyg.models import ComplEx
 from dsom_pyg.training import Adam
@@ -54,6 +59,20 @@ class Hidden:
 
     def size(self) -> int:
         return self.__size
+
+
+class Scale(torch.nn.Module):
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self._by = by
+
+
+def wrapped(times: int) -> Callable[[float], float]:
+    @wraps(abs)
+    def many(x: float) -> float:
+        return abs(x) * times
+
+    return many
 
 
 def linear(seed: int) -> torch.nn.Module:
@@ -107,6 +126,19 @@ ONE, MANY = torch.tensor([0.00116, 1.0]), torch.zeros(2000)
         (calls(linear(0)), calls(linear(0)), calls(linear(1))),
         (linear(0), linear(0), linear(1)),
         (deque([ONE]), deque([ONE]), deque([MANY])),
+        ([linear(0)], [linear(0)], [linear(1)]),
+        ({'m': linear(0)}, {'m': linear(0)}, {'m': linear(1)}),
+        (Weights(linear(0)), Weights(linear(0)), Weights(linear(1))),
+        (Scale(2.0), Scale(2.0), Scale(3.0)),
+        tuple(OrderedDict(a=linear(at)) for at in (0, 0, 1)),
+        tuple(sparse.csr_matrix([[at, 1]]) for at in (2, 2, 3)),
+        tuple(Data(x=torch.full((2,), at)) for at in (0, 0, 1)),
+        tuple(random.Random(at) for at in (0, 0, 1)),
+        tuple(BytesIO(x) for x in (b'a', b'a', b'b')),
+        tuple({'a': at}.get for at in (0, 0, 1)),
+        tuple(wrapped(at) for at in (0, 0, 1)),
+        tuple(lru_cache(maker(at)) for at in (0.0, 0.0, 1.0)),
+        tuple(torch.Generator().manual_seed(at) for at in (0, 0, 1)),
         (bytearray(b'a'), bytearray(b'a'), bytearray(b'b')),
         (array('d', [1.0]), array('d', [1.0]), array('d', [2.0])),
         ('tensor(1)', 'tensor(1)', 'tensor(2)'),
@@ -133,10 +165,39 @@ def test_what_has_a_name_or_a_repr_of_its_own_is_called_so() -> None:
     assert in_words(partial(ComplEx, n3=0.1)) == 'ComplEx(n3=0.1)'
 
 
+def test_what_can_be_said_is_said_as_before() -> None:
+    """By these words runs of before are known."""
+    for value in (
+        [1, (2.5,), {'a': None}, 'b', b'c', (), [], {}, 1e-9],
+        Weights((1, 2), [Adam(0.1)]),
+        range(3),
+        Path('a'),
+        {1},
+        frozenset({'a'}),
+        frozenset(),
+        set(),
+    ):
+        words = 'range(0, 3, 1)' if isinstance(value, range) else repr(value)
+        assert in_words(value) == words
+    assert in_words(np.float64(0.5)) == '0.5'
+    assert in_words(Adam(np.float64(0.5))) == repr(Adam(0.5))
+
+
+def test_many_objects_that_know_each_other() -> None:
+    crowd = [Plain(at=at) for at in range(30)]
+    for each in crowd:
+        each.others = crowd  # type: ignore[attr-defined]
+    assert len(in_words(crowd[0].size)) < 1000
+    chain: Any = None
+    for _ in range(10_000):
+        chain = Plain(before=chain)
+    assert ' at 0x' in in_words(chain)
+
+
 def test_what_holds_itself() -> None:
     loop = Plain()
     loop.own = [loop]  # type: ignore[attr-defined]
-    assert in_words(loop) == "Plain(own=list(['...']))"
+    assert in_words(loop) == 'Plain(own=[^2])'
 
 
 def test_what_tells_nothing_is_told_by_its_address() -> None:
@@ -145,10 +206,26 @@ def test_what_tells_nothing_is_told_by_its_address() -> None:
 
 
 def test_the_words_are_those_of_other_processes() -> None:
-    code = (
-        'from dsom_pyg.words import in_words\n'
-        "print(in_words(lambda x: x in {'a', 'b', 'c'} and x.upper()))"
-    )
+    code = """
+import dataclasses, torch
+import numpy as np
+from dsom_pyg.words import in_words
+
+@dataclasses.dataclass
+class Mine:
+    kinds: frozenset = frozenset({'a', 'b', 'c'})
+
+def maker(of):
+    return lambda x, kinds={'a', 'b', 'c'}: x in of
+
+for each in (
+    lambda x: x in {'a', 'b', 'c'} and x.upper(), {'a', 'b', 'c'}, Mine(),
+    maker({'a', 'b', 'c'}), [{(1, 'a'), (2, 'b')}],
+    torch.Generator().manual_seed(1), np.array([1, 2], 'g'),
+    torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.5)),
+):
+    print(in_words(each))
+"""
     found = {
         subprocess.run(
             [sys.executable, '-c', code],

@@ -11,7 +11,7 @@ import torch
 from dsom_pyg.completion.provenance import Provenance
 from dsom_pyg.completion.store import Parts, check_apart
 from dsom_pyg.completion.vocabulary import Vocabulary
-from dsom_pyg.files import hash_file, output, save_tensors
+from dsom_pyg.files import hash_file, output, output_tensors
 from dsom_pyg.models import Bilinear
 
 # Names in .npz are as wide as the longest one; no more bytes than this.
@@ -79,7 +79,7 @@ def _write_safetensors(
     # Not in the header, which has a limit.
     raw = bytearray(json.dumps(_said(parts)).encode())
     names = torch.frombuffer(raw, dtype=torch.uint8)
-    save_tensors(path, {**_tables(parts), 'names': names}, about)
+    output_tensors(path, {**_tables(parts), 'names': names}, about)
 
 
 def _write_npz(path: Path, parts: Parts, about: dict[str, str]) -> None:

@@ -35,7 +35,7 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.encoders import Encoder
 from dsom_pyg.files import check_name, hash_file
 from dsom_pyg.pyg import HeteroData, InMemoryDataset
-from dsom_pyg.words import in_words, tells_all
+from dsom_pyg.words import in_words
 
 # Raise it when the content of a processed file changes: no older one is read.
 FORMAT = 3
@@ -410,7 +410,7 @@ def _told(step: Callable[..., Any]) -> str:
     if type(step).__repr__ is BaseTransform.__repr__ and vars(step):
         given = (f'{k}={in_words(x)}' for k, x in vars(step).items())
         return f'{type(step).__name__}({", ".join(given)})'
-    return name if ' at 0x' in name or tells_all(name) else in_words(step)
+    return name if ' at 0x' in name else in_words(step)
 
 
 def _hash(path: Path | None) -> str:

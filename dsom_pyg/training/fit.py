@@ -29,6 +29,7 @@ from dsom_pyg.training.state import (
     identity,
 )
 from dsom_pyg.training.task import Task
+from dsom_pyg.words import in_words
 
 # A loss this many times what it was before the first step does not come
 # back; one of 100 times, of a first epoch at a high rate, does.
@@ -100,7 +101,7 @@ def fit(
         'task': task.name,
         **task.settings(),
         **asdict(loop),
-        'optimizer': repr(loop.optimizer),
+        'optimizer': in_words(loop.optimizer),
         'seed': seed,
         'precision': precision,
     }

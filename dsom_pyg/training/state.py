@@ -28,6 +28,7 @@ from dsom_pyg.kg import KG
 from dsom_pyg.models.sharded import shards
 from dsom_pyg.processes import Shard, first, share
 from dsom_pyg.training.task import Task, details
+from dsom_pyg.words import plain
 
 FORMAT = 'dsom_pyg-run-3'
 # From a part of a table to all of it, or back.
@@ -251,7 +252,7 @@ class RunFile:
         self.prolong = prolong
         self.previous = path.with_name(f'{path.stem}.previous{path.suffix}')
         # As it will be read: JSON knows no tuples.
-        self.identity = json.loads(json.dumps(identity))
+        self.identity = json.loads(json.dumps(identity, default=plain))
         self.epochs = 0
         # Whether the file holds these epochs, or is damaged or not there.
         self._whole = False

@@ -64,6 +64,17 @@ def test_safetensors(model: Completer, tmp_path: Path) -> None:
     assert np.allclose(by_formula(**tensors), scores(model), atol=1e-5)
 
 
+@pytest.mark.parametrize('ending', ['safetensors', 'npz'])
+def test_what_a_link_leads_to_is_written(
+    ending: str, model: Completer, tmp_path: Path
+) -> None:
+    disk, link = tmp_path / 'disk', tmp_path / f'rows.{ending}'
+    link.symlink_to(disk)
+    model.export(link)
+    assert link.is_symlink()
+    assert disk.stat().st_size > 0
+
+
 def test_npz(model: Completer, tmp_path: Path) -> None:
     mine = named(model, ' Auk "Ø"\n\u2028')
     path = tmp_path / 'rows.npz'

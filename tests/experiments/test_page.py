@@ -77,11 +77,14 @@ def test_seeds_of_a_row_are_alike(tmp_path: Path) -> None:
     put(1, 0.1, 'abc')
     put(2, 0.1, None)
     page.Runs(tmp_path)
+    put(3, 0.1, 'abc')
+    page.Runs(tmp_path)
+    put(1, 0.1, None)
     put(2, 0.1, 'abd')
     with pytest.raises(record.OtherRunError, match='texts differ'):
         page.Runs(tmp_path)
-    put(2, 0.2, 'abc')
-    wrong = r'seed1\.json and .*seed2\.json .* settings\.lr differ'
+    put(2, 0.2, None)
+    wrong = r'seed3\.json and .*seed2\.json .* settings\.lr differ'
     with pytest.raises(record.OtherRunError, match=wrong):
         page.Runs(tmp_path)
 

@@ -25,7 +25,7 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.openke import read_ids
 from dsom_pyg.datasets.text import read_lines
-from dsom_pyg.files import save_tensors
+from dsom_pyg.files import output_tensors
 from dsom_pyg.graph import finite_rows
 
 # What the two arrays of a file may be called.
@@ -192,7 +192,7 @@ def save_features(
             f'need features [n, d] and n names, got {list(x.shape)}{got}'
         )
     header = {} if names is None else {'names': json.dumps(list(names))}
-    save_tensors(path, {'x': x}, header)
+    output_tensors(path, {'x': x}, header)
 
 
 def align(
