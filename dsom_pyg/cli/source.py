@@ -144,6 +144,10 @@ def dataset_of(
     }
     options: dict[str, Any] = {**given, 'features': dict(features or {})}
     benchmark = source in BENCHMARKS and not Path(source).is_dir()
+    if more_texts not in (None, True, False):  # of a file of settings
+        raise ValueError(
+            f'more_texts must be true or false, got {more_texts!r}'
+        )
     files = {'images': images, 'texts': texts, 'more_texts': more_texts}
     if benchmark and source != 'Countries':
         options |= {k: v for k, v in files.items() if v is not None}

@@ -12,7 +12,7 @@ import dsom_pyg.datasets
 FLOORS = {
     'errors': 0,
     'findings': 1,
-    'names': 0,
+    'names': 1,
     'text': 1,
     'openke': 2,
     'features': 3,
