@@ -25,6 +25,7 @@ SHOW_A_PART = (
     *('networkx', 'numpy', 'pandas', 'scipy', 'sklearn'),
     *('torch', 'torch_geometric'),
 )
+OF_TORCH = {*vars(nn.Module())}
 # What says all of itself, whatever it says.
 ATOMS = (str, bytes, int, float, complex, PurePath, torch.dtype, torch.device)
 # Digits of a hash that stands for what has no words, or too many.
@@ -168,10 +169,12 @@ class _Words:
             inner = [self._in_no_order(value)]
         else:
             inner = [self.of(each) for each in args if each is not kind]
-        if isinstance(state, dict):
-            # How a module is used now is no part of it.
-            named = {k: x for k, x in state.items() if k != 'training'}
-            inner.append(self._named(named))
+        if isinstance(value, nn.Module):
+            # What torch has for itself, such as hooks, is no part of it.
+            own = {k: x for k, x in vars(value).items() if k not in OF_TORCH}
+            inner.append(self._named({**own, **_parts(value)}))
+        elif isinstance(state, dict):
+            inner.append(self._named(state))
         elif state:
             inner.append(self.of(state))
         if items is not None:
@@ -230,6 +233,14 @@ def _has_words(kind: type) -> bool:
         return False
     module = getattr(kind.__repr__, '__module__', None) or kind.__module__
     return str(module).partition('.')[0] not in SHOW_A_PART
+
+
+def _parts(module: nn.Module) -> dict[str, Any]:
+    return {
+        **dict(module.named_parameters(recurse=False)),
+        **dict(module.named_buffers(recurse=False)),
+        **dict(module.named_children()),
+    }
 
 
 def _tensor(value: Tensor) -> str:

@@ -130,6 +130,7 @@ ONE, MANY = torch.tensor([0.00116, 1.0]), torch.zeros(2000)
         ({'m': linear(0)}, {'m': linear(0)}, {'m': linear(1)}),
         (Weights(linear(0)), Weights(linear(0)), Weights(linear(1))),
         (Scale(2.0), Scale(2.0), Scale(3.0)),
+        tuple(Plain(training=x) for x in (True, True, False)),
         tuple(OrderedDict(a=linear(at)) for at in (0, 0, 1)),
         tuple(sparse.csr_matrix([[at, 1]]) for at in (2, 2, 3)),
         tuple(Data(x=torch.full((2,), at)) for at in (0, 0, 1)),
@@ -181,6 +182,12 @@ def test_what_can_be_said_is_said_as_before() -> None:
         assert in_words(value) == words
     assert in_words(np.float64(0.5)) == '0.5'
     assert in_words(Adam(np.float64(0.5))) == repr(Adam(0.5))
+
+
+def test_how_a_module_is_used_is_no_part_of_it() -> None:
+    before, module = in_words(linear(0)), linear(0)
+    module.eval().register_forward_hook(print)
+    assert in_words(module) == before
 
 
 def test_many_objects_that_know_each_other() -> None:
