@@ -191,9 +191,11 @@ def test_how_a_module_is_used_is_no_part_of_it() -> None:
 
 
 def test_many_objects_that_know_each_other() -> None:
+    twice = [Plain(x=1)] * 2
+    assert in_words(twice) == '[Plain(x=1), Plain #0]'
     crowd = [Plain(at=at) for at in range(30)]
     for each in crowd:
-        each.others = crowd  # type: ignore[attr-defined]
+        each.others = [*crowd]  # type: ignore[attr-defined]
     assert len(in_words(crowd[0].size)) < 1000
     chain: Any = None
     for _ in range(10_000):
