@@ -71,6 +71,26 @@ def rows(text: str) -> list[Named]:
     return [(head, rel, tail) for head, rel, tail in cells]
 
 
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('descriptions.tsv', ''),
+        ('descriptions.tsv', 'entity\ttext\n'),
+        ('names.tsv', '\n'),
+        ('names.tsv', 'entity\tname\n'),
+    ],
+)
+def test_files_without_entries_are_told(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / 'triples.tsv').write_text(RING + CHORDS)
+    (tmp_path / name).write_text(text)
+    dataset = MKGFolder(tmp_path)
+    assert dataset.findings.counts['empty file'] == 1
+    (found,) = dataset.findings.examples['empty file']
+    assert str(found.file).endswith(name)
+
+
 def test_a_whole_folder(tmp_path: Path) -> None:
     root = write(
         tmp_path,

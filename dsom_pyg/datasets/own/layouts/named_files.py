@@ -120,6 +120,8 @@ def read_beside(
     ):
         if path := files.get(part):
             values, names = read_entries(path, words, table.findings)
+            if not values:
+                table.findings.add('empty file', f'it has no {part}', path)
             if part == 'texts':
                 table.texts += values
                 values = names
