@@ -242,6 +242,10 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     assert repr(recipe) == repr(
         recipes.small(channels=4, epochs=1, eval_every=0, seed=1)
     )
+    # Deeper within, they are told by their value.
+    distill = Distill(gamma=np.int64(4), tau=2)
+    student = replace(recipe.student, distill=distill)
+    recipe = replace(recipe, student=student)
     train_dsom(FakeMMKG(20, 3, 60)[0], recipe, tmp_path)
 
 
