@@ -41,7 +41,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class SampledCandidates:
     r"""The entities that a loss is over, if not all.
 
     Args:
@@ -80,7 +80,7 @@ class QueryBatch:
     targets: Pairs
     neighbors: Pairs
     weight: float = 1.0
-    candidates: Candidates | None = None
+    candidates: SampledCandidates | None = None
     index: QueryIndex | None = None
     rarity: float = 0.0
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from dsom_pyg import KG, Recipe, datasets, evaluate, train_dsom
+from dsom_pyg.choices import choices, entity_types, plot_choices
 from dsom_pyg.datasets import MultimodalDataset
 from dsom_pyg.encoders import SBERT, Encoder
 from dsom_pyg.evaluation import Scorer
-from dsom_pyg.explain import choices, entity_types, plot_choices
 from dsom_pyg.files import DamagedFile, load_tensors
 from dsom_pyg.graph import merge_val
 from dsom_pyg.models import Bilinear, EntityEmbedding, Model, concatenate

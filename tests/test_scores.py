@@ -17,10 +17,10 @@ from dsom_pyg.losses import (
     target_cross_entropy,
 )
 from dsom_pyg.processes import Shard
-from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.query_index import Pairs, SampledCandidates
 from dsom_pyg.scores import Scores, sources, weighted_sum
-from dsom_pyg.scores.chunks import Best, InChunks, Sums
-from dsom_pyg.scores.tables import Table
+from dsom_pyg.scores.chunks import Highest, InChunks, Sums
+from dsom_pyg.scores.tables import EntityTable
 
 B, E, K = 5, 23, 4
 Loss = Callable[[Any, Any], Tensor]
@@ -346,7 +346,7 @@ def test_a_table_has_one_gradient(chunks: str) -> None:
             query_cross_entropy(said, targets) + soft.mean() + rows.sum() ** 2
         )
 
-    table = Table(weight)
+    table = EntityTable(weight)
     rows = table.rows(head)
     loss(rows, Scores([(rows, table)]), Scores([(2 * rows, table)])).backward()
     found, weight.grad = weight.grad, None
@@ -355,7 +355,7 @@ def test_a_table_has_one_gradient(chunks: str) -> None:
     torch.testing.assert_close(found, weight.grad, rtol=1e-10, atol=1e-10)
     # The same table in two terms.
     weight.grad = None
-    table = Table(weight)
+    table = EntityTable(weight)
     query = torch.randn(2, B, K, dtype=torch.double)
     Scores([(q, table) for q in query]).logsumexp().sum().backward()
     found, weight.grad = weight.grad, None
@@ -363,7 +363,7 @@ def test_a_table_has_one_gradient(chunks: str) -> None:
     torch.testing.assert_close(found, weight.grad, rtol=1e-10, atol=1e-10)
     # Rows alone.
     weight.grad = None
-    Table(weight).rows(head).sum().backward()
+    EntityTable(weight).rows(head).sum().backward()
     expected = torch.bincount(head, minlength=E).double()[:, None].expand(E, K)
     torch.testing.assert_close(weight.grad, expected)
 
@@ -621,7 +621,7 @@ def test_scores_of_pairs_to_the_last_bit(
 
 def test_scores_among_candidates() -> None:
     ids = torch.tensor([4, 0, 4, 22])
-    candidates = Candidates(ids, torch.rand(4, dtype=torch.double))
+    candidates = SampledCandidates(ids, torch.rand(4, dtype=torch.double))
     said = Scores(terms(0))
     expected = said.dense()[:, ids] - candidates.log_p
     for scores in (said, Scores.of(said.dense())):
@@ -635,7 +635,7 @@ def test_weighted_scores_among_candidates() -> None:
     )
     weights = torch.rand(B, 2)
     ids = torch.tensor([2, 5, 11])
-    candidates = Candidates(ids, torch.tensor([-0.5, -1.0, -2.0]))
+    candidates = SampledCandidates(ids, torch.tensor([-0.5, -1.0, -2.0]))
 
     def compare(query: Tensor, rows: Tensor) -> Tensor:
         assert len(rows.unique(dim=0)) <= len(ids)  # nobody else
@@ -665,7 +665,7 @@ def test_among_candidates_nothing_else_is_compared() -> None:
         query, basis, far, lambda x, y: far(x[:, None], y), width=3
     )
     ids = torch.tensor([4, 0, 4, 4999])
-    candidates = Candidates(ids, torch.rand(4, dtype=torch.double))
+    candidates = SampledCandidates(ids, torch.rand(4, dtype=torch.double))
     expected = -torch.cdist(query, basis, p=1)[:, ids] - candidates.log_p
     with Largest() as seen:
         found = said.among(candidates).dense()
@@ -701,7 +701,7 @@ def test_a_walk_back_that_never_came_to_the_table(chunks: str) -> None:
     head, targets = torch.tensor([3, 0, 0, 22, 7]), pairs((1, [2]), (4, [7]))
     rows = weight[head] * other
     plain = plain_cross_entropy(rows @ weight.t(), targets)
-    table = Table(weight)
+    table = EntityTable(weight)
     query = table.rows(head) * other
     loss = query_cross_entropy(Scores([(query, table)]), targets)
     # Made after the scores, rows give their part of the gradient before them.
@@ -741,7 +741,7 @@ def test_the_best_of_several_processes_are_no_pads() -> None:
             return torch.cat([x, torch.tensor(other)], dim=1)
 
     own = torch.tensor([[5.0, -torch.inf]])
-    walk = Best(Scores.of(own).source, 10)
+    walk = Highest(Scores.of(own).source, 10)
     walk.shard = Smaller()
     walk.add(slice(0, 2), own)
     walk.join()

@@ -8,8 +8,8 @@ from torch import Tensor
 from transe import TransE
 
 from dsom_pyg import KG, evaluate, predict_tails
+from dsom_pyg.choices import choices
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.explain import choices
 from dsom_pyg.graph import Triples, add_reciprocals, check_sizes, get_split
 from dsom_pyg.models import (
     ComplEx,

@@ -12,7 +12,7 @@ from dsom_pyg.query_index import Pairs, QueryIndex
 from dsom_pyg.scores.chunks import highest
 
 
-class Best(NamedTuple):
+class BestTails(NamedTuple):
     r"""The best candidates of questions, best first.
 
     Shapes:
@@ -95,7 +95,7 @@ def best_tails(
     candidates: Candidates,
     temperature: Tensor,
     shown: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Best]]:
+) -> Iterator[tuple[Tensor, BestTails]]:
     r"""Positions of some questions, and their best candidates, a part of the
     questions at a time.
 
@@ -139,4 +139,4 @@ def best_tails(
         # Where nobody else may answer, what is known is alone.
         above = torch.where(there, score / t - log_z, -torch.inf)
         probability = torch.where(known, above.sigmoid(), above.exp())
-        yield part, Best(tail.where(there, -1), score, probability, known)
+        yield part, BestTails(tail.where(there, -1), score, probability, known)

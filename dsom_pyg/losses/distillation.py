@@ -16,7 +16,7 @@ from dsom_pyg.scores.chunks import (
     exponents,
     finite_or_0,
 )
-from dsom_pyg.scores.sources import Source
+from dsom_pyg.scores.sources import ScoreSource
 from dsom_pyg.scores.tables import once
 
 
@@ -49,8 +49,8 @@ class _OutsideKL(torch.autograd.Function):
     def forward(
         ctx: Any,
         token: Tensor,
-        stu: Source,
-        tea: Source,
+        stu: ScoreSource,
+        tea: ScoreSource,
         pairs: InChunks,
         tau: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +100,7 @@ class _OutsideKL(torch.autograd.Function):
         return torch.zeros_like(token), None, None, None, None
 
 
-def _rarer(source: Source, tau: float) -> Tensor | None:
+def _rarer(source: ScoreSource, tau: float) -> Tensor | None:
     # Scores of drawn entities come less log p, which suits sums of exp(s):
     # each counts 1 / p times. Sums of exp(s / tau) want them less tau * log p.
     # What is told apart, known tails, is there for certain: its log p is 0.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsom_pyg.graph import aligned
-from dsom_pyg.scores.tables import Basis, Table, once, rows_at, width
+from dsom_pyg.scores.tables import Basis, EntityTable, once, rows_at, width
 
 # Feature values below this, and this much smaller than the largest, are 0.
 DEAD, DEAD_SHARE = 1e-20, 1e-12
@@ -191,10 +191,10 @@ class Computed(EntityModule):
 
 
 class _StepTable(Computed):
-    # The rows of a free table in one step; see Table.
+    # The rows of a free table in one step; see EntityTable.
     def __init__(self, weight: Tensor) -> None:
         super().__init__(weight)
-        self._table = Table(weight)
+        self._table = EntityTable(weight)
 
     def rows(self, index: Tensor) -> Tensor:
         return self._table.rows(index)

@@ -18,7 +18,7 @@ from dsom_pyg.models.entity import (
 )
 from dsom_pyg.models.one_hop import OneHop
 from dsom_pyg.processes import Shard, agree, count
-from dsom_pyg.scores.tables import Basis, Table, once, rows_of
+from dsom_pyg.scores.tables import Basis, EntityTable, once, rows_of
 
 
 class ShardedEmbedding(EntityModule):
@@ -45,7 +45,7 @@ class ShardedEmbedding(EntityModule):
         return _Step(self)
 
     def rows(self, index: Tensor) -> Tensor:
-        return Table(self.weight, self.shard).rows(index)
+        return EntityTable(self.weight, self.shard).rows(index)
 
     def coordinates(self, query: Tensor) -> Tensor:
         return query
@@ -54,7 +54,7 @@ class ShardedEmbedding(EntityModule):
         return self()
 
     def tables(self) -> list[Basis]:
-        return [Table(self.weight, self.shard)]
+        return [EntityTable(self.weight, self.shard)]
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return side_by_side(query, self.tables())
@@ -65,7 +65,7 @@ class _Step(ShardedEmbedding):
     def __init__(self, part: ShardedEmbedding) -> None:
         EntityModule.__init__(self, part.num_entities, part.hidden_channels)
         self.shard = part.shard
-        self._table = Table(part.weight, part.shard)
+        self._table = EntityTable(part.weight, part.shard)
 
     def rows(self, index: Tensor) -> Tensor:
         return self._table.rows(index)
@@ -108,9 +108,9 @@ class ShardedProjection(FeatureProjection):
 
     def tables(self) -> list[Basis]:
         if self._narrow:
-            return [Table(self.x, self.shard)]
+            return [EntityTable(self.x, self.shard)]
         weight: Tensor = _Shared.apply(self.weight, self.shard)
-        return [Table(projected(self.x, weight), self.shard)]
+        return [EntityTable(projected(self.x, weight), self.shard)]
 
     def terms(self, query: Tensor) -> list[tuple[Tensor, Basis]]:
         return side_by_side(self.coordinates(query), self.tables())

@@ -28,12 +28,12 @@ from dsom_pyg.completion.results import Explanation
 from dsom_pyg.completion.review import VERDICTS, Judged
 from dsom_pyg.graph import Triples
 
-# Questions of a request, and answers to each.
+# QuestionList of a request, and answers to each.
 QUESTIONS, ANSWERS = 1000, 1000
 # Proposals that are made at once, those or other rows of a page, entities that
 # a search finds, answers to a question that are looked at.
 PROPOSALS, FACTS, FOUND, DEPTH = 1000, 50, 20, 10
-# Questions about all relations that are asked at once, some seconds' worth.
+# QuestionList about all relations that are asked at once, some seconds' worth.
 MANY = 10_000
 Verdict = Literal['accept', 'reject', 'unsure']
 Ids = tuple[int, int, int]
@@ -55,7 +55,7 @@ class Question(Asking):
     tail: Word | None = None
 
 
-class Questions(Asking):
+class QuestionList(Asking):
     """Several questions."""
 
     questions: Annotated[list[Question], Field(max_length=QUESTIONS)]
@@ -220,8 +220,8 @@ class Asked:
         yes, no = (Triples.of(said[verdict]) for verdict in VERDICTS[:2])
         self.odds = odds_by(self.base.knowledge, Judged(yes, no), self.claims)
 
-    def read(self, asked: Questions) -> list[Wanted]:
-        r"""Questions by ids.
+    def read(self, asked: QuestionList) -> list[Wanted]:
+        r"""QuestionList by ids.
 
         Raises:
             UnknownNameError: Nothing is called so.
@@ -241,7 +241,7 @@ class Asked:
 
     def answers(self, asked: Sequence[Wanted]) -> list[list[dict[str, Any]]]:
         r"""The best answers to each question, as decided: what was rejected
-        is none, what was accepted is known. Questions of a kind are put to
+        is none, what was accepted is known. QuestionList of a kind are put to
         the model at once, which reads its table once for all of them.
         """
         out: list[list[dict[str, Any]]] = [[] for _ in asked]

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from dsom_pyg.choices import choices
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.review import FILE
 from dsom_pyg.completion.run_folder import METRICS
 from dsom_pyg.completion.store import check_apart
-from dsom_pyg.explain import choices
 from dsom_pyg.files import output
 from dsom_pyg.graph import SPLITS
 from dsom_pyg.metrics import CATEGORIES, RankingResult

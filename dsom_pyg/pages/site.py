@@ -39,7 +39,7 @@ from dsom_pyg.pages.asked import (
     FACTS,
     Asked,
     Judgement,
-    Questions,
+    QuestionList,
     Verdict,
     Wanted,
 )
@@ -388,7 +388,7 @@ def _add_api(app: FastAPI, state: Asked) -> None:
     together = Together(state)
 
     @app.post('/api/answers')
-    async def answers(asked: Questions) -> dict[str, Any]:
+    async def answers(asked: QuestionList) -> dict[str, Any]:
         """The best answers to each of several questions."""
         return {'answers': await together.ask(state.read(asked))}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dsom_pyg.scores.sources import Source
+from dsom_pyg.scores.sources import ScoreSource
 
 # Where the host must not wait for the device, it cannot know which pairs are
 # in a chunk.
@@ -43,7 +43,7 @@ class Sums:
         scale: Of the exponents.
     """
 
-    def __init__(self, source: Source, scale: float = 1.0) -> None:
+    def __init__(self, source: ScoreSource, scale: float = 1.0) -> None:
         rows, self.shard = source.shape[0], source.shard
         self.scale = scale
         like = torch.empty(0, dtype=source.dtype, device=source.device)
@@ -83,7 +83,7 @@ class Sums:
         return self.weighted / self.total.clamp(min=1e-30)
 
 
-class Best:
+class Highest:
     r"""The highest scores of each query over chunks, and whose they are.
     Of equal ones those of lower ids come first, so that chunks, batches and
     processes make no difference.
@@ -93,7 +93,7 @@ class Best:
         count: How many; all, if there are fewer.
     """
 
-    def __init__(self, source: Source, count: int) -> None:
+    def __init__(self, source: ScoreSource, count: int) -> None:
         self.count, self.shard = count, source.shard
         rows = source.shape[0]
         like = torch.empty(0, dtype=source.dtype, device=source.device)
@@ -199,7 +199,7 @@ class Moments:
         source: Of the chunks.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ScoreSource) -> None:
         self.shard = source.shard
         like = torch.empty(0, dtype=source.dtype, device=source.device)
         self.count = like.new_zeros(source.shape[0])
@@ -249,7 +249,7 @@ class InChunks:
     # have to be waited for, so each chunk sees all, and takes nothing of
     # those outside.
 
-    def __init__(self, row: Tensor, tail: Tensor, source: Source) -> None:
+    def __init__(self, row: Tensor, tail: Tensor, source: ScoreSource) -> None:
         self.source, self.count = source, row.numel()
         self.masked = source.device.type not in HOSTS
         self.order: Tensor | None = None

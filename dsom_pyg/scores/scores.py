@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dsom_pyg.processes import Shard
-from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.query_index import Pairs, SampledCandidates
 from dsom_pyg.scores.chunks import (
     NEG_INF,
-    Best,
+    Highest,
     InChunks,
     Sums,
     exponents,
@@ -33,11 +33,11 @@ from dsom_pyg.scores.sources import (
     Compared,
     Matrix,
     Products,
-    Source,
+    ScoreSource,
     Term,
     WeightedSum,
 )
-from dsom_pyg.scores.tables import Basis, Table, once, rows_at
+from dsom_pyg.scores.tables import Basis, EntityTable, once, rows_at
 
 
 class Scores:
@@ -63,7 +63,7 @@ class Scores:
         self,
         terms: Sequence[tuple[Tensor, Basis]],
         precision: str = 'fp32',
-        candidates: Candidates | None = None,
+        candidates: SampledCandidates | None = None,
     ) -> None:
         log_p = None
         if candidates is not None:
@@ -71,7 +71,7 @@ class Scores:
             terms = [(x, _some_rows(y, ids)) for x, y in terms]
         plain, tensors, shards = [], [], set()
         for coordinates, basis in terms:
-            table = basis if isinstance(basis, Table) else None
+            table = basis if isinstance(basis, EntityTable) else None
             shards.add(table.shard if table else None)
             rows = table.matrix if table else basis
             assert isinstance(rows, Tensor)
@@ -79,7 +79,7 @@ class Scores:
             plain.append(Term(coordinates.detach(), rows.detach(), of_table))
             tensors += [coordinates, table.token if table else rows]
         [shard] = shards
-        self.source: Source = Products(plain, precision, shard, log_p)
+        self.source: ScoreSource = Products(plain, precision, shard, log_p)
         self.token: Tensor = _WalkBack.apply(self.source, *tensors)
         if self.token.requires_grad:
             self.source.keep_more()
@@ -97,7 +97,7 @@ class Scores:
         compare: Compare,
         compare_all: Compare,
         width: int,
-        candidates: Candidates | None = None,
+        candidates: SampledCandidates | None = None,
     ) -> Scores:
         r"""Scores that are any function of a query ``[B, k]`` and of a row of
         the basis ``[E, k']``, which all entities share.
@@ -116,7 +116,7 @@ class Scores:
         if candidates is not None:
             ids, log_p = candidates.ids, candidates.log_p
             basis = _some_rows(basis, ids)
-        table = basis if isinstance(basis, Table) else None
+        table = basis if isinstance(basis, EntityTable) else None
         rows = table.matrix if table else basis
         assert isinstance(rows, Tensor)
         term = Term(
@@ -129,7 +129,7 @@ class Scores:
         return out
 
     @classmethod
-    def _made_of(cls, source: Source, *tensors: Tensor) -> Scores:
+    def _made_of(cls, source: ScoreSource, *tensors: Tensor) -> Scores:
         out = cls.__new__(cls)
         out.source = source
         out.token = _WalkBack.apply(source, *tensors)
@@ -211,7 +211,7 @@ class Scores:
         out: Tensor = _LogSumExp.apply(self.token, self.source, pairs)
         return out
 
-    def among(self, candidates: Candidates) -> Scores:
+    def among(self, candidates: SampledCandidates) -> Scores:
         r"""The scores of these entities alone, each less the logarithm of its
         probability, without gradient.
         """
@@ -227,7 +227,7 @@ class Scores:
             query = source.term.coordinates
             return Scores.compared(query, basis, *how).detach()
         if isinstance(source, WeightedSum):
-            bare = Candidates(
+            bare = SampledCandidates(
                 candidates.ids, torch.zeros_like(candidates.log_p)
             )
             token = source.weights
@@ -244,7 +244,7 @@ class Scores:
         """
         found = self.source.best
         if count not in found:
-            best = Best(self.source, count)
+            best = Highest(self.source, count)
             for some, chunk in self.source.walk():
                 best.add(some, chunk)
             best.join()
@@ -277,7 +277,11 @@ class Scores:
 
 def _some_rows(basis: Basis, ids: Tensor) -> Tensor:
     # With gradient.
-    return basis.rows(ids) if isinstance(basis, Table) else rows_at(basis, ids)
+    return (
+        basis.rows(ids)
+        if isinstance(basis, EntityTable)
+        else rows_at(basis, ids)
+    )
 
 
 def as_scores(scores: Scores | Tensor) -> Scores:
@@ -320,7 +324,7 @@ class _WalkBack(torch.autograd.Function):
     # Its output is a token that all functions of the scores take, so that
     # autograd comes here when all of them have left their parts.
     @staticmethod
-    def forward(ctx: Any, source: Source, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, source: ScoreSource, *tensors: Tensor) -> Tensor:
         ctx.source = source
         return tensors[0].new_zeros(())
 
@@ -332,7 +336,7 @@ class _WalkBack(torch.autograd.Function):
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, token: Tensor, source: Source) -> Tensor:
+    def forward(ctx: Any, token: Tensor, source: ScoreSource) -> Tensor:
         ctx.source, ctx.like = source, token
         out = torch.cat([chunk for _, chunk in source.walk()], dim=1)
         return out if source.shard is None else source.shard.whole(out, 1)
@@ -349,7 +353,11 @@ class _Dense(torch.autograd.Function):
 class _At(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, source: Source, pairs: InChunks, walk: bool
+        ctx: Any,
+        token: Tensor,
+        source: ScoreSource,
+        pairs: InChunks,
+        walk: bool,
     ) -> Tensor:
         ctx.source, ctx.pairs, ctx.like = source, pairs, token
         return pairs.read(walk)
@@ -369,7 +377,7 @@ class _At(torch.autograd.Function):
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, source: Source, without: InChunks | None
+        ctx: Any, token: Tensor, source: ScoreSource, without: InChunks | None
     ) -> Tensor:
         sums = Sums(source)
         for some, chunk in source.walk():
@@ -400,7 +408,7 @@ class _LogSumExp(torch.autograd.Function):
 class _Softplus(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, source: Source
+        ctx: Any, token: Tensor, source: ScoreSource
     ) -> tuple[Tensor, Tensor]:
         sums = torch.zeros(
             2, source.shape[0], dtype=source.dtype, device=source.device

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import Shard
-from dsom_pyg.scores.tables import Basis, Table, TableGradient, rows_at
+from dsom_pyg.scores.tables import Basis, EntityTable, TableGradient, rows_at
 
 # Scores of a chunk: on a CPU half a MiB, which stays in the cache of a core.
 # Products of fewer columns than these are slow.
@@ -28,7 +28,7 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 Part = Callable[[slice, Tensor, Tensor], None]
 
 
-class Source:
+class ScoreSource:
     r"""What the functions of some scores share: how to make a chunk, and the
     parts of the gradient.
     """
@@ -64,7 +64,7 @@ class Source:
         # The gradients of the tensors that the scores are made of.
         raise NotImplementedError
 
-    def share(self, shard: Shard) -> Source:
+    def share(self, shard: Shard) -> ScoreSource:
         # The same scores of the entities of one process, without gradient.
         # This one makes those of all.
         raise NotImplementedError
@@ -166,14 +166,14 @@ class Term(NamedTuple):
 
     def whole(self, shard: Shard | None) -> Basis:
         # The basis as it was given, without gradient.
-        return self.basis if shard is None else Table(self.basis, shard)
+        return self.basis if shard is None else EntityTable(self.basis, shard)
 
     def share(self, shard: Shard) -> Term:
         # Its rows of one process.
         return Term(self.coordinates, shard.part(self.basis), None)
 
 
-class Products(Source):
+class Products(ScoreSource):
     r"""Sums of products of coordinates with bases."""
 
     def __init__(
@@ -219,7 +219,7 @@ class Products(Source):
         if self.log_p is not None:
             place.sub_(self.log_p[some])
 
-    def share(self, shard: Shard) -> Source:
+    def share(self, shard: Shard) -> ScoreSource:
         assert self.log_p is None  # those of drawn entities are whole
         terms = [term.share(shard) for term in self.terms]
         return Products(terms, self.precision, shard, None)
@@ -300,7 +300,7 @@ class Products(Source):
             torch.addmm(out, a, b, beta=0.0 if fresh else 1.0, out=out)
 
 
-class Compared(Source):
+class Compared(ScoreSource):
     r"""Any function of a query and a row of each entity."""
 
     def __init__(
@@ -333,7 +333,7 @@ class Compared(Source):
         out = self.compare(self.term.coordinates[row], rows)
         return out if self.log_p is None else out - self.log_p[tail]
 
-    def share(self, shard: Shard) -> Source:
+    def share(self, shard: Shard) -> ScoreSource:
         assert self.log_p is None  # those of drawn entities are whole
         how = self.compare, self.compare_all, self.wide, None
         return Compared(self.term.share(shard), *how, shard)
@@ -365,7 +365,7 @@ class Compared(Source):
         return of_query, of_rows
 
 
-class Matrix(Source):
+class Matrix(ScoreSource):
     r"""A matrix that is there."""
 
     def __init__(self, matrix: Tensor) -> None:
@@ -381,7 +381,7 @@ class Matrix(Source):
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         return self.matrix[row, tail]
 
-    def share(self, shard: Shard) -> Source:
+    def share(self, shard: Shard) -> ScoreSource:
         out = Matrix(self.matrix[:, shard.start : shard.stop])
         out.shard = shard
         return out
@@ -393,10 +393,10 @@ class Matrix(Source):
         return [out]
 
 
-class WeightedSum(Source):
+class WeightedSum(ScoreSource):
     r"""Other scores, weighted by weights ``[B, M]`` of each query."""
 
-    def __init__(self, parts: Sequence[Source], weights: Tensor) -> None:
+    def __init__(self, parts: Sequence[ScoreSource], weights: Tensor) -> None:
         first = parts[0]
         like = torch.empty(0, dtype=first.dtype, device=first.device)
         super().__init__(like, first.shape, first.shard)
@@ -415,7 +415,7 @@ class WeightedSum(Source):
         each = [source.pick(row, tail) for source in self.sources]
         return (torch.stack(each, dim=1) * self.weights[row]).sum(dim=1)
 
-    def share(self, shard: Shard) -> Source:
+    def share(self, shard: Shard) -> ScoreSource:
         parts = [source.share(shard) for source in self.sources]
         return WeightedSum(parts, self.weights)
 

@@ -32,7 +32,7 @@ def once(backward: Backward) -> Backward:
     return checked  # type: ignore[return-value]
 
 
-class Table:
+class EntityTable:
     r"""A matrix ``[E, k]``, some rows of which a step reads, while it scores
     all of them: its gradient is one matrix, not one for each use.
 
@@ -46,9 +46,9 @@ class Table:
         self.gradient = TableGradient(self.matrix)
         self.token: Tensor = _FromTable.apply(self.gradient, matrix)
 
-    def to(self, dtype: torch.dtype) -> Table:
+    def to(self, dtype: torch.dtype) -> EntityTable:
         r"""A copy of another type, without gradient."""
-        return Table(self.matrix.to(dtype), self.shard)
+        return EntityTable(self.matrix.to(dtype), self.shard)
 
     def rows(self, index: Tensor) -> Tensor:
         r"""Some rows, ``[N, k]``."""
@@ -57,17 +57,19 @@ class Table:
 
 
 # A frozen one may have stayed on the host.
-Basis = Tensor | Table
+Basis = Tensor | EntityTable
 
 
 def width(basis: Basis) -> int:
     r"""How many coordinates it has."""
-    return (basis.matrix if isinstance(basis, Table) else basis).size(1)
+    return (basis.matrix if isinstance(basis, EntityTable) else basis).size(1)
 
 
 def address(basis: Basis) -> int:
     r"""Where it lies in memory."""
-    return (basis.matrix if isinstance(basis, Table) else basis).data_ptr()
+    return (
+        basis.matrix if isinstance(basis, EntityTable) else basis
+    ).data_ptr()
 
 
 def rows_at(matrix: Tensor, index: Tensor) -> Tensor:
@@ -82,8 +84,8 @@ def product(
     Where processes share its rows, all of them get all products, without
     gradient.
     """
-    matrix = basis.matrix if isinstance(basis, Table) else basis
-    if not isinstance(basis, Table) or basis.shard is None:
+    matrix = basis.matrix if isinstance(basis, EntityTable) else basis
+    if not isinstance(basis, EntityTable) or basis.shard is None:
         rows = matrix[part].to(coordinates.device)
         return matmul(coordinates, rows.t(), precision)
     if coordinates.requires_grad:

@@ -2,7 +2,7 @@
 
 from dsom_pyg.teachers.answers import Answers, Context
 from dsom_pyg.teachers.boosting import Boosted, boost
-from dsom_pyg.teachers.combiner import Combiner, Decision, Mean
+from dsom_pyg.teachers.combiner import Combiner, Mean, Weighing
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.lookup import Lookup, ask
 from dsom_pyg.teachers.meta import MetaLearner
@@ -33,7 +33,7 @@ __all__ = [
     'CompactState',
     'Context',
     'CrossEntropyReward',
-    'Decision',
+    'Weighing',
     'EnsembleScorer',
     'LogitState',
     'Lookup',

@@ -11,7 +11,7 @@ from dsom_pyg.teachers.answers import Answers
 
 
 @dataclass
-class Decision:
+class Weighing:
     r"""What a combiner decided for a batch of queries.
 
     Args:
@@ -73,11 +73,11 @@ class Combiner(nn.Module):
         answers: Answers,
         targets: Pairs | None = None,
         student: Scores | None = None,
-    ) -> Decision:
+    ) -> Weighing:
         r"""Weigh the teachers. In training, learn from the targets and the
         scores of the student, ``[B, E]``, where they are given.
         """
-        return Decision(self.weights(answers).detach())
+        return Weighing(self.weights(answers).detach())
 
     def read(self, answers: Answers, targets: Pairs) -> None:
         r"""Work out, by :meth:`Answers.once

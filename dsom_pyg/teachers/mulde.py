@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import Combiner, Decision
+from dsom_pyg.teachers.combiner import Combiner, Weighing
 
 TINY = 1e-7
 
@@ -80,9 +80,9 @@ class MulDE(Combiner):
         answers: Answers,
         targets: Pairs | None = None,
         student: Scores | None = None,
-    ) -> Decision:
+    ) -> Weighing:
         if student is None:
-            return Decision(self.weights(answers).detach())
+            return Weighing(self.weights(answers).detach())
         junior, best = student.best(self.top)
         row = torch.arange(len(answers), device=best.device)
         pairs = Pairs(row.repeat_interleave(best.size(1)), best.flatten())
@@ -95,7 +95,7 @@ class MulDE(Combiner):
         )
         weights = attention * scale
         if targets is None or not (self.training and weights.requires_grad):
-            return Decision(weights.detach())
+            return Weighing(weights.detach())
         senior = (each * weights[:, :, None]).sum(dim=1)
         hard = F.binary_cross_entropy_with_logits(
             senior, _labels(best, targets), reduction='none'
@@ -111,7 +111,7 @@ class MulDE(Combiner):
                 strict=True,
             )
         }
-        return Decision(weights.detach(), loss, metrics)
+        return Weighing(weights.detach(), loss, metrics)
 
 
 def contrast_attention(junior: Tensor, each: Tensor, epoch: int) -> Tensor:

@@ -16,7 +16,7 @@ from dsom_pyg.losses import (
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import Combiner, Decision, based, mean_weights
+from dsom_pyg.teachers.combiner import Combiner, Weighing, based, mean_weights
 from dsom_pyg.teachers.ensemble import TeacherEnsemble
 from dsom_pyg.teachers.rewards import Advantage, CrossEntropyReward, Reward
 from dsom_pyg.teachers.states import LogitState, QueryState, State
@@ -223,12 +223,12 @@ class Policy(Combiner):
         answers: Answers,
         targets: Pairs | None = None,
         student: Scores | None = None,
-    ) -> Decision:
+    ) -> Weighing:
         log_policy = self.log_policy(answers)
         learning = self.training and log_policy.requires_grad
         if not learning or targets is None:
             weights = self._weights(log_policy.detach(), answers)
-            return Decision(weights, None, self._shares(weights, answers))
+            return Weighing(weights, None, self._shares(weights, answers))
         action = None
         if self.decision == 'sample':
             policy = log_policy.detach().exp()
@@ -270,7 +270,7 @@ class Policy(Combiner):
         if self.kl:
             loss = loss + self.kl * kl
         metrics |= self._shares(weights, answers)
-        return Decision(weights, loss, metrics)
+        return Weighing(weights, loss, metrics)
 
     def _rewards(
         self,

@@ -7,7 +7,7 @@ from dsom_pyg.query_index import Pairs
 from dsom_pyg.scores import Scores
 from dsom_pyg.scores.chunks import Sums
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import Combiner, Decision, mean_weights
+from dsom_pyg.teachers.combiner import Combiner, Weighing, mean_weights
 from dsom_pyg.teachers.policy import subsets
 from dsom_pyg.teachers.rewards import combined_cross_entropy
 
@@ -79,10 +79,10 @@ class Best(Combiner):
         answers: Answers,
         targets: Pairs | None = None,
         student: Scores | None = None,
-    ) -> Decision:
+    ) -> Weighing:
         weights = self.weights(answers)
         if targets is None:
-            return Decision(weights)
+            return Weighing(weights)
         size = len(answers)
         columns = []
         for action in self.actions:
@@ -94,4 +94,4 @@ class Best(Combiner):
         best = torch.stack(columns, dim=1).argmin(dim=1)
         asked = targets.count(size) > 0
         weights = torch.where(asked[:, None], self.actions[best], weights)
-        return Decision(weights)
+        return Weighing(weights)

@@ -11,7 +11,7 @@ from dsom_pyg.query_index import Pairs
 from dsom_pyg.scores import Scores
 from dsom_pyg.scores.chunks import (
     NEG_INF,
-    Best,
+    Highest,
     InChunks,
     Moments,
     Sums,
@@ -282,7 +282,7 @@ class _Summary:
         pairs = None
         if seen is not None:
             pairs = InChunks(seen.row, seen.tail, source)
-        sums, best = Sums(source), Best(source, k)
+        sums, best = Sums(source), Highest(source, k)
         moments = Moments(source)
         for some, chunk in scores.chunks():
             if pairs is not None:

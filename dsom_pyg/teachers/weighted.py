@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from dsom_pyg.query_index import Pairs
 from dsom_pyg.scores import Scores
 from dsom_pyg.teachers.answers import Answers
-from dsom_pyg.teachers.combiner import Combiner, Decision
+from dsom_pyg.teachers.combiner import Combiner, Weighing
 from dsom_pyg.teachers.rewards import combined_cross_entropy
 
 
@@ -81,15 +81,15 @@ class Weighted(Combiner):
         answers: Answers,
         targets: Pairs | None = None,
         student: Scores | None = None,
-    ) -> Decision:
+    ) -> Weighing:
         weights = self.weights(answers)
         if not self.training or not weights.requires_grad or targets is None:
-            return Decision(weights.detach())
+            return Weighing(weights.detach())
         known = answers.context.known
         ce = combined_cross_entropy(weights, answers.streams, targets, known)
         ce = ce.mean()
         loss = ce + self._penalty(answers, targets)
-        return Decision(weights.detach(), loss, {'ce': ce.detach()})
+        return Weighing(weights.detach(), loss, {'ce': ce.detach()})
 
     def _penalty(self, answers: Answers, targets: Pairs) -> Tensor:
         if self.offset is None:

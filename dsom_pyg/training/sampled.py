@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsom_pyg.query_index import Candidates, QueryIndex
+from dsom_pyg.query_index import QueryIndex, SampledCandidates
 
 KINDS = ('uniform', 'frequency')
 
@@ -67,7 +67,7 @@ class Draw:
         log_p = (-torch.expm1(never)).log()
         self.log_p = log_p.to(torch.get_default_dtype())
 
-    def __call__(self, known: Tensor) -> Candidates:
+    def __call__(self, known: Tensor) -> SampledCandidates:
         r"""Candidates for queries whose tails are known, these included."""
         generator = self.generator
         drawn = torch.randint(self.size, (self.evenly,), generator=generator)
@@ -79,4 +79,4 @@ class Draw:
         ids = torch.cat(parts).unique()
         log_p = self.log_p[ids]
         sure = torch.isin(ids, known)
-        return Candidates(ids, log_p.masked_fill(sure, 0.0))
+        return SampledCandidates(ids, log_p.masked_fill(sure, 0.0))

@@ -128,7 +128,7 @@ class PaperChoices:
         datasets: A block for each.
         row: Whose policy, in the catalogue.
         groups: Which groups of queries, as
-            :func:`~dsom_pyg.explain.choices` calls them.
+            :func:`~dsom_pyg.choices.choices` calls them.
         top: Rows of each group.
     """
 

@@ -12,8 +12,8 @@ import torch
 from torch_geometric.data import HeteroData
 
 from dsom_pyg import KG, Recipe, datasets, evaluate
+from dsom_pyg.choices import Choices
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.explain import Choices
 from dsom_pyg.graph import Triples, get_split, set_split
 from dsom_pyg.models import GCOTE, OTE, ComplEx, EntityEmbedding, Model
 from dsom_pyg.policies import (

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dsom_pyg import KG, Recipe
+from dsom_pyg.choices import choices
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.explain import choices
 from dsom_pyg.graph import drop_modality
 from dsom_pyg.policies import HeldOut, RewardedPolicy
 from dsom_pyg.stages import Teachers, fit_teachers

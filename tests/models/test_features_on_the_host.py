@@ -23,7 +23,7 @@ from dsom_pyg.models import (
 )
 from dsom_pyg.models.sharded import sharded
 from dsom_pyg.processes import Shard
-from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.query_index import Pairs, SampledCandidates
 from dsom_pyg.scores import Scores, sources
 from dsom_pyg.teachers import TeacherEnsemble
 
@@ -182,7 +182,7 @@ def test_scores_on_a_device_of_features_on_the_host(
             with torch.device('cuda'):
                 ids = torch.zeros(2, dtype=torch.long)
                 present = torch.ones(6, dtype=torch.bool)
-                some = Candidates(torch.zeros(3).long(), torch.zeros(3))
+                some = SampledCandidates(torch.zeros(3).long(), torch.zeros(3))
                 weights = torch.empty(2, 3)
                 ensemble = TeacherEnsemble.from_features(
                     {'text': (x, present)}, 6, 2, 4, joint=True

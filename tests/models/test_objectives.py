@@ -29,7 +29,7 @@ from dsom_pyg.models import (
     TransE,
     TuckER,
 )
-from dsom_pyg.query_index import Candidates, Pairs, QueryBatch
+from dsom_pyg.query_index import Pairs, QueryBatch, SampledCandidates
 from dsom_pyg.scores import sources
 from dsom_pyg.training import Loop, ModelTask, QueryLoader, Sampled, fit
 
@@ -250,7 +250,7 @@ def test_each_is_learned_by_the_one_loop(objective: Objective) -> None:
         fit(ModelTask(again), GRAPH, loop).history[-1]['loss']
         == (history[-1]['loss'])
     )
-    some = Candidates(torch.arange(E), torch.zeros(E))
+    some = SampledCandidates(torch.arange(E), torch.zeros(E))
     asked = batch()
     with pytest.raises(ValueError, match='leave Loop'):
         model.loss(QueryBatch(**{**vars(asked), 'candidates': some}), 'fp32')

@@ -20,7 +20,7 @@ from dsom_pyg.completion.store import Parts
 from dsom_pyg.graph import Triples, make_data
 from dsom_pyg.kg import KG
 from dsom_pyg.models import ComplEx, EntityEmbedding
-from dsom_pyg.pages.asked import Asked, Question, Questions, folded
+from dsom_pyg.pages.asked import Asked, Question, QuestionList, folded
 from dsom_pyg.pages.site import LARGEST, Together, make_app, serve
 
 PORT = 8765
@@ -435,7 +435,7 @@ def test_clients_are_answered_together(
     model = state.model
     size = model.graph.num_entities
     asked = [
-        Questions(
+        QuestionList(
             questions=[
                 Question(head=at, relation=0),
                 Question(relation='calls at', tail=at),

@@ -11,12 +11,12 @@ from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.teachers import (
     Answers,
     CompactState,
-    Decision,
     EnsembleScorer,
     Mean,
     Policy,
     RankReward,
     TeacherEnsemble,
+    Weighing,
     ask,
     subsets,
 )
@@ -45,7 +45,7 @@ class Recorded(Policy):
         self.record(answers, weights)
         return weights
 
-    def forward(self, answers: Answers, *learning: object) -> Decision:
+    def forward(self, answers: Answers, *learning: object) -> Weighing:
         decision = super().forward(answers, *learning)  # type: ignore[arg-type]
         self.record(answers, decision.weights)
         return decision

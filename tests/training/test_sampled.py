@@ -18,7 +18,7 @@ from dsom_pyg.models import (
     JointEmbedding,
 )
 from dsom_pyg.policies import AsInPaper, MeanOfTeachers
-from dsom_pyg.query_index import Candidates, Pairs
+from dsom_pyg.query_index import Pairs, SampledCandidates
 from dsom_pyg.scores import Scores
 from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import (
@@ -122,7 +122,7 @@ def test_all_candidates_are_the_exact_loss() -> None:
     torch.manual_seed(0)
     model = ComplEx(EntityEmbedding(E, 4, scale=0.5), R)
     batch = next(iter(QueryLoader(INDEX, 30)))
-    every = Candidates(torch.arange(E), torch.zeros(E))
+    every = SampledCandidates(torch.arange(E), torch.zeros(E))
     exact = model.loss(batch, 'fp32')
     found = model.loss(replace(batch, candidates=every), 'fp32')
     for name, value in exact.items():
@@ -229,7 +229,7 @@ def test_settings() -> None:
 
 
 def test_pairs() -> None:
-    found = Candidates(torch.tensor([2, 5, 9]), torch.zeros(3))
+    found = SampledCandidates(torch.tensor([2, 5, 9]), torch.zeros(3))
     pairs = found.pairs(
         Pairs(torch.tensor([0, 0, 1]), torch.tensor([9, 2, 5]))
     )

@@ -30,14 +30,14 @@ from dsom_pyg.datasets.names import (
     readable,
     unique_names,
 )
+from dsom_pyg.datasets.own.label_ids import LabelIds
 from dsom_pyg.datasets.own.literals import (
     MODALITY,
     number_features,
     take_out,
 )
-from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
-from dsom_pyg.datasets.own.vocabulary import Vocabulary
 from dsom_pyg.graph import (
     SPLITS,
     Triples,
@@ -65,7 +65,7 @@ class Split(NamedTuple):
 
     triples: Triples
     keys: Tensor
-    rows: Rows
+    rows: TripleRows
 
     def select(self, which: Tensor) -> 'Split':
         r"""Some of them, by a mask."""
@@ -153,20 +153,20 @@ class _Build:
         # What types are called; some have labels of their own.
         self.type_names: dict[str, str] = {}
         self.findings.extend(table.findings)
-        triples = {x: Rows.of(rows) for x, rows in table.triples.items()}
+        triples = {x: TripleRows.of(rows) for x, rows in table.triples.items()}
         given, self.numbers = take_out(
             triples, table.literals, literals, self.findings, table.entities
         )
         given = {split: given[split] for split in SPLITS if split in given}
-        self.entities = Vocabulary('entity', table.entities, self.findings)
+        self.entities = LabelIds('entity', table.entities, self.findings)
         listed = len(self.entities)
-        self.relations = Vocabulary('relation', table.relations, self.findings)
+        self.relations = LabelIds('relation', table.relations, self.findings)
         self.rows = self.number(given)
         # A list of some says nothing of the order of the others, and one that
         # has a label twice, perhaps in two forms of Unicode, moves later ids.
         self.ordered = len(self.entities) == listed == len(table.entities)
 
-    def number(self, given: Mapping[str, Rows]) -> dict[str, Split]:
+    def number(self, given: Mapping[str, TripleRows]) -> dict[str, Split]:
         ids = [self.ids_of(rows) for rows in given.values()]
         sizes = [len(rows) for rows in given.values()]
         keys = triple_keys(concat(*ids)).split(sizes) if ids else ()
@@ -179,11 +179,11 @@ class _Build:
             out[split] = every if new.all() else every.select(new)
         return out
 
-    def ids_of(self, rows: Rows) -> Triples:
+    def ids_of(self, rows: TripleRows) -> Triples:
         # Ids follow the order in which labels first occur.
         head, relation, tail = map(torch.from_numpy, rows.codes)
         ids = []
-        for vocabulary, columns in (
+        for label_ids, columns in (
             (self.entities, (head, tail)),
             (self.relations, (relation,)),
         ):
@@ -197,7 +197,7 @@ class _Build:
             def place(number: int, rows_of: Tensor = rows_of) -> Place:
                 return rows.place(int(rows_of[number]))
 
-            found = vocabulary.add_all(labels, place)
+            found = label_ids.add_all(labels, place)
             numbers = torch.zeros(len(rows.labels), dtype=torch.long)
             numbers[codes.long()] = torch.tensor(found, dtype=torch.long)
             ids.append(torch.stack([numbers[each] for each in columns]))
@@ -236,8 +236,8 @@ class _Build:
 
             def note(
                 number: int,
-                here: Rows = here.rows,
-                there: Rows = there.rows,
+                here: TripleRows = here.rows,
+                there: TripleRows = there.rows,
                 shared: Tensor = shared,
                 twins: Tensor = twins,
             ) -> Noticed:
@@ -335,33 +335,33 @@ class _Build:
         return make_data(len(self.entities), len(self.relations), **parts)
 
     def note_unseen(self) -> None:
-        # Who occurs in train: each with an id as in the vocabulary.
-        for vocabulary in (self.entities, self.relations):
-            ids = _ids(self.rows['train'].triples, vocabulary.what)
-            seen = torch.zeros(len(vocabulary), dtype=torch.bool)
+        # Who occurs in train: each by their ids.
+        for label_ids in (self.entities, self.relations):
+            ids = _ids(self.rows['train'].triples, label_ids.what)
+            seen = torch.zeros(len(label_ids), dtype=torch.bool)
             seen[ids.flatten()] = True
             for split in ('val', 'test'):
                 if split not in self.rows:
                     continue
-                kind = f'{vocabulary.what} of {split} not in train'
-                ids = _ids(self.rows[split].triples, vocabulary.what)
+                kind = f'{label_ids.what} of {split} not in train'
+                ids = _ids(self.rows[split].triples, label_ids.what)
                 width = len(ids)
-                order = _first_places(ids.unbind(), len(vocabulary))
+                order = _first_places(ids.unbind(), len(label_ids))
                 order = order[~seen[ids[order % width, order // width]]]
 
                 def note(
                     number: int,
-                    vocabulary: Vocabulary = vocabulary,
-                    rows: Rows = self.rows[split].rows,
+                    label_ids: LabelIds = label_ids,
+                    rows: TripleRows = self.rows[split].rows,
                     ids: Tensor = ids,
                     width: int = width,
                     order: Tensor = order,
                 ) -> Noticed:
                     at = int(order[number])
                     label = shorten(
-                        vocabulary.labels[int(ids[at % width, at // width])]
+                        label_ids.labels[int(ids[at % width, at // width])]
                     )
-                    message = f'no training triple has {vocabulary.what} '
+                    message = f'no training triple has {label_ids.what} '
                     return message + label, *rows.place(at // width)
 
                 self.findings.add_many(kind, len(order), note)
@@ -445,7 +445,7 @@ class _Build:
                 out[owner][entry.value] = None
         return [list(out.get(at, ())) for at in range(len(self.entities))]
 
-    def owner(self, entry: Entry, those: Vocabulary) -> int | None:
+    def owner(self, entry: Entry, those: LabelIds) -> int | None:
         # Whom an entry is about, by a label or by what files call it as well.
         at = those.find(entry.entity)
         if at is None and those is self.entities:

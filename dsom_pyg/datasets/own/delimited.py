@@ -18,7 +18,7 @@ from dsom_pyg.datasets.own.columns import (
     triple_columns,
 )
 from dsom_pyg.datasets.own.plain import read_cells
-from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.sheets import SHEET, Row, read_sheet
 from dsom_pyg.datasets.own.table import Entry, Labels, Place, Triple
 from dsom_pyg.datasets.text import read_bytes, read_lines, suffix_of
@@ -78,7 +78,7 @@ def read_triples(
 # by columns. None of another one, which is read row by row.
 def _plain_rows(
     path: Path, findings: Findings, order: Sequence[str]
-) -> Rows | None:
+) -> TripleRows | None:
     if suffix_of(path) in ('.csv', SHEET):
         return None
     lines, noticed = _top(path), Findings()
@@ -100,7 +100,7 @@ def _plain_rows(
     found = read_cells(path, '\t', width, wanted, skip)
     if found is None:
         return None
-    rows = Rows(found.labels, found.codes, [path], lines=found.lines)
+    rows = TripleRows(found.labels, found.codes, [path], lines=found.lines)
     rows = rows.with_labels([label.strip() for label in rows.labels])
     if '' in rows.labels:
         empty = rows.codes == rows.labels.index('')

@@ -11,7 +11,7 @@ import torch
 from dsom_pyg.datasets.errors import shorten
 from dsom_pyg.datasets.features.graph import Features
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.table import Triple
 
 # What is to happen to them.
@@ -56,7 +56,7 @@ def literal_relations(
     a graph whose entities are called by numbers, and those that its source
     lists (:obj:`entities`).
     """
-    rows = Rows.of(triples)
+    rows = TripleRows.of(triples)
     head, relation, tail = rows.codes
     size = len(rows.labels)
     # Most labels begin with a letter.
@@ -115,7 +115,7 @@ def value_of(label: str) -> float:
 
 # Literals of RDF are values, in a table, too. Those of a split, and the
 # other rows.
-def _without_quoted(rows: Rows) -> tuple[Rows, list[Triple]]:
+def _without_quoted(rows: TripleRows) -> tuple[TripleRows, list[Triple]]:
     quoted = {
         label: found[1]
         for label in rows.labels
@@ -130,12 +130,12 @@ def _without_quoted(rows: Rows) -> tuple[Rows, list[Triple]]:
 
 
 def take_out(
-    triples: Mapping[str, Rows],
+    triples: Mapping[str, TripleRows],
     values: Mapping[str, Sequence[Triple]],
     literals: str,
     findings: Findings,
     entities: Iterable[str] = (),
-) -> tuple[dict[str, Rows], list[Triple]]:
+) -> tuple[dict[str, TripleRows], list[Triple]]:
     r"""All splits without what :func:`literal_relations` finds there, and
     the numbers that train has.
 
@@ -147,21 +147,22 @@ def take_out(
         entities: Those that the source lists. They stay, unless numbers are
             to be features.
     """
-    out: dict[str, Rows] = {}
+    out: dict[str, TripleRows] = {}
     said = {split: list(rows) for split, rows in values.items()}
     for split, rows in triples.items():
         out[split], quoted = _without_quoted(rows)
         if quoted:
             said.setdefault(split, []).extend(quoted)
     splits = dict.fromkeys([*out, *said])
-    nothing = Rows.of([])
+    nothing = TripleRows.of([])
     if literals == 'keep':
         both = {
-            x: [out.get(x, nothing), Rows.of(said.get(x, ()))] for x in splits
+            x: [out.get(x, nothing), TripleRows.of(said.get(x, ()))]
+            for x in splits
         }
-        return {x: Rows.concat(parts) for x, parts in both.items()}, []
+        return {x: TripleRows.concat(parts) for x, parts in both.items()}, []
     listed = entities if literals == 'leave' else ()
-    found = literal_relations(Rows.concat(list(out.values())), listed)
+    found = literal_relations(TripleRows.concat(list(out.values())), listed)
     if found:
         named = ', '.join(map(shorten, found))
         message = (

@@ -18,7 +18,7 @@ from dsom_pyg.datasets.errors import (
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.plain import read_cells
 from dsom_pyg.datasets.own.reading import Reading
-from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.table import Entry, Place, Table, Triple
 from dsom_pyg.datasets.text import read_bytes, read_text, suffix_of
 
@@ -168,7 +168,7 @@ def read_rdf(
         else:
             triples.append(triple)
     if plain is not None:
-        rows = Rows.concat([plain, Rows.of(triples)])
+        rows = TripleRows.concat([plain, TripleRows.of(triples)])
         table.triples[split] = rows.by_line()
     # An entity has its names in one language, and its texts.
     codes: dict[tuple[str, bool], set[str]] = {}
@@ -202,7 +202,7 @@ def read_rdf(
 # one, which is read statement by statement.
 def _plain_rows(
     path: Path, reading: Reading
-) -> tuple[Rows | None, list[Line] | None]:
+) -> tuple[TripleRows | None, list[Line] | None]:
     if SYNTAXES.get(suffix_of(path), 'N_TRIPLES') != 'N_TRIPLES':
         return None, None
     cells = read_cells(path, ' ', 4, range(4), others=True)
@@ -230,7 +230,7 @@ def _plain_rows(
     codes = number[codes[:3].compress(plain, axis=1)]
     lines = cells.lines.compress(plain)
     named = [x.strip('<>') for x in compress(labels, node)]
-    return Rows(named, codes, [path], lines=lines), sorted(rest)
+    return TripleRows(named, codes, [path], lines=lines), sorted(rest)
 
 
 def _is_special(predicate: str, reading: Reading) -> bool:

@@ -13,7 +13,7 @@ from dsom_pyg.datasets.own.table import Place, Triple
 Array = np.ndarray[Any, Any]
 
 
-class Rows(Sequence[Triple]):
+class TripleRows(Sequence[Triple]):
     r"""Triples in labels, each of which is held once.
 
     Args:
@@ -40,9 +40,9 @@ class Rows(Sequence[Triple]):
         self.lines = np.zeros(count, np.int64) if lines is None else lines
 
     @classmethod
-    def of(cls, triples: Iterable[Triple]) -> Rows:
+    def of(cls, triples: Iterable[Triple]) -> TripleRows:
         r"""Triples by columns, if they are not yet."""
-        if isinstance(triples, Rows):
+        if isinstance(triples, TripleRows):
             return triples
         labels: dict[str, int] = {}
         files: dict[Path | None, int] = {}
@@ -55,7 +55,7 @@ class Rows(Sequence[Triple]):
         return cls(list(labels), table, list(files), *where)
 
     @classmethod
-    def concat(cls, parts: Sequence[Rows]) -> Rows:
+    def concat(cls, parts: Sequence[TripleRows]) -> TripleRows:
         r"""All rows of the parts, one after the other, with common labels."""
         parts = [part for part in parts if len(part)] or list(parts[:1])
         if not parts:
@@ -85,22 +85,24 @@ class Rows(Sequence[Triple]):
             np.concatenate([part.lines for part in parts]),
         )
 
-    def with_labels(self, labels: list[str]) -> Rows:
+    def with_labels(self, labels: list[str]) -> TripleRows:
         r"""The same rows with other labels, equal ones of which are one."""
         if labels == self.labels:
             return self
         ids: dict[str, int] = {}
         each = (ids.setdefault(label, len(ids)) for label in labels)
         codes = np.fromiter(each, np.int32, len(labels))[self.codes]
-        return Rows(list(ids), codes, self.files, self.file, self.lines)
+        return TripleRows(list(ids), codes, self.files, self.file, self.lines)
 
-    def by_line(self) -> Rows:
+    def by_line(self) -> TripleRows:
         r"""The rows of one file, in the order of their lines."""
         order = self.lines.argsort(kind='stable')
         if (order[1:] > order[:-1]).all():
             return self
         where = self.file[order], self.lines[order]
-        return Rows(self.labels, self.codes[:, order], self.files, *where)
+        return TripleRows(
+            self.labels, self.codes[:, order], self.files, *where
+        )
 
     def __len__(self) -> int:
         return self.codes.shape[1]
@@ -130,8 +132,8 @@ class Rows(Sequence[Triple]):
         line = int(self.lines[at])
         return Place(self.files[int(self.file[at])], line or None)
 
-    def select(self, which: Array) -> Rows:
+    def select(self, which: Array) -> TripleRows:
         r"""Some of the rows, by a mask ``[N]``."""
         codes = self.codes.compress(which, axis=1)
         where = self.file.compress(which), self.lines.compress(which)
-        return Rows(self.labels, codes, self.files, *where)
+        return TripleRows(self.labels, codes, self.files, *where)

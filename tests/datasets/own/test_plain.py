@@ -14,7 +14,7 @@ from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own import delimited, plain
 from dsom_pyg.datasets.own.build import build_graph
-from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.table import Place, Table, Triple
 from dsom_pyg.graph import SPLITS, get_split
 
@@ -84,7 +84,7 @@ def test_plain_files_are_read_by_columns(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'triples.tsv'
     path.write_bytes(text.encode())
     found = delimited.read_triples(path, Findings())
-    assert isinstance(found, Rows)
+    assert isinstance(found, TripleRows)
     assert list(found) == by_rows(path)[0]
 
 
@@ -116,7 +116,7 @@ def test_compressed_files(tmp_path: Path, pack: object) -> None:
     path = tmp_path / f'triples.tsv{suffix}'
     path.write_bytes(pack(b'a\tr\tb\nb\tr\tc\n'))  # type: ignore[operator]
     found = delimited.read_triples(path, Findings())
-    assert isinstance(found, Rows)
+    assert isinstance(found, TripleRows)
     assert found[1] == Triple('b', 'r', 'c', Place(path, 2))
 
 
@@ -172,7 +172,7 @@ def test_rows(parts: list[list[tuple[str, str, str]]]) -> None:
         ]
         for at, rows in enumerate(parts)
     ]
-    every = Rows.concat([Rows.of(rows) for rows in lists])
+    every = TripleRows.concat([TripleRows.of(rows) for rows in lists])
     flat = [row for rows in lists for row in rows]
     assert every == flat
     assert len(set(every.labels)) == len(every.labels)

@@ -15,7 +15,7 @@ from dsom_pyg.datasets.own import rdf
 from dsom_pyg.datasets.own.folder import MKGFolder
 from dsom_pyg.datasets.own.rdf import IRI, OWL, RDF, TYPE, read_rdf
 from dsom_pyg.datasets.own.reading import Reading
-from dsom_pyg.datasets.own.rows import Rows
+from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.table import Table
 
 NT = """\
@@ -420,7 +420,7 @@ def test_columns_and_statements_agree(
         patch.setattr(rdf, '_plain_rows', lambda *_: (None, None))
         read_rdf(path, tables[1], 'train', reading)
     if path.stat().st_size:
-        assert isinstance(tables[0].triples['train'], Rows)
+        assert isinstance(tables[0].triples['train'], TripleRows)
     assert tables[0].triples['train'] == tables[1].triples['train']
     for name in ('literals', 'texts', 'names', 'addresses', 'types'):
         assert getattr(tables[0], name) == getattr(tables[1], name)

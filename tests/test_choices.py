@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from dsom_pyg.choices import Choices, bins, choices, entity_types, plot_choices
 from dsom_pyg.datasets import FakeMMKG
-from dsom_pyg.explain import Choices, bins, choices, entity_types, plot_choices
 from dsom_pyg.graph import Triples, get_split, pool_features, set_split
 from dsom_pyg.kg import KG
 from dsom_pyg.teachers import Answers, Combiner, TeacherEnsemble

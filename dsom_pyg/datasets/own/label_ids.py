@@ -14,7 +14,7 @@ PRINTED = re.compile('[!-~]*')
 INVISIBLE = dict.fromkeys(map(ord, '\u200b\u200c\u200d\u2060\ufeff\u00ad'))
 
 
-class Vocabulary:
+class LabelIds:
     r"""Labels and their ids, in the order in which they are added.
 
     Labels that are equal in Unicode form NFC have one id; labels that are
