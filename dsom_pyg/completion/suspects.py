@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dsom_pyg.completion.asking import Candidates
 from dsom_pyg.completion.ranges import Ranges
 from dsom_pyg.evaluation import Scorer, queries_at_a_time
 from dsom_pyg.graph import Triples, add_reciprocals
@@ -48,28 +49,24 @@ def belief(
 ) -> Tensor:
     r""":math:`-\log s_t - \log s_h` of triples, ``[T]``: :math:`s_t` is the
     share of the candidates for the tail, which is one of them, that do not
-    score lower than it; :math:`s_h` likewise. Candidates are what the relation
-    takes, known answers left out; the head itself stays, which nobody is
-    shown as an answer to itself.
+    score lower than it; :math:`s_h` likewise. Candidates are those of new
+    answers, :class:`~dsom_pyg.completion.asking.Candidates`.
     """
     size = graph.num_relations
     known = graph.index('train', 'val', 'test')
+    candidates = Candidates(known, graph.num_entities, ranges)
     both = add_reciprocals(triples, size)
     total = torch.zeros(len(both.edge_type))
     # Those of a relation share their candidates.
     order = both.edge_type.argsort(stable=True)
     for part in order.split(queries_at_a_time(graph.num_entities)):
         h, r, t = both.head[part], both.edge_type[part], both.tail[part, None]
-        scores = scorer.score_tails(h, r)
-        own = scores.gather(1, t)
-        true = known.lookup(h, r)
-        each, count = r.unique_consecutive(return_counts=True)
-        rows = [ranges[rel] for rel in each.tolist()]
-        rivals = torch.stack(rows).repeat_interleave(count, dim=0)
-        rivals[true.row, true.tail] = False
-        rivals.scatter_(1, t, False)
-        above = ((scores >= own) & rivals).sum(dim=1)
-        share = (1 + above) / (1 + rivals.sum(dim=1))
+        rivals = scorer.score_tails(h, r)
+        own = rivals.gather(1, t)
+        candidates.bar(rivals, h, r)
+        rivals.scatter_(1, t, -torch.inf)
+        above = (rivals >= own).sum(dim=1)
+        share = (1 + above) / (1 + (rivals > -torch.inf).sum(dim=1))
         total[part] = -share.log()
     return torch.stack(total.chunk(2)).sum(dim=0)
 

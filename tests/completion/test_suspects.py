@@ -74,6 +74,24 @@ def test_belief_by_hand() -> None:
     torch.testing.assert_close(unknown, -torch.tensor([1 / 2]).log())
 
 
+def test_nobody_is_a_rival_for_a_link_to_itself() -> None:
+    # As 2 is at either end, the relation takes all four at both.
+    train = triples((0, 0, 1), (0, 0, 2), (2, 0, 3), (0, 0, 3))
+    scorer, asked = Fixed(0.0, 1.0, 3.0, 2.0), triples((2, 0, 3))
+    found = {}
+    for name, own in (('no loops', ()), ('a loop', ((3, 0, 3),))):
+        graph = KG(make_data(4, 1, concat(train, triples(*own))))
+        ranges = Ranges(graph.index('train'), 4, 1)
+        found[name] = belief(scorer, graph, ranges, asked)
+    # (2, 0, ?): 3 has the rivals 0 and 1, which are below. (?, 0, 3): 0 is
+    # known, so that 2 has the rival 1, which is below.
+    expected = -torch.tensor([1 / 3]).log() - torch.tensor([1 / 2]).log()
+    torch.testing.assert_close(found['no loops'], expected)
+    # As 3 is linked to itself, 2 might be: one more, which is above.
+    expected = -torch.tensor([2 / 4]).log() - torch.tensor([1 / 2]).log()
+    torch.testing.assert_close(found['a loop'], expected)
+
+
 def test_beliefs_are_compared_within_a_relation() -> None:
     value = torch.tensor([1.0, 3.0, 10.0, 30.0, 20.0])
     group = torch.tensor([0, 0, 2, 2, 2])
