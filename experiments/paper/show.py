@@ -559,14 +559,14 @@ the difference. Where several seeds were measured it is their mean ± the
 deviation of a sample. The library's recipe is bold. The file of the first seed
 tells command, commit, settings, protocol and machine: filtered ranks over all
 entities, both sides, realistic ties. Files in `combiners` and
-`committees/DB15K` were converted from an earlier form. They tell neither time
-nor memory, and the script of their command is in the commit that they name
-alone; `python -m experiments combiners` measures the same rows today.
-[Where lines come from](#where-lines-come-from), with the tie rule of the code
-that they were specified from, stands at the end.
-Published figures follow other tie rules in part, and are of texts and images;
-ours are of texts alone, by all-MiniLM-L6-v2, which state facts of the test set
-as well. A difference that the text of a table does not explain is unexplained.
+`committees/DB15K` were converted from an earlier form. They tell no time of a
+whole run and no memory, and the script of their command is in the commit that
+they name alone; `python -m experiments combiners` measures the same rows
+today. [Where lines come from](#where-lines-come-from), with the tie rule of
+the code that they were specified from, stands at the end. Published figures
+follow other tie rules in part, and are of texts and images; ours are of texts
+alone, by all-MiniLM-L6-v2, which state facts of the test set as well. A
+difference that the text of a table does not explain is unexplained.
 """
 
 

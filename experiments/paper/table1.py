@@ -29,8 +29,9 @@ weighs a teacher by how many entities it puts below the target, as the mean
 rank does: on MKG-Y texts have the better mean rank and the far lower MRR, so
 MoSE-BI is below the mean. Plain ComplEx-N3, cross-entropy over all entities,
 is missing in the paper; it has the settings of the library's recipe, and [a
-search](notes/2026-11-29-searches.md) on MKG-Y and WN9 found no better ones.
-[What the unimodal rows depend on](notes/2026-11-29-comparators.md).
+search](notes/2026-11-29-searches.md) on MKG-Y and WN9 found none that are
+better by more than seeds differ. [What the unimodal rows depend
+on](notes/2026-11-29-comparators.md).
 """,
     MKGS,
     (

@@ -11,23 +11,22 @@ TABLE = PaperTable(
     """
 Two teachers, structure and texts; the library's recipe has three. The first
 four lines combine teachers at test time; those that learn from validation have
-teachers that are not trained on it, while the others are. There is no student
-yet when the paper's policy learns there: the mean of the teachers stands in
-its reward, which leaves out other known answers, and it passes over teachers
-that have no feature of a head. Along with a student (RC) it learns from
-training triples, which the teacher of structure has memorised, and picks that
-one nearly always
-([why](notes/2026-11-20-paper-policy.md)): teachers by it have 39.9 to 40.6 and
-structure alone 39.98. So these students learn from little else, and lie near
-plain ComplEx-N3; with the mean, NDKD reaches what the paper has. Policies
-settle differently, so these rows differ in teachers as well: in the last epoch
-the texts weigh 0.15 with NEKD, NNKD, vanilla KD and NDKD, 0.04 with DKD, 0.01
-without tau squared, and 0 in the sum form and in the three seeds of another
-machine (DSoM). DKD has batches of triples (500), the others of queries (250);
-NDKD in such batches equals it. NEKD alone brings a student nothing, whoever
-teaches: without teachers it has 38.77 (its N3 is a fifth of that of plain
-ComplEx-N3), with NEKD of their mean 38.87, without tau squared 38.90. Why it
-has 41.00 in the paper is unexplained.
+teachers that are not trained on it, while the others are. On validation the
+paper's policy learns before there is a student: its reward compares with the
+mean of the teachers, and leaves out other known answers. It passes over
+teachers that have no feature of a head. Along with a student (RC) it learns
+from training triples, which the teacher of structure has memorised, and picks
+that one nearly always ([why](notes/2026-11-20-paper-policy.md)): teachers by
+it have 39.9 to 40.6 and structure alone 39.98. So these students learn from
+little else, and lie near plain ComplEx-N3; with the mean, NDKD reaches what
+the paper has. Each run ended with another policy, so these rows differ in whom
+they were taught by as well: in the last epoch the texts weigh 0.15 with NEKD,
+NNKD, vanilla KD and NDKD, 0.04 with DKD, 0.01 without tau squared, and 0 in
+the sum form and in the three seeds of another machine (DSoM). DKD has batches
+of triples (500), the others of queries (250); NDKD in such batches equals it.
+NEKD alone brings a student nothing, whoever teaches: without teachers it has
+38.77 (its N3 is a fifth of that of plain ComplEx-N3), with NEKD of their mean
+38.87, without tau squared 38.90. Why it has 41.00 in the paper is unexplained.
 
 With the library's recipe, queries without an answer have no neighbors, so NEKD
 alone leaves these out altogether. The forms that have the other part as well
