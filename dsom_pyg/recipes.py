@@ -163,8 +163,8 @@ def best(dataset: str, **options: Any) -> Recipe:
 
     What it costs on one core with bf16 units, another training beside it: on
     MKG-W 150 minutes (the default recipe: 58), on MKG-Y 53 to 62, on FB15k-237
-    100 to 140, on WN18 some hours, on WN9 9, on Countries 6 (two cores). On DB15K its
-    eighteen teachers of D = 640, each trained twice, ask for a GPU.
+    100 to 140, on WN18 some hours, on WN9 9, on Countries 6 (two cores). On
+    DB15K its eighteen teachers of D = 640, each trained twice, ask for a GPU.
 
     Args:
         dataset: The name of its class in :mod:`dsom_pyg.datasets`.

@@ -7,7 +7,8 @@ from typing import Any
 
 from dsom_pyg.datasets.errors import DatasetError, error_at, shorten
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own.table import Entry, Labels, Place
+from dsom_pyg.datasets.own.table import Entry, Labels, Place, Triple
+from dsom_pyg.graph import SPLITS
 
 # The words for each column; of several in a table, the first one counts.
 # Those of head and tail come in pairs.
@@ -31,6 +32,9 @@ ENTITY = ('entity', 'id', 'key', 'uri', 'name', 'label', 'title')
 TEXT = ('text', 'texts', 'description', 'descriptions', 'abstract', 'comment')
 NAME = ('name', 'label', 'title')
 IMAGE = ('image', 'images', 'path', 'file')
+
+# What splits are called besides train, val and test.
+SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 
 # The place of each column by its name.
 Columns = dict[str, int]
@@ -56,6 +60,42 @@ def triple_columns(header: Sequence[str]) -> Columns:
         rest = {0, 1, 2} - set(columns.values())
         columns = {'head': columns['head'], 'relation': rest.pop(), **columns}
     return columns
+
+
+def split_columns(header: Sequence[str]) -> Columns:
+    r"""Those of :func:`triple_columns`, and ``'split'`` if a column beside
+    them is called so.
+    """
+    columns = triple_columns(header)
+    if len(columns) == len(HRT):
+        places = _places(header, {'split': ('split',)})
+        if not set(places.values()) & set(columns.values()):
+            columns |= places
+    return columns
+
+
+def by_split(
+    rows: Iterable[tuple[Triple, Any, Place | str]],
+) -> dict[str, Sequence[Triple]]:
+    r"""Triples by split, which may be empty.
+
+    Args:
+        rows: A triple, the word for its split, and where that stands.
+
+    Raises:
+        DatasetError: A word is not one for a split.
+    """
+    triples: dict[str, list[Triple]] = {split: [] for split in SPLITS}
+    for triple, said, where in rows:
+        word = text_of(said)
+        split = SPLIT_WORDS.get(word.lower(), word.lower())
+        if split not in triples:
+            why = f'unknown split {shorten(word)}, use one of {SPLITS}'
+            if isinstance(where, Place):
+                raise at_place(where, why)
+            raise DatasetError(f'{where}: {why}')
+        triples[split].append(triple)
+    return dict(triples)
 
 
 def entry_columns(header: Sequence[str], words: Sequence[str]) -> Columns:

@@ -13,8 +13,10 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import (
     HRT,
     Columns,
+    by_split,
     entry_columns,
     read_entry_rows,
+    split_columns,
     triple_columns,
 )
 from dsom_pyg.datasets.own.plain import read_cells
@@ -62,22 +64,55 @@ def read_triples(
     plain = _plain_rows(path, findings, order)
     if plain is not None:
         return plain
-    columns, rows = read_columns(path, order, triple_columns, findings)
+    _, rows = _rows(path, findings, order, triple_columns)
+    return [triple for triple, _ in rows]
+
+
+def read_splits(
+    path: Path, findings: Findings, order: Sequence[str] = HRT
+) -> dict[str, Sequence[Triple]]:
+    r"""As :func:`read_triples`, by split, where a header names a column
+    ``split``; else all are of train.
+
+    Raises:
+        DatasetError: As there, or a word is not one for a split.
+    """
+    plain = _plain_rows(path, findings, order, split_columns)
+    if plain is not None:
+        return {'train': plain}
+    told, rows = _rows(path, findings, order, split_columns)
+    if not told:
+        return {'train': [triple for triple, _ in rows]}
+    return by_split((triple, word, triple.place) for triple, word in rows)
+
+
+def _rows(
+    path: Path,
+    findings: Findings,
+    order: Sequence[str],
+    header: Callable[[Sequence[str]], Columns],
+) -> tuple[bool, list[tuple[Triple, str]]]:
+    # Whether the splits of triples are told, and each with that word.
+    columns, rows = read_columns(path, order, header, findings)
     head, relation, tail = (columns[each] for each in HRT)
+    at = columns.get('split')
     triples = []
     for line, row in rows:
         triple = Triple(row[head], row[relation], row[tail], Place(path, line))
         if '' in triple:
             empty = HRT[triple.index('')]
             raise error_at(path, line, f'the {empty} is empty')
-        triples.append(triple)
-    return triples
+        triples.append((triple, '' if at is None else row[at]))
+    return at is not None, triples
 
 
 # Most files are plain: cells between tabs, as many in each row. They are read
 # by columns. None of another one, which is read row by row.
 def _plain_rows(
-    path: Path, findings: Findings, order: Sequence[str]
+    path: Path,
+    findings: Findings,
+    order: Sequence[str],
+    header: Callable[[Sequence[str]], Columns] = triple_columns,
 ) -> TripleRows | None:
     if suffix_of(path) in ('.csv', SHEET):
         return None
@@ -87,7 +122,9 @@ def _plain_rows(
     if skip is None or IDS.fullmatch(lines[skip].strip()):
         return None
     cells = [cell.strip() for cell in lines[skip].split('\t')]
-    columns, width = triple_columns(cells), len(cells)
+    columns, width = header(cells), len(cells)
+    if 'split' in columns:
+        return None
     named = len(columns) == len(HRT)
     if named:
         skip += 1
@@ -108,9 +145,9 @@ def _plain_rows(
         if width > len(HRT) or empty[:, ~blank].any():
             return None
         rows = rows.select(~blank)
-    header = [cells[at] for at in wanted]
-    if named and set(header) <= set(rows.labels):
-        codes = [[rows.labels.index(word)] for word in header]
+    above = [cells[at] for at in wanted]
+    if named and set(above) <= set(rows.labels):
+        codes = [[rows.labels.index(word)] for word in above]
         if (rows.codes == codes).all(axis=0).any():
             return None  # files that were joined repeat their header
     findings.extend(noticed)

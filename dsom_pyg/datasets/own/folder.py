@@ -29,6 +29,8 @@ ROWS = (
     *SYNTAXES,
 )
 # Files without a suffix that nobody would take for data.
+# Raised when the same files become another graph.
+READER = 2
 PAPERS = ('readme', 'license', 'licence', 'makefile', 'dockerfile', 'version')
 # What an export of PyKEEN says of itself.
 OF_PYKEEN = 'base.pth'
@@ -55,7 +57,8 @@ class MKGFolder(OwnGraph):
     in any syntax (``.nt``, ``.ttl`` and so on), with labels and descriptions
     inside. Files may be compressed (``.gz``, ``.bz2``, ``.xz``). A first row
     such as ``head``, ``relation``, ``tail`` or ``entity``, ``text`` names
-    the columns, in any order, among others. Images are found by label or
+    the columns, in any order, among others; a column ``split`` beside the
+    triples says train, val or test. Images are found by label or
     readable name, see
     :func:`~dsom_pyg.datasets.features.images.find_images`. ``images`` may be
     a link; a finding says where it leads. Links within it are not followed.
@@ -109,6 +112,7 @@ class MKGFolder(OwnGraph):
         return {
             **super().identity(),
             **asdict(self._reading),
+            'reader': READER,
             'files': hashes,
             'images': images,
         }

@@ -17,6 +17,7 @@ from dsom_pyg.datasets.own.columns import (
     NAME,
     TEXT,
     Columns,
+    by_split,
     cells_of,
     entry_columns,
     labels_of,
@@ -30,7 +31,6 @@ from dsom_pyg.graph import SPLITS, get_split
 NOT_IN_XML = re.compile(
     '[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]'
 )
-SPLIT_WORDS = {'valid': 'val', 'validation': 'val', 'dev': 'val'}
 # What would be called by how Python writes it.
 UNNAMED = (bytes, bytearray, dict, frozenset, list, set)
 # What the column of the values of a frame may be called.
@@ -280,14 +280,10 @@ def _triples(
     # From head, relation, tail (and split), and where that stands.
     if not given:
         return {'train': [Triple(h, r, t) for (h, r, t), _ in rows]}
-    triples: dict[str, list[Triple]] = {split: [] for split in SPLITS}
-    for (head, relation, tail, word), where in rows:
-        split = SPLIT_WORDS.get(word.lower(), word.lower())
-        if split not in triples:
-            why = f'unknown split {shorten(word)}, use one of {SPLITS}'
-            raise DatasetError(f'{where}: {why}')
-        triples[split].append(Triple(head, relation, tail))
-    return dict(triples)
+    return by_split(
+        (Triple(head, relation, tail), word, where)
+        for (head, relation, tail, word), where in rows
+    )
 
 
 def _entries(values: Any, what: str) -> list[Entry]:

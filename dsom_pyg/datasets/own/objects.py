@@ -1,7 +1,7 @@
 """Tables of objects: JSON, one a line or all in one array, and Parquet."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,14 @@ from dsom_pyg.datasets.findings import Findings
 from dsom_pyg.datasets.own.columns import (
     ENTITY,
     HRT,
+    Columns,
     at_place,
+    by_split,
     entry_columns,
+    is_missing,
     labels_in,
     read_entry_rows,
+    split_columns,
     triple_columns,
 )
 from dsom_pyg.datasets.own.sheets import PARQUET, read_parquet
@@ -38,16 +42,48 @@ def read_triples(
     Raises:
         DatasetError: Something is no triple.
     """
-    triples = []
+    rows = _rows(path, findings, order, triple_columns)
+    return [triple for triple, _ in rows]
+
+
+def read_splits(
+    path: Path, findings: Findings, order: Sequence[str] = HRT
+) -> dict[str, Sequence[Triple]]:
+    r"""As :func:`read_triples`, by split, where objects have a key ``split``;
+    else all are of train.
+
+    Raises:
+        DatasetError: As there; some objects have a split and others none, or
+            a word is not one for a split.
+    """
+    rows = list(_rows(path, findings, order, split_columns))
+    if all(word is None for _, word in rows):
+        return {'train': [triple for triple, _ in rows]}
+    for triple, word in rows:
+        if is_missing(word):
+            raise at_place(triple.place, 'no split is told; others have one')
+    return by_split((triple, word, triple.place) for triple, word in rows)
+
+
+def _rows(
+    path: Path,
+    findings: Findings,
+    order: Sequence[str],
+    header: Callable[[Sequence[str]], Columns],
+) -> Iterator[tuple[Triple, Any]]:
+    # Triples, and what is said of their splits; None if nothing is.
+    unused: dict[str, Place] = {}
     for place, item in read_items(path):
+        row: dict[str, Any] = {}
         if isinstance(item, list) and len(item) == len(order):
             row = dict(zip(order, item, strict=True))
         elif isinstance(item, dict):
             values = list(item.values())
-            columns = triple_columns(list(item))
+            columns = header(list(item))
             row = {key: values[at] for key, at in columns.items()}
-        else:
-            row = {}
+            for at, key in enumerate(item):
+                if at not in columns.values():
+                    unused.setdefault(key, place)
         if len(row) < len(HRT):
             why = f'holds no triple: {_said(item)}; a triple has the '
             raise at_place(place, f'{why}keys {", ".join(HRT)}')
@@ -68,8 +104,11 @@ def read_triples(
         elif len(found) > 1:
             message = f'{len(found)} triples from {_said(item)}'
             findings.add('list in a cell', message, *place)
-        triples += found
-    return triples
+        for triple in found:
+            yield triple, row.get('split')
+    for key, place in unused.items():
+        message = f'not used: {shorten(key or "a column without a name")}'
+        findings.add('unused column', message, *place)
 
 
 def read_entries(

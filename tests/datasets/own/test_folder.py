@@ -71,6 +71,86 @@ def rows(text: str) -> list[Named]:
     return [(head, rel, tail) for head, rel, tail in cells]
 
 
+TOLD = [
+    {'source': 's', 'head': h, 'relation': r, 'tail': t, 'Split': split}
+    for h, r, t, split in (
+        *(('a', 'r', 'b', 'train'), ('b', 'r', 'c', 'Valid')),
+        *(('c', 'q', 'a', 'test'), ('c', 'r', 'a', 'train')),
+    )
+]
+LEFT = {
+    'train': [('a', 'r', 'b'), ('c', 'r', 'a')],
+    'val': [('b', 'r', 'c')],
+    'test': [('c', 'q', 'a')],
+}
+
+
+def write_table(path: Path, table: list[dict[str, str]]) -> None:
+    if path.suffix == '.json':
+        path.write_text(json.dumps(table))
+    elif path.suffix == '.jsonl':
+        path.write_text('\n'.join(map(json.dumps, table)))
+    elif path.suffix in ('.parquet', '.xlsx'):
+        pandas = pytest.importorskip('pandas')
+        pytest.importorskip(
+            'openpyxl' if path.suffix == '.xlsx' else 'pyarrow'
+        )
+        frame = pandas.DataFrame(table)
+        if path.suffix == '.xlsx':
+            frame.to_excel(path, index=False)
+        else:
+            frame.to_parquet(path)
+    else:
+        mark = ',' if path.suffix == '.csv' else '\t'
+        rows = [mark.join(table[0]), *(mark.join(x.values()) for x in table)]
+        path.write_text('\n'.join(rows))
+
+
+@pytest.mark.parametrize(
+    'suffix', ['csv', 'tsv', 'txt', 'xlsx', 'json', 'jsonl', 'parquet']
+)
+def test_a_column_of_splits_is_heeded(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f'triples.{suffix}'
+    write_table(path, TOLD)
+    dataset = MKGFolder(tmp_path)
+    assert {x: named(dataset, x) for x in SPLITS} == LEFT
+    (found,) = dataset.findings.examples['unused column']
+    assert found.message == "not used: 'source'"
+    # One that is empty is given as well.
+    alike = [{**row, 'Split': 'train'} for row in TOLD]
+    write_table(path, alike)
+    dataset = MKGFolder(tmp_path)
+    assert [len(named(dataset, x)) for x in SPLITS] == [4, 0, 0]
+    # A file of a split has those of the split, and says so.
+    path.rename(tmp_path / f'train.{suffix}')
+    write_table(tmp_path / f'train.{suffix}', TOLD)
+    dataset = MKGFolder(tmp_path)
+    assert sum(len(named(dataset, x)) for x in SPLITS) == 4
+    assert 'Split' in ' '.join(
+        map(str, dataset.findings.examples['unused column'])
+    )
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'line'), [('csv', 4), ('tsv', 4), ('jsonl', 3), ('parquet', 3)]
+)
+def test_a_split_that_nobody_knows_is_refused(
+    suffix: str, line: int, tmp_path: Path
+) -> None:
+    path = tmp_path / f'triples.{suffix}'
+    write_table(path, [*TOLD[:2], {**TOLD[2], 'Split': 'tests'}])
+    why = f'{suffix}:{line}: unknown split .?tests'
+    with pytest.raises(DatasetError, match=why):
+        MKGFolder(tmp_path)
+
+
+def test_some_objects_without_a_split(tmp_path: Path) -> None:
+    without = {k: x for k, x in TOLD[3].items() if k != 'Split'}
+    write_table(tmp_path / 'triples.jsonl', [*TOLD[:3], without])
+    with pytest.raises(DatasetError, match='jsonl:4: no split is told'):
+        MKGFolder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ('name', 'text'),
     [

@@ -47,7 +47,7 @@ SOUND: dict[str, tuple[Files, tuple[int, int, int], dict[str, int]]] = {
     'short words in JSON': (
         {'triples.jsonl': '{"subj": "a", "pred": "r", "obj": "b", "w": 1}\n'},
         (2, 1, 1),
-        {},
+        {'unused column': 1},
     ),
     'ids of a database': (
         {'triples.csv': 'source_id,target_id,edge_type,weight\n1,2,r,0.5\n'},

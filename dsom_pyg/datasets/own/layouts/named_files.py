@@ -83,7 +83,7 @@ def read(root: Path, files: dict[str, Path], reading: Reading) -> Table:
     table = Table({})
     for part in TRIPLES:
         if path := files.get(part):
-            split = 'train' if part == 'all' else part
+            split = None if part == 'all' else part
             read_triples(path, table, split, reading)
     if path := files.get('entities'):
         table.entities = _listed(path)
@@ -155,19 +155,25 @@ def read_beside(
 
 
 def read_triples(
-    path: Path, table: Table, split: str, reading: Reading
+    path: Path, table: Table, split: str | None, reading: Reading
 ) -> None:
-    r"""The triples of a file, whatever its format, as a split of a table."""
+    r"""The triples of a file, whatever its format, as a split of a table; if
+    it is :obj:`None`, as the file itself tells, or all as train.
+    """
     words = suffix_of(path) in ('.txt', '.tsv', '')
     if suffix_of(path) in SYNTAXES or (words and is_ntriples(path)):
-        read_rdf(path, table, split, reading)
+        read_rdf(path, table, split or 'train', reading)
         return
     if mmkb.part_of(path):
-        table.triples[split] = mmkb.read_triples(path)
+        table.triples[split or 'train'] = mmkb.read_triples(path)
         return
     kind = objects if suffix_of(path) in objects.SUFFIXES else delimited
-    rows = kind.read_triples(path, table.findings, reading.order)
-    table.triples[split] = rows
+    if split is None:
+        found = kind.read_splits(path, table.findings, reading.order)
+        table.triples.update(found)
+    else:
+        rows = kind.read_triples(path, table.findings, reading.order)
+        table.triples[split] = rows
 
 
 def read_entries(
