@@ -70,6 +70,12 @@ def in_words(value: object) -> str:
         return object.__repr__(value)
 
 
+def in_short(value: object) -> str:
+    r"""What a value is, or a hash of that where it is long."""
+    words = in_words(value)
+    return words if len(words) <= LONGEST else _hash([words])
+
+
 class _Words:
     def __init__(self) -> None:
         # Objects by their address, and in which order they came; kept, so

@@ -25,7 +25,9 @@ class NameIndex:
     what a word with escapes such as ``%20`` or ``+`` stands for. Then case
     does not matter, and last not a number at the end, such as ``_1``. Earlier
     aliases go before later ones, and smaller ids before larger ones. Words
-    and aliases are compared in Unicode form NFC.
+    and aliases are compared in Unicode form NFC. A name that several have,
+    which :func:`unique_names` has told apart, is nobody's, and not that of
+    who is called nearly so.
     """
 
     def __init__(self, aliases: Sequence[Sequence[str]]) -> None:
@@ -42,9 +44,11 @@ class NameIndex:
             words: What files call it.
             numbered: A number at the end may be that of a file of several.
         """
+        if found := self.exact(*words):
+            return found
+        words = tuple(x for x in words if x.casefold() not in self._shared)
         found = (
-            self.exact(*words)
-            or _owners(self._near, words)
+            _owners(self._near, words)
             or _owners(self._near, [unquote(word) for word in words])
             or _owners(self._near, [unquote_plus(word) for word in words])
             or _owners(self._folded, [word.casefold() for word in words])
@@ -56,6 +60,17 @@ class NameIndex:
     @cached_property
     def _exact(self) -> dict[str, list[int]]:
         return self._table(lambda alias: [composed(alias)])
+
+    @cached_property
+    def _shared(self) -> set[str]:
+        # What several are called, in other spellings as well.
+        count: Counter[str] = Counter()
+        for aliases in self._aliases:
+            ends = [f' ({key})' for key in aliases]
+            names = (x.removesuffix(end) for x in aliases for end in ends)
+            count.update({*names} - {*aliases})
+        shared = (name for name, number in count.items() if number > 1)
+        return {x.casefold() for name in shared for x in spellings(name)}
 
     @cached_property
     def _folded(self) -> dict[str, list[int]]:

@@ -27,7 +27,7 @@ from dsom_pyg.files import (
 from dsom_pyg.kg import KG
 from dsom_pyg.models.sharded import shards
 from dsom_pyg.processes import Shard, first, share
-from dsom_pyg.training.task import Task, details
+from dsom_pyg.training.task import Task, details, held
 from dsom_pyg.words import plain
 
 FORMAT = 'dsom_pyg-run-3'
@@ -170,8 +170,8 @@ class TrainState:
         return out
 
 
-# Files of before do not tell it.
-DETAILS = 'details'
+# Files of before do not tell them.
+DETAILS, HELD = 'details', 'attributes'
 
 
 def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
@@ -190,12 +190,19 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
         for name, value in module.named_buffers()
         if name not in module.state_dict()
     ]
+    # What was trained in a stage before was compared there.
+    untrained = [x for x in task.frozen if next(x.parameters(), None) is None]
     return {
         **config,
         'graph': graph.fingerprint,
         'frozen modules': digest(frozen),
         'fixed features': digest(fixed),
         DETAILS: [words for each in task.trained for words in details(each)],
+        HELD: [
+            words
+            for each in (*task.trained, *untrained)
+            for words in held(each)
+        ],
     }
 
 
@@ -223,7 +230,7 @@ def differences(other: dict[str, Any], mine: dict[str, Any]) -> list[str]:
         there, here = other.get(key), mine.get(key)
         if there == here:
             continue
-        if key == DETAILS:
+        if key in (DETAILS, HELD):
             if there is None or here is None:
                 continue
             # They are many, so only those that differ.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.training.loop import Loop
-from dsom_pyg.words import in_words
+from dsom_pyg.words import in_short, in_words
 
 
 class Task:
@@ -153,15 +153,40 @@ def details(module: nn.Module) -> list[str]:
     return words
 
 
+def held(module: nn.Module) -> list[str]:
+    r"""What :func:`describe` leaves out of the attributes of a module and of
+    those in it: lists and other containers, tensors, numbers of NumPy, None.
+    Modules that a model asks are compared by their weights, and attributes
+    whose names begin with ``_`` are its own affair.
+    """
+    return [
+        f'{name}.{key}={in_short(value)}'.lstrip('.')
+        for name, each in module.named_modules()
+        if _origin(each) != 'torch'
+        for key, value in _public(each)
+        if key != 'asked' and not _is_told(value)
+    ]
+
+
 def _attributes(module: nn.Module) -> list[str]:
     words = []
-    for key, value in sorted(vars(module).items()):
-        if key.startswith('_') or key == 'training':
-            continue
-        if isinstance(getattr(value, '__qualname__', None), str):
-            value = in_words(value)
+    for key, value in _public(module):
         if isinstance(value, bool | int | float | str):
             words.append(f'{key}={value}')
-        elif _origin(value) not in PLAIN:
+        elif _is_told(value):
             words.append(f'{key}={in_words(value)}')
     return words
+
+
+def _public(module: nn.Module) -> list[tuple[str, Any]]:
+    own = vars(module).items()
+    return sorted((k, x) for k, x in own if k[0] != '_' and k != 'training')
+
+
+def _is_told(value: object) -> bool:
+    # By its words, which do not change.
+    return (
+        isinstance(value, bool | int | float | str)
+        or isinstance(getattr(value, '__qualname__', None), str)
+        or _origin(value) not in PLAIN
+    )

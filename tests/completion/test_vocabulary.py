@@ -54,6 +54,13 @@ def test_a_spelling_of_two() -> None:
         spelled.id('m.x')
 
 
+def test_a_name_of_several_is_asked_back() -> None:
+    words = Vocabulary(['Bob (e2)', 'bob', 'Bob (e4)'], ['e2', 'e3', 'e4'])
+    with pytest.raises(UnknownNameError, match=r"'Bob \(e2\)', 'Bob \(e4\)'"):
+        words.id('Bob')
+    assert words.id('bob') == 1
+
+
 def test_a_key_goes_before_the_name_of_another() -> None:
     both = Vocabulary(['one', 'two'], ['two', 'three'])
     assert both.id('two') == 0

@@ -59,3 +59,20 @@ def test_case_and_a_count_at_the_end_matter_last() -> None:
     assert index.owners('Q2_1') == [3]
     # A year is no count.
     assert index.owners('Q2_1990') == []
+
+
+def test_a_name_of_several_is_not_that_of_who_is_called_nearly_so() -> None:
+    keys, said = (
+        ['k1', 'k2', 'k3', 'k4'],
+        ['The Sea', 'the sea', 'The Sea', ''],
+    )
+    names = unique_names(said, keys)
+    assert names == ['The Sea (k1)', 'the sea', 'The Sea (k3)', '']
+    index = NameIndex(list(zip(keys, names, strict=True)))
+    for word in ('The Sea', 'THE SEA', 'The_Sea', 'The%20Sea', 'The Sea_1'):
+        assert index.owners(word) == []
+    assert index.owners('the sea') == [1]
+    assert index.owners('the sea (K3)') == index.owners('k3') == [2]
+    # A single one may be called so, and then it is by other spellings, too.
+    index = NameIndex([['k1', 'Sea (k1)'], ['k2', 'sea']])
+    assert index.owners('SEA') == [1]

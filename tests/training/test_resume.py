@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.models.kge import Step
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.teachers import (
+    Answers,
     Combiner,
     CompactState,
     CrossEntropyReward,
@@ -713,6 +715,59 @@ def test_what_modules_of_torch_contain_tells_runs_apart(
         run(other())
 
 
+class Scaled(ComplEx):
+    def __init__(self, scales: Any) -> None:
+        super().__init__(EntityEmbedding(30, 4), 4)
+        self.scales, self._cache = scales, [scales]
+
+
+@pytest.mark.parametrize(
+    ('before', 'now'),
+    [
+        ((1.0,), (4.0,)),
+        ([1.0], [4.0]),
+        ({'a': 1}, {'a': 4}),
+        (None, (4.0,)),
+        (np.int64(1), np.int64(4)),
+        (torch.ones(2), torch.zeros(2)),
+        ([1] * 999, [1] * 999 + [2]),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_public_attributes_of_any_kind_tell_runs_apart(
+    before: object, now: object, tmp_path: Path
+) -> None:
+    path, loop = tmp_path / 'run.safetensors', Loop(epochs=1, batch_size=50)
+    fit(ModelTask(Scaled(before)), DATA, loop, path)
+    assert len(fit(ModelTask(Scaled(before)), DATA, loop, path).history) == 1
+    with pytest.raises(ValueError, match=r'attributes: scales=.* here'):
+        fit(ModelTask(Scaled(now)), DATA, loop, path)
+
+
+class Fixed(Combiner):
+    def __init__(self, shares: list[float]) -> None:
+        super().__init__()
+        self.shares = shares
+
+    def weights(self, answers: Answers) -> Tensor:
+        return torch.tensor([self.shares]).expand(len(answers), -1)
+
+
+def test_attributes_of_a_combiner_tell_students_apart(tmp_path: Path) -> None:
+    path, loop = tmp_path / 'run.safetensors', Loop(epochs=1, batch_size=50)
+
+    count = len(teachers().ensemble)
+
+    def run(chosen: int) -> FitResult:
+        shares = [float(at == chosen) for at in range(count)]
+        return fit(student(combiner=Fixed(shares)), DATA, loop, path)
+
+    run(0)
+    assert len(run(0).history) == 1
+    with pytest.raises(ValueError, match=r'attributes: shares=\[1.0, 0.0'):
+        run(1)
+
+
 def test_files_of_before_know_no_details(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
     loop = Loop(epochs=1, batch_size=50)
@@ -723,6 +778,7 @@ def test_files_of_before_know_no_details(tmp_path: Path) -> None:
         'relations: float32 [8, 16]',
         'entities.weight: float32 [30, 16]',
     ]
+    assert said.pop('attributes') == []
     header = {k: v for k, v in header.items() if k != 'sha256'}
     save_tensors(path, tensors, header | {'identity': json.dumps(said)})
     assert len(fit(model(), DATA, loop, path).history) == 1

@@ -28,9 +28,9 @@ ROWS = (
     *('.dict', '.del', '.xlsx', '.xls'),
     *SYNTAXES,
 )
-# Files without a suffix that nobody would take for data.
 # Raised when the same files become another graph.
 READER = 2
+# Files without a suffix that nobody would take for data.
 PAPERS = ('readme', 'license', 'licence', 'makefile', 'dockerfile', 'version')
 # What an export of PyKEEN says of itself.
 OF_PYKEEN = 'base.pth'
