@@ -102,7 +102,17 @@ class Review:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self._lock = Lock()
+        self._lock, self._written = Lock(), 0
+
+    @property
+    def others(self) -> int:
+        r"""Bytes of the file that this object has not written: who has read
+        it sees by them whether somebody else has decided since.
+        """
+        try:
+            return self.path.stat().st_size - self._written
+        except OSError:
+            return -self._written
 
     def decide(
         self, head: str, relation: str, tail: str, verdict: str, model: str
@@ -141,6 +151,7 @@ class Review:
                 if os.read(file, 1) != b'\n':
                     line = b'\n' + line
             written = os.write(file, line)
+            self._written += written
             if written < len(line):
                 raise OSError(28, os.strerror(28))
             os.fsync(file)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from threading import Lock
@@ -26,17 +26,19 @@ from dsom_pyg.completion import (
 from dsom_pyg.completion.heeding import odds_by
 from dsom_pyg.completion.results import Explanation
 from dsom_pyg.completion.review import VERDICTS, Judged
-from dsom_pyg.graph import Triples
+from dsom_pyg.graph import Triples, add_reciprocals
 
-# QuestionList of a request, and answers to each.
+# Questions of a request, and answers to each.
 QUESTIONS, ANSWERS = 1000, 1000
 # Proposals that are made at once, those or other rows of a page, entities that
 # a search finds, answers to a question that are looked at.
 PROPOSALS, FACTS, FOUND, DEPTH = 1000, 50, 20, 10
-# QuestionList about all relations that are asked at once, some seconds' worth.
+# Questions about all relations that are asked at once, some seconds' worth.
 MANY = 10_000
 Verdict = Literal['accept', 'reject', 'unsure']
 Ids = tuple[int, int, int]
+# Head, relation and tail of a question, as far as they are given.
+Given = tuple[int | None, int, int | None]
 # Not True, which Python counts as 1.
 Word = StrictStr | StrictInt
 
@@ -84,7 +86,7 @@ class Wanted(NamedTuple):
     any_kind: bool
 
     @property
-    def given(self) -> tuple[int | None, int, int | None]:
+    def given(self) -> Given:
         r"""Head, relation and tail, as far as they are given."""
         ends = (None, self.end) if self.at_head else (self.end, None)
         return ends[0], self.rel, ends[1]
@@ -93,11 +95,12 @@ class Wanted(NamedTuple):
 class Asked:
     r"""A model and what was decided since.
 
-    What it answers is sifted by the decisions, and how probable proposals are
-    is told by them: a model that heeds them,
-    :meth:`~dsom_pyg.completion.Completer.with_review`, would have to be made
-    anew for each. It is made when the site starts, and when somebody decides
-    otherwise on what it heeds.
+    What it proposes is sifted by the decisions, and how probable proposals
+    are is told by them: lists of proposals take long to make. A model that
+    heeds decisions, :meth:`~dsom_pyg.completion.Completer.with_review`, is
+    made when the site starts, when somebody decides otherwise on what it
+    heeds, and, for answers alone, when a question is asked about whose
+    answers somebody has decided since.
 
     Args:
         base: The model, as it was trained.
@@ -107,23 +110,33 @@ class Asked:
     def __init__(self, base: Completer, review: Review | None) -> None:
         self.base, self.review = base, review
         self.lock = Lock()
+        self._start()
+
+    def _start(self) -> None:
         self.decided: dict[Ids, str] = {}
         # What was claimed of proposals that were decided on.
         self.claims: dict[Ids, float] = {}
         # How many answers to a question were decided on, by what is given.
-        self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
+        self.counts: Counter[Given] = Counter()
         # How many triples of a relation, and of an entity, were.
         self.of_relation: Counter[int | None] = Counter()
         self.of_entity: Counter[int] = Counter()
         # How many at most of one question about it.
         self.deepest: Counter[tuple[str, int | None]] = Counter()
-        for each in self.last():
-            ids = self.ids_if_known(each)
-            if ids is not None:
-                self._heed(ids, each.verdict)
-        self.claims |= base.claims(Triples.of(self.decided))
+        # Questions about whose answers the model of answers does not know.
+        self.since: set[Given] = set()
+        self._others = 0 if self.review is None else self.review.others
+        said = self._said()
+        self.claims |= self.base.claims(Triples.of(said))
+        for ids, verdict in said.items():
+            self._heed(ids, verdict)
         self._learn()
         self._begin()
+
+    def _said(self) -> dict[Ids, str]:
+        # The verdicts of the file, as far as they are of this graph.
+        each = ((self.ids_if_known(x), x.verdict) for x in self.last())
+        return {ids: verdict for ids, verdict in each if ids is not None}
 
     def _begin(self) -> None:
         # A model that heeds what is decided by now; what comes is sifted.
@@ -131,8 +144,29 @@ class Asked:
         self.model = self.base
         if self.review is not None:
             self.model = self.base.with_review(self.review)
+        self.answering, self.since = self.model, set()
         self._proposals = lru_cache(64)(self._propose)
         self._about = lru_cache(256)(self._propose_about)
+
+    def catch_up(self) -> None:
+        r"""Heed what others have written into the file of decisions."""
+        if self.review is None or self.review.others == self._others:
+            return
+        with self.lock:
+            self._others = self.review.others
+            try:
+                said = self._said()
+            except OSError:  # who decides is told
+                return
+            if self.decided.keys() <= said.keys():
+                new = {x: y for x, y in said.items() if self._is_new(x, y)}
+                first = [x for x in new if x not in self.decided]
+                self._take(new, self.base.claims(Triples.of(first)))
+            else:  # somebody has taken some out
+                self._start()
+
+    def _is_new(self, triple: Ids, verdict: str) -> bool:
+        return self.decided.get(triple) != verdict
 
     def last(self) -> list[Decision]:
         r"""The decisions that hold, each triple once."""
@@ -189,16 +223,32 @@ class Asked:
             made = self.review.decide(
                 *words, verdict, self.model.graph.fingerprint
             )
-            self._heed(triple, verdict)
-            self.claims |= claims
-            self._learn()
-            if self.heeded.get(triple, verdict) != verdict:
-                self._begin()
+            self._take({triple: verdict}, claims)
         return made
 
+    def _take(
+        self, said: Mapping[Ids, str], claims: Mapping[Ids, float]
+    ) -> None:
+        # Decisions that are new, and what was claimed of them.
+        self.claims |= claims
+        for triple, verdict in said.items():
+            self._heed(triple, verdict)
+        self._learn()
+        otherwise = any(self.heeded.get(x, y) != y for x, y in said.items())
+        accepted = [x for x, verdict in said.items() if verdict == 'accept']
+        if otherwise or self._widen(Triples.of(accepted)):
+            self._begin()
+
+    def _widen(self, triples: Triples) -> bool:
+        # Whether a relation takes what it did not take before.
+        take = self.model.knowledge.ranges.take
+        both = add_reciprocals(triples, self.model.graph.num_relations)
+        return not bool(take(both.head, both.edge_type, both.tail).all())
+
     def _heed(self, triple: Ids, verdict: str) -> None:
+        h, r, t = triple
+        self.since |= {(h, r, None), (None, r, t)}
         if triple not in self.decided:
-            h, r, t = triple
             self.counts[h, r, None] += 1
             self.counts[None, r, t] += 1
             self.of_relation.update((r, None))
@@ -221,7 +271,7 @@ class Asked:
         self.odds = odds_by(self.base.knowledge, Judged(yes, no), self.claims)
 
     def read(self, asked: QuestionList) -> list[Wanted]:
-        r"""QuestionList by ids.
+        r"""Questions by ids.
 
         Raises:
             UnknownNameError: Nothing is called so.
@@ -241,9 +291,14 @@ class Asked:
 
     def answers(self, asked: Sequence[Wanted]) -> list[list[dict[str, Any]]]:
         r"""The best answers to each question, as decided: what was rejected
-        is none, what was accepted is known. QuestionList of a kind are put to
+        is none, what was accepted is known. Questions of a kind are put to
         the model at once, which reads its table once for all of them.
         """
+        if any(each.given in self.since for each in asked):
+            with self.lock:
+                if self.since and self.review is not None:
+                    self.answering = self.base.with_review(self.review)
+                    self.since = set()
         out: list[list[dict[str, Any]]] = [[] for _ in asked]
         kinds: dict[tuple[bool, bool, bool], list[int]] = {}
         for at, each in enumerate(asked):
@@ -252,7 +307,7 @@ class Asked:
         for (at_head, known, any_kind), places in kinds.items():
             some = [asked[at] for at in places]
             ends = [each.end for each in some]
-            found: Any = self.model.answer(
+            found: Any = self.answering.answer(
                 None if at_head else ends,
                 [each.rel for each in some],
                 ends if at_head else None,

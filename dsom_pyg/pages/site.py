@@ -156,7 +156,7 @@ def make_app(
     app.state.asked = state
     origins = {f'http://{host}:{port}' for host in HOSTS}
     origins |= {f'https://{host}' for host in public}
-    _guard(app, origins, public)
+    _guard(app, state, origins, public)
     _tell(app, state)
     _add_pages(app, state)
     _add_api(app, state)
@@ -165,7 +165,9 @@ def make_app(
     return app
 
 
-def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
+def _guard(
+    app: FastAPI, state: Asked, origins: set[str], public: Sequence[str]
+) -> None:
     # Who frames a page on which one decides may make one decide unawares.
     policy = POLICY + ('*' if public else "'none'")
     here = sorted(origins)
@@ -192,6 +194,7 @@ def _guard(app: FastAPI, origins: set[str], public: Sequence[str]) -> None:
             return JSONResponse({'detail': told}, 411)
         if size > LARGEST:
             return JSONResponse({'detail': 'too large'}, 413)
+        state.catch_up()
         response = await go_on(request)
         response.headers['Content-Security-Policy'] = policy
         response.headers['X-Content-Type-Options'] = 'nosniff'

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -326,6 +327,106 @@ def test_a_site_that_starts_again_learns_on(folder: Path) -> None:
     # What was rejected before the site began is open again.
     assert proposed[1].id in shown
     assert proposed[0].id not in shown
+
+
+def decided(client: TestClient, row: Any, verdict: str) -> None:
+    said = {word: getattr(row, word) for word in ('head', 'relation', 'tail')}
+    reply = client.post('/api/decisions', json={**said, 'verdict': verdict})
+    assert reply.status_code == 200
+
+
+def told(client: TestClient, **asked: Any) -> list[tuple[str, float, bool]]:
+    words = {k: asked.pop(k) for k in ('known', 'any_kind') if k in asked}
+    body = {'questions': [asked], 'k': 100, **words}
+    rows = client.post('/api/answers', json=body).json()['answers'][0]
+    return [(row['name'], row['probability'], row['known']) for row in rows]
+
+
+@pytest.mark.parametrize('known', [False, True])
+def test_answers_are_as_probable_as_those_of_a_model_that_starts_anew(
+    client: TestClient, folder: Path, known: bool
+) -> None:
+    model = Completer.load(folder)
+    row = model.complete('calls at')[0]
+    wide: Any = {'k': 100, 'known': known, 'among': 'all'}
+    before = model.answer(row.head, 'calls at', **wide)
+    told(client, head=row.head, relation='calls at')
+    decided(client, row, 'accept')
+    wrong = next(x for x in before if not x.known and x.name != row.tail)
+    decided(client, replace(row, tail=wrong.name), 'reject')
+    again = Completer.load(folder).with_review(folder / 'review.jsonl')
+    for head, tail in ((row.head, None), (None, row.tail)):
+        expected = again.answer(head, 'calls at', tail, **wide)
+        side = {'head': head} if tail is None else {'tail': tail}
+        what = {'known': known, 'any_kind': True}
+        rows = told(client, **side, relation='calls at', **what)
+        assert [x[0] for x in rows] == [x.name for x in expected]
+        assert [x[2] for x in rows] == [x.known for x in expected]
+        assert [x[1] for x in rows] == pytest.approx(
+            [x.probability for x in expected], rel=1e-4
+        )
+        if head is not None:  # they were less probable
+            first = {x.name: x.probability for x in before}
+            assert all(p > first[name] * 1.01 for name, p, _ in rows[-3:])
+
+
+def test_sites_of_one_folder_heed_each_other(
+    client: TestClient, folder: Path
+) -> None:
+    path = folder / 'review.jsonl'
+    first, second, third = Completer.load(folder).complete('calls at')[:3]
+    with TestClient(make_app(folder), base_url=HOME) as other:
+
+        def open_(one: TestClient) -> set[tuple[int, ...]]:
+            asked = {'relation': 'calls at'}
+            rows = one.get('/api/proposals', params=asked).json()
+            return {tuple(row['id']) for row in rows}
+
+        assert open_(client) == open_(other) >= {first.id, second.id}
+        decided(client, first, 'reject')
+        rows = told(other, head=first.head, relation='calls at')
+        assert first.tail not in [name for name, *_ in rows]
+        assert first.id not in open_(other)
+        decided(other, second, 'accept')
+        # A program writes into the file as well.
+        words = third.head, third.relation, third.tail, 'reject', ''
+        Review(path).decide(*words)
+        left = open_(client)
+        assert left == open_(other)
+        assert not left & {first.id, second.id, third.id}
+        odds = [
+            [
+                row['probability']
+                for row in x.get(
+                    '/api/proposals', params={'relation': 'calls at'}
+                ).json()
+            ]
+            for x in (client, other)
+        ]
+        assert odds[0] == pytest.approx(odds[1])
+        # Somebody takes decisions out, or the whole file.
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text(''.join(lines[1:]))
+        assert first.id in open_(client) & open_(other)
+        path.unlink()
+        assert {second.id, third.id} <= open_(client) & open_(other)
+
+
+def test_a_relation_takes_what_somebody_accepted(
+    client: TestClient, folder: Path
+) -> None:
+    model = Completer.load(folder)
+    row = model.complete('calls at')[0]
+    takes = {x.name for x in model.answer(row.head, 'calls at', k=100)}
+    every = model.answer(row.head, 'calls at', k=100, among='all')
+    other = next(x.name for x in every if x.name not in takes)
+    client.get('/api/proposals', params={'relation': 'calls at'})
+    decided(client, replace(row, tail=other), 'accept')
+    again = Completer.load(folder).with_review(folder / 'review.jsonl')
+    rows = client.get('/api/proposals', params={'relation': 'calls at'})
+    expected = {x.id for x in again.complete('calls at')}
+    assert {tuple(x['id']) for x in rows.json()} == expected
+    assert len(expected) > len(model.complete('calls at'))
 
 
 def test_why_heeds_the_last_decision(folder: Path) -> None:
