@@ -1,6 +1,7 @@
 """DSoM on one page: what to train, and the order in which it is trained."""
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 
 from dsom_pyg import stages
@@ -40,12 +41,16 @@ class Recipe:
     def __post_init__(self) -> None:
         make_plain(self)
         # Found out now, not after the teachers were trained.
-        if not hasattr(self.policy, 'prepare'):
+        made = not isinstance(self.policy, type)
+        if not (made and hasattr(self.policy, 'prepare')):
             raise TypeError(
                 f'policy needs prepare(run, teachers, ensemble), which '
                 f'{self.policy!r} has not; what learns from held-out triples '
                 'is given as HeldOut(learner=...)'
             )
+        whole = isinstance(self.seed, Integral)
+        if isinstance(self.seed, bool) or not whole:
+            raise TypeError(f'seed must be a whole number, got {self.seed!r}')
         if not abs(self.seed) < 2**62:  # stages add to it
             raise ValueError(
                 f'seed must lie between -2**62 and 2**62, got {self.seed}'
@@ -130,6 +135,11 @@ def _follow(recipe: Recipe, run: Run) -> DSoM:
     # trains further teachers without a part of train, and is rewarded on that
     # part. The paper's policy learns below, along with the student.
     policy = recipe.policy.prepare(run, teachers, ensemble)
+    if not isinstance(policy, Combiner):
+        raise TypeError(
+            f'{type(recipe.policy).__name__}.prepare must return a Combiner, '
+            f'got {policy!r:.80}'
+        )
     # Eq. 4, 11 and 12: the student learns the training triples, and imitates
     # its teachers' weighted scores of all entities. Algorithm 1 is the step
     # of `training.tasks.DistillTask`.

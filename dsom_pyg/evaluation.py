@@ -92,6 +92,12 @@ def evaluate(
             numbers of entities or relations than the graph.
     """
     graph = KG.of(data)
+    if not hasattr(scorer, 'score_tails'):
+        raise TypeError(
+            f'need a scorer, a model or what has score_tails, got '
+            f'{type(scorer).__name__}; of what train_dsom returns, ask the '
+            'student or the teachers'
+        )
     check_sizes(graph=graph, scorer=scorer)
     size = graph.num_entities
     if not graph.triples(split).edge_type.numel():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -661,7 +662,18 @@ def pool_features(data: HeteroData, modality: str) -> tuple[Tensor, Tensor]:
 
 
 def modalities(data: HeteroData) -> list[str]:
-    r"""The modalities with features, in the order of their node types."""
+    r"""The modalities with features, in the order of their node types.
+    Features of the entities themselves are told by a warning: nobody reads
+    them.
+    """
+    if 'x' in data['entity']:
+        warnings.warn(
+            "the features data['entity'].x are not used; give each modality "
+            "nodes and edges of its own, such as data['text'].x and "
+            "data['text', 'describes', 'entity'].edge_index",
+            UserWarning,
+            stacklevel=2,
+        )
     names = [name for name in data.node_types if name != 'entity']
     return [name for name in names if 'x' in data[name]]
 

@@ -71,7 +71,7 @@ def relation_categories(index: QueryIndex, num_relations: int) -> Tensor:
     return 2 * many[num_relations:].long() + many[:num_relations].long()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RankingResult:
     r"""Ranks of all targets of a split, and the protocol they follow.
 
@@ -153,6 +153,9 @@ class RankingResult:
         category = self.categories[self.rel % self.num_relations]
         there = torch.unique(category).tolist()
         return {CATEGORIES[at]: self.select(category == at) for at in there}
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self})'
 
     def __str__(self) -> str:
         m = self.metrics()

@@ -413,6 +413,14 @@ class HeldOut:
     evidence: OneFold | KFolds | OnValidation = field(default_factory=OneFold)
     mask_missing: bool = True
 
+    def __post_init__(self) -> None:
+        made = not isinstance(self.learner, type)
+        if not (made and hasattr(self.learner, 'learn')):
+            raise TypeError(
+                'learner needs learn(run, loop, folds, mask_missing), as '
+                f'RewardedPolicy() has it, got {self.learner!r}'
+            )
+
     def check(self, names: Sequence[str], graph: KG, loop: Loop) -> None:
         if isinstance(self.evidence, OnValidation):
             _validation(graph)

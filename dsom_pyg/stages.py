@@ -349,6 +349,11 @@ class Student:
 
     def __post_init__(self) -> None:
         make_plain(self)
+        if not isinstance(self.unlabeled, Unlabeled | None):
+            raise TypeError(
+                'unlabeled must be Unlabeled(queries=...) or None, got '
+                f'{self.unlabeled!r}'
+            )
 
     def check(self, graph: KG, teachers: Teachers) -> None:
         r"""Raise :class:`ValueError` unless such a student can learn from

@@ -735,6 +735,33 @@ def test_settings_are_checked_before_anything_is_trained(
         make()
 
 
+class Forgets:
+    def prepare(self, *_: object) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (partial(Recipe, seed=True), 'seed must be a whole number, got True'),
+        (partial(Recipe, seed=0.5), 'seed must be a whole number, got 0.5'),
+        (partial(Recipe, policy=MeanOfTeachers), 'policy needs prepare'),
+        (partial(Student, unlabeled=5), r'Unlabeled\(.*\) or None, got 5'),
+        (partial(HeldOut, learner=ByRelation), 'learner needs learn'),
+        (partial(HeldOut, learner=MeanOfTeachers()), 'learner needs learn'),
+        (
+            lambda: train_dsom(DATA, recipe_of(policy=Forgets())),
+            'Forgets.prepare must return a Combiner, got None',
+        ),
+    ],
+)
+def test_what_is_no_setting_is_told(
+    make: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
 @pytest.mark.parametrize('warm', [False, True])
 def test_the_callers_random_numbers_stay_their_own(warm: bool) -> None:
     trained = []

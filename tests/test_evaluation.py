@@ -436,3 +436,15 @@ def test_relations_are_those_of_a_loop() -> None:
         mine = found.select(found.rel % 6 == r)
         assert torch.equal(part.ranks(), mine.ranks())
         assert torch.equal(part.head, mine.head)
+
+
+def test_a_result_is_shown_in_a_line() -> None:
+    found = evaluate(tied_table(20, 4), FakeMMKG()[0])
+    assert repr(found) == f'RankingResult({found})'
+    assert '\n' not in repr(found)
+
+
+def test_what_scores_nothing_is_no_scorer() -> None:
+    why = 'need a scorer, .* got dict; .* the student or the teachers'
+    with pytest.raises(TypeError, match=why):
+        evaluate({}, FakeMMKG()[0])  # type: ignore[arg-type]

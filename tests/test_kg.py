@@ -163,3 +163,11 @@ def test_a_view_says_what_it_views() -> None:
     assert repr(KG(DATA)) == (
         "KG(30 entities, 4 relations, features of ['image', 'text'])"
     )
+
+
+def test_features_of_entities_themselves_are_told() -> None:
+    data = FakeMMKG()[0]
+    data['entity'].x = torch.ones(20, 3)
+    with pytest.warns(UserWarning, match=r"data\['entity'\].x are not used"):
+        graph = KG(data)
+    assert sorted(graph.features) == ['image', 'text']

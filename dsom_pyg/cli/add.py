@@ -1,9 +1,9 @@
 """The command ``dsom-pyg add``."""
 
-import shlex
 from itertools import islice
 from pathlib import Path
 
+from dsom_pyg.cli.console import asking
 from dsom_pyg.cli.source import encoder_of
 from dsom_pyg.completion import Completer, Review
 from dsom_pyg.completion.review import FILE
@@ -87,11 +87,10 @@ def add_run(
     )
     made.save(out)
     Review(model / FILE).copy_to(out / FILE)
-    name = shlex.quote(next(iter(said)))
+    ask = out, next(iter(said)), made.relations_known.word(0)
     told = (
         f'{len(said)} entities and {len(given)} triples were added; the model '
-        f'is in {out}. Ask it: dsom-pyg answer {shlex.quote(str(out))} {name} '
-        f'{shlex.quote(made.relations_known.word(0))}'
+        f'is in {out}. Ask it: {asking(*ask)}'
     )
     print(printable(told))
 

@@ -1,6 +1,7 @@
 """What a run says while it goes on: lines, a bar a stage, or JSON."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,16 @@ from dsom_pyg.training.progress import Record
 
 # Seconds of steps after which it is said how long the run will take.
 SETTLED = 5.0
+
+
+def asking(*words: str | Path) -> str:
+    r"""The command that asks a model, for a shell: its folder, an entity and
+    a relation.
+    """
+    quoted = [shlex.quote(str(word)) for word in words]
+    # What begins so would be an option.
+    end = '-- ' if any(str(word).startswith('-') for word in words) else ''
+    return f'dsom-pyg answer {end}{" ".join(quoted)}'
 
 
 class Console(Progress):

@@ -1,7 +1,6 @@
 """The command ``dsom-pyg train``."""
 
 import os
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsom_pyg import recipes
-from dsom_pyg.cli.console import Console
+from dsom_pyg.cli.console import Console, asking
 from dsom_pyg.cli.plan import memory, size_of, stages_of
 from dsom_pyg.cli.source import dataset_of, device_of, features_of
 from dsom_pyg.completion import Completer, Review
@@ -224,7 +223,4 @@ def _conclude(console: Console, model: Completer, out: Path) -> None:
     train = model.graph.triples('train')
     head, rel = int(train.edge_index[0, 0]), int(train.edge_type[0])
     names = model.entities.word(head), model.relations_known.word(rel)
-    words = [shlex.quote(word) for word in (str(out), *names)]
-    console.say(
-        f'the model is kept; ask it: dsom-pyg answer {" ".join(words)}'
-    )
+    console.say(f'the model is kept; ask it: {asking(out, *names)}')

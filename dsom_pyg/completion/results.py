@@ -1,9 +1,11 @@
 """What a model answers, as values with names that print as a table."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
 from dsom_pyg.datasets.errors import printable
 
@@ -130,7 +132,7 @@ class Explanation:
     r"""Who says that a triple is true, and on what evidence."""
 
     triple: ScoredTriple
-    opinions: 'Rows[Opinion]'
+    opinions: Rows[Opinion]
     reasons: list[Reason]
     texts: dict[str, list[str]]
     images: dict[str, list[str]]
@@ -202,6 +204,20 @@ class Rows(list[Row], Generic[Row]):
         kind: Any = self.kind
         columns = kind and [field.name for field in fields(kind)]
         return pandas.DataFrame([asdict(row) for row in rows], columns=columns)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Row: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Rows[Row]: ...
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Row | Rows[Row]:
+        if isinstance(at, slice):
+            return Rows(super().__getitem__(at), self.notes, self.kind)
+        return super().__getitem__(at)
+
+    def __repr__(self) -> str:
+        return str(self)  # as notebooks show it
 
     def __str__(self) -> str:
         lines = [*table(self), *(f'Note: {note}' for note in self.notes)]

@@ -158,7 +158,16 @@ class Model(nn.Module):
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
-    r"""The sum of the terms of a loss."""
+    r"""The sum of the terms of a loss.
+
+    Raises:
+        TypeError: There are none, or they have no names.
+    """
+    if not isinstance(terms, dict) or not terms:
+        raise TypeError(
+            "the loss of a model is a dict of its terms, such as {'ce': ...}, "
+            f'got {terms!r:.80}'
+        )
     out, *others = terms.values()
     for term in others:
         out = out + term

@@ -280,7 +280,7 @@ class Asked:
         out = []
         for each in asked.questions:
             if (each.head is None) == (each.tail is None):
-                raise ValueError('a question has a head or a tail, not both')
+                raise ValueError('a question gives its head or its tail')
             rel = self.model.relations_known.id(each.relation)
             at_head = each.head is None
             end = each.tail if at_head else each.head

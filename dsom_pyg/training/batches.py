@@ -1,6 +1,7 @@
 """Batches of distinct queries, or of triples as their special case."""
 
 from collections.abc import Iterator
+from numbers import Integral
 
 import torch
 
@@ -25,6 +26,8 @@ def check_batches(batch_size: int, batch_by: str) -> None:
         )
     if batch_size < 1:
         raise ValueError(f'batch_size must be positive, got {batch_size}')
+    if not isinstance(batch_size, Integral):
+        raise ValueError(f'batch_size must be an integer, got {batch_size}')
 
 
 class QueryLoader:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,26 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
         for path in sorted(run.rglob('*.safetensors'))
         for name, tensor in load_tensors(path)[0].items()
     }
+
+
+def test_a_name_that_looks_like_an_option_can_be_asked(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / 'graph'
+    root.mkdir()
+    for name in ('train', 'valid', 'test'):
+        text = (folder / f'{name}.tsv').read_text()
+        (root / f'{name}.tsv').write_text(text.replace('MV ', '-'))
+    words = '--config', folder / 'run.toml', '--text-encoder', 'none'
+    out = tmp_path / 'out'
+    done = command('train', root, '--out', out, *words)
+    assert done.exit_code == 0, done.output
+    (said,) = (x for x in done.output.splitlines() if 'ask it: ' in x)
+    program, *asked = shlex.split(said.partition('ask it: ')[2])
+    assert program == 'dsom-pyg'
+    assert any(word.startswith('-A') for word in asked)
+    done = command(*asked)
+    assert done.exit_code == 0, done.output
 
 
 def test_entities_are_added(

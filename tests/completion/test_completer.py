@@ -569,6 +569,13 @@ def test_a_table(model: Completer) -> None:
     assert frame['id'].tolist() == [a.id for a in found]
     assert isinstance(found[0], Answer)
     assert str(Rows()) == '(nothing)'
+    # As a notebook shows it; a part is such a table as well.
+    assert repr(found) == str(found)
+    some = found[:1]
+    assert isinstance(some, Rows)
+    assert [*some] == [found[0]]
+    assert (some.notes, some.kind) == (found.notes, found.kind)
+    assert found[:0].to_pandas().columns.tolist() == [*frame.columns]
 
 
 def test_another_dataset_is_refused(

@@ -356,12 +356,21 @@ def test_a_loss_that_is_not_finite_stops() -> None:
         fit(ModelTask(net, name='mine'), DATA, Loop(epochs=2))
 
 
+@pytest.mark.parametrize('terms', [torch.tensor(1.0), {}, None])
+def test_a_loss_without_names_is_told(terms: object) -> None:
+    net = model()
+    net.loss = lambda *_: terms  # type: ignore[method-assign,assignment]
+    with pytest.raises(TypeError, match='a dict of its terms, such as'):
+        fit(ModelTask(net), DATA, Loop(epochs=1))
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
         ({'epochs': 0}, 'epochs must be positive, got 0'),
         ({'epochs': 2.5}, 'epochs must be an integer, got 2.5'),
         ({'batch_size': 0}, 'batch_size must be positive, got 0'),
+        ({'batch_size': 10.0}, 'batch_size must be an integer, got 10.0'),
         ({'batch_by': 'query'}, "got 'query'"),
         ({'cooldown': 3}, r'in 0\.\.1, got 3'),
     ],
