@@ -355,7 +355,8 @@ def test_answers_are_as_probable_as_those_of_a_model_that_starts_anew(
     wrong = next(x for x in before if not x.known and x.name != row.tail)
     decided(client, replace(row, tail=wrong.name), 'reject')
     again = Completer.load(folder).with_review(folder / 'review.jsonl')
-    for head, tail in ((row.head, None), (None, row.tail)):
+    sides = (row.head, None), (None, row.tail)
+    for head, tail in sides[::-1] if known else sides:
         expected = again.answer(head, 'calls at', tail, **wide)
         side = {'head': head} if tail is None else {'tail': tail}
         what = {'known': known, 'any_kind': True}
@@ -371,7 +372,7 @@ def test_answers_are_as_probable_as_those_of_a_model_that_starts_anew(
 
 
 def test_sites_of_one_folder_heed_each_other(
-    client: TestClient, folder: Path
+    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder / 'review.jsonl'
     first, second, third = Completer.load(folder).complete('calls at')[:3]
@@ -383,11 +384,22 @@ def test_sites_of_one_folder_heed_each_other(
             return {tuple(row['id']) for row in rows}
 
         assert open_(client) == open_(other) >= {first.id, second.id}
+        state = other.app.state.asked  # type: ignore[attr-defined]
+        read: list[int] = []
+
+        def last() -> Any:
+            read.append(1)
+            return Asked.last(state)
+
+        monkeypatch.setattr(state, 'last', last)
         decided(client, first, 'reject')
         rows = told(other, head=first.head, relation='calls at')
         assert first.tail not in [name for name, *_ in rows]
         assert first.id not in open_(other)
+        read.clear()
         decided(other, second, 'accept')
+        assert second.id not in open_(other)
+        assert not read  # what it has written itself it knows
         # A program writes into the file as well.
         words = third.head, third.relation, third.tail, 'reject', ''
         Review(path).decide(*words)

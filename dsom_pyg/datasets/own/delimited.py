@@ -123,8 +123,7 @@ def _plain_rows(
         return None
     cells = [cell.strip() for cell in lines[skip].split('\t')]
     columns, width = header(cells), len(cells)
-    if 'split' in columns:
-        return None
+    # With splits, rows are read one by one.
     named = len(columns) == len(HRT)
     if named:
         skip += 1
