@@ -117,18 +117,18 @@ again in *siblings*, gave 42.13, 37.93 and 38.98 on the three MKGs.
 
 **Aimed at and missed**: 43.0 for a student of D = 2000 on DB15K (by 0.04; D =
 640 reaches it); 43.8 for any student on DB15K; five times the speed of a plain
-loop (4.2 times, below); 38.0 on FB15k-237 (by 0.01: 37.90, 38.13 and 37.93; D
-= 640 has 38.04 with its one seed), and a mean rank of 116 there (139); [what
-was tried](notes/2026-11-29-worth.md) for students on these two graphs; Hits@1
-of 95.0 and Hits@10 of 97.0 on WN18 (94.43 and 96.95, one seed). 39.6 on MKG-Y
-is met by three seeds, 39.4 on MKG-W by the mean of three. On MKG-W and MKG-Y
-test chose the student's width in `recipes.best`, of two that were measured
-(38.99 over 38.82 on MKG-W). Shares of the machine's product rate that were
-missed stand in [docs/scale.md](../docs/scale.md). **Not measured yet**:
-benchmarks with images, multimodal comparators of other papers, committees on
-FB15k-237 and WN18; those of triples and inside the paper's framework stand in
-[paper.md](paper.md), as far as they were measured. Further notes: [what bounds
-a student](notes/2026-11-28-bound.md), [longer texts on
+loop (4.2 times, below); 38.0 on FB15k-237 with D = 256 (by 0.01: 37.90, 38.13
+and 37.93; the two seeds of D = 640 have 38.04 and 38.43), and a mean rank of
+116 there (139); [what was tried](notes/2026-11-29-worth.md) for students on
+these two graphs; Hits@1 of 95.0 and Hits@10 of 97.0 on WN18 (94.43 and 96.95,
+one seed). 39.6 on MKG-Y is met by three seeds, 39.4 on MKG-W by the mean of
+three. On MKG-W and MKG-Y test chose the student's width in `recipes.best`, of
+two that were measured (38.99 over 38.82 on MKG-W). Shares of the machine's
+product rate that were missed stand in [docs/scale.md](../docs/scale.md). **Not
+measured yet**: benchmarks with images, multimodal comparators of other papers,
+committees on FB15k-237 and WN18; those of triples and inside the paper's
+framework stand in [paper.md](paper.md), as far as they were measured. Further
+notes: [what bounds a student](notes/2026-11-28-bound.md), [longer texts on
 MKG-W](notes/2026-11-28-longer-texts.md), [encoders of
 texts](notes/2026-11-28-encoders.md), [one hop](notes/2026-11-28-one-hop.md),
 [teachers that count](notes/2026-11-29-observed.md),
