@@ -141,6 +141,11 @@ class Newcomers:
 def _by_key(items: Mapping[str, Any] | None) -> dict[str, Any]:
     # By keys as people see them: one that is written in two ways is one
     # entity, whose words nobody can tell apart.
+    if items is not None and not hasattr(items, 'items'):
+        raise TypeError(
+            "texts, images and names are by entity, such as {'Elie': 'a "
+            f"harbour'}}, got {type(items).__name__}"
+        )
     out: dict[str, Any] = {}
     for key, value in (items or {}).items():
         if not isinstance(key, str) or not key.strip():

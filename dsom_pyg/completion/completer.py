@@ -35,8 +35,10 @@ from dsom_pyg.completion.proposals import (
 from dsom_pyg.completion.questions import (
     Word,
     Words,
+    check_count,
     listed,
     read_questions,
+    triples_of,
 )
 from dsom_pyg.completion.results import (
     Answer,
@@ -407,8 +409,7 @@ class Completer:
     def _best(
         self, end: Tensor, rel: Tensor, k: int, candidates: Candidates
     ) -> list[list[Answer]]:
-        if k < 1:
-            raise ValueError(f'k must be positive, got {k}')
+        check_count(k)
         temperature = self.parts.calibration.temperature
         out: list[list[Answer]] = [[] for _ in range(len(end))]
         names = self.entities.names
@@ -438,7 +439,8 @@ class Completer:
         ]
 
     def score(self, triples: Iterable[Triple]) -> Rows[ScoredTriple]:
-        r"""Scores and probabilities of given triples; see
+        r"""Scores and probabilities of given triples, or of those of a frame
+        with the columns head, relation and tail; see
         :class:`~dsom_pyg.completion.results.ScoredTriple`.
         """
         return self._scored(triples, self.knowledge.rivals)
@@ -503,8 +505,7 @@ class Completer:
         without what was rejected. Probabilities are those of the tail among
         all entities: relations take more of them, or fewer.
         """
-        if k < 1:
-            raise ValueError(f'k must be positive, got {k}')
+        check_count(k)
         h, t = self.entities.id(head), self.entities.id(tail)
         asked = Triples.of((h, r, t) for r in range(self.graph.num_relations))
         if self.parts.rejected is not None:
@@ -545,8 +546,7 @@ class Completer:
             limit: How many to keep.
             k: How many answers of a question are looked at.
         """
-        if k < 1:
-            raise ValueError(f'k must be positive, got {k}')
+        check_count(k)
         if not 0 <= min_probability <= 1:
             raise ValueError(
                 f'min_probability must lie in 0..1, got {min_probability}'
@@ -622,8 +622,7 @@ class Completer:
         Raises:
             ValueError: No such judges were trained.
         """
-        if k < 1:
-            raise ValueError(f'k must be positive, got {k}')
+        check_count(k)
         found = self.parts.suspicion
         if found is None:
             raise ValueError(
@@ -669,8 +668,7 @@ class Completer:
             tail: The tail.
             k: How many reasons.
         """
-        if k < 1:
-            raise ValueError(f'k must be positive, got {k}')
+        check_count(k)
         ids = self.entities.id(head), self.relations_known.id(relation)
         h, r, t = *ids, self.entities.id(tail)
         (triple,) = self.score([(h, r, t)])
@@ -737,6 +735,8 @@ class Completer:
 
     def _ids(self, triples: Iterable[Triple]) -> tuple[Tensor, Tensor, Tensor]:
         given = []
+        if hasattr(triples, 'columns'):  # a frame, such as of to_pandas
+            triples = triples_of(triples)
         for each in triples:
             # Of a mapping these would be its keys.
             triple = [] if isinstance(each, Mapping) else listed(each)

@@ -63,6 +63,30 @@ def _columns(frame: Any) -> tuple[Any, Any, Any]:
     return head, relation, tail
 
 
+def triples_of(frame: Any) -> list[tuple[Any, ...]]:
+    r"""The triples of a table.
+
+    Raises:
+        ValueError: It lacks one of the columns head, relation and tail.
+    """
+    names = 'head', 'relation', 'tail'
+    if missing := [name for name in names if name not in frame.columns]:
+        raise ValueError(
+            f'a table of triples has the columns {", ".join(names)}; '
+            f'{", ".join(missing)} is missing among '
+            f'{sorted(map(str, frame.columns))}'
+        )
+    return list(zip(*(frame[name].tolist() for name in names), strict=True))
+
+
+def check_count(k: int) -> None:
+    r"""Raise :class:`ValueError` unless so many answers can be given."""
+    if isinstance(k, bool) or not hasattr(k, '__index__'):
+        raise ValueError(f'k must be a whole number, got {k!r}')
+    if k < 1:
+        raise ValueError(f'k must be positive, got {k}')
+
+
 def listed(words: Any) -> list[Word]:
     r"""A word as a list of one, several as a list."""
     return _listed(words) if _is_many(words) else [words]

@@ -63,6 +63,8 @@ class Vocabulary:
             if word in self._made_up:
                 return self._made_up[word]
             found = self._index.owners(word, numbered=False)
+            if not found and word != word.strip():  # as files are read
+                found = self._index.owners(word.strip(), numbered=False)
             if not found:
                 raise UnknownNameError(self._unknown(word))
             meant = self._meant(word, found)

@@ -323,6 +323,12 @@ class MultimodalDataset(InMemoryDataset):
         }
         return data, meta
 
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}({self.num_entities} entities, '
+            f'{self.num_relations} relations)'
+        )
+
     @property
     def entity_names(self) -> list[str]:
         r"""A readable name of each entity."""

@@ -395,10 +395,13 @@ class RunFile:
         if lines and not (self.prolong and self._prolongs(theirs)):
             if any(line.startswith('frozen modules:') for line in lines):
                 lines.append('(what it builds on, such as teachers, changed)')
-            if self.prolong and all(x.startswith('epochs:') for x in lines):
+            if all(x.startswith('epochs:') for x in lines):
                 lines.append(
                     '(more epochs go on where the learning rate is constant, '
                     'and the last one was evaluated in its turn)'
+                    if self.prolong
+                    else '(what comes last alone goes on with more epochs: '
+                    'other stages are built on this one)'
                 )
             raise ValueError(
                 f'{path} belongs to another run; choose another folder or '

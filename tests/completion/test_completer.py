@@ -560,6 +560,26 @@ def notes_of(found: Explanation) -> list[str]:
     return [x.split(' was')[0] for x in found.notes if ' was in no' in x]
 
 
+def test_triples_of_a_table(model: Completer) -> None:
+    given = [('MV Auk', 'calls at', 'Crail'), ('MV Brent', 'calls at', 'Elie')]
+    columns = ['head', 'relation', 'tail']
+    frame = pd.DataFrame(given, columns=columns)[columns[::-1]]
+    assert model.score(frame) == model.score(given)
+    assert model.rank(frame, 'head') == model.rank(given, 'head')
+    # What is scored can be scored again.
+    assert model.score(model.score(given).to_pandas()) == model.score(given)
+    with pytest.raises(ValueError, match=r'tail is missing among \[.head'):
+        model.score(frame[['head', 'relation']])
+
+
+@pytest.mark.parametrize('k', [2.0, True, '2', None])
+def test_numbers_of_answers_are_whole(model: Completer, k: Any) -> None:
+    with pytest.raises(ValueError, match='k must be a whole number, got'):
+        model.answer('MV Auk', 'calls at', k=k)
+    with pytest.raises(ValueError, match='k must be a whole number, got'):
+        model.complete(k=k)
+
+
 def test_a_table(model: Completer) -> None:
     found = model.answer('MV Auk', 'calls at', k=2, known=True)
     head, *lines = str(found).split('\n')

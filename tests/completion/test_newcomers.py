@@ -163,6 +163,8 @@ def test_a_newcomer_has_a_name_of_its_own(model: Completer) -> None:
         model.add_entities({'x-7': []}, names={'x-9': 'Forth'})
     with pytest.raises(ValueError, match="a name is a text, got ' '"):
         model.add_entities({'x-7': []}, names={'x-7': ' '})
+    with pytest.raises(TypeError, match=r'are by entity, such as .* got list'):
+        model.add_entities(['x-7'])  # type: ignore[arg-type]
 
 
 def test_names_of_newcomers_are_their_own(model: Completer) -> None:

@@ -54,6 +54,14 @@ def test_a_spelling_of_two() -> None:
         spelled.id('m.x')
 
 
+def test_blanks_around_a_word_are_those_of_a_table() -> None:
+    words = Vocabulary(['Oslo', ' Lima'], ['k1', 'k2'])
+    assert words.id(' Oslo\n') == words.id('Oslo') == 0
+    assert words.id(' Lima') == 1
+    with pytest.raises(UnknownNameError, match='unknown entity'):
+        words.id('  ')
+
+
 def test_a_name_of_several_is_asked_back() -> None:
     words = Vocabulary(['Bob (e2)', 'bob', 'Bob (e4)'], ['e2', 'e3', 'e4'])
     with pytest.raises(UnknownNameError, match=r"'Bob \(e2\)', 'Bob \(e4\)'"):

@@ -88,3 +88,7 @@ def test_names_and_sizes() -> None:
 def test_impossible_sizes(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match='got'):
         FakeMMKG(**sizes)  # type: ignore[arg-type]
+
+
+def test_a_dataset_is_shown_in_a_line() -> None:
+    assert repr(FakeMMKG()) == 'FakeMMKG(20 entities, 4 relations)'

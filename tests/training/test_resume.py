@@ -317,6 +317,14 @@ def test_more_epochs_would_be_another_run(
     assert path.read_bytes() == before
 
 
+def test_only_what_comes_last_is_prolonged(tmp_path: Path) -> None:
+    path, more = tmp_path / 'run.safetensors', loop_of(epochs=4)
+    fit(model(), DATA, loop_of(epochs=2), path)
+    with pytest.raises(ValueError, match=r'4 here\n\(what comes last alone'):
+        fit(model(), DATA, more, path, prolong=False)
+    assert len(fit(model(), DATA, more, path).history) == 4
+
+
 def test_another_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'run.safetensors'
     fit(student(), DATA, loop_of(), path)

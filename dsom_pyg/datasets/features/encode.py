@@ -69,9 +69,13 @@ def encode_entities(
     """
     flat: list[Any] = [item for group in items for item in group]
     if not flat:
+        why = f'pass {modality}_encoder=None'
+        if count := findings.counts.get(f'{modality} of an unknown entity'):
+            why = f'{count} are of entities that no triple has, letter by '
+            why += 'letter: see the findings, or audit the folder'
         raise DatasetError(
             f"no entity has any {modality}, so encoder '{encoder.name}' has "
-            f'nothing to encode; pass {modality}_encoder=None'
+            f'nothing to encode; {why}'
         )
     x, position, failures = encode_items(encoder, flat, folder, refresh)
     if failures:

@@ -602,3 +602,14 @@ def test_files_of_features_are_used_by_name(tmp_path: Path) -> None:
     given = {'image': tmp_path / 'x.npy'}
     used = MKGFolder(tmp_path, features=given, **options)
     assert 'unused file' not in used.findings.counts
+
+
+def test_texts_of_nobody_are_told(tmp_path: Path) -> None:
+    (tmp_path / 'triples.tsv').write_text(RING)
+    (tmp_path / 'texts.tsv').write_text('N1\tone\nN2\ttwo\n')
+    why = 'no entity has any text, .*; 2 are of entities that no triple has'
+    with pytest.raises(DatasetError, match=why):
+        MKGFolder(tmp_path, text_encoder=Names(), split=(1, 0, 0))
+    (tmp_path / 'texts.tsv').unlink()
+    with pytest.raises(DatasetError, match='encode; pass text_encoder=None'):
+        MKGFolder(tmp_path, text_encoder=Names(), split=(1, 0, 0))
