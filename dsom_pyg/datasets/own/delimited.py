@@ -3,9 +3,10 @@
 import csv
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from dsom_pyg.datasets.errors import error_at, shorten
@@ -103,7 +104,22 @@ def _rows(
             empty = HRT[triple.index('')]
             raise error_at(path, line, f'the {empty} is empty')
         triples.append((triple, '' if at is None else row[at]))
+    cells = ((x.head, x.relation, x.tail) for x, _ in triples)
+    _note_quotes(path, chain.from_iterable(cells), findings)
     return at is not None, triples
+
+
+def _note_quotes(path: Path, cells: Iterable[str], findings: Findings) -> None:
+    # They are plain characters where tabs separate, but not around each cell.
+    first = ''
+    for cell in cells:
+        if not (len(cell) > 1 and cell[0] == cell[-1] == '"'):
+            return
+        first = first or cell
+    if first:
+        message = f'every cell is in quotes, which are kept: {shorten(first)}'
+        message += '; save the file without, or as .csv'
+        findings.add('quotes around cells', message, path)
 
 
 # Most files are plain: cells between tabs, as many in each row. They are read
@@ -150,6 +166,7 @@ def _plain_rows(
         if (rows.codes == codes).all(axis=0).any():
             return None  # files that were joined repeat their header
     findings.extend(noticed)
+    _note_quotes(path, rows.labels, findings)
     return rows
 
 

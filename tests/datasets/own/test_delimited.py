@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.findings import Findings
-from dsom_pyg.datasets.own import objects
+from dsom_pyg.datasets.own import delimited, objects
 from dsom_pyg.datasets.own.columns import NAME, TEXT
 from dsom_pyg.datasets.own.delimited import read_entries, read_triples
 from dsom_pyg.datasets.own.table import Entry, Triple
@@ -369,3 +369,27 @@ def test_cells_may_be_long(tmp_path: Path) -> None:
         assert csv.field_size_limit() == 1000
     finally:
         csv.field_size_limit(before)
+
+
+@pytest.mark.parametrize('name', ['triples.tsv', 'triples.csv'])
+@pytest.mark.parametrize('by_rows', [False, True])
+def test_quotes_around_every_cell_are_told(
+    name: str, by_rows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_rows:
+        monkeypatch.setattr(delimited, '_plain_rows', lambda *_: None)
+    path, findings = tmp_path / name, Findings()
+    mark = ',' if name.endswith('csv') else '\t'
+    rows = ['"a"', '"r"', '"b"'], ['"b"', '"r"', '"c"']
+    path.write_text('\n'.join(map(mark.join, rows)))
+    found = read_triples(path, findings)
+    if mark == ',':
+        assert (found[0].head, findings.counts) == ('a', {})
+        return
+    assert found[0].head == '"a"'
+    assert findings.counts == {'quotes around cells': 1}
+    # Some names are in quotes.
+    path.write_text('\n'.join(map(mark.join, [*rows, ['b', 'r', 'd']])))
+    findings = Findings()
+    read_triples(path, findings)
+    assert findings.counts == {}
