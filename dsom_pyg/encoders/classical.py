@@ -87,7 +87,9 @@ class TfidfText:
                 )
             return none, nothing
         svd = TruncatedSVD(width, random_state=self.seed)
-        reduced = svd.fit_transform(matrix)
+        with np.errstate(invalid='ignore', divide='ignore'):
+            # Of texts that are all alike it divides by their variance.
+            reduced = svd.fit_transform(matrix)
         fitted = FittedTfidf(self.name, self.out_channels, vectorizer, svd)
         return fitted, fitted.scaled(reduced)
 

@@ -27,6 +27,13 @@ def test_tfidf_with_hardly_any_words(texts: list[str]) -> None:
     assert x.isfinite().all()
 
 
+@pytest.mark.filterwarnings('error')
+def test_tfidf_of_texts_that_are_all_alike() -> None:
+    x = TfidfText(out_channels=8)(['a harbour of the north'] * 5)
+    assert x.isfinite().all()
+    assert torch.equal(x, x[:1].expand_as(x))
+
+
 def paint(path: Path, colour: tuple[int, ...], mode: str = 'RGB') -> Path:
     Image.new(mode, (40, 20), colour).save(path)
     return path
