@@ -159,14 +159,12 @@ class Asked:
             except OSError:  # who decides is told
                 return
             if self.decided.keys() <= said.keys():
-                new = {x: y for x, y in said.items() if self._is_new(x, y)}
+                held = self.decided.get
+                new = {x: y for x, y in said.items() if held(x) != y}
                 first = [x for x in new if x not in self.decided]
                 self._take(new, self.base.claims(Triples.of(first)))
             else:  # somebody has taken some out
                 self._start()
-
-    def _is_new(self, triple: Ids, verdict: str) -> bool:
-        return self.decided.get(triple) != verdict
 
     def last(self) -> list[Decision]:
         r"""The decisions that hold, each triple once."""
