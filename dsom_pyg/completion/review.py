@@ -102,17 +102,23 @@ class Review:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self._lock, self._written = Lock(), 0
+        self._lock = Lock()
 
     @property
-    def others(self) -> int:
-        r"""Bytes of the file that this object has not written: who has read
-        it sees by them whether somebody else has decided since.
-        """
+    def stamp(self) -> tuple[int, ...]:
+        r"""What changes when anybody writes to the file."""
         try:
-            return self.path.stat().st_size - self._written
+            found = self.path.stat()
         except OSError:
-            return -self._written
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def content(self) -> bytes:
+        r"""All of the file; nothing if it is not there."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b''
 
     def decide(
         self, head: str, relation: str, tail: str, verdict: str, model: str
@@ -151,7 +157,6 @@ class Review:
                 if os.read(file, 1) != b'\n':
                     line = b'\n' + line
             written = os.write(file, line)
-            self._written += written
             if written < len(line):
                 raise OSError(28, os.strerror(28))
             os.fsync(file)
@@ -162,10 +167,17 @@ class Review:
         r"""All decisions, in their order. A line that is none, such as half
         of one, is told by a warning.
         """
-        if not self.path.exists():
-            return
-        text = self.path.read_bytes().decode('utf-8-sig', 'replace')
-        for number, line in enumerate(text.split('\n'), 1):
+        yield from self.read(self.content())
+
+    def read(self, content: bytes, above: int = 0) -> Iterator[Decision]:
+        r"""The decisions in a part of the file.
+
+        Args:
+            content: The part.
+            above: Lines before it.
+        """
+        text = content.decode('utf-8-sig', 'replace')
+        for number, line in enumerate(text.split('\n'), 1 + above):
             if not line.strip():
                 continue
             try:

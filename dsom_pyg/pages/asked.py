@@ -6,6 +6,7 @@ This is what the site knows. How it is reached, and by whom, is not told here.
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from dsom_pyg.completion import (
     Review,
     UnknownNameError,
 )
-from dsom_pyg.completion.heeding import odds_by
+from dsom_pyg.completion.heeding import heeding, odds_by
 from dsom_pyg.completion.results import Explanation
 from dsom_pyg.completion.review import VERDICTS, Judged
 from dsom_pyg.graph import Triples, add_reciprocals
@@ -37,8 +38,6 @@ PROPOSALS, FACTS, FOUND, DEPTH = 1000, 50, 20, 10
 MANY = 10_000
 Verdict = Literal['accept', 'reject', 'unsure']
 Ids = tuple[int, int, int]
-# Head, relation and tail of a question, as far as they are given.
-Given = tuple[int | None, int, int | None]
 # Not True, which Python counts as 1.
 Word = StrictStr | StrictInt
 
@@ -86,7 +85,7 @@ class Wanted(NamedTuple):
     any_kind: bool
 
     @property
-    def given(self) -> Given:
+    def given(self) -> tuple[int | None, int, int | None]:
         r"""Head, relation and tail, as far as they are given."""
         ends = (None, self.end) if self.at_head else (self.end, None)
         return ends[0], self.rel, ends[1]
@@ -96,11 +95,10 @@ class Asked:
     r"""A model and what was decided since.
 
     What it proposes is sifted by the decisions, and how probable proposals
-    are is told by them: lists of proposals take long to make. A model that
-    heeds decisions, :meth:`~dsom_pyg.completion.Completer.with_review`, is
-    made when the site starts, when somebody decides otherwise on what it
-    heeds, and, for answers alone, when a question is asked about whose
-    answers somebody has decided since.
+    are is told by them: lists of proposals take long to make. They are made
+    anew after a decision that changes what a relation takes, or what was
+    decided when they were made. Answers come from a model that heeds all that
+    is decided, :func:`~dsom_pyg.completion.heeding.heeding`.
 
     Args:
         base: The model, as it was trained.
@@ -110,61 +108,85 @@ class Asked:
     def __init__(self, base: Completer, review: Review | None) -> None:
         self.base, self.review = base, review
         self.lock = Lock()
-        self._start()
+        self._stamp: tuple[int, ...] = ()
+        content = b''
+        if review is not None:
+            self._stamp, content = review.stamp, review.content()
+        self._start(content)
 
-    def _start(self) -> None:
+    def _start(self, content: bytes) -> None:
+        # What takes long comes first: others may ask meanwhile.
+        said = self._said(content)
+        claims = self.base.claims(Triples.of(said))
+        # The lines of the file that were read.
+        self._content = _lines(content)
         self.decided: dict[Ids, str] = {}
         # What was claimed of proposals that were decided on.
-        self.claims: dict[Ids, float] = {}
+        self.claims: dict[Ids, float] = claims
         # How many answers to a question were decided on, by what is given.
-        self.counts: Counter[Given] = Counter()
+        self.counts: Counter[tuple[int | None, int, int | None]] = Counter()
         # How many triples of a relation, and of an entity, were.
         self.of_relation: Counter[int | None] = Counter()
         self.of_entity: Counter[int] = Counter()
         # How many at most of one question about it.
         self.deepest: Counter[tuple[str, int | None]] = Counter()
-        # Questions about whose answers the model of answers does not know.
-        self.since: set[Given] = set()
-        self._others = 0 if self.review is None else self.review.others
-        said = self._said()
-        self.claims |= self.base.claims(Triples.of(said))
         for ids, verdict in said.items():
             self._heed(ids, verdict)
         self._learn()
         self._begin()
 
-    def _said(self) -> dict[Ids, str]:
-        # The verdicts of the file, as far as they are of this graph.
-        each = ((self.ids_if_known(x), x.verdict) for x in self.last())
-        return {ids: verdict for ids, verdict in each if ids is not None}
+    def _said(self, content: bytes, above: int = 0) -> dict[Ids, str]:
+        # The verdicts of a part of the file, as far as they are of this graph.
+        out: dict[Ids, str] = {}
+        if self.review is None:
+            return out
+        names = self.base.entities, self.base.relations_known
+        for each in self.review.read(content, above):
+            try:
+                out[each.ids(*names)] = each.verdict
+            except UnknownNameError as error:
+                warnings.warn(
+                    f'{self.review.path}: {error}; the decision is left out',
+                    UserWarning,
+                    stacklevel=2,
+                )
+        return out
 
     def _begin(self) -> None:
         # A model that heeds what is decided by now; what comes is sifted.
         self.heeded = dict(self.decided)
-        self.model = self.base
-        if self.review is not None:
-            self.model = self.base.with_review(self.review)
-        self.answering, self.since = self.model, set()
+        self.model = self.answering = self._heeding()
+        self.answers_are_old = False
         self._proposals = lru_cache(64)(self._propose)
         self._about = lru_cache(256)(self._propose_about)
 
+    def _heeding(self) -> Completer:
+        judged = self._judgement()
+        if not len(judged.decided.edge_type):
+            return self.base
+        return Completer(heeding(self.base.knowledge, judged, self.odds))
+
     def catch_up(self) -> None:
-        r"""Heed what others have written into the file of decisions."""
-        if self.review is None or self.review.others == self._others:
+        r"""Heed what was written into the file of decisions, by whomever."""
+        if self.review is None or self.review.stamp == self._stamp:
             return
         with self.lock:
-            self._others = self.review.others
+            stamp = self.review.stamp
             try:
-                said = self._said()
-            except OSError:  # who decides is told
+                content = self.review.content()
+            except OSError:  # it is tried again; who decides is told
                 return
-            if self.decided.keys() <= said.keys():
-                held = self.decided.get
-                new = {x: y for x, y in said.items() if held(x) != y}
-                first = [x for x in new if x not in self.decided]
+            self._stamp, before = stamp, self._content
+            if not content.startswith(before):  # somebody has edited it
+                self._start(content)
+                return
+            said = self._said(content[len(before) :], before.count(b'\n'))
+            self._content = _lines(content)
+            held = self.decided.get
+            new = {ids: said[ids] for ids in said if held(ids) != said[ids]}
+            if new:
+                first = [ids for ids in new if ids not in self.decided]
                 self._take(new, self.base.claims(Triples.of(first)))
-            else:  # somebody has taken some out
-                self._start()
 
     def last(self) -> list[Decision]:
         r"""The decisions that hold, each triple once."""
@@ -232,21 +254,26 @@ class Asked:
         for triple, verdict in said.items():
             self._heed(triple, verdict)
         self._learn()
+        self.answers_are_old = True
         otherwise = any(self.heeded.get(x, y) != y for x, y in said.items())
-        accepted = [x for x, verdict in said.items() if verdict == 'accept']
-        if otherwise or self._widen(Triples.of(accepted)):
+        if otherwise or self._bend(said):
             self._begin()
 
-    def _widen(self, triples: Triples) -> bool:
-        # Whether a relation takes what it did not take before.
-        take = self.model.knowledge.ranges.take
-        both = add_reciprocals(triples, self.model.graph.num_relations)
-        return not bool(take(both.head, both.edge_type, both.tail).all())
+    def _bend(self, said: Mapping[Ids, str]) -> bool:
+        # Whether relations may take others than before: somebody accepted
+        # what they did not take, or rejected a known triple.
+        yes, no = (
+            Triples.of([x for x, verdict in said.items() if verdict == word])
+            for word in VERDICTS[:2]
+        )
+        known = self.model.knowledge
+        both = add_reciprocals(yes, self.model.graph.num_relations)
+        taken = known.ranges.take(both.head, both.edge_type, both.tail)
+        return bool(known.has(no).any()) or not bool(taken.all())
 
     def _heed(self, triple: Ids, verdict: str) -> None:
-        h, r, t = triple
-        self.since |= {(h, r, None), (None, r, t)}
         if triple not in self.decided:
+            h, r, t = triple
             self.counts[h, r, None] += 1
             self.counts[None, r, t] += 1
             self.of_relation.update((r, None))
@@ -261,12 +288,15 @@ class Asked:
                 self.deepest[what] = max(self.deepest[what], deep)
         self.decided[triple] = verdict
 
-    def _learn(self) -> None:
+    def _judgement(self) -> Judged:
         said: dict[str, list[Ids]] = {verdict: [] for verdict in VERDICTS}
         for triple, verdict in self.decided.items():
             said[verdict].append(triple)
-        yes, no = (Triples.of(said[verdict]) for verdict in VERDICTS[:2])
-        self.odds = odds_by(self.base.knowledge, Judged(yes, no), self.claims)
+        return Judged(*(Triples.of(said[verdict]) for verdict in VERDICTS))
+
+    def _learn(self) -> None:
+        known = self.base.knowledge
+        self.odds = odds_by(known, self._judgement(), self.claims)
 
     def read(self, asked: QuestionList) -> list[Wanted]:
         r"""Questions by ids.
@@ -292,11 +322,9 @@ class Asked:
         is none, what was accepted is known. Questions of a kind are put to
         the model at once, which reads its table once for all of them.
         """
-        if any(each.given in self.since for each in asked):
+        if self.answers_are_old:
             with self.lock:
-                if self.since and self.review is not None:
-                    self.answering = self.base.with_review(self.review)
-                    self.since = set()
+                self.answering, self.answers_are_old = self._heeding(), False
         out: list[list[dict[str, Any]]] = [[] for _ in asked]
         kinds: dict[tuple[bool, bool, bool], list[int]] = {}
         for at, each in enumerate(asked):
@@ -494,6 +522,11 @@ class Asked:
         # Another relation may be called so.
         label = f'{word} of'
         return f'{label} (as tail)' if label in words else label
+
+
+def _lines(content: bytes) -> bytes:
+    # Without half a line that somebody is writing.
+    return content[: content.rfind(b'\n') + 1]
 
 
 def folded(text: str) -> str:

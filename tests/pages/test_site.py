@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html import unescape
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -371,6 +371,38 @@ def test_answers_are_as_probable_as_those_of_a_model_that_starts_anew(
             assert all(p > first[name] * 1.01 for name, p, _ in rows[-3:])
 
 
+def fails(*_: object) -> bytes:
+    raise OSError(5, 'the disk fails')
+
+
+def test_a_relation_no_longer_takes_what_somebody_rejected(
+    tmp_path: Path,
+) -> None:
+    # (0, 0, 9) alone says that the first relation takes what the second does.
+    rows = [(h, 0, t) for h in range(5) for t in (5, 6) if (h, t) != (4, 6)]
+    rows += [(0, 0, 9), (7, 1, 9), (8, 1, 9), (7, 1, 8)]
+    base = Completer(
+        Parts(
+            student=ComplEx(EntityEmbedding(10, 4, scale=1.0), 2),
+            graph=KG(make_data(10, 2, Triples.of(rows))),
+            entities=Vocabulary([f'e{at}' for at in range(10)]),
+            relations=Vocabulary(['r0', 'r1'], what='relation'),
+            calibration=Calibration.none(2),
+        )
+    )
+    path = tmp_path / 'review.jsonl'
+    with TestClient(make_app(base, path), base_url=HOME) as client:
+        assert len(told(client, head='e4', relation='r0')) == 3
+        assert len(client.get('/api/proposals?relation=r0').json()) > 1
+        said = {'head': 0, 'relation': 0, 'tail': 9, 'verdict': 'reject'}
+        assert client.post('/api/decisions', json=said).status_code == 200
+        assert told(client, head='e4', relation='r0') == [('e6', 1.0, False)]
+        shown = client.get('/api/proposals?relation=r0').json()
+        again = base.with_review(path).complete('r0')
+        assert [tuple(x['id']) for x in shown] == [x.id for x in again]
+        assert [x.id for x in again] == [(4, 0, 6)]
+
+
 def test_sites_of_one_folder_heed_each_other(
     client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,22 +416,20 @@ def test_sites_of_one_folder_heed_each_other(
             return {tuple(row['id']) for row in rows}
 
         assert open_(client) == open_(other) >= {first.id, second.id}
-        state = other.app.state.asked  # type: ignore[attr-defined]
-        read: list[int] = []
+        begun: list[bytes] = []
+        start = Asked._start
 
-        def last() -> Any:
-            read.append(1)
-            return Asked.last(state)
+        def count(state: Asked, content: bytes) -> None:
+            begun.append(content)
+            start(state, content)
 
-        monkeypatch.setattr(state, 'last', last)
+        monkeypatch.setattr(Asked, '_start', count)
         decided(client, first, 'reject')
         rows = told(other, head=first.head, relation='calls at')
         assert first.tail not in [name for name, *_ in rows]
         assert first.id not in open_(other)
-        read.clear()
         decided(other, second, 'accept')
         assert second.id not in open_(other)
-        assert not read  # what it has written itself it knows
         # A program writes into the file as well.
         words = third.head, third.relation, third.tail, 'reject', ''
         Review(path).decide(*words)
@@ -416,12 +446,34 @@ def test_sites_of_one_folder_heed_each_other(
             for x in (client, other)
         ]
         assert odds[0] == pytest.approx(odds[1])
-        # Somebody takes decisions out, or the whole file.
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text(''.join(lines[1:]))
+        # Half a line is heeded when it is whole, and no line is read twice.
+        line = json.dumps({**asdict(first), 'verdict': 'unsure'}) + '\n'
+        with path.open('a') as file:
+            file.write(line[:30])
+            file.flush()
+            assert first.id not in open_(client) | open_(other)
+            file.write(line[30:])
         assert first.id in open_(client) & open_(other)
-        path.unlink()
+        assert not begun
+        # A disk that fails once is asked again.
+        with monkeypatch.context() as patch:
+            patch.setattr(Review, 'content', fails)
+            Review(path).decide(*words[:3], 'unsure', '')
+            assert third.id not in open_(client)
+        assert third.id in open_(client) & open_(other)
+        # An edit in place has as many letters.
+        text = path.read_text()
+        path.write_text(text.replace('"accept"', '"reject"'))
+        assert second.id not in open_(client) | open_(other)
+        assert Completer.load(folder).with_review(path).complete('calls at')
+        assert begun
+        # Somebody takes decisions out, or the whole file.
+        path.write_text(line.replace('unsure', 'reject'))
+        assert first.id not in open_(client) | open_(other)
         assert {second.id, third.id} <= open_(client) & open_(other)
+        path.unlink()
+        every = {first.id, second.id, third.id}
+        assert every <= open_(client) & open_(other)
 
 
 def test_a_relation_takes_what_somebody_accepted(
