@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from urllib.parse import quote, unquote, unquote_plus
@@ -46,31 +46,40 @@ class NameIndex:
         """
         if found := self.exact(*words):
             return found
-        words = tuple(x for x in words if x.casefold() not in self._shared)
+        spelt, folded = self._shared
+
+        def near(words: Iterable[str]) -> list[int]:
+            words = [x for x in words if composed(x) not in spelt]
+            return _owners(self._near, words)
+
         found = (
-            _owners(self._near, words)
-            or _owners(self._near, [unquote(word) for word in words])
-            or _owners(self._near, [unquote_plus(word) for word in words])
-            or _owners(self._folded, [word.casefold() for word in words])
+            near(words)
+            or near(map(unquote, words))
+            or near(map(unquote_plus, words))
         )
+        if not found:
+            cases = [composed(word).casefold() for word in words]
+            cases = [word for word in cases if word not in folded]
+            found = _owners(self._folded, cases)
         if found or not numbered:
             return found
-        return _owners(self._near, [COUNT.sub('', word) for word in words])
+        return near(COUNT.sub('', word) for word in words)
 
     @cached_property
     def _exact(self) -> dict[str, list[int]]:
         return self._table(lambda alias: [composed(alias)])
 
     @cached_property
-    def _shared(self) -> set[str]:
-        # What several are called, in other spellings as well.
+    def _shared(self) -> tuple[set[str], set[str]]:
+        # What several are called, as files may spell it, and in any case.
         count: Counter[str] = Counter()
         for aliases in self._aliases:
             ends = [f' ({key})' for key in aliases]
             names = (x.removesuffix(end) for x in aliases for end in ends)
             count.update({*names} - {*aliases})
         shared = (name for name, number in count.items() if number > 1)
-        return {x.casefold() for name in shared for x in spellings(name)}
+        spelt = {x for name in shared for x in spellings(name)}
+        return spelt, {x.casefold() for x in spelt}
 
     @cached_property
     def _folded(self) -> dict[str, list[int]]:
