@@ -666,13 +666,13 @@ def modalities(data: HeteroData) -> list[str]:
     Features of the entities themselves are told by a warning: nobody reads
     them.
     """
-    if 'x' in data['entity']:
+    if 'entity' in data.node_types and 'x' in data['entity']:
         warnings.warn(
             "the features data['entity'].x are not used; give each modality "
             "nodes and edges of its own, such as data['text'].x and "
             "data['text', 'describes', 'entity'].edge_index",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,  # who has made the KG
         )
     names = [name for name in data.node_types if name != 'entity']
     return [name for name in names if 'x' in data[name]]

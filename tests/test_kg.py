@@ -4,6 +4,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch_geometric.data import HeteroData
 
 import dsom_pyg
 from dsom_pyg import KG
@@ -171,3 +172,7 @@ def test_features_of_entities_themselves_are_told() -> None:
     with pytest.warns(UserWarning, match=r"data\['entity'\].x are not used"):
         graph = KG(data)
     assert sorted(graph.features) == ['image', 'text']
+    # Who looks changes nothing.
+    empty = HeteroData()
+    assert modalities(empty) == []
+    assert empty.node_types == []

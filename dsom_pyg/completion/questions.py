@@ -76,7 +76,11 @@ def triples_of(frame: Any) -> list[tuple[Any, ...]]:
             f'{", ".join(missing)} is missing among '
             f'{sorted(map(str, frame.columns))}'
         )
-    return list(zip(*(frame[name].tolist() for name in names), strict=True))
+    if len({*frame.columns}) < len(frame.columns):
+        raise ValueError(
+            f'a column stands twice among {list(map(str, frame.columns))}'
+        )
+    return list(zip(*(list(frame[name]) for name in names), strict=True))
 
 
 def check_count(k: int) -> None:

@@ -65,8 +65,9 @@ def belief(
         own = rivals.gather(1, t)
         candidates.bar(rivals, h, r)
         rivals.scatter_(1, t, -torch.inf)
-        above = (rivals >= own).sum(dim=1)
-        share = (1 + above) / (1 + (rivals > -torch.inf).sum(dim=1))
+        there = rivals > -torch.inf
+        above = (there & (rivals >= own)).sum(dim=1)
+        share = (1 + above) / (1 + there.sum(dim=1))
         total[part] = -share.log()
     return torch.stack(total.chunk(2)).sum(dim=0)
 

@@ -27,6 +27,7 @@ from dsom_pyg.files import (
 from dsom_pyg.kg import KG
 from dsom_pyg.models.sharded import shards
 from dsom_pyg.processes import Shard, first, share
+from dsom_pyg.teachers import TeacherEnsemble
 from dsom_pyg.training.task import Task, details, held
 from dsom_pyg.words import plain
 
@@ -190,8 +191,8 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
         for name, value in module.named_buffers()
         if name not in module.state_dict()
     ]
-    # What was trained in a stage before was compared there.
-    untrained = [x for x in task.frozen if next(x.parameters(), None) is None]
+    # Teachers were trained in a stage before, and compared there.
+    others = [x for x in task.frozen if not isinstance(x, TeacherEnsemble)]
     return {
         **config,
         'graph': graph.fingerprint,
@@ -199,9 +200,7 @@ def identity(config: dict[str, Any], graph: KG, task: Task) -> dict[str, Any]:
         'fixed features': digest(fixed),
         DETAILS: [words for each in task.trained for words in details(each)],
         HELD: [
-            words
-            for each in (*task.trained, *untrained)
-            for words in held(each)
+            words for each in (*task.trained, *others) for words in held(each)
         ],
     }
 
@@ -395,6 +394,11 @@ class RunFile:
         if lines and not (self.prolong and self._prolongs(theirs)):
             if any(line.startswith('frozen modules:') for line in lines):
                 lines.append('(what it builds on, such as teachers, changed)')
+            if any(line.startswith(f'{HELD}:') for line in lines):
+                lines.append(
+                    '(public attributes are options; the name of what changes '
+                    "in training begins with '_')"
+                )
             if all(x.startswith('epochs:') for x in lines):
                 lines.append(
                     '(more epochs go on where the learning rate is constant, '

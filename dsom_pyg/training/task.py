@@ -156,15 +156,15 @@ def details(module: nn.Module) -> list[str]:
 def held(module: nn.Module) -> list[str]:
     r"""What :func:`describe` leaves out of the attributes of a module and of
     those in it: lists and other containers, tensors, numbers of NumPy, None.
-    Modules that a model asks are compared by their weights, and attributes
-    whose names begin with ``_`` are its own affair.
+    Modules that a model asks are compared by their weights. Attributes whose
+    names begin with ``_`` are its own affair: they may change in training.
     """
     return [
         f'{name}.{key}={in_short(value)}'.lstrip('.')
         for name, each in module.named_modules()
         if _origin(each) != 'torch'
         for key, value in _public(each)
-        if key != 'asked' and not _is_told(value)
+        if not (_is_told(value) or _are_modules(value))
     ]
 
 
@@ -181,6 +181,12 @@ def _attributes(module: nn.Module) -> list[str]:
 def _public(module: nn.Module) -> list[tuple[str, Any]]:
     own = vars(module).items()
     return sorted((k, x) for k, x in own if k[0] != '_' and k != 'training')
+
+
+def _are_modules(value: object) -> bool:
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(isinstance(each, nn.Module) for each in value)
 
 
 def _is_told(value: object) -> bool:

@@ -568,6 +568,9 @@ def test_triples_of_a_table(model: Completer) -> None:
     assert model.rank(frame, 'head') == model.rank(given, 'head')
     # What is scored can be scored again.
     assert model.score(model.score(given).to_pandas()) == model.score(given)
+    twice = frame[[*columns, 'head']]
+    with pytest.raises(ValueError, match='a column stands twice among'):
+        model.score(twice)
     with pytest.raises(ValueError, match=r'tail is missing among \[.head'):
         model.score(frame[['head', 'relation']])
 

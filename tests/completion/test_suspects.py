@@ -1,6 +1,7 @@
 """Known triples that nobody believes who did not see them."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,14 @@ def test_belief_by_hand() -> None:
     graph = KG(make_data(6, 1, triples((0, 0, 2), (0, 0, 3), (1, 0, 4))))
     unknown = belief(scorer, graph, ranges, triples((1, 0, 3)))
     torch.testing.assert_close(unknown, -torch.tensor([1 / 2]).log())
+
+
+def test_who_has_no_score_is_no_rival() -> None:
+    train = triples((0, 0, 2), (0, 0, 3), (1, 0, 4))
+    graph = KG(make_data(5, 1, train))
+    ranges = Ranges(graph.index('train'), 5, 1)
+    found = belief(Fixed(*[-math.inf] * 5), graph, ranges, train)
+    assert found.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_nobody_is_a_rival_for_a_link_to_itself() -> None:

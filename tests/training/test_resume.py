@@ -755,10 +755,33 @@ def test_public_attributes_of_any_kind_tell_runs_apart(
 class Fixed(Combiner):
     def __init__(self, shares: list[float]) -> None:
         super().__init__()
-        self.shares = shares
+        # A word that models have for modules which they ask.
+        self.asked = shares
+        self.unused = nn.Parameter(torch.zeros(1), requires_grad=False)
 
     def weights(self, answers: Answers) -> Tensor:
-        return torch.tensor([self.shares]).expand(len(answers), -1)
+        return torch.tensor([self.asked]).expand(len(answers), -1)
+
+
+def test_what_changes_in_training_has_a_name_of_its_own(
+    tmp_path: Path,
+) -> None:
+    path, loop = tmp_path / 'run.safetensors', Loop(epochs=1, batch_size=50)
+    net = Scaled([1.0])
+    fit(ModelTask(net), DATA, loop, path)
+    net._cache.append(torch.ones(2))
+    assert len(fit(ModelTask(net), DATA, loop, path).history) == 1
+    net.scales.append(2.0)
+    with pytest.raises(ValueError, match="in training begins with '_'"):
+        fit(ModelTask(net), DATA, loop, path)
+
+
+def test_modules_that_a_model_asks_are_no_options(tmp_path: Path) -> None:
+    path, loop = tmp_path / 'run.safetensors', Loop(epochs=1, batch_size=50)
+    net = MetaLearner(teachers().ensemble)
+    fit(ModelTask(net), DATA, loop, path)
+    said = json.loads(load_tensors(path, hashed=True)[1]['identity'])
+    assert said['attributes'] == []
 
 
 def test_attributes_of_a_combiner_tell_students_apart(tmp_path: Path) -> None:
@@ -772,7 +795,7 @@ def test_attributes_of_a_combiner_tell_students_apart(tmp_path: Path) -> None:
 
     run(0)
     assert len(run(0).history) == 1
-    with pytest.raises(ValueError, match=r'attributes: shares=\[1.0, 0.0'):
+    with pytest.raises(ValueError, match=r'attributes: asked=\[1.0, 0.0'):
         run(1)
 
 

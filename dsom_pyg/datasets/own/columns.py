@@ -74,27 +74,46 @@ def split_columns(header: Sequence[str]) -> Columns:
     return columns
 
 
+def split_of(word: str) -> str:
+    r"""The split that a word means.
+
+    Raises:
+        ValueError: It is not a word for one.
+    """
+    split = SPLIT_WORDS.get(word.lower(), word.lower())
+    if split not in SPLITS:
+        raise ValueError(
+            f'unknown split {shorten(word)}, use one of {SPLITS}; call the '
+            'column otherwise if it tells something else'
+        )
+    return split
+
+
 def by_split(
-    rows: Iterable[tuple[Triple, Any, Place | str]],
+    rows: Sequence[tuple[Triple, Any, Place | str]],
 ) -> dict[str, Sequence[Triple]]:
-    r"""Triples by split, which may be empty.
+    r"""Triples by split, which may be empty; all are of train if no split is
+    told.
 
     Args:
         rows: A triple, the word for its split, and where that stands.
 
     Raises:
-        DatasetError: A word is not one for a split.
+        DatasetError: A word is not one for a split, or some are missing.
     """
+    words = [text_of(said) for _, said, _ in rows]
+    if not any(words):
+        return {'train': [triple for triple, *_ in rows]}
     triples: dict[str, list[Triple]] = {split: [] for split in SPLITS}
-    for triple, said, where in rows:
-        word = text_of(said)
-        split = SPLIT_WORDS.get(word.lower(), word.lower())
-        if split not in triples:
-            why = f'unknown split {shorten(word)}, use one of {SPLITS}'
+    for (triple, _, where), word in zip(rows, words, strict=True):
+        try:
+            if not word:
+                raise ValueError('no split is told; others have one')
+            triples[split_of(word)].append(triple)
+        except ValueError as error:
             if isinstance(where, Place):
-                raise at_place(where, why)
-            raise DatasetError(f'{where}: {why}')
-        triples[split].append(triple)
+                raise at_place(where, str(error)) from None
+            raise DatasetError(f'{where}: {error}') from None
     return dict(triples)
 
 

@@ -3,11 +3,13 @@
 import csv
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from dsom_pyg.datasets.errors import error_at, shorten
 from dsom_pyg.datasets.findings import Findings
@@ -18,6 +20,7 @@ from dsom_pyg.datasets.own.columns import (
     entry_columns,
     read_entry_rows,
     split_columns,
+    split_of,
     triple_columns,
 )
 from dsom_pyg.datasets.own.plain import read_cells
@@ -25,6 +28,7 @@ from dsom_pyg.datasets.own.rows import TripleRows
 from dsom_pyg.datasets.own.sheets import SHEET, Row, read_sheet
 from dsom_pyg.datasets.own.table import Entry, Labels, Place, Triple
 from dsom_pyg.datasets.text import read_bytes, read_lines, suffix_of
+from dsom_pyg.graph import SPLITS
 
 # What may follow a triple: a date, or a qualifier in angle brackets or quotes.
 QUALIFIER = re.compile(
@@ -64,14 +68,14 @@ def read_triples(
     """
     plain = _plain_rows(path, findings, order)
     if plain is not None:
-        return plain
-    _, rows = _rows(path, findings, order, triple_columns)
+        return plain['train']
+    rows = _rows(path, findings, order, triple_columns)
     return [triple for triple, _ in rows]
 
 
 def read_splits(
     path: Path, findings: Findings, order: Sequence[str] = HRT
-) -> dict[str, Sequence[Triple]]:
+) -> Mapping[str, Sequence[Triple]]:
     r"""As :func:`read_triples`, by split, where a header names a column
     ``split``; else all are of train.
 
@@ -80,11 +84,9 @@ def read_splits(
     """
     plain = _plain_rows(path, findings, order, split_columns)
     if plain is not None:
-        return {'train': plain}
-    told, rows = _rows(path, findings, order, split_columns)
-    if not told:
-        return {'train': [triple for triple, _ in rows]}
-    return by_split((triple, word, triple.place) for triple, word in rows)
+        return plain
+    rows = _rows(path, findings, order, split_columns)
+    return by_split([(triple, word, triple.place) for triple, word in rows])
 
 
 def _rows(
@@ -92,8 +94,8 @@ def _rows(
     findings: Findings,
     order: Sequence[str],
     header: Callable[[Sequence[str]], Columns],
-) -> tuple[bool, list[tuple[Triple, str]]]:
-    # Whether the splits of triples are told, and each with that word.
+) -> list[tuple[Triple, str]]:
+    # Triples, and what is said of their splits.
     columns, rows = read_columns(path, order, header, findings)
     head, relation, tail = (columns[each] for each in HRT)
     at = columns.get('split')
@@ -106,7 +108,7 @@ def _rows(
         triples.append((triple, '' if at is None else row[at]))
     cells = ((x.head, x.relation, x.tail) for x, _ in triples)
     _note_quotes(path, chain.from_iterable(cells), findings)
-    return at is not None, triples
+    return triples
 
 
 def _note_quotes(path: Path, cells: Iterable[str], findings: Findings) -> None:
@@ -129,7 +131,7 @@ def _plain_rows(
     findings: Findings,
     order: Sequence[str],
     header: Callable[[Sequence[str]], Columns] = triple_columns,
-) -> TripleRows | None:
+) -> dict[str, TripleRows] | None:
     if suffix_of(path) in ('.csv', SHEET):
         return None
     lines, noticed = _top(path), Findings()
@@ -139,8 +141,7 @@ def _plain_rows(
         return None
     cells = [cell.strip() for cell in lines[skip].split('\t')]
     columns, width = header(cells), len(cells)
-    # With splits, rows are read one by one.
-    named = len(columns) == len(HRT)
+    named = len(columns) >= len(HRT)
     if named:
         skip += 1
         _note_header(path, skip, cells, columns, noticed)
@@ -148,7 +149,7 @@ def _plain_rows(
         columns = dict(zip(order, range(width), strict=True))
     else:
         return None
-    wanted = [columns[each] for each in HRT]
+    wanted = [columns[each] for each in (*HRT, 'split') if each in columns]
     found = read_cells(path, '\t', width, wanted, skip)
     if found is None:
         return None
@@ -165,9 +166,26 @@ def _plain_rows(
         codes = [[rows.labels.index(word)] for word in above]
         if (rows.codes == codes).all(axis=0).any():
             return None  # files that were joined repeat their header
+    try:
+        splits = _splits_of(rows)
+    except ValueError:  # who reads it row by row can say where
+        return None
     findings.extend(noticed)
     _note_quotes(path, rows.labels, findings)
-    return rows
+    return splits
+
+
+def _splits_of(rows: TripleRows) -> dict[str, TripleRows]:
+    # By the fourth column, if there is one.
+    told = rows.codes[len(HRT) :]
+    where = rows.files, rows.file, rows.lines
+    rows = TripleRows(rows.labels, rows.codes[: len(HRT)], *where)
+    if not len(told):
+        return {'train': rows}
+    masks = {split: np.zeros(len(rows), bool) for split in SPLITS}
+    for code in np.unique(told).tolist():
+        masks[split_of(rows.labels[code])] |= told[0] == code
+    return {split: rows.select(mask) for split, mask in masks.items()}
 
 
 def _top(path: Path) -> list[str]:

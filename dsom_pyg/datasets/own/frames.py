@@ -281,8 +281,10 @@ def _triples(
     if not given:
         return {'train': [Triple(h, r, t) for (h, r, t), _ in rows]}
     return by_split(
-        (Triple(head, relation, tail), word, where)
-        for (head, relation, tail, word), where in rows
+        [
+            (Triple(head, relation, tail), word, where)
+            for (head, relation, tail, word), where in rows
+        ]
     )
 
 

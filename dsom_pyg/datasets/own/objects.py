@@ -14,7 +14,6 @@ from dsom_pyg.datasets.own.columns import (
     at_place,
     by_split,
     entry_columns,
-    is_missing,
     labels_in,
     read_entry_rows,
     split_columns,
@@ -56,13 +55,8 @@ def read_splits(
         DatasetError: As there; some objects have a split and others none, or
             a word is not one for a split.
     """
-    rows = list(_rows(path, findings, order, split_columns))
-    if all(word is None for _, word in rows):
-        return {'train': [triple for triple, _ in rows]}
-    for triple, word in rows:
-        if is_missing(word):
-            raise at_place(triple.place, 'no split is told; others have one')
-    return by_split((triple, word, triple.place) for triple, word in rows)
+    rows = _rows(path, findings, order, split_columns)
+    return by_split([(triple, word, triple.place) for triple, word in rows])
 
 
 def _rows(

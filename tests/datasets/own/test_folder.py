@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import unicodedata
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dsom_pyg.datasets.errors import DatasetError
 from dsom_pyg.datasets.features.files import save_features
+from dsom_pyg.datasets.own import delimited, folder
 from dsom_pyg.datasets.own.folder import MKGFolder
 from dsom_pyg.graph import SPLITS, get_split, pool_features
 
@@ -144,11 +146,57 @@ def test_a_split_that_nobody_knows_is_refused(
         MKGFolder(tmp_path)
 
 
-def test_some_objects_without_a_split(tmp_path: Path) -> None:
-    without = {k: x for k, x in TOLD[3].items() if k != 'Split'}
-    write_table(tmp_path / 'triples.jsonl', [*TOLD[:3], without])
-    with pytest.raises(DatasetError, match='jsonl:4: no split is told'):
+@pytest.mark.parametrize('blank', ['', None, math.nan, 'no key'])
+@pytest.mark.parametrize('suffix', ['tsv', 'csv', 'jsonl', 'parquet'])
+def test_some_rows_without_a_split(
+    suffix: str, blank: Any, tmp_path: Path
+) -> None:
+    rows: list[dict[str, Any]] = [{**row, 'Split': blank} for row in TOLD]
+    if suffix in ('tsv', 'csv') and blank != '':
+        pytest.skip('such files have text alone')
+    if blank == 'no key':
+        rows = [{k: x for k, x in row.items() if k != 'Split'} for row in rows]
+    path = tmp_path / f'triples.{suffix}'
+    write_table(path, [*TOLD[:3], rows[3]])
+    line = 5 if suffix in ('tsv', 'csv') else 4
+    why = f'{suffix}:{line}: no split is told; others have one'
+    with pytest.raises(DatasetError, match=why):
         MKGFolder(tmp_path)
+    # Where nothing is told of any, splits are drawn.
+    write_table(path, rows)
+    dataset = MKGFolder(tmp_path, split=(0.5, 0.25, 0.25))
+    assert sum(len(named(dataset, split)) for split in SPLITS) == 4
+    assert len(named(dataset, 'train')) < 4
+
+
+def test_a_column_of_splits_is_read_as_quickly_as_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object) -> None:
+        raise AssertionError('read row by row')
+
+    monkeypatch.setattr(delimited, '_rows', slow)
+    write_table(tmp_path / 'triples.tsv', TOLD)
+    dataset = MKGFolder(tmp_path)
+    assert {x: named(dataset, x) for x in SPLITS} == LEFT
+
+
+def test_a_relation_that_is_called_split(tmp_path: Path) -> None:
+    # Beside head and tail the only other column is the relation.
+    text = 'head\tsplit\ttail\n'
+    (tmp_path / 'triples.tsv').write_text(text + RING)
+    dataset = MKGFolder(tmp_path, split=(1, 0, 0))
+    assert sorted(named(dataset, 'train')) == sorted(rows(RING))
+
+
+def test_another_reader_reads_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'triples.tsv').write_text(RING)
+    first = MKGFolder(tmp_path).processed_file_names
+    assert MKGFolder(tmp_path).processed_file_names == first
+    monkeypatch.setattr(folder, 'READER', folder.READER + 1)
+    assert MKGFolder(tmp_path).processed_file_names != first
 
 
 @pytest.mark.parametrize(
