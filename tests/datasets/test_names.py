@@ -81,6 +81,9 @@ def test_a_name_of_several_is_not_that_of_who_is_called_nearly_so() -> None:
     assert other.owners('E\u0301vian') == other.owners('\u00c9vian') == []
     assert other.owners('e\u0301vian') == [2]
     assert index.owners('the sea (K3)') == index.owners('k3') == [2]
+    # What nobody has told apart fits both.
+    index = NameIndex([['k1', 'Sea'], ['k2', 'Sea'], ['k3', 'sea side']])
+    assert index.owners('SEA') == [0, 1]
     # A single one may be called so, and then it is by other spellings, too.
     index = NameIndex([['k1', 'Sea (k1)'], ['k2', 'sea']])
     assert index.owners('SEA') == [1]

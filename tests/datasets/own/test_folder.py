@@ -118,6 +118,7 @@ def test_a_column_of_splits_is_heeded(suffix: str, tmp_path: Path) -> None:
     assert {x: named(dataset, x) for x in SPLITS} == LEFT
     (found,) = dataset.findings.examples['unused column']
     assert found.message == "not used: 'source'"
+    assert found.line == 1
     # One that is empty is given as well.
     alike = [{**row, 'Split': 'train'} for row in TOLD]
     write_table(path, alike)
@@ -131,6 +132,18 @@ def test_a_column_of_splits_is_heeded(suffix: str, tmp_path: Path) -> None:
     assert 'Split' in ' '.join(
         map(str, dataset.findings.examples['unused column'])
     )
+
+
+@pytest.mark.parametrize('suffix', ['csv', 'tsv', 'jsonl'])
+def test_a_split_has_several_words(suffix: str, tmp_path: Path) -> None:
+    words = 'train', 'valid', 'VAL', 'dev', 'validation', 'test'
+    table = [
+        {'head': 'a', 'relation': 'r', 'tail': f't{at}', 'split': word}
+        for at, word in enumerate(words)
+    ]
+    write_table(tmp_path / f'triples.{suffix}', table)
+    dataset = MKGFolder(tmp_path)
+    assert [len(named(dataset, x)) for x in SPLITS] == [1, 4, 1]
 
 
 @pytest.mark.parametrize(
