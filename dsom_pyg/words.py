@@ -70,9 +70,8 @@ def in_words(value: object) -> str:
         return object.__repr__(value)
 
 
-def in_short(value: object) -> str:
-    r"""What a value is, or a hash of that where it is long."""
-    words = in_words(value)
+def in_short(words: str) -> str:
+    r"""Words, or a hash of them where they are long."""
     return words if len(words) <= LONGEST else _hash([words])
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.query_index import QueryBatch
 from dsom_pyg.training.loop import Loop
-from dsom_pyg.words import in_short, in_words
+from dsom_pyg.words import in_short, in_words, tells_all
 
 
 class Task:
@@ -158,14 +158,18 @@ def held(module: nn.Module) -> list[str]:
     those in it: lists and other containers, tensors, numbers of NumPy, None.
     Modules that a model asks are compared by their weights. Attributes whose
     names begin with ``_`` are its own affair: they may change in training.
+    What nothing but an address tells, such as a :class:`torch.Generator`, is
+    passed over.
     """
-    return [
-        f'{name}.{key}={in_short(value)}'.lstrip('.')
-        for name, each in module.named_modules()
-        if _origin(each) != 'torch'
-        for key, value in _public(each)
-        if not (_is_told(value) or _are_modules(value))
-    ]
+    words = []
+    for name, each in module.named_modules():
+        for key, value in _public(each) if _origin(each) != 'torch' else ():
+            if _is_told(value) or _are_modules(value):
+                continue
+            said = in_words(value)
+            if tells_all(said):
+                words.append(f'{name}.{key}={in_short(said)}'.lstrip('.'))
+    return words
 
 
 def _attributes(module: nn.Module) -> list[str]:

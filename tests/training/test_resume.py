@@ -776,6 +776,13 @@ def test_what_changes_in_training_has_a_name_of_its_own(
         fit(ModelTask(net), DATA, loop, path)
 
 
+def test_what_an_address_alone_tells_is_no_option(tmp_path: Path) -> None:
+    path, loop = tmp_path / 'run.safetensors', Loop(epochs=1, batch_size=50)
+    for _ in range(2):
+        task = ModelTask(Scaled([torch.Generator()]))
+        assert len(fit(task, DATA, loop, path).history) == 1
+
+
 def test_modules_that_a_model_asks_are_no_options(tmp_path: Path) -> None:
     path, loop = tmp_path / 'run.safetensors', Loop(epochs=1, batch_size=50)
     net = MetaLearner(teachers().ensemble)
