@@ -158,8 +158,7 @@ def held(module: nn.Module) -> list[str]:
     those in it: lists and other containers, tensors, numbers of NumPy, None.
     Modules that a model asks are compared by their weights. Attributes whose
     names begin with ``_`` are its own affair: they may change in training.
-    What nothing but an address tells, such as a :class:`torch.Generator`, is
-    passed over.
+    What nothing but an address tells, such as a generator, is passed over.
     """
     words = []
     for name, each in module.named_modules():
