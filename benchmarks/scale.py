@@ -13,10 +13,12 @@ without (scores, gradient of queries, gradient of entities; scores of each
 teacher), in chunks as large as those of the step, and right behind each step.
 Their shares are those of such pairs: the median and the best. ``peak_gb`` is
 what a step takes at most above parameters, features and the state of the
-optimiser. Nothing else should run meanwhile.
+optimiser. Nothing else should run meanwhile. With ``--chunk`` chunks have at
+most so many scores; of several numbers each line is measured with all.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -33,7 +35,7 @@ from dsom_pyg.graph import Triples
 from dsom_pyg.models import ComplEx, EntityEmbedding
 from dsom_pyg.precision import matmul, resolve_precision
 from dsom_pyg.query_index import Pairs, QueryBatch, QueryIndex
-from dsom_pyg.scores import Scores
+from dsom_pyg.scores import Scores, sources
 from dsom_pyg.teachers import Mean, TeacherEnsemble
 from dsom_pyg.training import Adam, DistillTask, ModelTask, Sampled, Task
 from dsom_pyg.training.sampled import Draw
@@ -154,6 +156,7 @@ def measure(
         'entities': entities,
         'channels': channels,
         'batch_size': size,
+        'chunk': sources.CHUNK_CPU,
         'precision': precision,
         'seconds': statistics.median(seconds),
         'products': statistics.median(needed),
@@ -171,11 +174,14 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=250)
     parser.add_argument('--entities', type=int, nargs='+')
     parser.add_argument('--kind', choices=KINDS, help='this one alone')
+    parser.add_argument('--chunk', type=int, nargs='+')
     parser.add_argument('--one', nargs=3, help='kind, entities, channels')
     args = parser.parse_args()
     if args.one:
         kind, entities, channels = args.one
         sizes = int(entities), int(channels), args.batch_size, args.steps
+        if args.chunk:
+            sources.CHUNK_CPU = args.chunk[0]
         print(json.dumps(measure(kind, *sizes)))
         return
     rows = []
@@ -183,10 +189,12 @@ def main() -> None:
     for entities, channels in LINES:
         if args.entities and entities not in args.entities:
             continue
-        for kind in kinds:
+        lines = itertools.product(kinds, args.chunk or [sources.CHUNK_CPU])
+        for kind, chunk in lines:
             words = [kind, str(entities), str(channels)]
             words += ['--steps', str(args.steps)]
             words += ['--batch-size', str(args.batch_size)]
+            words += ['--chunk', str(chunk)]
             done = subprocess.run(
                 [sys.executable, '-m', 'benchmarks.scale', '--one', *words],
                 check=True,
@@ -206,6 +214,7 @@ def main() -> None:
     }
     name = 'scale' if allocator == 'default' else 'scale-allocator'
     name += f'-{args.kind}' if args.kind else ''
+    name += '-chunks' if args.chunk else ''
     name += '-part' if args.entities else ''  # the whole one stays
     record.benchmark(name, settings, {'rows': rows})
 

@@ -12,9 +12,10 @@ from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import Shard
 from dsom_pyg.scores.tables import Basis, EntityTable, TableGradient, rows_at
 
-# Scores of a chunk: on a CPU half a MiB, which stays in the cache of a core.
-# Products of fewer columns than these are slow.
-CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**17, 2**26, 512
+# Scores of a chunk: on a CPU two MiB, which stay in its caches. A quarter of
+# that makes steps a seventh to a third longer on a Xeon with bf16 units, since
+# narrow products are slow (``benchmarks/scale.py --chunk``).
+CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**19, 2**26, 512
 # Scores that are kept at most between two walks through all of them; those
 # with a gradient are walked through once more.
 KEEP, KEEP_LEARNING = 2**26, 2**28
