@@ -339,23 +339,24 @@ in fp32, all others in bf16; seed 0 of `tiny()` is of an earlier commit).
         'Speed, memory, encoders',
         """
 `python -m benchmarks.NAME`, two cores (the last two lines: one); machine and
-precision are in the file.
+precision are in the file. The first three lines are of an AMD EPYC; with the
+code of 2026-11-30 [a Xeon](benchmarks/speed.json) has 3.5, 18.9 and 9.1.
 [More](notes/2026-11-20-speed-and-memory.md).
 """,
         (
             Figure(
                 'epoch of plain fp32 loop / ours',
-                'speed',
+                'speed-epyc',
                 ('ratios', 'plain loop / ours'),
             ),
             Figure(
                 "epoch of PyKEEN's LCWA / ours",
-                'speed',
+                'speed-epyc',
                 ('ratios', 'PyKEEN LCWA / ours'),
             ),
             Figure(
                 "ranking by PyKEEN's evaluator / ours",
-                'speed',
+                'speed-epyc',
                 ('ratios', 'PyKEEN ranking / ours'),
             ),
             Figure(
