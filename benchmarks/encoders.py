@@ -226,7 +226,10 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--images', required=True)
     parser.add_argument('--limit', type=int, default=16, help='images')
     parser.add_argument('--batch-size', type=int, default=8)

@@ -298,7 +298,10 @@ def pykeen(
 
 def main() -> None:
     """Measure all parts."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--device', default='cuda')
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--limit', type=float, default=480)

@@ -23,7 +23,10 @@ def peak() -> float:
 
 def main() -> None:
     """Rank with each limit, then without one, and compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--root', default='datasets/WN18')
     parser.add_argument('--channels', type=int, default=64)
     parser.add_argument('--limit-mib', type=int, nargs='+', default=[32, 256])

@@ -96,7 +96,10 @@ def reached(make: Any, graph: KG, channels: int, epochs: int) -> float:
 
 def main() -> None:
     """Measure each optimiser."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--rows', type=int, default=1_000_000)
     parser.add_argument('--width', type=int, default=256)
     parser.add_argument('--steps', type=int, default=7)

@@ -133,7 +133,10 @@ def read_once(
 
 def main() -> None:
     """Read both folders in turns, and compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--large', action='store_true')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--before', type=Path, help='another checkout')

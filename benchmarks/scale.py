@@ -169,7 +169,10 @@ def measure(
 
 def main() -> None:
     """Measure every line in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--steps', type=int, default=5)
     parser.add_argument('--batch-size', type=int, default=250)
     parser.add_argument('--entities', type=int, nargs='+')

@@ -83,7 +83,10 @@ def write_folder(root: Path, entities: int) -> Path:
 
 def main() -> None:
     """Read the folder by each state of the package."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('--entities', type=int, default=500_000)
     parser.add_argument('--before', type=Path, help='another checkout')
     args = parser.parse_args()

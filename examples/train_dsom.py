@@ -17,7 +17,10 @@ from dsom_pyg.completion import Completer
 from dsom_pyg.datasets import Countries
 from dsom_pyg.processes import first
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
 parser.add_argument('--epochs', type=int, default=8)
 parser.add_argument('--seed', type=int, default=0)
 parser.add_argument('--device', default='cpu')
