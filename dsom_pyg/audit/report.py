@@ -1,5 +1,6 @@
 """The report of an audit."""
 
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +10,11 @@ from typing import Any
 from dsom_pyg.audit.checks import Checks, Section
 from dsom_pyg.datasets.base import MultimodalDataset, RawGraph
 from dsom_pyg.datasets.errors import printable
+from dsom_pyg.datasets.own.build import build_graph
+from dsom_pyg.datasets.own.folder import read_folder
+from dsom_pyg.datasets.own.literals import check_literals
+from dsom_pyg.datasets.own.reading import Reading
+from dsom_pyg.files import output
 
 
 @dataclass
@@ -58,6 +64,17 @@ class AuditReport:
             'sections': {k: asdict(v) for k, v in self.sections.items()},
         }
 
+    def save(self, path: str | Path) -> None:
+        r"""Write the report as JSON."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + '\n'
+        # Letters of all languages as they are, else as escapes of JSON.
+        plain = (
+            c if c.isprintable() or c == '\n' else json.dumps(c)[1:-1]
+            for c in text
+        )
+        with output(Path(path)) as file:
+            file.write_text(''.join(plain), encoding='utf-8')
+
 
 def _line(row: dict[str, Any]) -> str:
     share = f'{row["pairs"]:,} pairs, {100 * row["share"]:.0f} %'
@@ -92,6 +109,35 @@ def audit(
     raw.findings.extend(dataset.findings, without=set(raw.findings.counts))
     name, root = type(dataset).__name__, dataset.folder
     return audit_raw(raw, name, root, images, threshold, dataset.coverage())
+
+
+def audit_folder(
+    folder: str | Path,
+    columns: str = 'hrt',
+    literals: str = 'leave',
+    images: bool = True,
+) -> AuditReport:
+    r"""As :func:`audit`, of a folder as :class:`~dsom_pyg.datasets.MKGFolder`
+    reads it. Nothing is written there.
+
+    Args:
+        folder: The folder.
+        columns: Of triples without a header.
+        literals: What happens to numbers and dates among the tails.
+        images: Open every image.
+
+    Raises:
+        DatasetError: The folder cannot be read.
+        ValueError: There are no such columns or literals.
+    """
+    check_literals(literals)
+    folder = Path(folder)
+    table = read_folder(folder, Reading(columns))
+    with warnings.catch_warnings():
+        # The report says it all.
+        warnings.simplefilter('ignore', UserWarning)
+        raw = build_graph(table, literals=literals)
+    return audit_raw(raw, folder.resolve().name, folder, images)
 
 
 def audit_raw(

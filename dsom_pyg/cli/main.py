@@ -104,11 +104,11 @@ Reviewed = Annotated[
 ]
 
 # Exit statuses: what went wrong, and an interruption as shells count it.
-FAILED, INTERRUPTED = 1, 130
+FAILED, UNREAD, INTERRUPTED = 1, 2, 130
 
 
 @contextmanager
-def told(*needed: str) -> Iterator[None]:
+def told(*needed: str, status: int = FAILED) -> Iterator[None]:
     """Import modules, and say what goes wrong in one sentence."""
     _import(*needed)
     try:
@@ -122,14 +122,15 @@ def told(*needed: str) -> Iterator[None]:
         print(f'\n{what}', file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        _fail(str(error))
+        _fail(str(error), status)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and 'memory' not in str(error):
             raise
         _fail(
             'not enough memory; take fewer channels, smaller batches '
             '(--set teachers.loop.batch_size=...) or another device: '
-            + str(error).partition('\n')[0]
+            + str(error).partition('\n')[0],
+            status,
         )
 
 
@@ -148,12 +149,12 @@ def _warn(
         print(f'warning: {printable(str(message))}', file=sys.stderr)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = FAILED) -> None:
     from dsom_pyg.datasets.errors import printable
 
     lines = [printable(line) for line in message.split('\n')]
     print('error: ' + '\n'.join(lines), file=sys.stderr)
-    raise typer.Exit(FAILED) from None
+    raise typer.Exit(status) from None
 
 
 def _import(*modules: str) -> None:
@@ -617,7 +618,7 @@ def encode(
 
 @app.command()
 def audit(
-    folder: Path,
+    source: Source,
     strict: Annotated[
         bool, typer.Option('--strict', help='Exit with 1 on any problem.')
     ] = False,
@@ -627,17 +628,27 @@ def audit(
     out: Annotated[
         Path | None, typer.Option('--json', help='Write the report there.')
     ] = None,
+    root: Root = Path('datasets'),
 ) -> None:
-    """Check a folder with a graph; nothing is changed there."""
-    with told('dsom_pyg.audit.__main__'):
-        from dsom_pyg.audit.__main__ import main
+    """Say what is wrong with a graph; a folder stays as it is.
 
-        words = [str(folder)]
-        words += ['--strict'] * strict + ['--no-images'] * (not images)
-        words += ['--json', str(out)] if out else []
-        words += ['--columns', columns] if columns else []
-        words += ['--literals', literals] if literals else []
-        raise typer.Exit(main(words, 'dsom-pyg audit'))
+    The status is 0, 2 if the graph cannot be read, and with --strict 1 if
+    there is a problem.
+    """
+    with told('dsom_pyg.audit', 'dsom_pyg.cli.source', status=UNREAD):
+        from dsom_pyg.cli.source import report_of
+
+        if out and not out.parent.is_dir():
+            raise ValueError(f"--json: there is no folder '{out.parent}'")
+        if out and out.is_dir():
+            raise ValueError(f"--json: '{out}' is a folder; name a file")
+        report = report_of(source, root, images, columns, literals)
+        try:
+            if out:
+                report.save(out)
+        finally:
+            print(report)
+        raise typer.Exit(int(strict and not report.ok))
 
 
 def _load(folder: Path) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dsom_pyg import datasets
+from dsom_pyg.audit import AuditReport, audit, audit_folder
 from dsom_pyg.datasets import MKGFolder
 from dsom_pyg.datasets.base import MultimodalDataset
 from dsom_pyg.encoders import (
@@ -184,3 +185,22 @@ def dataset_of(
         if has[modality] and modality not in options['features']:
             options.setdefault(key, encoder())
     return MKGFolder(source, **options)
+
+
+def report_of(
+    source: str,
+    root: Path,
+    images: bool = True,
+    columns: str | None = None,
+    literals: str | None = None,
+) -> AuditReport:
+    r"""What is wrong with a folder or a benchmark, see :func:`dataset_of`.
+
+    Raises:
+        ValueError: There is no such folder and no such benchmark.
+    """
+    if Path(source).is_dir():
+        how = columns or 'hrt', literals or 'leave'
+        return audit_folder(source, *how, images)
+    data = dataset_of(source, root, 'none', columns=columns, literals=literals)
+    return audit(data, images)

@@ -18,21 +18,30 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-from dsom_pyg.audit import AuditReport, audit, leakage
-from dsom_pyg.audit.__main__ import main
+from dsom_pyg.audit import AuditReport, audit, audit_folder, leakage
 from dsom_pyg.audit.report import audit_raw
-from dsom_pyg.datasets import DB15K, WN9, FakeMMKG, MKGFolder
+from dsom_pyg.cli.main import app
+from dsom_pyg.datasets import DB15K, WN9, Countries, FakeMMKG, MKGFolder
 from dsom_pyg.datasets.base import Origin, RawGraph
 from dsom_pyg.datasets.features.files import save_features
 from dsom_pyg.encoders import open_image
-from dsom_pyg.graph import SPLITS, Triples, make_data
+from dsom_pyg.graph import SPLITS, Triples, make_data, num_entities
 
 _PLACE = os.environ.get('DSOM_PYG_MIRROR', '')
 MIRROR = _PLACE if _PLACE and Path(_PLACE).is_dir() else None
 
 Rows = list[tuple[int, int, int]]
 ENTITIES, RELATIONS = 13, 5
+
+
+def main(words: list[str]) -> int:
+    """The command; what it says is said here."""
+    done = CliRunner().invoke(app, ['audit', *words])
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    return done.exit_code
 
 
 def draw(seed: int) -> dict[str, Rows]:
@@ -604,8 +613,9 @@ def test_every_error_of_the_command_is_shown_as_escapes(
     def lacks(root: Path, reading: object) -> None:
         raise ImportError(f'{root} needs pyoxigraph')
 
-    monkeypatch.setattr('dsom_pyg.audit.__main__.read_folder', lacks)
-    assert main([str(tmp_path / CODES)]) == 2
+    monkeypatch.setattr('dsom_pyg.audit.report.read_folder', lacks)
+    (root := tmp_path / CODES).mkdir()
+    assert main([str(root)]) == 2
     error = capsys.readouterr().err.removesuffix('\n')
     assert error.isprintable()
     assert error.endswith('needs pyoxigraph')
@@ -749,22 +759,49 @@ def test_the_command_reads_as_training_does(
         capsys.readouterr().out
     )
     for wrong in (['--columns', 'hh'], ['--literals', 'drop']):
-        with pytest.raises(SystemExit) as error:
-            main([str(tmp_path), *wrong])
-        assert error.value.code == 2
+        assert main([str(tmp_path), *wrong]) == 2
         assert wrong[1] in capsys.readouterr().err
+
+
+def test_the_command_takes_a_benchmark(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / 'report.json'
+    assert main(['Countries', '--no-images', '--json', str(out)]) == 0
+    data = Countries()[0]
+    sizes = json.loads(out.read_text())['sections']['sizes']['facts']
+    assert sizes['entities'] == num_entities(data)
+    assert 'warning' not in capsys.readouterr().err
+    assert main(['Country']) == 2
+    assert "did you mean 'Countries'?" in capsys.readouterr().err
+
+
+def test_a_folder_from_python(tmp_path: Path) -> None:
+    root = folder(tmp_path, train__tsv='r\ta\tb\n', test__tsv='r\tb\ta\n')
+    report = audit_folder(str(root), columns='rht')
+    assert report['sizes']['relations'] == 1
+    assert report['pairs known from train']['test, reversed in train'] == 1
+    report.save(out := tmp_path / 'report.json')
+    assert json.loads(out.read_text()) == report.to_json()
+    assert sorted(x.name for x in root.iterdir()) == [
+        'report.json',
+        'test.tsv',
+        'train.tsv',
+    ]
+    with pytest.raises(ValueError, match='literals must be one of'):
+        audit_folder(root, literals='drop')
 
 
 def test_a_report_into_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main([str(tmp_path / 'graph'), '--json', str(tmp_path / 'no/x.json')])
-    assert caught.value.code == 2
+    (root := tmp_path / 'graph').mkdir()
+    assert main([str(root), '--json', str(tmp_path / 'no/x.json')]) == 2
     assert f"there is no folder '{tmp_path / 'no'}'" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        main([str(tmp_path / 'graph'), '--json', str(tmp_path)])
-    assert caught.value.code == 2
+    assert main([str(root), '--json', str(tmp_path)]) == 2
     assert f"'{tmp_path}' is a folder; name a file" in capsys.readouterr().err
 
 
@@ -781,7 +818,7 @@ def test_a_terminal_without_signs_for_a_name(tmp_path: Path) -> None:
     folder(root, train__tsv='c\tr\ta\na\tr\tb')
     out = tmp_path / 'report.json'
     done = subprocess.run(
-        [sys.executable, '-m', 'dsom_pyg.audit', root, '--json', out],
+        [sys.executable, '-m', 'dsom_pyg', 'audit', root, '--json', out],
         env={
             **os.environ,
             'PYTHONIOENCODING': 'cp1252',

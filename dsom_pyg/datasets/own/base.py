@@ -13,7 +13,7 @@ from dsom_pyg.datasets.errors import unknown_name
 from dsom_pyg.datasets.features.images import list_images
 from dsom_pyg.datasets.names import NameIndex
 from dsom_pyg.datasets.own.build import SHARES, Shares, build_graph
-from dsom_pyg.datasets.own.literals import CHOICES
+from dsom_pyg.datasets.own.literals import check_literals
 from dsom_pyg.datasets.own.table import Table
 
 # Raise it when a source is read in another way: no older file is used then.
@@ -48,9 +48,7 @@ class OwnGraph(MultimodalDataset):
         literals: str = 'leave',
         **options: Unpack[Options],
     ) -> None:
-        if literals not in CHOICES:
-            why = f'literals must be one of {CHOICES}, got {literals!r}'
-            raise ValueError(why)
+        check_literals(literals)
         sound = len(split) == 3 and min(split) >= 0 and split[0] > 0
         if not sound or abs(sum(split) - 1) > 1e-6:
             raise ValueError(

@@ -71,7 +71,7 @@ class MKGFolder(OwnGraph):
     Given splits are kept; only duplicate rows are dropped. A split without
     a file is drawn from train, which keeps each entity and relation; a share
     of 0 leaves it empty. What was noticed is in :attr:`findings`, and
-    ``python -m dsom_pyg.audit FOLDER`` shows it. Processed files go into
+    ``dsom-pyg audit FOLDER`` shows it. Processed files go into
     ``<root>/processed``.
 
     Args:

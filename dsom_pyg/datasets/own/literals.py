@@ -129,6 +129,12 @@ def _without_quoted(rows: TripleRows) -> tuple[TripleRows, list[Triple]]:
     return rows.select(~mask), list(values)
 
 
+def check_literals(word: str) -> None:
+    r"""Whether there is such a choice; :class:`ValueError` if not."""
+    if word not in CHOICES:
+        raise ValueError(f'literals must be one of {CHOICES}, got {word!r}')
+
+
 def take_out(
     triples: Mapping[str, TripleRows],
     values: Mapping[str, Sequence[Triple]],
