@@ -686,6 +686,7 @@ def test_the_command(
     before = sorted(root.rglob('*'))
     assert main([str(root), '--strict', '--no-images']) == 0
     text = capsys.readouterr().out
+    assert '\nimages\n' not in text
     assert text.startswith('mine\n====\n')
     assert 'problems: none' in text
     assert sorted(root.rglob('*')) == before
@@ -695,6 +696,7 @@ def test_the_command(
     assert main([str(root), '--strict']) == 1
     value = json.loads(out.read_text())
     assert value['problems'] == ['duplicate triple: 1']
+    assert 'images' in value['sections']
     assert value['sections']['noticed while reading']['examples'][0] == {
         'kind': 'duplicate triple',
         'message': "dropped 'n0' | 'r' | 'n1', which stands in line 1",
@@ -772,8 +774,9 @@ def test_the_command_takes_a_benchmark(
     out = tmp_path / 'report.json'
     assert main(['Countries', '--no-images', '--json', str(out)]) == 0
     data = Countries()[0]
-    sizes = json.loads(out.read_text())['sections']['sizes']['facts']
-    assert sizes['entities'] == num_entities(data)
+    sections = json.loads(out.read_text())['sections']
+    assert sections['sizes']['facts']['entities'] == num_entities(data)
+    assert 'images' not in sections
     assert 'warning' not in capsys.readouterr().err
     assert main(['Country']) == 2
     assert "did you mean 'Countries'?" in capsys.readouterr().err
