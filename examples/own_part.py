@@ -43,10 +43,7 @@ class Analogy(Bilinear):
 
 def main() -> None:
     """Train with these parts, and rank."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--epochs', type=int, default=25)
     args = parser.parse_args()
     data = Countries(text_encoder=LetterTriples())[0]
