@@ -103,7 +103,8 @@ Reviewed = Annotated[
     ),
 ]
 
-# Exit statuses: what went wrong, and an interruption as shells count it.
+# Exit statuses: what went wrong, a graph that an audit cannot read, and an
+# interruption as shells count it.
 FAILED, UNREAD, INTERRUPTED = 1, 2, 130
 
 
@@ -636,13 +637,13 @@ def audit(
     there is a problem.
     """
     with told('dsom_pyg.audit', 'dsom_pyg.cli.source', status=UNREAD):
-        from dsom_pyg.cli.source import report_of
+        from dsom_pyg.cli.source import audit_of
 
         if out and not out.parent.is_dir():
             raise ValueError(f"--json: there is no folder '{out.parent}'")
         if out and out.is_dir():
             raise ValueError(f"--json: '{out}' is a folder; name a file")
-        report = report_of(source, root, images, columns, literals)
+        report = audit_of(source, root, images, columns, literals)
         try:
             if out:
                 report.save(out)

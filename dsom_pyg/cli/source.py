@@ -187,7 +187,7 @@ def dataset_of(
     return MKGFolder(source, **options)
 
 
-def report_of(
+def audit_of(
     source: str,
     root: Path,
     images: bool = True,
