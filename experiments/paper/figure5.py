@@ -17,12 +17,12 @@ Students of the paper's policy over two teachers; seed 0, but three seeds where
 gamma is 2 and tau is 4. Each run ends with another policy, and that moves
 students as much as the setting does: with gamma 0.5, 1 and 4, tau 2 and 8 and
 those of alpha and beta texts keep a part of the weight (teachers by it have
-40.5 to 40.6), with gamma 8, tau 1 and in the three seeds none (40.0, as
+40.4 to 40.6), with gamma 8, tau 1 and in the three seeds none (40.0, as
 structure alone). So only runs of one kind can be compared. Of the first kind
 gamma 0.5 and beta 0.25 are the lowest, tau 2 and alpha 4 the highest; of the
-other gamma 8 is the lowest. The advantage is the paper's
-delta, its mean over an epoch: -11, 0 or 11 for each target. The paper shows a
-reward that rises; here the advantage falls to 0. Why is unexplained.
+other gamma 8 is the lowest. The advantage is the paper's delta, its mean over
+an epoch: -11, 0 or 11 for each target. The paper shows a reward that rises;
+here the advantage falls to 0. Why is unexplained.
 """,
     ('DB15K',),
     (
