@@ -13,7 +13,7 @@ from dsom_pyg.processes import Shard
 from dsom_pyg.scores.tables import Basis, EntityTable, TableGradient, rows_at
 
 # Scores of a chunk: on a CPU two MiB, which stay in its caches. With a quarter
-# of that steps take up to 1.5 times as long on a Xeon with bf16 units, where
+# of that steps take up to 1.6 times as long on a Xeon with bf16 units, where
 # narrow products are slow (``benchmarks/scale.py --chunk``).
 CHUNK_CPU, CHUNK_GPU, COLUMNS = 2**19, 2**26, 512
 # Scores that are kept at most between two walks through all of them; those
