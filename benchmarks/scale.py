@@ -126,9 +126,7 @@ def measure(
     def step() -> float:
         start = time.perf_counter()
         batch = batch_of(entities, size, draw)
-        task.step(batch, precision)['loss'].backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        task.update(batch, precision, [optimizer])
         return time.perf_counter() - start
 
     # Adam has two numbers for each parameter, from its first step on.

@@ -20,7 +20,7 @@ from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Pairs, SampledCandidates
 from dsom_pyg.scores import Scores, sources, weighted_sum
 from dsom_pyg.scores.chunks import Highest, InChunks, Sums
-from dsom_pyg.scores.tables import EntityTable
+from dsom_pyg.scores.tables import EntityTable, reusing_gradients
 
 B, E, K = 5, 23, 4
 Loss = Callable[[Any, Any], Tensor]
@@ -366,6 +366,100 @@ def test_a_table_has_one_gradient(chunks: str) -> None:
     EntityTable(weight).rows(head).sum().backward()
     expected = torch.bincount(head, minlength=E).double()[:, None].expand(E, K)
     torch.testing.assert_close(weight.grad, expected)
+
+
+def test_gradients_of_a_table_are_written_where_the_last_ones_were() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(E, K).requires_grad_()
+    other = torch.randn(E, K).requires_grad_()
+    query = torch.randn(2, B, K)
+
+    def loss(at: int) -> Tensor:
+        both = [(query[at], EntityTable(x)) for x in (weight, other)]
+        return sum(Scores([each]).logsumexp().sum() for each in both)
+
+    def expected(at: int) -> Tensor:
+        plain = weight.detach().clone().requires_grad_()
+        (query[at] @ plain.t()).logsumexp(dim=1).sum().backward()
+        return plain.grad
+
+    loss(0).backward()
+    first = weight.grad
+    place, told = first.data_ptr(), first.clone()
+    torch.testing.assert_close(told, expected(0))
+    # Another one is asked for within, whose memory nobody gives.
+    later = loss(1)
+    del first
+    with reusing_gradients([weight]):
+        assert weight.grad is None
+        later.backward()
+    assert weight.grad.data_ptr() == place
+    torch.testing.assert_close(weight.grad, expected(1))
+    assert not weight.grad.allclose(told)
+    # Rows alone: what was there before is gone.
+    with reusing_gradients([weight]):
+        EntityTable(weight).rows(torch.tensor([3])).sum().backward()
+    assert weight.grad.data_ptr() == place
+    assert weight.grad.sum() == K
+    # Who asks twice gets the sum of both.
+    with reusing_gradients([weight]):
+        (loss(0) + loss(1)).backward()
+    torch.testing.assert_close(weight.grad, expected(0) + expected(1))
+    # Of loops of one's own they stay as they were.
+    mine, weight.grad = weight.grad, None
+    copy = mine.clone()
+    loss(1).backward()
+    assert mine.equal(copy)
+    torch.testing.assert_close(weight.grad, expected(1))
+    # A part of a table that lies where all of it does.
+    with reusing_gradients([weight]):
+        few = EntityTable(weight[:3])
+        Scores([(query[0], few)]).logsumexp().sum().backward()
+    assert weight.grad[:3].ne(0).all()
+    assert weight.grad[3:].eq(0).all()
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_kept_scores_stay_as_they_are(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 2 * B)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    both = [torch.randn(2, B, K), torch.randn(2, E, K)]
+    one, other = (
+        Scores([(q, x)], precision) for q, x in zip(*both, strict=True)
+    )
+    everywhere = [Scores.of(one.dense()), Scores.of(other.dense())]
+    known = pairs((0, [1, 2]), (3, [20]))
+    for tea, stu in ((one, other), everywhere, (one, one)):
+        before = tea.dense().clone(), stu.dense().clone()
+        first = [tea.logsumexp(known), kd(tea, stu, 2.0)]
+        first += neighbor_decoupled_kd(tea, stu, known).unbind()
+        first += [
+            stu.logsumexp(),
+            weighted_sum(torch.ones(B, 1), [tea]).dense(),
+        ]
+        assert before[0].equal(tea.dense())
+        assert before[1].equal(stu.dense())
+        again = [tea.logsumexp(known), kd(tea, stu, 2.0)]
+        again += neighbor_decoupled_kd(tea, stu, known).unbind()
+        again += [
+            stu.logsumexp(),
+            weighted_sum(torch.ones(B, 1), [tea]).dense(),
+        ]
+        assert all(a.equal(b) for a, b in zip(first, again, strict=True))
+
+
+def test_matrices_stay_as_they_are_in_backward_passes() -> None:
+    teacher, student = torch.randn(B, E), torch.randn(B, E).requires_grad_()
+    copies, known = (
+        (teacher.clone(), student.detach().clone()),
+        pairs((0, [1])),
+    )
+    loss = neighbor_decoupled_kd(teacher, student, known).sum()
+    (loss + query_cross_entropy(student, known)).backward()
+    assert teacher.equal(copies[0])
+    assert student.detach().equal(copies[1])
 
 
 def test_a_matrix_is_scores(chunks: str) -> None:

@@ -13,6 +13,7 @@ from dsom_pyg.scores.chunks import (
     NEG_INF,
     InChunks,
     Sums,
+    added,
     exponents,
     finite_or_0,
 )
@@ -56,15 +57,17 @@ class _OutsideKL(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         sums_t, sums_s = Sums(tea, 1 / tau), Sums(stu, 1 / tau)
         rarer = _rarer(stu, tau)
-        for (some, s), (_, t) in zip(stu.walk(), tea.walk(), strict=True):
+        both = stu.walk(change=True), tea.walk(change=True)
+        for (some, s), (_, t) in zip(*both, strict=True):
             diff = t - s
-            for sums, chunk, values in (
+            for sums, rest, values in (
                 (sums_s, s, None),
                 (sums_t, t, diff),
             ):
-                rest = chunk.clone() if rarer is None else chunk - rarer[some]
+                if rarer is not None:
+                    rest.sub_(rarer[some])
                 pairs.put(some, rest, NEG_INF)
-                sums.add(rest, values)
+                sums.add(rest, values, over=True)
         sums_s.join()
         sums_t.join()
         lse_t, lse_s = sums_t.log(), sums_s.log()
@@ -84,17 +87,21 @@ class _OutsideKL(torch.autograd.Function):
         weight_s = ((grad_kl + grad_lse) / tau)[:, None]
         log_t, log_s = (finite_or_0(x) * tau for x in (lse_t, lse_s))
 
-        def part(some: slice, chunk: Tensor, out: Tensor) -> None:
-            for scores, log, weight in (
-                (chunk, log_s, weight_s),
-                (tea.take(some), log_t, weight_t),
+        def part(
+            some: slice, chunk: Tensor, out: Tensor | None, last: bool
+        ) -> Tensor:
+            for scores, log, weight, over in (
+                (chunk, log_s, weight_s, last),
+                (tea.take(some), log_t, weight_t, True),
             ):
                 if rarer is not None:
                     scores = scores - rarer[some]
+                p = exponents(scores, log, 1 / tau, over)
                 # Neighbors may score far above the rest, and overflow.
-                p = exponents(scores, log, 1 / tau)
                 pairs.put(some, p, NEG_INF)
-                out.addcmul_(p.exp2_(), weight)
+                out = added(out, p.exp2_(), weight)
+            assert out is not None
+            return out
 
         stu.parts.append(part)
         return torch.zeros_like(token), None, None, None, None

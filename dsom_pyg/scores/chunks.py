@@ -24,14 +24,25 @@ LOG2E = 1 / math.log(2)
 PAIRS, PICKED = 2**15, 128
 
 
-def exponents(chunk: Tensor, base: Tensor, scale: float = 1.0) -> Tensor:
+def exponents(
+    chunk: Tensor, base: Tensor, scale: float = 1.0, over: bool = False
+) -> Tensor:
     r"""Powers of 2 with these are ``exp(scale * (chunk - base))``, for scores
-    ``[B, C]`` and a value ``[B]`` a row.
+    ``[B, C]`` and a value ``[B]`` a row. They may be written over the chunk.
     """
-    # Powers of 2 take two thirds of the time of those of e, and a tenth where
-    # they are near the least positive number. Differences come first, since
-    # those of large numbers are exact.
-    return (chunk - base[:, None]).mul_(scale * LOG2E)
+    # Powers of 2 take a tenth of the time of those of e where they are near
+    # the least positive number. One pass multiplies and adds, and rounds
+    # once. The value was rounded before: as much as a log-sum-exp of its size.
+    factor = scale * LOG2E
+    out = chunk if over else None
+    return torch.add((base * -factor)[:, None], chunk, alpha=factor, out=out)
+
+
+def added(out: Tensor | None, more: Tensor, weight: Tensor) -> Tensor:
+    r"""The sum of ``weight * more`` and what is there, if anything; it is
+    written over one of them.
+    """
+    return more.mul_(weight) if out is None else out.addcmul_(more, weight)
 
 
 class Sums:
@@ -51,13 +62,17 @@ class Sums:
         self.total = like.new_zeros(rows)
         self.weighted = like.new_zeros(rows)
 
-    def add(self, chunk: Tensor, values: Tensor | None = None) -> None:
-        r"""Add a chunk ``[B, C]``, and its exponentials times some values."""
+    def add(
+        self, chunk: Tensor, values: Tensor | None = None, over: bool = False
+    ) -> None:
+        r"""Add a chunk ``[B, C]``, and its exponentials times some values. The
+        chunk may be written over.
+        """
         top = torch.maximum(self.top, chunk.amax(dim=1))
         # A row of -inf has no top; its sums stay 0.
         finite = finite_or_0(top)
         shrink = ((self.top - finite) * self.scale).exp()
-        weight = exponents(chunk, finite, self.scale).exp2_()
+        weight = exponents(chunk, finite, self.scale, over).exp2_()
         self.total = self.total * shrink + weight.sum(dim=1)
         if values is not None:
             more = weight.mul_(values).sum(dim=1)
@@ -318,9 +333,9 @@ class InChunks:
         if self.masked:
             out = self._read_masked(whole)
         elif whole:
-            for some, chunk in source.walk():
+            for some in source.slices():
                 row, column, which = self._inside(some)
-                out[which] = chunk[row, column]
+                out[which] = source.stored(some)[row, column].to(out.dtype)
         else:
             values = source.pick(self.row, self.tail)
             if self.order is None:
@@ -340,9 +355,10 @@ class InChunks:
             values = source.pick(self.row, self.tail.clamp(0, size - 1))
             return values.masked_fill(~mine, 0.0)
         out = torch.zeros(self.count, dtype=source.dtype, device=source.device)
-        for some, chunk in source.walk():
+        for some in source.slices():
             at, inside = self._places(some)
-            out = torch.where(inside, chunk.take(at), out)
+            here = source.stored(some).take(at).to(out.dtype)
+            out = torch.where(inside, here, out)
         return out
 
     def _inside(self, some: slice) -> tuple[Tensor, Tensor, Any]:

@@ -25,6 +25,7 @@ from dsom_pyg.scores.chunks import (
     Highest,
     InChunks,
     Sums,
+    added,
     exponents,
     finite_or_0,
 )
@@ -179,8 +180,9 @@ class Scores:
 
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
         r"""The entities and the scores ``[B, C]`` of each chunk, without
-        gradient. They must not be changed. Of several processes each has
-        entities of its own, counted from 0.
+        gradient. They must not be changed, and are overwritten when a
+        gradient flows back. Of several processes each has entities of its
+        own, counted from 0.
         """
         return self.source.walk()
 
@@ -346,7 +348,14 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         if (shard := ctx.source.shard) is not None:
             grad = grad[:, shard.start : shard.stop]
-        ctx.source.parts.append(lambda some, _, out: out.add_(grad[:, some]))
+
+        def part(
+            some: slice, chunk: Tensor, out: Tensor | None, last: bool
+        ) -> Tensor:
+            more = grad[:, some]
+            return more.clone() if out is None else out.add_(more)
+
+        ctx.source.parts.append(part)
         return torch.zeros_like(ctx.like), None
 
 
@@ -365,12 +374,7 @@ class _At(torch.autograd.Function):
     @staticmethod
     @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        pairs = ctx.pairs
-
-        def part(some: slice, _: Tensor, out: Tensor) -> None:
-            pairs.add(some, out, grad)
-
-        ctx.source.parts.append(part)
+        ctx.source.spots.append((ctx.pairs, grad))
         return torch.zeros_like(ctx.like), None, None, None
 
 
@@ -379,12 +383,11 @@ class _LogSumExp(torch.autograd.Function):
     def forward(
         ctx: Any, token: Tensor, source: ScoreSource, without: InChunks | None
     ) -> Tensor:
-        sums = Sums(source)
-        for some, chunk in source.walk():
+        sums, change = Sums(source), source.casts or without is not None
+        for some, chunk in source.walk(change):
             if without is not None:
-                chunk = chunk.clone()
                 without.put(some, chunk, NEG_INF)
-            sums.add(chunk)
+            sums.add(chunk, over=change)
         sums.join()
         ctx.source, ctx.without, ctx.like = source, without, token
         ctx.log = sums.log()
@@ -395,11 +398,13 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         log, weight, without = finite_or_0(ctx.log), grad[:, None], ctx.without
 
-        def part(some: slice, chunk: Tensor, out: Tensor) -> None:
-            p = exponents(chunk, log)
+        def part(
+            some: slice, chunk: Tensor, out: Tensor | None, last: bool
+        ) -> Tensor:
+            p = exponents(chunk, log, over=last)
             if without is not None:
                 without.put(some, p, NEG_INF)
-            out.addcmul_(p.exp2_(), weight)
+            return added(out, p.exp2_(), weight)
 
         ctx.source.parts.append(part)
         return torch.zeros_like(ctx.like), None, None
@@ -428,8 +433,10 @@ class _Softplus(torch.autograd.Function):
     ) -> tuple[Tensor, None]:
         weight, more = grad[:, None], of_sum[:, None]
 
-        def part(_: slice, chunk: Tensor, out: Tensor) -> None:
-            out.addcmul_(chunk.sigmoid(), weight).add_(more)
+        def part(
+            some: slice, chunk: Tensor, out: Tensor | None, last: bool
+        ) -> Tensor:
+            return added(out, chunk.sigmoid(), weight).add_(more)
 
         ctx.source.parts.append(part)
         return torch.zeros_like(ctx.like), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,8 +25,16 @@ TILE_CPU, TILE_GPU = 2**18, 2**26
 
 # Scores of queries and rows.
 Compare = Callable[[Tensor, Tensor], Tensor]
-# Adds to the gradient [B, C] of a chunk, given its scores [B, C].
-Part = Callable[[slice, Tensor, Tensor], None]
+# From a chunk of scores [B, C] and what is there of its gradient, if anything,
+# to that and more. The last one may write over the scores.
+Part = Callable[[slice, Tensor, Tensor | None, bool], Tensor]
+
+
+class Spots(Protocol):
+    r"""Pairs of query and entity, to which a gradient goes."""
+
+    def add(self, some: slice, out: Tensor, values: Tensor) -> None:
+        r"""Add values ``[K]`` of the pairs to a chunk ``[B, C]``."""
 
 
 class ScoreSource:
@@ -48,6 +56,7 @@ class ScoreSource:
         self.shard, self.most = shard, KEEP
         self._slices: list[slice] | None = None
         self.parts: list[Part] = []
+        self.spots: list[tuple[Spots, Tensor]] = []
         # The best of each query and whose they are, by how many.
         self.best: dict[int, tuple[Tensor, Tensor]] = {}
         # The first chunks, by their number.
@@ -71,7 +80,7 @@ class ScoreSource:
         raise NotImplementedError
 
     def take(self, some: slice) -> Tensor:
-        # A chunk, for the last time.
+        # A chunk, for the last time: it may be changed.
         at = some.start // self.width
         chunk = self.kept.pop(at, None)
         return self.make(some) if chunk is None else chunk.to(self.dtype)
@@ -80,6 +89,11 @@ class ScoreSource:
     def kept_type(self) -> torch.dtype:
         # Of chunks that are kept; it must hold what was made.
         return self.dtype
+
+    @property
+    def casts(self) -> bool:
+        # Whether chunks are copies anyway, of those that are kept.
+        return self.kept_type != self.dtype
 
     @property
     def width(self) -> int:
@@ -96,24 +110,36 @@ class ScoreSource:
             self._slices = list(each)
         return self._slices
 
-    def walk(self) -> Iterator[tuple[slice, Tensor]]:
+    def walk(self, change: bool = False) -> Iterator[tuple[slice, Tensor]]:
+        # Chunks may be changed if that is asked for.
         for some in self.slices():
-            yield some, self.chunk(some)
+            yield some, self.chunk(some, change)
 
-    def chunk(self, some: slice) -> Tensor:
+    def chunk(self, some: slice, change: bool = False) -> Tensor:
+        kept = self._kept(some)
+        if kept is None:
+            return self.make(some)
+        return kept.to(self.dtype, copy=change)
+
+    def stored(self, some: slice) -> Tensor:
+        # A chunk as it is kept, which may be of another type.
+        kept = self._kept(some)
+        return self.make(some) if kept is None else kept
+
+    def _kept(self, some: slice) -> Tensor | None:
         # Of the slices some are kept; any other part of the entities is made.
         at = (some.start or 0) // self.width
         if some != self.slices()[at]:
-            return self.make(some)
+            return None
         kept = self.kept.get(at)
         if kept is not None:
-            return kept.to(self.dtype)
+            return kept
         if self.shape[0] * some.stop > self.most:
-            return self.make(some)
+            return None
         place = self._place(some)
         self.fill(place, some)
         self.kept[at] = place
-        return place.to(self.dtype)
+        return place
 
     def fill(self, place: Tensor, some: slice) -> None:
         # Make a chunk that is kept, in its place.
@@ -142,16 +168,20 @@ class ScoreSource:
 
     def free(self) -> None:
         self.parts.clear()
+        self.spots.clear()
         self.kept.clear()
         self._store = None
 
     def gradients(self) -> Iterator[tuple[slice, Tensor]]:
         # What was kept last is freed first: it is in the cache.
         for some in reversed(self.slices()):
-            chunk = self.take(some)
-            grad = torch.zeros_like(chunk)
-            for part in self.parts:
-                part(some, chunk, grad)
+            chunk, grad = self.take(some), None
+            for at, part in enumerate(self.parts, 1):
+                grad = part(some, chunk, grad, at == len(self.parts))
+            if grad is None:
+                grad = torch.zeros_like(chunk)
+            for spots, values in self.spots:
+                spots.add(some, grad, values)
             yield some, grad
         self.free()
 
@@ -263,10 +293,12 @@ class Products(ScoreSource):
                 query = torch.zeros_like(term.coordinates)
             fresh = True
             if needed[2 * at + 1]:
-                if term.table is not None and term.table.whole is not None:
-                    basis, fresh = term.table.whole, False
-                else:
+                if term.table is None:
                     basis = torch.empty_like(term.basis)
+                elif term.table.whole is None:
+                    basis = term.table.room()
+                else:
+                    basis, fresh = term.table.whole, False
             targets.append((query, basis, fresh))
         for some, full in self.gradients():
             grad = full.to(self.type)
@@ -342,7 +374,10 @@ class Compared(ScoreSource):
     def back(self, needed: Sequence[bool]) -> list[Tensor | None]:
         term = self.term
         query = torch.zeros_like(term.coordinates)
-        basis = torch.empty_like(term.basis)
+        if term.table is None:
+            basis = torch.empty_like(term.basis)
+        else:
+            basis = term.table.room()
         for some, grad in self.gradients():
             rows, of_rows = term.basis[some].to(self.device), basis[some]
             for at in range(0, len(rows), self.step):
@@ -376,8 +411,15 @@ class Matrix(ScoreSource):
     def make(self, some: slice) -> Tensor:
         return self.matrix[:, some]
 
-    def chunk(self, some: slice) -> Tensor:
+    def chunk(self, some: slice, change: bool = False) -> Tensor:
+        chunk = self.make(some)
+        return chunk.clone() if change else chunk
+
+    def stored(self, some: slice) -> Tensor:
         return self.make(some)
+
+    def take(self, some: slice) -> Tensor:
+        return self.chunk(some, change=True)
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         return self.matrix[row, tail]
@@ -407,7 +449,7 @@ class WeightedSum(ScoreSource):
 
     def make(self, some: slice) -> Tensor:
         first, *others = self.sources
-        out = first.chunk(some) * self.weights[:, 0, None]
+        out = first.chunk(some, change=True).mul_(self.weights[:, 0, None])
         for at, source in enumerate(others, 1):
             out.addcmul_(source.chunk(some), self.weights[:, at, None])
         return out

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dsom_pyg.evaluation import Scorer
 from dsom_pyg.query_index import QueryBatch
+from dsom_pyg.scores.tables import reusing_gradients
 from dsom_pyg.training.loop import Loop
 from dsom_pyg.words import in_short, in_words, tells_all
 
@@ -74,9 +75,9 @@ class Task:
         counts as much as :obj:`batch.weight` says.
         """
         terms = self.step(batch, precision)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        (terms['loss'] * batch.weight).backward()
+        groups = [x for each in optimizers for x in each.param_groups]
+        with reusing_gradients(p for group in groups for p in group['params']):
+            (terms['loss'] * batch.weight).backward()
         for optimizer in optimizers:
             optimizer.step()
         return terms
