@@ -57,9 +57,9 @@ class _OutsideKL(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         sums_t, sums_s = Sums(tea, 1 / tau), Sums(stu, 1 / tau)
         rarer = _rarer(stu, tau)
-        both = stu.walk(change=True), tea.walk(change=True)
+        both, room = (stu.walk(change=True), tea.walk(change=True)), stu.room()
         for (some, s), (_, t) in zip(*both, strict=True):
-            diff = t - s
+            diff = torch.sub(t, s, out=room.take(s.shape))
             for sums, rest, values in (
                 (sums_s, s, None),
                 (sums_t, t, diff),
@@ -86,17 +86,20 @@ class _OutsideKL(torch.autograd.Function):
         weight_t = (-grad_kl / tau)[:, None]
         weight_s = ((grad_kl + grad_lse) / tau)[:, None]
         log_t, log_s = (finite_or_0(x) * tau for x in (lse_t, lse_s))
+        of_stu, of_tea = stu.room(), tea.room()
 
         def part(
             some: slice, chunk: Tensor, out: Tensor | None, last: bool
         ) -> Tensor:
-            for scores, log, weight, over in (
-                (chunk, log_s, weight_s, last),
-                (tea.take(some), log_t, weight_t, True),
+            place = chunk if last else of_stu.take(chunk.shape)
+            said = tea.take(some, of_tea)
+            for scores, log, weight, to in (
+                (chunk, log_s, weight_s, place),
+                (said, log_t, weight_t, said),
             ):
                 if rarer is not None:
                     scores = scores - rarer[some]
-                p = exponents(scores, log, 1 / tau, over)
+                p = exponents(scores, log, 1 / tau, to)
                 # Neighbors may score far above the rest, and overflow.
                 pairs.put(some, p, NEG_INF)
                 out = added(out, p.exp2_(), weight)

@@ -25,7 +25,7 @@ PAIRS, PICKED = 2**15, 128
 
 
 def exponents(
-    chunk: Tensor, base: Tensor, scale: float = 1.0, over: bool = False
+    chunk: Tensor, base: Tensor, scale: float, out: Tensor
 ) -> Tensor:
     r"""Powers of 2 with these are ``exp(scale * (chunk - base))``, for scores
     ``[B, C]`` and a value ``[B]`` a row. They may be written over the chunk.
@@ -34,7 +34,6 @@ def exponents(
     # the least positive number. One pass multiplies and adds, and rounds
     # once. The value was rounded before: as much as a log-sum-exp of its size.
     factor = scale * LOG2E
-    out = chunk if over else None
     return torch.add((base * -factor)[:, None], chunk, alpha=factor, out=out)
 
 
@@ -58,6 +57,7 @@ class Sums:
         rows, self.shard = source.shape[0], source.shard
         self.scale = scale
         like = torch.empty(0, dtype=source.dtype, device=source.device)
+        self._room = source.room()
         self.top = like.new_full((rows,), NEG_INF)
         self.total = like.new_zeros(rows)
         self.weighted = like.new_zeros(rows)
@@ -72,7 +72,8 @@ class Sums:
         # A row of -inf has no top; its sums stay 0.
         finite = finite_or_0(top)
         shrink = ((self.top - finite) * self.scale).exp()
-        weight = exponents(chunk, finite, self.scale, over).exp2_()
+        place = chunk if over else self._room.take(chunk.shape)
+        weight = exponents(chunk, finite, self.scale, place).exp2_()
         self.total = self.total * shrink + weight.sum(dim=1)
         if values is not None:
             more = weight.mul_(values).sum(dim=1)
@@ -126,6 +127,8 @@ class Highest:
         self._width += chunk.size(1)
         if self._width >= max(MANY, 8 * self.count):
             self._look()
+        else:  # the next one may take its place
+            self._waiting[-1] = chunk.clone()
 
     def _look(self) -> None:
         if not self._waiting:
@@ -333,9 +336,11 @@ class InChunks:
         if self.masked:
             out = self._read_masked(whole)
         elif whole:
+            room = source.room()
             for some in source.slices():
                 row, column, which = self._inside(some)
-                out[which] = source.stored(some)[row, column].to(out.dtype)
+                chunk = source.stored(some, room)
+                out[which] = chunk[row, column].to(out.dtype)
         else:
             values = source.pick(self.row, self.tail)
             if self.order is None:

@@ -184,7 +184,8 @@ class Scores:
         gradient flows back. Of several processes each has entities of its
         own, counted from 0.
         """
-        return self.source.walk()
+        for some in self.source.slices():
+            yield some, self.source.chunk(some)
 
     def dense(self) -> Tensor:
         r"""All scores at once, ``[B, E]``."""
@@ -340,7 +341,11 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, source: ScoreSource) -> Tensor:
         ctx.source, ctx.like = source, token
-        out = torch.cat([chunk for _, chunk in source.walk()], dim=1)
+        out = torch.empty(
+            source.shape, dtype=source.dtype, device=source.device
+        )
+        for some, chunk in source.walk():
+            out[:, some] = chunk
         return out if source.shard is None else source.shard.whole(out, 1)
 
     @staticmethod
@@ -397,11 +402,13 @@ class _LogSumExp(torch.autograd.Function):
     @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         log, weight, without = finite_or_0(ctx.log), grad[:, None], ctx.without
+        room = ctx.source.room()
 
         def part(
             some: slice, chunk: Tensor, out: Tensor | None, last: bool
         ) -> Tensor:
-            p = exponents(chunk, log, over=last)
+            place = chunk if last else room.take(chunk.shape)
+            p = exponents(chunk, log, 1.0, place)
             if without is not None:
                 without.put(some, p, NEG_INF)
             return added(out, p.exp2_(), weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -37,6 +38,28 @@ class Spots(Protocol):
         r"""Add values ``[K]`` of the pairs to a chunk ``[B, C]``."""
 
 
+class Room:
+    r"""Memory that one chunk after the other takes. On a CPU new memory comes
+    page by page, which takes longer than what is written there.
+
+    Args:
+        dtype: Of what is written.
+        device: Where it is.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._flat = torch.empty(0, dtype=dtype, device=device)
+
+    def take(self, shape: Sequence[int]) -> Tensor:
+        r"""Memory of this shape, which whoever took some before loses."""
+        flat, size = self._flat, math.prod(shape)
+        if flat.device.type != 'cpu':
+            return flat.new_empty(shape)
+        if flat.numel() < size:
+            flat = self._flat = flat.new_empty(size)
+        return flat[:size].view(*shape)
+
+
 class ScoreSource:
     r"""What the functions of some scores share: how to make a chunk, and the
     parts of the gradient.
@@ -63,7 +86,8 @@ class ScoreSource:
         self.kept: dict[int, Tensor] = {}
         self._store: Tensor | None = None
 
-    def make(self, some: slice) -> Tensor:
+    def make(self, some: slice, room: Room | None = None) -> Tensor:
+        # It may be made in the room, and changed; what is there already stays.
         raise NotImplementedError
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
@@ -79,11 +103,15 @@ class ScoreSource:
         # This one makes those of all.
         raise NotImplementedError
 
-    def take(self, some: slice) -> Tensor:
+    def room(self, dtype: torch.dtype | None = None) -> Room:
+        return Room(dtype or self.dtype, self.device)
+
+    def take(self, some: slice, room: Room | None = None) -> Tensor:
         # A chunk, for the last time: it may be changed.
-        at = some.start // self.width
-        chunk = self.kept.pop(at, None)
-        return self.make(some) if chunk is None else chunk.to(self.dtype)
+        kept = self.kept.pop(some.start // self.width, None)
+        if kept is None:
+            return self.make(some, room)
+        return self._copy(kept, room) if self.casts else kept
 
     @property
     def kept_type(self) -> torch.dtype:
@@ -111,20 +139,27 @@ class ScoreSource:
         return self._slices
 
     def walk(self, change: bool = False) -> Iterator[tuple[slice, Tensor]]:
-        # Chunks may be changed if that is asked for.
+        # Each chunk may take the place of the one before. They may be changed
+        # if that is asked for.
+        room = self.room()
         for some in self.slices():
-            yield some, self.chunk(some, change)
+            yield some, self.chunk(some, change, room)
 
-    def chunk(self, some: slice, change: bool = False) -> Tensor:
+    def chunk(
+        self, some: slice, change: bool = False, room: Room | None = None
+    ) -> Tensor:
         kept = self._kept(some)
         if kept is None:
-            return self.make(some)
-        return kept.to(self.dtype, copy=change)
+            return self.make(some, room)
+        return self._copy(kept, room) if change or self.casts else kept
 
-    def stored(self, some: slice) -> Tensor:
+    def stored(self, some: slice, room: Room | None = None) -> Tensor:
         # A chunk as it is kept, which may be of another type.
         kept = self._kept(some)
-        return self.make(some) if kept is None else kept
+        return self.make(some, room) if kept is None else kept
+
+    def _copy(self, chunk: Tensor, room: Room | None) -> Tensor:
+        return (room or self.room()).take(chunk.shape).copy_(chunk)
 
     def _kept(self, some: slice) -> Tensor | None:
         # Of the slices some are kept; any other part of the entities is made.
@@ -174,8 +209,9 @@ class ScoreSource:
 
     def gradients(self) -> Iterator[tuple[slice, Tensor]]:
         # What was kept last is freed first: it is in the cache.
+        room = self.room()
         for some in reversed(self.slices()):
-            chunk, grad = self.take(some), None
+            chunk, grad = self.take(some, room), None
             for at, part in enumerate(self.parts, 1):
                 grad = part(some, chunk, grad, at == len(self.parts))
             if grad is None:
@@ -224,6 +260,9 @@ class Products(ScoreSource):
         self.type = torch.bfloat16 if precision == 'bf16' else self.dtype
         self.coordinates = [term.coordinates.to(self.type) for term in terms]
         self.bases = [term.basis for term in terms]
+        self._of_rows, self._of_products = (
+            self.room(self.type) for _ in range(2)
+        )
 
     @property
     def kept_type(self) -> torch.dtype:
@@ -231,10 +270,9 @@ class Products(ScoreSource):
         alone = len(self.terms) == 1 and self.log_p is None
         return self.type if alone else self.dtype
 
-    def make(self, some: slice) -> Tensor:
+    def make(self, some: slice, room: Room | None = None) -> Tensor:
         start, stop, _ = some.indices(self.shape[1])
-        shape = self.shape[0], stop - start
-        out = torch.empty(shape, dtype=self.dtype, device=self.device)
+        out = (room or self.room()).take((self.shape[0], stop - start))
         self.fill(out, some)
         return out
 
@@ -243,7 +281,7 @@ class Products(ScoreSource):
         if place.dtype == self.type:
             torch.mm(self.coordinates[0], first, out=place)
         else:
-            place.copy_(self.coordinates[0] @ first)
+            self._add(place, self.coordinates[0], first, fresh=True)
         for at in range(1, len(self.terms)):
             rows = self._rows(at, some)
             self._add(place, self.coordinates[at], rows.t(), fresh=False)
@@ -260,7 +298,12 @@ class Products(ScoreSource):
         here = basis.device == self.device and basis.numel() <= KEEP
         if basis.dtype != self.type and here:
             basis = self.bases[at] = basis.to(self.type)
-        return basis[some].to(self.device, self.type, non_blocking=True)
+        rows = basis[some]
+        if self.device.type != 'cpu':
+            return rows.to(self.device, self.type, non_blocking=True)
+        if rows.dtype == self.type:
+            return rows
+        return self._of_rows.take(rows.shape).copy_(rows)
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         # Rounded as in a chunk: the difference of two scores that are made
@@ -300,8 +343,10 @@ class Products(ScoreSource):
                 else:
                     basis, fresh = term.table.whole, False
             targets.append((query, basis, fresh))
-        for some, full in self.gradients():
-            grad = full.to(self.type)
+        room = self.room(self.type)
+        for some, grad in self.gradients():
+            if grad.dtype != self.type:
+                grad = room.take(grad.shape).copy_(grad)
             for at, (query, basis, fresh) in enumerate(targets):
                 if query is not None:
                     self._add(query, grad, self._rows(at, some), fresh=False)
@@ -324,7 +369,8 @@ class Products(ScoreSource):
 
     def _add(self, out: Tensor, a: Tensor, b: Tensor, fresh: bool) -> None:
         if self.type != self.dtype:
-            product = a @ b
+            product = self._of_products.take((a.size(0), b.size(1)))
+            torch.mm(a, b, out=product)
             if fresh:
                 out.copy_(product)
             else:
@@ -353,7 +399,7 @@ class Compared(ScoreSource):
         self.step = max(1, most // max(1, width * shape[0]))
 
     @torch.no_grad()
-    def make(self, some: slice) -> Tensor:
+    def make(self, some: slice, room: Room | None = None) -> Tensor:
         rows = self.term.basis[some].to(self.device)
         query = self.term.coordinates
         parts = [self.compare_all(query, x) for x in rows.split(self.step)]
@@ -408,18 +454,11 @@ class Matrix(ScoreSource):
         super().__init__(matrix, (matrix.size(0), matrix.size(1)))
         self.matrix = matrix
 
-    def make(self, some: slice) -> Tensor:
+    def make(self, some: slice, room: Room | None = None) -> Tensor:
+        return self._copy(self.matrix[:, some], room)
+
+    def _kept(self, some: slice) -> Tensor:
         return self.matrix[:, some]
-
-    def chunk(self, some: slice, change: bool = False) -> Tensor:
-        chunk = self.make(some)
-        return chunk.clone() if change else chunk
-
-    def stored(self, some: slice) -> Tensor:
-        return self.make(some)
-
-    def take(self, some: slice) -> Tensor:
-        return self.chunk(some, change=True)
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
         return self.matrix[row, tail]
@@ -445,13 +484,15 @@ class WeightedSum(ScoreSource):
         super().__init__(like, first.shape, first.shard)
         self.sources, self.weights = parts, weights
         # The parts are kept in its place.
-        self.most = 0
+        self.most, self._of_parts = 0, self.room()
 
-    def make(self, some: slice) -> Tensor:
+    def make(self, some: slice, room: Room | None = None) -> Tensor:
         first, *others = self.sources
-        out = first.chunk(some, change=True).mul_(self.weights[:, 0, None])
+        out = first.chunk(some, change=True, room=room)
+        out.mul_(self.weights[:, 0, None])
         for at, source in enumerate(others, 1):
-            out.addcmul_(source.chunk(some), self.weights[:, at, None])
+            chunk = source.chunk(some, room=self._of_parts)
+            out.addcmul_(chunk, self.weights[:, at, None])
         return out
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
@@ -466,5 +507,6 @@ class WeightedSum(ScoreSource):
         out = torch.zeros_like(self.weights)
         for some, grad in self.gradients():
             for at, source in enumerate(self.sources):
-                out[:, at] += (source.chunk(some) * grad).sum(dim=1)
+                chunk = source.chunk(some, change=True, room=self._of_parts)
+                out[:, at] += chunk.mul_(grad).sum(dim=1)
         return [out if self.shard is None else self.shard.sum(out)]

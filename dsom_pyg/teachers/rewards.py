@@ -173,7 +173,7 @@ def reciprocal_ranks(
     if known is not None:
         filtered = InChunks(known.row, known.tail, source)
     ahead = actions.new_zeros(row.numel(), len(actions))
-    for chunks in zip(*(x.chunks() for x in each), strict=True):
+    for chunks in zip(*(x.source.walk() for x in each), strict=True):
         some = chunks[0][0]
         rival = torch.ones_like(chunks[0][1])
         if filtered is not None:

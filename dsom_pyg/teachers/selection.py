@@ -31,7 +31,7 @@ class MostConfident(Combiner):
         columns = []
         for scores in answers.streams:
             sums = Sums(scores.source)
-            for _, chunk in scores.chunks():
+            for _, chunk in scores.source.walk():
                 sums.add(chunk)
             sums.join()
             columns.append(sums.top - sums.log())

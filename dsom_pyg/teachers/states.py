@@ -284,9 +284,8 @@ class _Summary:
             pairs = InChunks(seen.row, seen.tail, source)
         sums, best = Sums(source), Highest(source, k)
         moments = Moments(source)
-        for some, chunk in scores.chunks():
+        for some, chunk in source.walk(change=pairs is not None):
             if pairs is not None:
-                chunk = chunk.clone()
                 pairs.put(some, chunk, NEG_INF)
             sums.add(chunk, finite_or_0(chunk))
             best.add(some, chunk)
