@@ -411,6 +411,12 @@ def test_gradients_of_a_table_are_written_where_the_last_ones_were() -> None:
     loss(1).backward()
     assert mine.equal(copy)
     torch.testing.assert_close(weight.grad, expected(1))
+    mine = weight.grad
+    copy = mine.clone()
+    with reusing_gradients([weight]):
+        pass  # nothing takes the memory
+    loss(0).backward()
+    assert mine.equal(copy)
     # A part of a table that lies where all of it does.
     with reusing_gradients([weight]):
         few = EntityTable(weight[:3])
@@ -448,6 +454,37 @@ def test_kept_scores_stay_as_they_are(
             weighted_sum(torch.ones(B, 1), [tea]).dense(),
         ]
         assert all(a.equal(b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_scores_beside_themselves(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, 'CHUNK_CPU', 2 * B)
+    monkeypatch.setattr(sources, 'COLUMNS', 1)
+    scores = Scores([(torch.randn(B, K), torch.randn(E, K))], precision)
+    said = scores.dense()
+    known = pairs((0, [1, 2]), (3, [20]))
+    for tau in (0.5, 1.0, 4.0):
+        nothing = kd(scores, scores, tau)
+        torch.testing.assert_close(nothing, torch.zeros(()))
+        soft = neighbor_decoupled_kd(scores, scores, known, tau)
+        torch.testing.assert_close(soft, torch.zeros(B))
+        # And what is worked out from them after that.
+        torch.testing.assert_close(scores.logsumexp(), said.logsumexp(dim=1))
+    # Chunks that are collected stay as well.
+    each = [chunk for _, chunk in scores.chunks()]
+    assert len(each) > 2
+    assert torch.cat(each, dim=1).equal(said)
+
+
+def test_the_gradient_of_a_matrix_is_its_own() -> None:
+    query = torch.randn(B, K).requires_grad_()
+    scores, weight = Scores([(query, torch.randn(E, K))]), torch.randn(B, E)
+    said = scores.dense()
+    said.retain_grad()
+    ((said * weight).sum() + scores.logsumexp().sum()).backward()
+    torch.testing.assert_close(said.grad, weight)
 
 
 def test_matrices_stay_as_they_are_in_backward_passes() -> None:
