@@ -19,6 +19,8 @@ NEG_INF = -math.inf
 # after the other take six times as long.
 MANY = 2048
 LOG2E = 1 / math.log(2)
+# Below that numbers in fp32 are rounded by less than 1e-4.
+MODERATE = 1024.0
 # So many pairs are worth a thought: the score of one that is picked costs as
 # much as so many that are made side by side.
 PAIRS, PICKED = 2**15, 128
@@ -32,9 +34,14 @@ def exponents(
     """
     # Powers of 2 take a tenth of the time of those of e where they are near
     # the least positive number. One pass multiplies and adds, and rounds
-    # once. The value was rounded before: as much as a log-sum-exp of its size.
+    # once; before it the value is rounded, as a log-sum-exp of its size is. Of
+    # large numbers differences come first, which are exact.
     factor = scale * LOG2E
-    return torch.add((base * -factor)[:, None], chunk, alpha=factor, out=out)
+    host = base.device.type in HOSTS and base.numel() > 0
+    if host and float(base.abs().amax()) < MODERATE:
+        shift = (base * -factor)[:, None]
+        return torch.add(shift, chunk, alpha=factor, out=out)
+    return torch.sub(chunk, base[:, None], out=out).mul_(factor)
 
 
 def added(out: Tensor | None, more: Tensor, weight: Tensor) -> Tensor:
