@@ -38,7 +38,7 @@ class Spots(Protocol):
         r"""Add values ``[K]`` of the pairs to a chunk ``[B, C]``."""
 
 
-class Room:
+class Workspace:
     r"""Memory that one chunk after the other takes. On a CPU new memory comes
     page by page, which takes longer than what is written there.
 
@@ -86,8 +86,8 @@ class ScoreSource:
         self.kept: dict[int, Tensor] = {}
         self._store: Tensor | None = None
 
-    def make(self, some: slice, room: Room | None = None) -> Tensor:
-        # It may be made in the room, and changed; what is there already stays.
+    def make(self, some: slice, room: Workspace | None = None) -> Tensor:
+        # It may be made in the room, and who asks may change it.
         raise NotImplementedError
 
     def pick(self, row: Tensor, tail: Tensor) -> Tensor:
@@ -103,10 +103,10 @@ class ScoreSource:
         # This one makes those of all.
         raise NotImplementedError
 
-    def room(self, dtype: torch.dtype | None = None) -> Room:
-        return Room(dtype or self.dtype, self.device)
+    def room(self, dtype: torch.dtype | None = None) -> Workspace:
+        return Workspace(dtype or self.dtype, self.device)
 
-    def take(self, some: slice, room: Room | None = None) -> Tensor:
+    def take(self, some: slice, room: Workspace | None = None) -> Tensor:
         # A chunk, for the last time: it may be changed.
         kept = self.kept.pop(some.start // self.width, None)
         if kept is None:
@@ -146,19 +146,19 @@ class ScoreSource:
             yield some, self.chunk(some, change, room)
 
     def chunk(
-        self, some: slice, change: bool = False, room: Room | None = None
+        self, some: slice, change: bool = False, room: Workspace | None = None
     ) -> Tensor:
         kept = self._kept(some)
         if kept is None:
             return self.make(some, room)
         return self._copy(kept, room) if change or self.casts else kept
 
-    def stored(self, some: slice, room: Room | None = None) -> Tensor:
+    def stored(self, some: slice, room: Workspace | None = None) -> Tensor:
         # A chunk as it is kept, which may be of another type.
         kept = self._kept(some)
         return self.make(some, room) if kept is None else kept
 
-    def _copy(self, chunk: Tensor, room: Room | None) -> Tensor:
+    def _copy(self, chunk: Tensor, room: Workspace | None) -> Tensor:
         return (room or self.room()).take(chunk.shape).copy_(chunk)
 
     def _kept(self, some: slice) -> Tensor | None:
@@ -270,7 +270,7 @@ class Products(ScoreSource):
         alone = len(self.terms) == 1 and self.log_p is None
         return self.type if alone else self.dtype
 
-    def make(self, some: slice, room: Room | None = None) -> Tensor:
+    def make(self, some: slice, room: Workspace | None = None) -> Tensor:
         start, stop, _ = some.indices(self.shape[1])
         out = (room or self.room()).take((self.shape[0], stop - start))
         self.fill(out, some)
@@ -399,7 +399,7 @@ class Compared(ScoreSource):
         self.step = max(1, most // max(1, width * shape[0]))
 
     @torch.no_grad()
-    def make(self, some: slice, room: Room | None = None) -> Tensor:
+    def make(self, some: slice, room: Workspace | None = None) -> Tensor:
         rows = self.term.basis[some].to(self.device)
         query = self.term.coordinates
         parts = [self.compare_all(query, x) for x in rows.split(self.step)]
@@ -454,7 +454,7 @@ class Matrix(ScoreSource):
         super().__init__(matrix, (matrix.size(0), matrix.size(1)))
         self.matrix = matrix
 
-    def make(self, some: slice, room: Room | None = None) -> Tensor:
+    def make(self, some: slice, room: Workspace | None = None) -> Tensor:
         return self._copy(self.matrix[:, some], room)
 
     def _kept(self, some: slice) -> Tensor:
@@ -486,7 +486,7 @@ class WeightedSum(ScoreSource):
         # The parts are kept in its place.
         self.most, self._of_parts = 0, self.room()
 
-    def make(self, some: slice, room: Room | None = None) -> Tensor:
+    def make(self, some: slice, room: Workspace | None = None) -> Tensor:
         first, *others = self.sources
         out = first.chunk(some, change=True, room=room)
         out.mul_(self.weights[:, 0, None])
