@@ -180,7 +180,7 @@ class Scores:
 
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
         r"""The entities and the scores ``[B, C]`` of each chunk, without
-        gradient. They must not be changed, and are overwritten when a
+        gradient. They must not be changed, and may be overwritten when a
         gradient flows back. Of several processes each has entities of its
         own, counted from 0.
         """
