@@ -18,6 +18,7 @@ With ``--parts`` torch's profiler says instead what a step spends its time on.
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def in_turns(
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)
+            # It takes half an hour on some machines.
+            print(f'{name}: {times[name][-1]:.2f} s', file=sys.stderr)
     return {name: statistics.median(t[1:]) for name, t in times.items()}
 
 
