@@ -26,9 +26,9 @@ TILE_CPU, TILE_GPU = 2**18, 2**26
 
 # Scores of queries and rows.
 Compare = Callable[[Tensor, Tensor], Tensor]
-# Adds a part to the gradient of a chunk, and returns it. Given are the entities,
-# their scores [B, C], the gradient so far (none before the first part), and
-# whether this is the last part, which may write over the scores.
+# Adds a part to the gradient of a chunk, and returns it. Given are the
+# entities, their scores [B, C], the gradient so far (none before the first
+# part), and whether this is the last part, which may write over the scores.
 Part = Callable[[slice, Tensor, Tensor | None, bool], Tensor]
 
 

@@ -631,3 +631,28 @@ def test_a_combiner_is_told_which_tails_are_known() -> None:
         assert not logits.requires_grad
         expected = student.score_tails(batch.head, batch.rel)
         torch.testing.assert_close(logits.dense(), expected.detach())
+
+
+def test_a_step_takes_the_memory_of_the_last_gradient() -> None:
+    # And learns what a plain loop does.
+    batches = list(QueryLoader(GRAPH.index('train'), 40, 'queries'))
+    ours, plain = ModelTask(model()), ModelTask(model())
+    own, theirs = ours.optimizers(Loop()), plain.optimizers(Loop())
+    places = set()
+    for batch in batches:
+        ours.update(batch, 'fp32', own)
+        places.add(ours.trained[0].entities.weight.grad.data_ptr())
+        for optimizer in theirs:
+            optimizer.zero_grad()
+        (plain.step(batch, 'fp32')['loss'] * batch.weight).backward()
+        for optimizer in theirs:
+            optimizer.step()
+    assert len(batches) > 2
+    assert len(places) == 1
+    for one, other in zip(
+        ours.trained[0].parameters(),
+        plain.trained[0].parameters(),
+        strict=True,
+    ):
+        assert one.equal(other)
+        assert one.grad.equal(other.grad)
