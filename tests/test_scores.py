@@ -425,43 +425,44 @@ def test_gradients_of_a_table_are_written_where_the_last_ones_were() -> None:
     assert weight.grad[3:].eq(0).all()
 
 
-@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
-def test_kept_scores_stay_as_they_are(
-    precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two entities at a time.
     monkeypatch.setattr(sources, 'CHUNK_CPU', 2 * B)
     monkeypatch.setattr(sources, 'COLUMNS', 1)
+
+
+@pytest.mark.usefixtures('narrow')
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_kept_scores_stay_as_they_are(precision: str) -> None:
     both = [torch.randn(2, B, K), torch.randn(2, E, K)]
     one, other = (
         Scores([(q, x)], precision) for q, x in zip(*both, strict=True)
     )
     everywhere = [Scores.of(one.dense()), Scores.of(other.dense())]
     known = pairs((0, [1, 2]), (3, [20]))
-    for tea, stu in ((one, other), everywhere, (one, one)):
-        before = tea.dense().clone(), stu.dense().clone()
-        first = [tea.logsumexp(known), kd(tea, stu, 2.0)]
-        first += neighbor_decoupled_kd(tea, stu, known).unbind()
-        first += [
+
+    def made_of(tea: Scores, stu: Scores) -> list[Tensor]:
+        return [
+            tea.logsumexp(known),
+            kd(tea, stu, 2.0),
+            neighbor_decoupled_kd(tea, stu, known),
             stu.logsumexp(),
             weighted_sum(torch.ones(B, 1), [tea]).dense(),
         ]
+
+    for tea, stu in ((one, other), everywhere, (one, one)):
+        before = tea.dense(), stu.dense()
+        first = made_of(tea, stu)
         assert before[0].equal(tea.dense())
         assert before[1].equal(stu.dense())
-        again = [tea.logsumexp(known), kd(tea, stu, 2.0)]
-        again += neighbor_decoupled_kd(tea, stu, known).unbind()
-        again += [
-            stu.logsumexp(),
-            weighted_sum(torch.ones(B, 1), [tea]).dense(),
-        ]
+        again = made_of(tea, stu)
         assert all(a.equal(b) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.usefixtures('narrow')
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
-def test_scores_beside_themselves(
-    precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, 'CHUNK_CPU', 2 * B)
-    monkeypatch.setattr(sources, 'COLUMNS', 1)
+def test_scores_beside_themselves(precision: str) -> None:
     scores = Scores([(torch.randn(B, K), torch.randn(E, K))], precision)
     said = scores.dense()
     known = pairs((0, [1, 2]), (3, [20]))

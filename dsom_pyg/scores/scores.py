@@ -379,7 +379,8 @@ class _At(torch.autograd.Function):
     @staticmethod
     @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        ctx.source.spots.append((ctx.pairs, grad))
+        pairs = ctx.pairs
+        ctx.source.spots.append(lambda some, out: pairs.add(some, out, grad))
         return torch.zeros_like(ctx.like), None, None, None
 
 

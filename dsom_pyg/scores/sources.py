@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,11 +32,8 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 Part = Callable[[slice, Tensor, Tensor | None, bool], Tensor]
 
 
-class Spots(Protocol):
-    r"""Pairs of query and entity, to which a gradient goes."""
-
-    def add(self, some: slice, out: Tensor, values: Tensor) -> None:
-        r"""Add values ``[K]`` of the pairs to a chunk ``[B, C]``."""
+# Adds to the gradient of a chunk what single scores of it get.
+Spots = Callable[[slice, Tensor], None]
 
 
 class Workspace:
@@ -80,7 +77,7 @@ class ScoreSource:
         self.shard, self.most = shard, KEEP
         self._slices: list[slice] | None = None
         self.parts: list[Part] = []
-        self.spots: list[tuple[Spots, Tensor]] = []
+        self.spots: list[Spots] = []
         # The best of each query and whose they are, by how many.
         self.best: dict[int, tuple[Tensor, Tensor]] = {}
         # The first chunks, by their number.
@@ -217,8 +214,8 @@ class ScoreSource:
                 grad = part(some, chunk, grad, at == len(self.parts))
             if grad is None:
                 grad = torch.zeros_like(chunk)
-            for spots, values in self.spots:
-                spots.add(some, grad, values)
+            for spots in self.spots:
+                spots(some, grad)
             yield some, grad
         self.free()
 
@@ -261,9 +258,8 @@ class Products(ScoreSource):
         self.type = torch.bfloat16 if precision == 'bf16' else self.dtype
         self.coordinates = [term.coordinates.to(self.type) for term in terms]
         self.bases = [term.basis for term in terms]
-        self._of_rows, self._of_products = (
-            self.room(self.type) for _ in range(2)
-        )
+        self._of_rows = self.room(self.type)
+        self._of_products = self.room(self.type)
 
     @property
     def kept_type(self) -> torch.dtype:

@@ -108,8 +108,7 @@ def reusing_gradients(params: Iterable[Tensor]) -> Iterator[None]:
     r"""Take the gradients of these parameters away, and give their memory to
     those of the same tables that are made within. Nobody else may hold them.
     """
-    # Memory that was freed comes back page by page on a CPU: of a step with a
-    # million entities that is a quarter.
+    # Memory that was freed comes back page by page on a CPU.
     params = list(params)
     # No name may hold one here: autograd copies what it is not given alone.
     rooms = {p.data_ptr(): p.grad for p in params if _is_room(p.grad)}
