@@ -12,9 +12,9 @@ after a first one of the same kind; the figure is the median of ``--epochs``.
 What the ratios compare takes turns, so that a machine that is slow for a while
 is slow for all. Nothing else should run meanwhile.
 
-Numbers below 1.2e-38 (subnormal ones) count as 0 here, for all that is timed: an
-Intel core computes with them many times more slowly, and the probabilities of
-PyKEEN's first epochs are full of them. ``--subnormals`` keeps them.
+Numbers below 1.2e-38 (subnormal ones) count as 0 here, for all that is timed:
+an Intel core computes with them many times more slowly, and PyKEEN's first
+epochs are full of them. ``--subnormals`` keeps them.
 
 With ``--parts`` torch's profiler says instead what a step spends its time on.
 """
