@@ -340,7 +340,7 @@ in fp32, all others in bf16; seed 0 of `tiny()` is of an earlier commit).
         """
 `python -m benchmarks.NAME`, two cores (the last two lines: one); machine and
 precision are in the file. The first three lines are of an AMD EPYC; with the
-code of 2026-12-01 [a Xeon](benchmarks/speed.json) has 4.2, 29.5 and 8.6.
+code of 2026-12-01 [a Xeon](benchmarks/speed.json) has 3.6, 4.9 and 7.8.
 [More](notes/2026-11-20-speed-and-memory.md).
 """,
         (
