@@ -180,7 +180,9 @@ def _blocks(work: np.ndarray) -> Iterator[slice]:
 def component_sizes(triples: Triples) -> list[int]:
     r"""Entities in each connected part of the triples, largest first."""
     ids, (head, tail) = triples.edge_index.unique(return_inverse=True)
-    edges = np.ones(len(head), bool), (head.numpy(), tail.numpy())
+    # Older SciPy walks through graphs of such indices alone.
+    ends = head.int().numpy(), tail.int().numpy()
+    edges = np.ones(len(head), bool), ends
     graph = coo_array(edges, (len(ids), len(ids)))
     _, part = connected_components(graph, directed=False)
     return sorted(np.bincount(part).tolist(), reverse=True)
