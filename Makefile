@@ -1,13 +1,18 @@
 # make train: DSoM on the bundled graph. make test: lint, types, tests.
 # make coverage: make test, and which lines no test runs.
+# make oldest: the tests with the oldest releases that setup.py allows.
 # All set up .venv first; the package index and a C++ compiler, for
 # torch-scatter, are all they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+OLDEST := $(VENV)-oldest
+# Those of users; what tests need besides is new.
+EXTRAS := adam8bit encoders excel h5 index mlflow plots rdf search site \
+	tensorboard wandb
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test coverage lint clean
+.PHONY: train test coverage oldest lint clean
 
 train: $(VENV)/installed
 	$(BIN)/python examples/train_dsom.py
@@ -18,6 +23,9 @@ test: $(VENV)/installed-test lint
 # Slower than `make test`: every call is traced.
 coverage: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n auto --cov=dsom_pyg
+
+oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest -n auto
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -39,5 +47,17 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
+# Without torch-scatter, which would be compiled: PyG does the same without it.
+$(OLDEST)/installed: setup.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --upgrade pip uv
+	$(OLDEST)/bin/uv pip compile --quiet --resolution lowest-direct \
+		--python $(OLDEST)/bin/python $(EXTRAS:%=--extra %) setup.py \
+		--output-file $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python \
+		--constraint $(OLDEST)/oldest.txt \
+		--requirement $(OLDEST)/oldest.txt --editable '.[test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info
