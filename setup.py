@@ -51,7 +51,7 @@ setup(
         'torch-geometric>=2.6',
         # Before 6.0 a local folder could bring code that is run.
         'sentence-transformers>=6',
-        'open-clip-torch>=3',
+        'open-clip-torch>=3.3',
         'networkx>=3.4',
         # Of pages; torch needs it as well.
         'jinja2>=3.1',
