@@ -124,8 +124,9 @@ again in *siblings*, gave 42.13, 37.93 and 38.98 on the three MKGs.
 640 reaches it); 43.8 for any student on DB15K (43.59); five times the speed of
 a plain loop (4.2 times, below); 38.0 on FB15k-237 with D = 256 (by 0.01:
 37.90, 38.13 and 37.93; D = 640 meets it with 38.04, 38.43 and 37.90), and a
-mean rank of 116 there (139); [what was tried](notes/2026-11-29-worth.md) for students on
-these two graphs; Hits@1 of 95.0 and Hits@10 of 97.0 on WN18 (94.43 and 96.95,
+mean rank of 116 there (139); [what was tried](notes/2026-11-29-worth.md) for
+students on these two graphs; Hits@1 of 95.0 and Hits@10 of 97.0 on WN18 (94.43
+and 96.95,
 one seed). 39.6 on MKG-Y is met by three seeds, 39.4 on MKG-W by the mean of
 three. On MKG-W and MKG-Y test chose the student's width in `recipes.best`, of
 two that were measured (38.99 over 38.82 on MKG-W). Shares of the machine's
