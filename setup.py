@@ -62,10 +62,10 @@ setup(
         'scipy>=1.13',
         'pillow>=12.2',
         # pyarrow 26 needs it, and does not say so.
-        'numpy>=2',
+        'numpy>=2.0.1',
         'tomli>=2; python_version < "3.11"',
         'tqdm>=4.66',
-        'typer>=0.15',
+        'typer>=0.16',
         'typing-extensions>=4.12',
     ],
     extras_require={

@@ -1,7 +1,9 @@
 """Models on the Hugging Face hub: the files of a folder, and a card."""
 
 import importlib
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +21,7 @@ from dsom_pyg.completion.store import (
 CARD = 'README.md'
 # Nothing else goes there or comes from there.
 FILES = [MANIFEST, STUDENT, GRAPH, TEACHERS, CARD]
+COMMIT = re.compile('[0-9a-f]{40}')
 
 
 def upload(
@@ -107,14 +110,23 @@ def download(
             )
         return folder
     hub = _library()
+    ask = partial(
+        hub.snapshot_download,
+        source,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        allow_patterns=FILES,
+    )
     try:
-        found = hub.snapshot_download(
-            source,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            allow_patterns=FILES,
-        )
+        try:
+            found = ask()
+        except Exception:
+            # A commit does not change, so its copy needs no network. Releases
+            # of the library before 2.2 ask for it all the same.
+            if revision is None or not COMMIT.fullmatch(revision):
+                raise
+            found = ask(local_files_only=True)
     except Exception as error:  # of many kinds
         at = '' if revision is None else f' at revision {revision!r}'
         raise OSError(

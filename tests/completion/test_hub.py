@@ -265,6 +265,25 @@ def test_offline_from_the_cache(
         Completer.from_pretrained(**asked)
 
 
+def test_a_cached_commit_needs_no_network(
+    model: Completer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a branch the copy may be old; releases before 2.2 ask for both."""
+    model.save(tmp_path / 'cached')
+
+    def older(source: str, local_files_only: bool = False, **_: Any) -> str:
+        if not local_files_only:
+            raise ConnectionError('offline')
+        return str(tmp_path / 'cached')
+
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', older)
+    other = Completer.from_pretrained(NAME, revision=COMMIT)
+    assert other.graph.fingerprint == model.graph.fingerprint
+    for revision in (None, 'main', COMMIT[:-1]):
+        with pytest.raises(OSError, match='offline'):
+            Completer.from_pretrained(NAME, revision=revision)
+
+
 def test_big_libraries_are_imported_late() -> None:
     # Other libraries may have imported them, so the sources are looked at.
     big = {'huggingface_hub', 'faiss', 'pyarrow', 'pandas', 'matplotlib'}
