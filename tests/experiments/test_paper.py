@@ -638,6 +638,16 @@ def test_comparators_have_what_is_chosen() -> None:
     assert what.loop.optimizer == Adam(lr=0.01)
 
 
+def test_comparators_have_learned() -> None:
+    """One that is no better than chance tells nothing of its kind."""
+    names = [record.slug(name) for name in CHOSEN]
+    small = record.RESULTS / 'small'
+    paths = [p for x in names for p in small.glob(f'*/{x}-seed*.json')]
+    found = [record.read(path)['models']['model']['mrr'] for path in paths]
+    assert len(found) > 10
+    assert min(found) > 10
+
+
 @pytest.mark.parametrize('name', ['DistMult', 'ComplEx'])
 def test_comparators_are_the_best_trials(name: str) -> None:
     """What is chosen is what the search found, to three digits."""
