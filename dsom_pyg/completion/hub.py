@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -119,21 +120,27 @@ def download(
         allow_patterns=FILES,
     )
     try:
-        try:
-            found = ask()
-        except Exception:
-            # A commit does not change, so its copy needs no network. Releases
-            # of the library before 2.2 ask for it all the same.
-            if revision is None or not COMMIT.fullmatch(revision):
-                raise
-            found = ask(local_files_only=True)
+        found = ask()
     except Exception as error:  # of many kinds
-        at = '' if revision is None else f' at revision {revision!r}'
-        raise OSError(
-            f"there is no folder '{source}', and no such repository{at} that "
-            f'is cached or can be downloaded ({error})'
-        ) from error
+        found = _cached(ask, revision)
+        if found is None:
+            at = '' if revision is None else f' at revision {revision!r}'
+            raise OSError(
+                f"there is no folder '{source}', and no such repository{at} "
+                f'that is cached or can be downloaded ({error})'
+            ) from error
     return Path(found)
+
+
+def _cached(ask: Callable[..., str], revision: str | None) -> str | None:
+    # A commit does not change, so its copy needs no network. Releases of the
+    # library before 2.2 ask for it all the same.
+    if revision is None or not COMMIT.fullmatch(revision):
+        return None
+    try:
+        return ask(local_files_only=True)
+    except Exception:
+        return None
 
 
 def _library() -> Any:

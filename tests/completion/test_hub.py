@@ -274,6 +274,8 @@ def test_a_cached_commit_needs_no_network(
     def older(source: str, local_files_only: bool = False, **_: Any) -> str:
         if not local_files_only:
             raise ConnectionError('offline')
+        if source != NAME:
+            raise FileNotFoundError('not in the cache')
         return str(tmp_path / 'cached')
 
     monkeypatch.setattr(huggingface_hub, 'snapshot_download', older)
@@ -282,6 +284,8 @@ def test_a_cached_commit_needs_no_network(
     for revision in (None, 'main', COMMIT[:-1]):
         with pytest.raises(OSError, match='offline'):
             Completer.from_pretrained(NAME, revision=revision)
+    with pytest.raises(OSError, match='offline'):
+        Completer.from_pretrained('someone/else', revision=COMMIT)
 
 
 def test_big_libraries_are_imported_late() -> None:
