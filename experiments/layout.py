@@ -122,7 +122,7 @@ again in *siblings*, gave 42.13, 37.93 and 38.98 on the three MKGs.
 
 **Aimed at and missed**: 43.0 for a student of D = 2000 on DB15K (by 0.04; D =
 640 reaches it); 43.8 for any student on DB15K (43.59); five times the speed of
-a plain loop (4.2 times, below); 38.0 on FB15k-237 with D = 256 (by 0.01:
+a plain loop (4.3 times, below); 38.0 on FB15k-237 with D = 256 (by 0.01:
 37.90, 38.13 and 37.93; D = 640 meets it with 38.04, 38.43 and 37.90), and a
 mean rank of 116 there (139); [what was tried](notes/2026-11-29-worth.md) for
 students on these two graphs; Hits@1 of 95.0 and Hits@10 of 97.0 on WN18 (94.43
