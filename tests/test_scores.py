@@ -665,12 +665,15 @@ def test_the_highest_scores(count: int, chunks: str) -> None:
     matrix = torch.randint(4, (B, E)).double()
     matrix[1] = 0.0
     matrix[2] = torch.arange(E)
-    found, ids = Scores.of(matrix).best(count)
-    for row, values in enumerate(matrix.tolist()):
-        # Of equal ones the lower id comes first.
-        order = sorted(range(E), key=lambda at: (-values[at], at))[:count]
-        assert ids[row].tolist() == order
-        assert found[row].tolist() == [values[at] for at in order]
+    # The same as products, whose chunks may take each other's memory.
+    made = Scores([(torch.eye(B).double(), matrix.t().contiguous())])
+    for scores in (Scores.of(matrix), made):
+        found, ids = scores.best(count)
+        for row, values in enumerate(matrix.tolist()):
+            # Of equal ones the lower id comes first.
+            order = sorted(range(E), key=lambda at: (-values[at], at))[:count]
+            assert ids[row].tolist() == order
+            assert found[row].tolist() == [values[at] for at in order]
 
 
 def test_no_candidates_are_left_out_twice(chunks: str) -> None:
