@@ -32,7 +32,7 @@ from dsom_pyg.stages import Student, Teachers
 from dsom_pyg.teachers import CrossEntropyReward, LogitState
 from dsom_pyg.training import Distill, Loop, OnValidation
 from experiments.changes import after, first, missing_texts
-from experiments.paper.comparators import CHOSEN, comparator
+from experiments.paper.comparators import CHOSEN, LONGER, comparator
 from experiments.paper.recipes import RECIPES
 from experiments.paper.sources import source
 from experiments.table import Combined, Mixed, Row, SingleModel
@@ -174,7 +174,10 @@ def rows(profile: Profile, dataset: str) -> Mapping[str, Row]:
         'ComplEx-N3, relations too': of_triples(1.0),
         **{
             name: comparator(
-                name, profile.channels, profile.distances, **chosen
+                name,
+                profile.channels,
+                profile.distances * LONGER.get((dataset, name), 1),
+                **chosen,
             )
             for name, chosen in CHOSEN.items()
         },

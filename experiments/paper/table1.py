@@ -21,7 +21,8 @@ The unimodal systems by the objectives of their authors, and those inside the
 framework of the paper, on structure and texts; no images. Rate, N3 and first
 scale of DistMult and ComplEx are the best of seven trials, four of which were
 given up half way, on validation of MKG-Y (`results/searches/MKG_Y`), for all
-three graphs; all other settings are near those of the authors and were not
+three graphs; rate and dropout of TuckER are the best of four trials there, one
+of them given up. All other settings are near those of the authors and were not
 tuned. The unimodal systems take fewer steps than there, so their rows are
 lower bounds. The teachers of MoSE-BI and MoSE-MI are not trained on the
 validation split, which these two learn from; on DB15K all others are. Boosting

@@ -648,7 +648,7 @@ def test_comparators_have_learned() -> None:
     assert min(found) > 10
 
 
-@pytest.mark.parametrize('name', ['DistMult', 'ComplEx'])
+@pytest.mark.parametrize('name', ['DistMult', 'ComplEx', 'TuckER'])
 def test_comparators_are_the_best_trials(name: str) -> None:
     """What is chosen is what the search found, to three digits."""
     path = record.RESULTS / 'searches' / 'MKG_Y' / f'{name}-256.json'
