@@ -117,10 +117,23 @@ class OTE(KGE):
     def compare(self, query: Tensor, rows: Tensor) -> Tensor:
         return -self.distance(query - rows)
 
+    def compare_all(self, query: Tensor, rows: Tensor) -> Tensor:
+        there = _from(self._by_block(query))
+        return -_distances(there, _to(self._by_block(rows)))
+
+    def pair_width(self) -> int:
+        # A number a block; but products of few entities are slow, so they
+        # get some more than that at once.
+        return max(1, self.width // self.block // 16)
+
     def distance(self, difference: Tensor) -> Tensor:
         r"""The sum of the lengths of the blocks of vectors ``[..., 2D]``."""
         blocks = difference.unflatten(-1, (-1, self.block))
         return torch.linalg.vector_norm(blocks, dim=-1).sum(dim=-1)
+
+    def _by_block(self, x: Tensor) -> Tensor:
+        # Vectors [N, 2D] as [G, N, block].
+        return x.unflatten(-1, (-1, self.block)).transpose(0, 1)
 
 
 class GCOTE(OTE):
@@ -266,18 +279,15 @@ class GCOTE(OTE):
 
     def compare(self, query: Tensor, rows: Tensor) -> Tensor:
         if query.shape[:-1] == rows.shape[:-1]:
-            return self.compare_all(query, rows.unsqueeze(-2)).squeeze(-1)
-        return self.compare_all(query.squeeze(-2), rows)
+            return self._compare(query, rows.unsqueeze(-2)).squeeze(-1)
+        return self._compare(query.squeeze(-2), rows)
 
-    def compare_all(self, query: Tensor, rows: Tensor) -> Tensor:
-        width = self.width
-        size = query.size(-1) - 3 * width - 1
-        sizes = [width, width, width, size, 1]
+    def _compare(self, query: Tensor, rows: Tensor) -> Tensor:
         # One more axis, that of the entities.
         head, context, mapped, back, side = (
-            x.unsqueeze(-2) for x in query.split(sizes, dim=-1)
+            x.unsqueeze(-2) for x in self._parts(query)
         )
-        tail, as_tail, as_head = rows.split(width, dim=-1)
+        tail, as_tail, as_head = rows.split(self.width, dim=-1)
         other = torch.where(side > 0, as_tail, as_head)
         turned = self._map_many(tail, back)
         each = (turned - head, turned - context, mapped - tail, mapped - other)
@@ -285,6 +295,39 @@ class GCOTE(OTE):
         for difference in each[1:]:
             total = total + self.distance(difference)
         return -total / 4
+
+    def _parts(self, query: Tensor) -> tuple[Tensor, ...]:
+        # What `query` has joined.
+        width = self.width
+        size = query.size(-1) - 3 * width - 1
+        return query.split([width, width, width, size, 1], dim=-1)
+
+    def compare_all(self, query: Tensor, rows: Tensor) -> Tensor:
+        head, context, mapped, back, side = self._parts(query)
+        tail, as_tail, as_head = map(
+            self._by_block, rows.split(self.width, dim=-1)
+        )
+        turn = self._linear(back)
+        there, here = _from(self._by_block(mapped)), (side > 0).to(query)
+        # Each entity has its context on either side, of which one counts.
+        beside = torch.cat([there * here, there * (1 - here)], dim=-1)
+        total = _distances(there, _to(tail))
+        total = total + _distances(
+            beside, torch.cat([_to(as_tail), _to(as_head)], dim=-1)
+        )
+        mapped_back = _to_mapped(tail)
+        for x in (head, context):
+            there = _from_mapped(self._by_block(x), turn)
+            total = total + _distances(there, mapped_back)
+        return -total / 4
+
+    def _linear(self, rel: Tensor) -> Tensor:
+        # The map of each relation [B, k] as matrices [G, B, block, block].
+        size = self.width * self.block
+        before, after = rel[:, size:].split(self.width, dim=-1)
+        matrix = self._blocks(rel[:, :size]).transpose(0, 1)
+        before, after = self._by_block(before), self._by_block(after)
+        return before[..., :, None] * matrix * after[..., None, :]
 
     def _map_many(self, x: Tensor, rel: Tensor) -> Tensor:
         # As `map`, of many vectors for each relation: one product a block.
@@ -294,9 +337,6 @@ class GCOTE(OTE):
         parts = (x * before).unflatten(-1, (-1, self.block))
         out = torch.einsum('...ngi,...gij->...ngj', parts, matrix)
         return out.flatten(-2) * after
-
-    def pair_width(self) -> int:
-        return 8 * self.width
 
 
 def orthonormal(rows: Tensor) -> Tensor:
@@ -308,3 +348,41 @@ def orthonormal(rows: Tensor) -> Tensor:
             row = row - (row * done).sum(dim=-1, keepdim=True) * done
         out.append(F.normalize(row, dim=-1))
     return torch.stack(out, dim=-2)
+
+
+# The square of the length of a difference is a product: that of
+# (-2x, |x|^2, 1) and (y, 1, |y|^2). So those of all queries and entities come
+# at once, and nothing is held that has a number for each pair and coordinate.
+# What rounding leaves is some 1e-7 of the squares of both in fp32.
+def _from(x: Tensor) -> Tensor:
+    square = x.square().sum(dim=-1, keepdim=True)
+    return torch.cat([-2 * x, square, torch.ones_like(square)], dim=-1)
+
+
+def _to(x: Tensor) -> Tensor:
+    square = x.square().sum(dim=-1, keepdim=True)
+    return torch.cat([x, torch.ones_like(square), square], dim=-1)
+
+
+# Likewise |x - y L|^2, whose products are with those of the coordinates of y.
+def _from_mapped(x: Tensor, turn: Tensor) -> Tensor:
+    row, column = torch.triu_indices(turn.size(-1), turn.size(-1))
+    inner = turn @ turn.transpose(-1, -2)
+    pairs = inner[..., row, column] * (2 - (row == column).to(x))
+    mixed = (turn @ x[..., None])[..., 0]
+    square = x.square().sum(dim=-1, keepdim=True)
+    return torch.cat([pairs, -2 * mixed, square], dim=-1)
+
+
+def _to_mapped(y: Tensor) -> Tensor:
+    row, column = torch.triu_indices(y.size(-1), y.size(-1))
+    pairs = y[..., row] * y[..., column]
+    return torch.cat([pairs, y, torch.ones_like(y[..., :1])], dim=-1)
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    # Sums [B, C] over the blocks of the roots of products.
+    square = torch.bmm(x, y.transpose(1, 2))
+    # Below that is what rounding leaves; a root of 0 has no gradient.
+    least = 100 * torch.finfo(square.dtype).eps ** 2
+    return square.clamp(min=least).sqrt().sum(dim=0)

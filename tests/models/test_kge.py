@@ -29,6 +29,7 @@ from dsom_pyg.models import (
 from dsom_pyg.models.gcote import orthonormal
 from dsom_pyg.query_index import Pairs, QueryBatch
 from dsom_pyg.scores import Scores, sources
+from dsom_pyg.scores.tables import Basis, EntityTable
 from dsom_pyg.training import DistillTask, Loop, ModelTask, fit
 
 E, R, D = 13, 3, 4
@@ -99,8 +100,9 @@ def test_shared_negatives_score_as_those_of_each_query(
         found.append((scores, *(x for x in grads if x is not None)))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
-    # Products and distances over a whole row hold a number for each pair.
-    alone = isinstance(model, Bilinear | TransE)
+    # Products and distances over a whole row hold a number for each pair, and
+    # those over so few blocks not many more.
+    alone = isinstance(model, Bilinear | TransE | OTE)
     assert compared == ([] if alone else [model.pair_width()])
 
 
@@ -296,6 +298,58 @@ def test_ote_of_pairs_is_rotate() -> None:
     query = model.query(pairs[:2], model.relation_rows(rel))
     found = model.compare(query[:, None], pairs)
     torch.testing.assert_close(found, turn.scores(rel, rel).dense())
+
+
+@pytest.mark.parametrize('block', [2, 4])
+@pytest.mark.parametrize('name', ['OTE', 'GCOTE'])
+def test_distances_by_products(name: str, block: int) -> None:
+    """Of all pairs at once, against the lengths of differences."""
+    torch.manual_seed(0)
+    words = (TRIPLES,) if name == 'GCOTE' else ()
+    kind = GCOTE if name == 'GCOTE' else OTE
+    entities = EntityEmbedding(E, D, scale=1.0)
+    model = kind(entities, R, *words, block=block, scale=0.5).double()
+    torch.nn.init.normal_(model.relations)
+    if isinstance(model, GCOTE):
+        torch.nn.init.normal_(model.blank)
+    rows = whole(model.encoded().table())
+    rel = torch.tensor([0, 2, R, 2 * R - 1])
+    # Of heads without triples: other contexts are nearly the tails that are
+    # asked for, and of a difference that is nearly 0 little is left.
+    query = model.query(rows[8:12], model.relation_rows(rel)).detach()
+    found = []
+    for compare, asked in (
+        (model.compare_all, query),
+        (model.compare, query[:, None]),
+    ):
+        ends = asked.clone().requires_grad_(), rows.clone().requires_grad_()
+        scores = compare(*ends)
+        weight = torch.arange(scores.numel()).view_as(scores).to(scores)
+        grads = torch.autograd.grad((scores * weight).sum(), ends)
+        found.append((scores, grads[0].flatten(), grads[1]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_no_distance_at_all() -> None:
+    """Where a relation takes a head to a tail, in fp32."""
+    torch.manual_seed(0)
+    model = OTE(EntityEmbedding(E, 64, scale=1.0), R)
+    torch.nn.init.normal_(model.relations)
+    rows = model.relation_rows(torch.zeros(E, dtype=torch.long))
+    query = model.query(model.entities(), rows).detach().requires_grad_()
+    scores = model.compare_all(query, query.detach())
+    # 32 blocks; rounding leaves some 1e-7 of the squares of lengths.
+    assert scores.diagonal().abs().max() < 1e-3 * query.norm(dim=1).max()
+    assert scores.argmax(dim=1).tolist() == list(range(E))
+    scores.sum().backward()
+    assert query.grad is not None
+    assert query.grad.isfinite().all()
+
+
+def whole(table: Basis) -> Tensor:
+    matrix = table.matrix if isinstance(table, EntityTable) else table
+    return matrix.detach()
 
 
 def gcote_by_hand(model: GCOTE, triple: tuple[int, int, int]) -> float:
