@@ -11,7 +11,7 @@ from dsom_pyg.models.entity import Computed, EntityModule
 from dsom_pyg.models.kge import KGE
 from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
 from dsom_pyg.query_index import QueryBatch
-from dsom_pyg.scatter import scatter, softmax
+from dsom_pyg.scatter import softmax
 
 
 class OTE(KGE):
@@ -225,8 +225,13 @@ class GCOTE(OTE):
     def _moved(self, x: Tensor, rel: Tensor, counts: list[int]) -> Tensor:
         # Where each relation takes its part of the vectors. A matrix for each
         # triple would take more memory than all else.
-        parts = zip(x.split(counts), rel.unsqueeze(1), strict=True)
-        return torch.cat([self._map_many(part, row) for part, row in parts])
+        blocks = x.unflatten(-1, (-1, self.block)).split(counts)
+        turns = self._linear(rel).unbind(1)
+        parts = [
+            torch.einsum('ngi,gij->ngj', some, turn)
+            for some, turn in zip(blocks, turns, strict=True)
+        ]
+        return torch.cat(parts).flatten(1)
 
     def _kept(self, batch: QueryBatch | None) -> Tensor:
         rel, size = self.edge_type, self.num_relations
@@ -245,13 +250,15 @@ class GCOTE(OTE):
         self, x: Tensor, index: Tensor, message: Tensor, side: int
     ) -> Tensor:
         # Of each entity one more message comes from nobody.
-        nobody = self.blank[side].expand(len(x), -1)
-        message = torch.cat([message, nobody])
+        blank, some = self.blank[side], x.index_select(0, index)
+        score = (
+            torch.cat([torch.linalg.vecdot(some, message), x @ blank])
+            / self.width**0.5
+        )
         every = torch.arange(len(x), device=x.device)
-        index = torch.cat([index, every])
-        score = (x[index] * message).sum(dim=1) / self.width**0.5
-        weight = softmax(score, index, num_nodes=len(x))
-        return scatter(message * weight[:, None], index, dim_size=len(x))
+        weight = softmax(score, torch.cat([index, every]), num_nodes=len(x))
+        said, nobody = weight[:, None].split([len(index), len(x)])
+        return torch.index_add(nobody * blank, 0, index, message * said)
 
     def relation_rows(self, rel_type: Tensor) -> Tensor:
         r"""Relations as :class:`OTE` has them, their inverses, and 1, or -1
