@@ -40,7 +40,7 @@ LIBRARIES = (
     'bitsandbytes',
 )
 # What the file of every run has.
-RUN = ('dataset', 'row', 'seed', 'protocol', 'models')
+RUN = ('table', 'dataset', 'row', 'seed', 'protocol', 'models')
 # What must be equal for a file to be the run that is asked for.
 SAME = ('table', 'dataset', 'row', 'seed', 'graph', 'protocol', 'settings')
 # The part of it that is written in the same words in converted files.
@@ -139,10 +139,24 @@ def read(path: Path, *needed: str) -> dict[str, Any]:
 
 
 def records(results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    r"""Every run below a folder, in the order of its path."""
+    r"""Every run below a folder, in the order of its path.
+
+    Raises:
+        DamagedError: A file lies where another run belongs, whose figures it
+            would replace.
+    """
     for path in sorted(results.glob('*/*/**/*-seed*.json')):
-        if not path.name.endswith('.choices.json'):
-            yield path, read(path, *RUN)
+        if path.name.endswith('.choices.json'):
+            continue
+        found = read(path, *RUN)
+        words = (found[key] for key in ('table', 'dataset', 'row', 'seed'))
+        place = path_of(results, *words, found['protocol']['split'])
+        if path != place:
+            raise DamagedError(
+                f'{path} tells the run of {place}. Move it there, or say in '
+                'it which table, dataset, row, seed and split it is of.'
+            )
+        yield path, found
 
 
 def exists(path: Path, expected: Mapping[str, Any]) -> bool:

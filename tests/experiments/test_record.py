@@ -41,6 +41,19 @@ def test_where_a_run_lies() -> None:
     assert path == Path('r/t/D/validation/n3-0.05-seed0.json')
 
 
+def test_a_file_in_the_place_of_another_run(tmp_path: Path) -> None:
+    about = {'table': 't', 'dataset': 'D', 'row': 'mean', 'seed': 0}
+    run = {**about, 'protocol': {'split': 'val'}, 'models': {}}
+    path = record.path_of(tmp_path, 't', 'D', 'mean', 0, 'val')
+    record.write(path, run)
+    assert list(record.records(tmp_path)) == [(path, run)]
+    # Its figures would be taken for those of the other table.
+    other = record.path_of(tmp_path, 'u', 'D', 'mean', 0, 'val')
+    record.write(other, run)
+    with pytest.raises(record.DamagedError, match=r'u.*tells .*t/D'):
+        list(record.records(tmp_path))
+
+
 def test_skipped_or_refused(tmp_path: Path) -> None:
     path = tmp_path / 'deeper' / 'run.json'
     assert not record.exists(path, about())
