@@ -34,6 +34,9 @@ class OTE(KGE):
         objective: See :class:`~dsom_pyg.models.KGE`.
     """
 
+    # How many vectors of a pair are compared.
+    _compared = 1
+
     def __init__(
         self,
         entities: EntityModule,
@@ -122,9 +125,12 @@ class OTE(KGE):
         return -_distances(there, _to(self._by_block(rows)))
 
     def pair_width(self) -> int:
-        # A number a block; but products of few entities are slow, so they
-        # get some more than that at once.
-        return max(1, self.width // self.block // 16)
+        # A root and a square for each block. On a CPU products with few
+        # entities are slow, so it gets more of them at once.
+        blocks = self.width // self.block
+        if self.relations.device.type == 'cpu':
+            return max(1, blocks // 16)
+        return 2 * blocks * self._compared
 
     def distance(self, difference: Tensor) -> Tensor:
         r"""The sum of the lengths of the blocks of vectors ``[..., 2D]``."""
@@ -156,6 +162,7 @@ class GCOTE(OTE):
     """
 
     given_triples = True
+    _compared = 4
     edge_index: Tensor
     edge_type: Tensor
 
