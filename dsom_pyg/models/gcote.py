@@ -380,7 +380,7 @@ def _to(x: Tensor) -> Tensor:
 
 # Likewise |x - y L|^2, whose products are with those of the coordinates of y.
 def _from_mapped(x: Tensor, turn: Tensor) -> Tensor:
-    row, column = torch.triu_indices(turn.size(-1), turn.size(-1))
+    row, column = _upper(turn)
     inner = turn @ turn.transpose(-1, -2)
     pairs = inner[..., row, column] * (2 - (row == column).to(x))
     mixed = (turn @ x[..., None])[..., 0]
@@ -389,9 +389,15 @@ def _from_mapped(x: Tensor, turn: Tensor) -> Tensor:
 
 
 def _to_mapped(y: Tensor) -> Tensor:
-    row, column = torch.triu_indices(y.size(-1), y.size(-1))
+    row, column = _upper(y)
     pairs = y[..., row] * y[..., column]
     return torch.cat([pairs, y, torch.ones_like(y[..., :1])], dim=-1)
+
+
+def _upper(x: Tensor) -> tuple[Tensor, ...]:
+    # Places in a symmetric matrix, each number once.
+    size = x.size(-1)
+    return torch.triu_indices(size, size, device=x.device).unbind()
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
