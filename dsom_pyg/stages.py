@@ -4,12 +4,16 @@ Each stage is a public function that you can call yourself; each is described
 by a small class that holds its own settings and no others.
 """
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
+from dsom_pyg.files import DamagedFile, digest, load_tensors, save_tensors
 from dsom_pyg.kg import KG
 from dsom_pyg.models import KGE, ComplEx, Model, OneHop
 from dsom_pyg.models.entity import (
@@ -19,14 +23,16 @@ from dsom_pyg.models.entity import (
 )
 from dsom_pyg.models.observed import OBSERVED
 from dsom_pyg.models.sharded import sharded
+from dsom_pyg.processes import first, share
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
 from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
 from dsom_pyg.training.fit import check_loop
 from dsom_pyg.training.run import drawn_with
+from dsom_pyg.training.task import details, held
 from dsom_pyg.training.tasks import DistillTask, ModelTask, TeachersTask
-from dsom_pyg.words import in_words, make_plain
+from dsom_pyg.words import in_words, make_plain, plain
 
 __all__ = [
     'FreshTable',
@@ -409,9 +415,9 @@ def fit_folds(
             member.fit(stage, TeachersTask(ensemble), loop, rest)
             ensembles[number].append(ensemble)
     folds = []
-    for members, (rest, held) in zip(ensembles, parts, strict=True):
+    for members, (rest, part) in zip(ensembles, parts, strict=True):
         learned = TeacherEnsemble.concatenate(members)
-        folds.append(Fold(teachers.with_observed(learned, rest), rest, held))
+        folds.append(Fold(teachers.with_observed(learned, rest), rest, part))
     return folds
 
 
@@ -442,6 +448,66 @@ def decided(
         return Lookup.of(*both, seen, unlabeled, precision=precision)
 
 
+def _decided_once(
+    run: Run,
+    ensemble: TeacherEnsemble,
+    combiner: Combiner,
+    unlabeled: Queries | None,
+) -> Lookup:
+    # Asking takes as long as epochs of the student, and on another machine
+    # the last bits may differ, as if its teachers were others.
+    if run.folder is None:
+        return decided(run, ensemble, combiner, unlabeled)
+    path = run.folder / f'{run.within}decisions.safetensors'
+    asked = _asked(run, ensemble, combiner, unlabeled)
+    found = _decided_before(path, asked)
+    everywhere = all(share(found is not None))
+    if found is not None and everywhere:
+        return found.to(run.device)
+    out = decided(run, ensemble, combiner, unlabeled)
+    if first():
+        with suppress(OSError):  # then it is asked again
+            words = {'asked': asked, 'num_rels': str(out.num_rels)}
+            save_tensors(path, out.state_dict(), words)
+    return out
+
+
+def _asked(
+    run: Run,
+    ensemble: TeacherEnsemble,
+    combiner: Combiner,
+    unlabeled: Queries | None,
+) -> str:
+    # Who was asked what: nobody else's answers are taken.
+    named = [
+        pair
+        for module in (ensemble, combiner)
+        for pair in (*module.named_parameters(), *module.named_buffers())
+    ]
+    if unlabeled is not None:
+        named += [('head', unlabeled.head), ('rel', unlabeled.rel)]
+    words = {
+        'graph': run.graph.fingerprint,
+        'modules and queries': digest(named),
+        'combiner': [*details(combiner), *held(combiner)],
+    }
+    return json.dumps(words, default=plain, sort_keys=True)
+
+
+def _decided_before(path: Path, asked: str) -> Lookup | None:
+    try:
+        tensors, header = load_tensors(path, hashed=True)
+    except (DamagedFile, OSError):
+        return None
+    if header.get('asked') != asked:
+        return None
+    size, keys = int(header['num_rels']), tensors['keys']
+    out = Lookup(keys // size, keys % size, tensors['table'][:-1])
+    # Means of rows in another order differ in their last bits.
+    out.load_state_dict(tensors)
+    return out
+
+
 def distil(
     run: Run,
     student: Student,
@@ -459,7 +525,7 @@ def distil(
     extra = student.unlabeled
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
     if not combiner.learns and not combiner.by_target:
-        combiner = decided(run, ensemble, combiner, pool)
+        combiner = _decided_once(run, ensemble, combiner, pool)
     # Files of before know of nothing but fresh tables.
     fresh = type(student.start) is FreshTable
     begins_as = None if fresh else in_words(student.start)

@@ -14,6 +14,7 @@ import torch
 from dsom_pyg import Completer, DSoM, Recipe, recipes, stages, train_dsom
 from dsom_pyg.datasets import FakeMMKG
 from dsom_pyg.evaluation import evaluate
+from dsom_pyg.files import load_tensors, save_tensors
 from dsom_pyg.graph import (
     Triples,
     drop_modality,
@@ -69,6 +70,7 @@ from dsom_pyg.teachers import (
     CompactState,
     CrossEntropyReward,
     LogitState,
+    Lookup,
     Policy,
     QueryState,
     RankReward,
@@ -545,7 +547,8 @@ def test_stages_and_what_answers(tmp_path: Path) -> None:
     assert evaluate(trained.student, DATA).ranks().max() <= 30
     assert evaluate(trained.teachers, DATA).ranks().max() <= 30
     written = files(tmp_path)
-    assert set(written) == {f'{stage}.safetensors' for stage in stages}
+    names = {*stages, 'decisions'}
+    assert set(written) == {f'{name}.safetensors' for name in names}
     # Everything is there already: the same student, nothing trained.
     again = train_dsom(DATA, recipe, tmp_path)
     assert_same(trained, again)
@@ -563,6 +566,47 @@ def test_stages_and_what_answers(tmp_path: Path) -> None:
     other = recipe_of(policy=held_out(KFolds(2), weights=4, policy=4))
     with pytest.raises(ValueError, match=r'(?s)policy\.safetensors.*frozen'):
         train_dsom(DATA, other, tmp_path)
+
+
+def test_a_combiner_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    once = stages.decided
+
+    def watched(*words: Any) -> Lookup:
+        asked.append(1)
+        return once(*words)
+
+    monkeypatch.setattr(stages, 'decided', watched)
+    recipe = recipe_of(policy=held_out(KFolds(2)), student=student_of())
+    trained = train_dsom(DATA, recipe, tmp_path)
+    path = tmp_path / 'decisions.safetensors'
+    _, first = load_tensors(path)
+    assert len(asked) == 1
+    assert_same(trained, train_dsom(DATA, recipe, tmp_path))
+    assert len(asked) == 1
+    # Its file is what the student learns from.
+    tensors, header = load_tensors(path)
+    other = {**tensors, 'table': tensors['table'].flip(1)}
+    save_tensors(path, other, header)
+    (tmp_path / 'student.safetensors').unlink()
+    taught = train_dsom(DATA, recipe, tmp_path).student.state_dict()
+    assert len(asked) == 1
+    before = trained.student.state_dict()
+    assert not all(x.equal(before[key]) for key, x in taught.items())
+    # Nobody takes what is damaged, or was said of other questions.
+    for text in (b'nothing', b''):
+        path.write_bytes(text)
+        (tmp_path / 'student.safetensors').unlink()
+        assert_same(trained, train_dsom(DATA, recipe, tmp_path))
+        assert load_tensors(path)[1] == first
+    assert len(asked) == 3
+    (tmp_path / 'student.safetensors').unlink()
+    more = replace(recipe.student, unlabeled=Unlabeled(7))
+    train_dsom(DATA, replace(recipe, student=more), tmp_path)
+    assert len(asked) == 4
+    assert load_tensors(path)[1] != first
 
 
 def killed_after_every_epoch(recipe: Recipe, folder: Path) -> tuple[DSoM, int]:
@@ -668,7 +712,8 @@ def test_a_larger_committee_takes_up_a_smaller_one(tmp_path: Path) -> None:
     now = files(tmp_path)
     name = 'teachers.safetensors'
     assert now[name] == written[name]
-    assert set(now) == {name, 'teachers-2.safetensors', 'student.safetensors'}
+    others = ('teachers-2', 'student', 'decisions')
+    assert set(now) == {name, *(f'{other}.safetensors' for other in others)}
     assert list(one.results) == ['teachers', 'student']
 
 
