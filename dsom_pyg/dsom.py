@@ -94,7 +94,8 @@ def train_dsom(
         data: The graph, with features of its modalities.
         recipe: How. (default: :func:`dsom_pyg.recipes.held_out`)
         folder: Each stage saves itself there after every epoch, and resumes
-            from there. To enlarge a committee, first delete the files of
+            from there. What a combiner that has learned says of every query
+            is kept in ``decisions.safetensors``. To enlarge a committee, first delete the files of
             weights, policy and student; its teachers and folds are reused.
             While a stage trains, ``<stage>.previous.safetensors`` lies beside
             its file; to train it anew, delete both.
