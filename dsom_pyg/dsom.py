@@ -95,8 +95,9 @@ def train_dsom(
         recipe: How. (default: :func:`dsom_pyg.recipes.held_out`)
         folder: Each stage saves itself there after every epoch, and resumes
             from there. What a combiner that has learned says of every query
-            is kept in ``decisions.safetensors``. To enlarge a committee, first delete the files of
-            weights, policy and student; its teachers and folds are reused.
+            is kept in ``decisions.safetensors``. To enlarge a committee,
+            first delete the files of weights, policy and student; its
+            teachers and folds are reused.
             While a stage trains, ``<stage>.previous.safetensors`` lies beside
             its file; to train it anew, delete both.
 
