@@ -40,7 +40,7 @@ LIBRARIES = (
     'bitsandbytes',
 )
 # What the file of every run has.
-RUN = ('table', 'dataset', 'row', 'seed', 'protocol', 'models')
+RUN = ('dataset', 'row', 'seed', 'protocol', 'models')
 # What must be equal for a file to be the run that is asked for.
 SAME = ('table', 'dataset', 'row', 'seed', 'graph', 'protocol', 'settings')
 # The part of it that is written in the same words in converted files.
@@ -148,7 +148,7 @@ def records(results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(results.glob('*/*/**/*-seed*.json')):
         if path.name.endswith('.choices.json'):
             continue
-        found = read(path, *RUN)
+        found = read(path, *RUN, 'table')
         words = (found[key] for key in ('table', 'dataset', 'row', 'seed'))
         place = path_of(results, *words, found['protocol']['split'])
         if path != place:

@@ -97,7 +97,8 @@ def test_train_dsom(
     assert test in table
     stages = {path.stem for path in Path('runs').glob('*/stages/*')}
     assert stages == {
-        *('teachers', 'fold-1-of-1', 'weights', 'policy', 'student')
+        *('teachers', 'fold-1-of-1', 'weights', 'policy', 'student'),
+        'decisions',
     }
 
 

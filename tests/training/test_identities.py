@@ -47,6 +47,8 @@ def test_stages_are_known_by_the_same_words(name: str, tmp_path: Path) -> None:
     train_dsom(FakeMMKG(30, 3, 120)[0], recipe, tmp_path)
     now = {}
     for path in sorted(tmp_path.rglob('*.safetensors')):
+        if path.stem == 'decisions':
+            continue  # no stage
         with safe_open(path, 'pt') as file:
             told = json.loads(file.metadata()['identity'])
         stage = path.relative_to(tmp_path).with_suffix('').as_posix()
