@@ -11,7 +11,12 @@ from dsom_pyg.policies import HeldOut, PolicyChoice
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.query_index import QueryIndex
 from dsom_pyg.stages import Student, Teachers
-from dsom_pyg.teachers import Combiner, EnsembleScorer, TeacherEnsemble
+from dsom_pyg.teachers import (
+    Combiner,
+    EnsembleScorer,
+    Lookup,
+    TeacherEnsemble,
+)
 from dsom_pyg.training import FitResult, Progress, Run
 from dsom_pyg.words import make_plain
 
@@ -68,6 +73,8 @@ class DSoM:
         seen: N(h, r) of what they were trained on.
         results: What happened, stage by stage.
         recipe: How they were trained.
+        decisions: What the policy said of the queries that the student
+            learned from; :obj:`None` where it learned along, or needs answers.
     """
 
     student: Model
@@ -76,6 +83,7 @@ class DSoM:
     seen: QueryIndex
     results: dict[str, FitResult]
     recipe: Recipe
+    decisions: Lookup | None = None
 
     @property
     def teachers(self) -> EnsembleScorer:
@@ -146,6 +154,10 @@ def _follow(recipe: Recipe, run: Run) -> DSoM:
     # its teachers' weighted scores of all entities. Algorithm 1 is the step
     # of `training.tasks.DistillTask`.
     begun = stages.start_student(run, student, teachers, ensemble)
-    trained = stages.distil(run, student, begun, ensemble, policy)
+    weigh = stages.decide(run, student, ensemble, policy)
+    trained = stages.distil(run, student, begun, ensemble, weigh)
     seen = run.graph.index('train')
-    return DSoM(trained, ensemble, policy, seen, run.results, recipe)
+    decisions = weigh if isinstance(weigh, Lookup) else None
+    return DSoM(
+        trained, ensemble, policy, seen, run.results, recipe, decisions
+    )

@@ -27,6 +27,7 @@ from dsom_pyg.processes import first, share
 from dsom_pyg.query_index import Queries, unlabeled_queries
 from dsom_pyg.teachers import Combiner, Lookup, TeacherEnsemble
 from dsom_pyg.teachers.ensemble import ModelFactory
+from dsom_pyg.teachers.lookup import queries_at_once
 from dsom_pyg.training import Adam, Distill, Fold, KFolds, Loop, OneFold, Run
 from dsom_pyg.training.fit import check_loop
 from dsom_pyg.training.run import drawn_with
@@ -40,6 +41,7 @@ __all__ = [
     'Teachers',
     'Unlabeled',
     'WarmStart',
+    'decide',
     'decided',
     'distil',
     'fit_folds',
@@ -442,10 +444,35 @@ def decided(
     unlabeled ones, by the device and the processes of a run.
     """
     seen = run.graph.index('train').to(run.device)
-    with sharded([combiner, ensemble], changed=False):
-        both = combiner.to(run.device), ensemble.to(run.device)
-        precision = run.resolved_precision()
-        return Lookup.of(*both, seen, unlabeled, precision=precision)
+    asked = len(seen.head) + (0 if unlabeled is None else len(unlabeled.head))
+    size = queries_at_once(ensemble, combiner.wide)
+    with (
+        run.watched('decisions', -(-asked // size)) as step,
+        sharded([combiner, ensemble], changed=False),
+    ):
+        return Lookup.of(
+            combiner.to(run.device),
+            ensemble.to(run.device),
+            seen,
+            unlabeled,
+            batch_size=size,
+            precision=run.resolved_precision(),
+            step=step,
+        )
+
+
+def decide(
+    run: Run, student: Student, ensemble: TeacherEnsemble, combiner: Combiner
+) -> Combiner:
+    r"""What is to weigh the teachers in a distillation: a combiner that
+    learns along with the student, or that needs the answer, itself; in place
+    of another one what it says, asked once about every query.
+    """
+    if combiner.learns or combiner.by_target or isinstance(combiner, Lookup):
+        return combiner
+    extra = student.unlabeled
+    pool = None if extra is None else extra.draw(run)
+    return _decided_once(run, ensemble, combiner, pool)
 
 
 def _decided_once(
@@ -520,12 +547,11 @@ def distil(
     test time.
 
     A combiner that learns does so along with the student; another one is
-    asked once about every query.
+    asked once about every query, see :func:`decide`.
     """
+    combiner = decide(run, student, ensemble, combiner)
     extra = student.unlabeled
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
-    if not combiner.learns and not combiner.by_target:
-        combiner = _decided_once(run, ensemble, combiner, pool)
     # Files of before know of nothing but fresh tables.
     fresh = type(student.start) is FreshTable
     begins_as = None if fresh else in_words(student.start)

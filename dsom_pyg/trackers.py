@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dsom_pyg.files import whole_or_nothing
 from dsom_pyg.processes import first
-from dsom_pyg.training.progress import Bars, Progress, Record
+from dsom_pyg.training.progress import Progress, Record, watching
 
 __all__ = [
     'MLflow',
@@ -94,7 +94,7 @@ class Tracked(Progress):
     ) -> None:
         self.trackers = list(trackers) if first() else []
         self.begun: list[Tracker] = []
-        self.then = then if isinstance(then, Progress) else Bars(then)
+        self.then = watching(then)
         self.metrics: Metrics | None = None
         self.stage = ''
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dsom_pyg.training.progress import Record
 
 # Seconds of steps after which it is said how long the run will take.
 SETTLED = 5.0
+# Seconds after which a line is said where no epoch has ended.
+QUIET = 60.0
 
 
 def asking(*words: str | Path) -> str:
@@ -48,6 +51,7 @@ class Console(Progress):
         self.bar: tqdm[Any] | None = None
         self.stage = ''
         self.estimated = False
+        self.said = time.perf_counter()
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -60,6 +64,7 @@ class Console(Progress):
         """
         if not first():
             return
+        self.said = time.perf_counter()
         self._log(text)
         if self.as_json:
             print(
@@ -77,6 +82,7 @@ class Console(Progress):
         self, stage: str, epochs: int, batches: int, history: Sequence[Record]
     ) -> None:
         self.stage, self.epochs, self.done = stage, epochs, len(history)
+        self.batches, self.batch = batches, 0
         self.clock.begin(stage, epochs, batches, len(history))
         if history and len(history) < epochs:
             self.say(
@@ -96,6 +102,7 @@ class Console(Progress):
 
     def step(self) -> None:
         self.clock.step()
+        self.batch += 1
         if not self.estimated and self.clock.spent > SETTLED:
             self.estimated = True
             self.say(
@@ -105,9 +112,17 @@ class Console(Progress):
         if self.bar is not None:
             self.bar.set_postfix_str(self._now(), refresh=False)
             self.bar.update()
+        elif time.perf_counter() - self.said > QUIET:
+            at = f'batch {self.batch} of {self.batches}'
+            self.say(
+                f'{self.stage}: {at}, {self._now()}',
+                stage=self.stage,
+                seconds_left=self.clock.seconds_left(),
+            )
 
     def epoch(self, record: Record) -> None:
-        self.done += 1
+        self.done, self.batch = self.done + 1, 0
+        self.said = time.perf_counter()
         told = [f'loss {record["loss"]:.4g}']
         if 'val_mrr' in record:
             told.append(f'val MRR {100 * record["val_mrr"]:.2f}')
@@ -155,6 +170,9 @@ class Clock:
     def begin(self, stage: str, epochs: int, batches: int, done: int) -> None:
         r"""A stage begins, or goes on after some epochs."""
         self.stage = stage
+        if stage in self.cost:  # what should have come before does not come
+            for before in takewhile(lambda x: x != stage, self.cost):
+                self.left_of[before] = 0.0
         cost = self.cost.get(stage, 0.0)
         self.of_step = cost / max(batches, 1)
         self.left_of[stage] = cost * (epochs - done)

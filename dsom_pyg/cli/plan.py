@@ -53,6 +53,13 @@ def stages_of(
     }
     if isinstance(recipe.policy, HeldOut):
         out |= _of_held_out(recipe.policy, kinds, t.committee, t.loop)
+        if isinstance(recipe.policy.learner, RewardedPolicy):
+            asked = 1.0
+            if s.unlabeled is not None:
+                seen = len(graph.index('train').head)
+                asked += s.unlabeled.queries / max(seen, 1)
+            cost = asked * (kinds * t.committee + counting)
+            out['decisions'] = Stage(1, cost)
     step: float = LEARNING + kinds * t.committee + counting
     if s.unlabeled is not None:
         step *= 1 + s.unlabeled.share
@@ -87,11 +94,11 @@ def _of_held_out(
     # Asked about what was held out.
     cost = held * kinds * committee
     learner: Any = policy.learner
+    base = learner.base if isinstance(learner, RewardedPolicy) else learner
+    if base is not None and hasattr(base, 'epochs'):
+        out['weights'] = Stage(base.epochs, cost)
     if isinstance(learner, RewardedPolicy):
         out['policy'] = Stage(learner.epochs, cost)
-        learner = learner.base
-    if learner is not None and hasattr(learner, 'epochs'):
-        out['weights'] = Stage(learner.epochs, cost)
     return out
 
 

@@ -263,7 +263,10 @@ def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
     # Tables need no features, and the policy's weights no state.
     names, recipe = trained.ensemble.modalities, trained.recipe
     run = Run(graph=graph, device=recipe.device, precision=recipe.precision)
-    weights = decided(run, trained.ensemble, trained.policy).cpu()
+    weights = trained.decisions
+    if weights is None:  # it learned along
+        weights = decided(run, trained.ensemble, trained.policy)
+    weights = weights.cpu()
     trained.ensemble.cpu()
     kept = {
         name: teacher.as_table() if isinstance(teacher, KGE) else teacher

@@ -24,7 +24,7 @@ from dsom_pyg.files import append, digest, sweep, whole_or_nothing
 from dsom_pyg.kg import KG
 from dsom_pyg.processes import first
 from dsom_pyg.settings import describe
-from dsom_pyg.training.progress import Bars, Progress, Record
+from dsom_pyg.training.progress import Progress, Record, watching
 
 SETTINGS, METRICS, STAGES = 'run.json', 'metrics.jsonl', 'stages'
 # Where a run is computed makes it no other run, and whether more epochs do is
@@ -186,7 +186,7 @@ class Metrics(Progress):
         self, path: Path, then: Progress | bool | None = None
     ) -> None:
         self.path = path
-        self.then = then if isinstance(then, Progress) else Bars(then)
+        self.then = watching(then)
         self.stage = ''
 
     def begin(

@@ -1,5 +1,7 @@
 """What a combiner decided, asked once and looked up."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,7 @@ def ask(
     seen: QueryIndex,
     batch_size: int = 500,
     precision: str = 'fp32',
+    step: Callable[[], None] | None = None,
 ) -> Tensor:
     r"""The weights that a combiner gives to queries, ``[Q, M]``.
 
@@ -49,6 +52,7 @@ def ask(
         seen: Training tails of the teachers by query.
         batch_size: Queries at a time, at most, see :func:`queries_at_once`.
         precision: Of the matrix products.
+        step: Called after each batch.
     """
     check_sizes(teachers=ensemble, combiner=combiner, seen=seen)
     sizes = ensemble.num_entities, ensemble.num_relations
@@ -61,6 +65,8 @@ def ask(
         context = Context(seen=seen.lookup(head, rel))
         answers = Answers(ensemble, head, rel, precision, context)
         parts.append(combiner.weights(answers))
+        if step is not None:
+            step()
     return torch.cat(parts)
 
 
@@ -112,6 +118,7 @@ class Lookup(Combiner):
         unlabeled: Queries | None = None,
         batch_size: int = 500,
         precision: str = 'fp32',
+        step: Callable[[], None] | None = None,
     ) -> 'Lookup':
         r"""Ask a combiner once about all queries of a distillation: those of
         :obj:`seen` and the unlabeled ones. For the arguments see :func:`ask`.
@@ -121,7 +128,7 @@ class Lookup(Combiner):
             head = torch.cat([head, unlabeled.head])
             rel = torch.cat([rel, unlabeled.rel])
         asked = (combiner, ensemble, Queries(head, rel), seen)
-        return cls(head, rel, ask(*asked, batch_size, precision))
+        return cls(head, rel, ask(*asked, batch_size, precision, step))
 
     # No attribute: those tell runs apart.
     @property

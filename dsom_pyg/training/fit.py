@@ -17,11 +17,11 @@ from dsom_pyg.kg import KG
 from dsom_pyg.models import Model
 from dsom_pyg.models.sharded import agree_on_whole, sharded
 from dsom_pyg.precision import resolve_precision
-from dsom_pyg.processes import begin, count, first
+from dsom_pyg.processes import begin, count
 from dsom_pyg.pyg import HeteroData
 from dsom_pyg.training.batches import QueryLoader
 from dsom_pyg.training.loop import Adam8bit, FitResult, Loop
-from dsom_pyg.training.progress import Bars, Progress
+from dsom_pyg.training.progress import Progress, watching
 from dsom_pyg.training.state import (
     RunFile,
     TrainState,
@@ -111,9 +111,7 @@ def fit(
         check_alike({**words, 'checkpoint': checkpoint is not None})
         if checkpoint is not None:
             file = RunFile(checkpoint, words, prolong)
-    watch = progress if isinstance(progress, Progress) else Bars(progress)
-    if not first():
-        watch = Bars(False)
+    watch = watching(progress)
     with sharded(task.trained), sharded(task.frozen, changed=False):
         result = _fit(task, graph, loop, file, seed, device, precision, watch)
     result.config = {**config, 'device': device}

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from tqdm.auto import tqdm
 
+from dsom_pyg.processes import first
+
 Record = Mapping[str, float]
 
 
@@ -15,7 +17,8 @@ class Progress:
     def begin(
         self, stage: str, epochs: int, batches: int, history: Sequence[Record]
     ) -> None:
-        r"""A stage begins, or goes on.
+        r"""A stage begins, or goes on. That of ``decisions`` has one epoch
+        whose end nobody is told: teachers are asked, nothing is learned.
 
         Args:
             stage: Its name.
@@ -25,7 +28,7 @@ class Progress:
         """
 
     def step(self) -> None:
-        r"""A batch has been learned from."""
+        r"""A batch is done."""
 
     def epoch(self, record: Record) -> None:
         r"""An epoch has ended, and is saved where there is a file; see
@@ -37,7 +40,7 @@ class Progress:
 
 
 class Bars(Progress):
-    r"""A bar for each stage.
+    r"""A bar of batches for each stage.
 
     Args:
         shown: Whether to show it. (default: only on a terminal)
@@ -50,15 +53,26 @@ class Bars(Progress):
         self, stage: str, epochs: int, batches: int, history: Sequence[Record]
     ) -> None:
         self.bar = tqdm(
-            total=epochs,
-            initial=len(history),
+            total=epochs * batches,
+            initial=len(history) * batches,
             desc=stage,
             disable=self.disable,
         )
 
-    def epoch(self, record: Record) -> None:
+    def step(self) -> None:
         self.bar.update()
+
+    def epoch(self, record: Record) -> None:
         self.bar.set_postfix({k: f'{v:.4g}' for k, v in record.items()})
 
     def end(self) -> None:
         self.bar.close()
+
+
+def watching(progress: bool | Progress | None) -> Progress:
+    r"""Who is told: somebody, or bars that are shown or not, see
+    :class:`Bars`. Of several processes the first one speaks.
+    """
+    if not first():
+        return Progress()
+    return progress if isinstance(progress, Progress) else Bars(progress)

@@ -1,6 +1,6 @@
 """A run of several stages: its graph, seeds, files and results."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from dsom_pyg.precision import resolve_precision
 from dsom_pyg.processes import begin
 from dsom_pyg.training.fit import fit
 from dsom_pyg.training.loop import FitResult, Loop
-from dsom_pyg.training.progress import Progress
+from dsom_pyg.training.progress import Progress, watching
 from dsom_pyg.training.task import Task
 
 
@@ -72,6 +72,20 @@ class Run:
             progress=self.progress,
         )
         return self.results[stage]
+
+    @contextmanager
+    def watched(
+        self, stage: str, batches: int
+    ) -> Iterator[Callable[[], None]]:
+        r"""Tell how a stage goes on that learns nothing; the block calls what
+        it is given after each batch.
+        """
+        watch = watching(self.progress)
+        watch.begin(self.within + stage, 1, batches, [])
+        try:
+            yield watch.step
+        finally:
+            watch.end()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

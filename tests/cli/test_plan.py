@@ -67,19 +67,32 @@ def recipe_of(policy: PolicyChoice, committee: int = 1) -> Recipe:
     ],
 )
 def test_the_stages_are_those_that_come(recipe: Recipe) -> None:
-    said = {name: s.epochs for name, s in stages_of(recipe, GRAPH).items()}
-    results = train_dsom(GRAPH, recipe).results
-    assert said == {name: len(r.history) for name, r in results.items()}
+    heard = Heard()
+    plan = stages_of(recipe, GRAPH)
+    results = train_dsom(GRAPH, replace(recipe, progress=heard)).results
+    assert heard.steps == heard.batches
+    # In their order; what asks no teacher takes no time.
+    came = [x for x in heard.epochs if x in plan or x != 'decisions']
+    assert came == list(plan)
+    said = {name: s.epochs for name, s in plan.items() if name != 'decisions'}
+    assert said == {n: x for n, x in heard.epochs.items() if n != 'decisions'}
+    assert said == {n: len(r.history) for n, r in results.items()}
 
 
 class Heard(Progress):
     def __init__(self) -> None:
         self.epochs: dict[str, int] = {}
+        self.steps = self.batches = 0
 
     def begin(
         self, stage: str, epochs: int, batches: int, history: Sequence[Record]
     ) -> None:
+        assert stage not in self.epochs
         self.epochs[stage] = epochs
+        self.batches += epochs * batches
+
+    def step(self) -> None:
+        self.steps += 1
 
 
 def test_judges_are_stages_as_well() -> None:
@@ -88,7 +101,8 @@ def test_judges_are_stages_as_well() -> None:
     beliefs(GRAPH, replace(recipe, progress=heard), folds=2)
     before, plan = stages_of(recipe, GRAPH), stages_of(recipe, GRAPH, 2)
     said = {x: s.epochs for x, s in plan.items() if x not in before}
-    assert said == heard.epochs
+    asked = {f'judge-{at}-of-2/decisions': 1 for at in (1, 2)}
+    assert {**said, **asked} == heard.epochs
     # Half of train each.
     judge = plan['judge-2-of-2/student']
     assert judge.cost == plan['student'].cost / 2
@@ -108,6 +122,12 @@ def test_costs() -> None:
     assert plan['policy'].cost == plan['weights'].cost == 4
     # The student learns, teachers are asked, and of as many queries again.
     assert plan['student'].cost == 14
+    # The policy is asked once about each query, and unlabeled ones.
+    queries = len(GRAPH.index('train').head)
+    more = recipes.small().student.unlabeled
+    assert more is not None
+    asked = (queries + more.queries) / queries
+    assert plan['decisions'].cost == pytest.approx(4 * asked)
     plan = stages_of(recipe_of(MeanOfTeachers(), committee=3), GRAPH)
     assert plan['student'].cost == 3 + 12
 
@@ -188,6 +208,55 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock.step()
     # 15 passes took 15 seconds, and nothing is left.
     assert clock.seconds_left() == 0
+
+
+def test_what_was_passed_over_takes_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now: list[float] = [0.0]
+    monkeypatch.setattr(console.time, 'perf_counter', lambda: now[0])
+    stages = {name: Stage(1, 5.0) for name in ('one', 'two', 'three', 'four')}
+    clock = Clock(stages)
+    clock.begin('one', 1, 1, 0)
+    now[0] += 5
+    clock.step()
+    clock.end()
+    assert clock.seconds_left() == pytest.approx(15)
+    clock.begin('three', 1, 1, 0)
+    assert clock.seconds_left() == pytest.approx(10)
+
+
+def test_a_long_epoch_is_not_silent(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    now: list[float] = [0.0]
+    monkeypatch.setattr(console.time, 'perf_counter', lambda: now[0])
+    plan = {'decisions': Stage(1, 3.0), 'student': Stage(2, 3.0)}
+    watch = console.Console(tmp_path / 'log.txt', False, plan)
+    watch.begin('decisions', 1, 10, [])
+    for _ in range(10):
+        now[0] += 25
+        watch.step()
+    watch.end()
+    watch.begin('student', 2, 2, [])
+    now[0] += 50
+    watch.step()
+    watch.step()
+    watch.epoch({'epoch': 1, 'loss': 2.5})
+    now[0] += 50  # not so long since that line
+    watch.step()
+    now[0] += 50
+    watch.step()
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if 'batch' in line]
+    # After more than a minute, counted from the last line.
+    ats = [f'decisions: batch {at} of 10' for at in (4, 7, 10)]
+    assert [line.split(',')[0] for line in told] == [
+        *ats,
+        'student: batch 2 of 2',
+    ]
+    assert 'epoch 2 of 2, about' in told[-1]
+    assert 'epoch 1 of 2, loss 2.5' in lines[-2]
 
 
 def test_the_bar_of_a_terminal(

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 from transe import TransE
 
-from dsom_pyg import KG, Recipe, models, train_dsom
+from dsom_pyg import KG, Recipe, models, stages, train_dsom
 from dsom_pyg.completion import (
     Calibration,
     Completer,
     ModelFolderError,
     Review,
+    making,
     store,
 )
 from dsom_pyg.completion.store import (
@@ -39,9 +40,16 @@ from dsom_pyg.models import (
     EntityModule,
     Model,
 )
-from dsom_pyg.policies import HeldOut, RewardedPolicy
-from dsom_pyg.stages import Student
+from dsom_pyg.policies import (
+    AsInPaper,
+    HeldOut,
+    PolicyChoice,
+    RewardedPolicy,
+)
+from dsom_pyg.stages import Student, Unlabeled
+from dsom_pyg.teachers import Lookup
 from dsom_pyg.teachers.answers import Answers, Context
+from dsom_pyg.training import Run
 
 
 @pytest.fixture
@@ -82,21 +90,51 @@ def test_what_was_trained_already(
     assert kept.about['metrics'] == model.parts.about['metrics']
 
 
+@pytest.mark.parametrize(
+    ('policy', 'asked'),
+    [
+        (HeldOut(learner=RewardedPolicy(base=None, epochs=2)), 0),
+        (AsInPaper(mlp_channels=4), 1),  # it learned along with the student
+    ],
+)
 def test_kept_weights_are_those_of_the_policy(
-    dataset: OwnGraph, recipe: Recipe
+    policy: PolicyChoice,
+    asked: int,
+    dataset: OwnGraph,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph = KG(dataset[0])
-    policy = HeldOut(learner=RewardedPolicy(base=None, epochs=2))
-    words = replace(recipe, policy=policy, precision='fp32')
+    more = None if asked else Unlabeled(9)
+    words = replace(
+        recipe,
+        policy=policy,
+        precision='fp32',
+        student=replace(recipe.student, unlabeled=more),
+    )
     trained = train_dsom(graph, words)
+    again: list[int] = []
+
+    def decided(*words: Any) -> Lookup:
+        again.append(1)
+        return stages.decided(*words)
+
+    monkeypatch.setattr(making, 'decided', decided)
     kept = Completer.of(dataset, graph, trained).parts.weights
+    assert len(again) == asked
     assert kept is not None
     seen = graph.index('train')
+    head, rel = seen.head, seen.rel
+    if more is not None:  # those of queries without an answer as well
+        extra = more.draw(Run(graph=graph, seed=recipe.seed))
+        assert not seen.lookup(extra.head, extra.rel).tail.numel()
+        head = torch.cat([head, extra.head])
+        rel = torch.cat([rel, extra.rel])
     answers = Answers(
         trained.ensemble,
-        seen.head,
-        seen.rel,
-        context=Context(seen=seen.lookup(seen.head, seen.rel)),
+        head,
+        rel,
+        context=Context(seen=seen.lookup(head, rel)),
     )
     expected = trained.policy.weights(answers)
     assert expected.std(dim=0).max() > 1e-4  # not those of a mean

@@ -70,10 +70,14 @@ def test_the_base_class_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    diary = Diary()
+    run(None, diary, 2)
+    steps = diary.lines.count('.')
     run(None, True, 2)
     said = capfd.readouterr().err
     assert 'model: 100%' in said
-    assert '2/2' in said
+    assert f'{steps}/{steps} ' in said
+    assert 'epoch=2' in said
     assert 'loss=' in said
 
 
