@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsom_pyg.graph import Triples, check_triples
-from dsom_pyg.models.entity import Computed, EntityModule
+from dsom_pyg.models.entity import EntityModule
 from dsom_pyg.models.kge import KGE
 from dsom_pyg.models.objectives import CROSS_ENTROPY, Objective
 from dsom_pyg.query_index import QueryBatch
@@ -218,27 +218,11 @@ class GCOTE(OTE):
         r"""Rows ``[E, 6D]``: the entity, its contexts as a tail and as a
         head.
         """
-        x, keep = self.entities(), self._kept(batch)
-        (head, tail), rel = self.edge_index[:, keep], self.edge_type[keep]
-        every = torch.arange(self.num_relations, device=rel.device)
-        there, back, _ = self._split(self.relation_rows(every))
-        counts = torch.bincount(rel, minlength=len(every)).tolist()
-        as_tail = self._context(
-            x, tail, self._moved(x[head], there, counts), 0
-        )
-        as_head = self._context(x, head, self._moved(x[tail], back, counts), 1)
-        return Computed(torch.cat([x, as_tail, as_head], dim=1))
-
-    def _moved(self, x: Tensor, rel: Tensor, counts: list[int]) -> Tensor:
-        # Where each relation takes its part of the vectors. A matrix for each
-        # triple would take more memory than all else.
-        blocks = x.unflatten(-1, (-1, self.block)).split(counts)
-        turns = self._linear(rel).unbind(1)
-        parts = [
-            torch.einsum('ngi,gij->ngj', some, turn)
-            for some, turn in zip(blocks, turns, strict=True)
-        ]
-        return torch.cat(parts).flatten(1)
+        keep = self._kept(batch)
+        made = _Contexts(self, self.edge_index[:, keep], self.edge_type[keep])
+        # With negatives a step needs few entities, else all.
+        few = batch is not None and hasattr(self.objective, 'negatives')
+        return made if few else made.once()
 
     def _kept(self, batch: QueryBatch | None) -> Tensor:
         rel, size = self.edge_type, self.num_relations
@@ -252,20 +236,6 @@ class GCOTE(OTE):
         code = (head * size + asked % size) * self.num_entities + tail
         mine = (self.edge_index[0] * size + rel) * self.num_entities
         return torch.isin(mine + self.edge_index[1], code, invert=True)
-
-    def _context(
-        self, x: Tensor, index: Tensor, message: Tensor, side: int
-    ) -> Tensor:
-        # Of each entity one more message comes from nobody.
-        blank, some = self.blank[side], x.index_select(0, index)
-        score = (
-            torch.cat([torch.linalg.vecdot(some, message), x @ blank])
-            / self.width**0.5
-        )
-        every = torch.arange(len(x), device=x.device)
-        weight = softmax(score, torch.cat([index, every]), num_nodes=len(x))
-        said, nobody = weight[:, None].split([len(index), len(x)])
-        return torch.index_add(nobody * blank, 0, index, message * said)
 
     def relation_rows(self, rel_type: Tensor) -> Tensor:
         r"""Relations as :class:`OTE` has them, their inverses, and 1, or -1
@@ -282,12 +252,13 @@ class GCOTE(OTE):
         and the side.
         """
         x, as_tail, as_head = head.split(self.width, dim=-1)
-        there, back, side = self._split(rel)
+        there, back, side = self.split(rel)
         context = torch.where(side > 0, as_head, as_tail)
         mapped = self.map(x, there)
         return torch.cat([x, context, mapped, back, side], dim=-1)
 
-    def _split(self, rel: Tensor) -> list[Tensor]:
+    def split(self, rel: Tensor) -> list[Tensor]:
+        r"""Rows of relations in parts: relation, inverse, and side."""
         size = (rel.size(-1) - 1) // 2
         return list(rel.split([size, size, 1], dim=-1))
 
@@ -321,7 +292,7 @@ class GCOTE(OTE):
         tail, as_tail, as_head = map(
             self._by_block, rows.split(self.width, dim=-1)
         )
-        turn = self._linear(back)
+        turn = self.linear(back)
         there, here = _from(self._by_block(mapped)), (side > 0).to(query)
         # Each entity has its context on either side, of which one counts.
         beside = torch.cat([there * here, there * (1 - here)], dim=-1)
@@ -335,8 +306,10 @@ class GCOTE(OTE):
             total = total + _distances(there, mapped_back)
         return -total / 4
 
-    def _linear(self, rel: Tensor) -> Tensor:
-        # The map of each relation [B, k] as matrices [G, B, block, block].
+    def linear(self, rel: Tensor) -> Tensor:
+        r"""The maps of relations ``[B, k]`` as matrices ``[G, B, block,
+        block]``.
+        """
         size = self.width * self.block
         before, after = rel[:, size:].split(self.width, dim=-1)
         matrix = self._blocks(rel[:, :size]).transpose(0, 1)
@@ -351,6 +324,66 @@ class GCOTE(OTE):
         parts = (x * before).unflatten(-1, (-1, self.block))
         out = torch.einsum('...ngi,...gij->...ngj', parts, matrix)
         return out.flatten(-2) * after
+
+
+class _Contexts(EntityModule):
+    # Entities with their contexts by some triples, in one step: those that
+    # are asked for, or all.
+    def __init__(
+        self, model: GCOTE, edge_index: Tensor, edge_type: Tensor
+    ) -> None:
+        super().__init__(model.num_entities, 3 * model.hidden_channels)
+        self._x, self._blank = model.entities(), model.blank
+        self._edges, self._types = edge_index, edge_type
+        every = torch.arange(model.num_relations, device=edge_type.device)
+        there, back, _ = model.split(model.relation_rows(every))
+        # What brings a head to its tail, and a tail to its head.
+        self._turns = model.linear(there), model.linear(back)
+
+    def forward(self) -> Tensor:
+        return self._of(torch.arange(len(self._x), device=self._x.device))
+
+    def rows(self, index: Tensor) -> Tensor:
+        some, at = index.unique(return_inverse=True)
+        return self._of(some).index_select(0, at)
+
+    def _of(self, some: Tensor) -> Tensor:
+        x, (head, tail) = self._x.index_select(0, some), self._edges
+        as_tail = self._context(some, x, tail, head, 0)
+        as_head = self._context(some, x, head, tail, 1)
+        return torch.cat([x, as_tail, as_head], dim=1)
+
+    def _context(
+        self, some: Tensor, x: Tensor, end: Tensor, other: Tensor, side: int
+    ) -> Tensor:
+        place = end.new_full((self.num_entities,), -1)
+        place[some] = torch.arange(len(some), device=some.device)
+        index = place[end]
+        mine = index >= 0
+        index, rel = index[mine], self._types[mine]
+        message = self._moved(other[mine], rel, self._turns[side])
+        # Of each entity one more message comes from nobody.
+        blank, its = self._blank[side], x.index_select(0, index)
+        score = (
+            torch.cat([torch.linalg.vecdot(its, message), x @ blank])
+            / x.size(1) ** 0.5
+        )
+        every = torch.arange(len(x), device=x.device)
+        weight = softmax(score, torch.cat([index, every]), num_nodes=len(x))
+        said, nobody = weight[:, None].split([len(index), len(x)])
+        return torch.index_add(nobody * blank, 0, index, message * said)
+
+    def _moved(self, other: Tensor, rel: Tensor, turns: Tensor) -> Tensor:
+        # Where each relation takes its part of the vectors; types are in
+        # order. A matrix for each triple would take more memory than all else.
+        counts = torch.bincount(rel, minlength=turns.size(1)).tolist()
+        blocks = self._x.index_select(0, other)
+        blocks = blocks.unflatten(-1, (-1, turns.size(-1))).split(counts)
+        parts = [
+            torch.einsum('ngi,gij->ngj', of_one, turn)
+            for of_one, turn in zip(blocks, turns.unbind(1), strict=True)
+        ]
+        return torch.cat(parts).flatten(1)
 
 
 def orthonormal(rows: Tensor) -> Tensor:

@@ -19,9 +19,13 @@ from dsom_pyg.models import (
     OTE,
     Bilinear,
     ComplEx,
+    CrossEntropy,
     DistMult,
     EntityEmbedding,
+    EntityModule,
+    Negatives,
     RotatE,
+    SelfAdversarial,
     Step,
     TransE,
     TuckER,
@@ -404,6 +408,42 @@ def test_a_batch_does_not_see_its_own_triples() -> None:
     other.blank = model.blank
     torch.testing.assert_close(model.encoded(batch)(), other.encoded()())
     assert not torch.allclose(model.encoded()(), other.encoded()())
+
+
+def test_contexts_of_few_entities_are_those_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = made('GCOTE')
+    assert isinstance(model, GCOTE)
+    model.objective = SelfAdversarial(negatives=Negatives(3, shared=True))
+    targets = Pairs(torch.tensor([0, 1]), torch.tensor([1, 1]))
+    asked = torch.tensor([0, 2]), torch.tensor([0, 1 + R])
+    batch = QueryBatch(*asked, targets, targets)
+    index = torch.tensor([2, 9, 0, 2, 1])  # 9 has no triple
+    few = model.encoded(batch).rows(index)
+    every = model.encoded(batch)()[index]
+    torch.testing.assert_close(few, every)
+    weight = torch.randn_like(few)
+    own = [*model.parameters()]
+    grads = [
+        torch.autograd.grad((x * weight).sum(), own) for x in (few, every)
+    ]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
+    # A step with negatives makes no others.
+    wide: list[int] = []
+    forward = type(model.encoded(batch)).forward
+
+    def counted(made: EntityModule) -> Tensor:
+        wide.append(1)
+        return forward(made)
+
+    monkeypatch.setattr(type(model.encoded(batch)), 'forward', counted)
+    sum(model.loss(batch, 'fp32').values()).backward()
+    assert not wide
+    model.objective = CrossEntropy()
+    model.loss(batch, 'fp32')
+    assert wide == [1]
 
 
 def test_the_second_stage_begins_as_the_first() -> None:
