@@ -25,6 +25,7 @@ from dsom_pyg.files import DamagedFile, load_tensors
 from dsom_pyg.graph import merge_val
 from dsom_pyg.models import Bilinear, EntityEmbedding, Model, concatenate
 from dsom_pyg.models.entity import EntityModule
+from dsom_pyg.precision import resolve_precision
 from dsom_pyg.stages import Teachers, fit_teachers
 from dsom_pyg.teachers import (
     Combiner,
@@ -347,11 +348,16 @@ def shared_files(
     """
     described = record.describe(what)
     described.pop('observed', None)  # such teachers leave no files
+    asked = getattr(row.what, 'precision', None)
     words = [
         setting.dataset,
         graph.fingerprint,
         setting.features(row),
         torch.device(setting.device).type,
+        # Another machine has another one, and would be refused the files.
+        resolve_precision(
+            getattr(row.what, 'precision', None), setting.device
+        ),
         record.describe(row.change) if row.change else None,
         described,
         seed,

@@ -216,6 +216,26 @@ def test_teachers_are_shared_whoever_counts_beside_them(
     assert models['joint'] == alone['joint']
 
 
+def test_another_precision_trains_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table_of = (Row('plain', TEACHERS),), (Row('again', TEACHERS),)
+    for precision, rows in zip(('fp32', 'bf16'), table_of, strict=True):
+        monkeypatch.setattr(
+            'dsom_pyg.precision.default_precision', lambda _, p=precision: p
+        )
+        tables = (Table(('Tiny',), rows),)
+        monkeypatch.setattr(table, 'load', lambda name, t=tables: t)
+        found = run(tmp_path)
+    folder = tmp_path / 'models/tiny/Tiny'
+    one, two = (
+        (folder / f'{name}-seed0' / 'teachers.safetensors').stat().st_ino
+        for name in ('plain', 'again')
+    )
+    assert one != two
+    assert found['again-seed0']['stages_before'] == []
+
+
 def load_stage(path: Path, model: ComplEx) -> None:
     from dsom_pyg.files import load_tensors
 
