@@ -354,10 +354,8 @@ def shared_files(
         graph.fingerprint,
         setting.features(row),
         torch.device(setting.device).type,
-        # Another machine has another one, and would be refused the files.
-        resolve_precision(
-            getattr(row.what, 'precision', None), setting.device
-        ),
+        # A machine with another one would be refused the files.
+        resolve_precision(asked, setting.device),
         record.describe(row.change) if row.change else None,
         described,
         seed,
