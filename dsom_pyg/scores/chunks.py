@@ -225,7 +225,7 @@ class Moments:
     """
 
     def __init__(self, source: ScoreSource) -> None:
-        self.shard = source.shard
+        self.shard, self._room = source.shard, source.room()
         like = torch.empty(0, dtype=source.dtype, device=source.device)
         self.count = like.new_zeros(source.shape[0])
         self.mean = torch.zeros_like(self.count)
@@ -234,11 +234,12 @@ class Moments:
 
     def add(self, chunk: Tensor) -> None:
         r"""Add a chunk ``[B, C]``."""
-        left = chunk > NEG_INF
-        count = left.sum(dim=1).to(self.count)
-        values = chunk.masked_fill(~left, 0.0)
-        mean = values.sum(dim=1) / count.clamp(min=1)
-        square = ((values - mean[:, None]) * left).square().sum(dim=1)
+        place = self._room.take(chunk.shape)
+        # As numbers: a CPU sums those in a quarter of the time.
+        count = torch.gt(chunk, NEG_INF, out=place).sum(dim=1)
+        mean = finite_or_0(chunk, place).sum(dim=1) / count.clamp(min=1)
+        torch.sub(chunk, mean[:, None], out=place)
+        square = finite_or_0(place, place).square_().sum(dim=1)
         # Of two parts, by Chan, Golub and LeVeque (1979).
         total, apart = self.count + count, mean - self.mean
         share = count / total.clamp(min=1)
@@ -262,9 +263,11 @@ class Moments:
         return (self.square / self.count.clamp(min=1)).sqrt()
 
 
-def finite_or_0(x: Tensor) -> Tensor:
-    r"""0 in place of -inf."""
-    return x.masked_fill(x == NEG_INF, 0.0)
+def finite_or_0(x: Tensor, out: Tensor | None = None) -> Tensor:
+    r"""0 in place of -inf, alone."""
+    # Filling what a mask tells takes many times as long.
+    kept = {'nan': math.nan, 'posinf': math.inf}
+    return torch.nan_to_num(x, neginf=0.0, **kept, out=out)
 
 
 class InChunks:

@@ -283,11 +283,11 @@ class _Summary:
         if seen is not None:
             pairs = InChunks(seen.row, seen.tail, source)
         sums, best = Sums(source), Highest(source, k)
-        moments = Moments(source)
+        moments, room = Moments(source), source.room()
         for some, chunk in source.walk(change=pairs is not None):
             if pairs is not None:
                 pairs.put(some, chunk, NEG_INF)
-            sums.add(chunk, finite_or_0(chunk))
+            sums.add(chunk, finite_or_0(chunk, room.take(chunk.shape)))
             best.add(some, chunk)
             moments.add(chunk)
         for part in (sums, best, moments):
