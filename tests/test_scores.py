@@ -1,5 +1,6 @@
 """Losses over scores that are made in chunks, against the plain ones."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,13 @@ from dsom_pyg.losses import (
 from dsom_pyg.processes import Shard
 from dsom_pyg.query_index import Pairs, SampledCandidates
 from dsom_pyg.scores import Scores, sources, weighted_sum
-from dsom_pyg.scores.chunks import Highest, InChunks, Sums
+from dsom_pyg.scores.chunks import (
+    Highest,
+    InChunks,
+    Moments,
+    Sums,
+    finite_or_0,
+)
 from dsom_pyg.scores.tables import EntityTable, reusing_gradients
 
 B, E, K = 5, 23, 4
@@ -894,3 +901,38 @@ def test_second_derivatives_are_refused() -> None:
     with pytest.raises(RuntimeError, match='first derivatives only'):
         torch.autograd.grad(loss, scores, create_graph=True)
     assert torch.autograd.grad(loss, scores)[0].isfinite().all()
+
+
+def test_only_an_excluded_score_becomes_0() -> None:
+    # What else is not finite must not be hidden from those who look for it.
+    x = torch.tensor([math.nan, math.inf, -math.inf, -2.0])
+    expected = torch.tensor([math.nan, math.inf, 0.0, -2.0])
+    torch.testing.assert_close(finite_or_0(x), expected, equal_nan=True)
+    torch.testing.assert_close(finite_or_0(x, x), expected, equal_nan=True)
+    torch.testing.assert_close(x, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize('chunk', [2**19, 40])
+def test_moments_leave_out_what_is_excluded(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, 'CHUNK_CPU', chunk)
+    monkeypatch.setattr(sources, 'COLUMNS', 3)
+    scores = 30 + torch.randn(4, 50, dtype=torch.double)
+    scores[torch.rand(4, 50) < 0.3] = -math.inf
+    scores[1] = -math.inf
+    source = Scores.of(scores).source
+    moments = Moments(source)
+    before = scores.clone()
+    for _, part in source.walk():
+        moments.add(part)
+    assert scores.equal(before)
+    for row, mean, deviation in zip(
+        scores, moments.mean, moments.deviation(), strict=True
+    ):
+        left = row[row > -math.inf]
+        if not len(left):
+            assert mean == deviation == 0
+            continue
+        assert mean == pytest.approx(float(left.mean()))
+        assert deviation == pytest.approx(float(left.std(correction=0)))
