@@ -152,12 +152,13 @@ def _follow(recipe: Recipe, run: Run) -> DSoM:
         )
     # Eq. 4, 11 and 12: the student learns the training triples, and imitates
     # its teachers' weighted scores of all entities. Algorithm 1 is the step
-    # of `training.tasks.DistillTask`.
+    # of `training.tasks.DistillTask`. A policy that has learned is asked
+    # before.
     begun = stages.start_student(run, student, teachers, ensemble)
-    weigh = stages.decide(run, student, ensemble, policy)
-    trained = stages.distil(run, student, begun, ensemble, weigh)
+    weighs = stages.ask_once(run, student, ensemble, policy)
+    trained = stages.distil(run, student, begun, ensemble, weighs)
     seen = run.graph.index('train')
-    decisions = weigh if isinstance(weigh, Lookup) else None
+    decisions = weighs if isinstance(weighs, Lookup) else None
     return DSoM(
         trained, ensemble, policy, seen, run.results, recipe, decisions
     )

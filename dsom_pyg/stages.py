@@ -41,7 +41,7 @@ __all__ = [
     'Teachers',
     'Unlabeled',
     'WarmStart',
-    'decide',
+    'ask_once',
     'decided',
     'distil',
     'fit_folds',
@@ -461,12 +461,12 @@ def decided(
         )
 
 
-def decide(
+def ask_once(
     run: Run, student: Student, ensemble: TeacherEnsemble, combiner: Combiner
 ) -> Combiner:
-    r"""What is to weigh the teachers in a distillation: a combiner that
-    learns along with the student, or that needs the answer, itself; in place
-    of another one what it says, asked once about every query.
+    r"""Who weighs the teachers in a distillation: what a combiner says that
+    has learned, asked once about every query. One that learns along with the
+    student, or needs the answers, does so itself.
     """
     if combiner.learns or combiner.by_target or isinstance(combiner, Lookup):
         return combiner
@@ -547,9 +547,9 @@ def distil(
     test time.
 
     A combiner that learns does so along with the student; another one is
-    asked once about every query, see :func:`decide`.
+    asked once about every query, see :func:`ask_once`.
     """
-    combiner = decide(run, student, ensemble, combiner)
+    combiner = ask_once(run, student, ensemble, combiner)
     extra = student.unlabeled
     pool, share = (extra.draw(run), extra.share) if extra else (None, 1.0)
     # Files of before know of nothing but fresh tables.
