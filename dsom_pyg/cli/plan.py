@@ -60,7 +60,9 @@ def stages_of(
             asked = 1.0
             if s.unlabeled is not None:
                 seen = len(graph.index('train').head)
-                asked += s.unlabeled.queries / max(seen, 1)
+                there = 2 * graph.num_relations * graph.num_entities
+                more = min(s.unlabeled.queries, there - seen)
+                asked += more / max(seen, 1)
             cost = ASKING * asked * (kinds * t.committee + counting)
             out['decisions'] = Stage(1, cost)
     step: float = LEARNING + kinds * t.committee + counting

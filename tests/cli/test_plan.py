@@ -20,7 +20,7 @@ from dsom_pyg.policies import (
     PolicyChoice,
     RewardedPolicy,
 )
-from dsom_pyg.stages import Student, Teachers
+from dsom_pyg.stages import Student, Teachers, Unlabeled
 from dsom_pyg.training import (
     Adam8bit,
     KFolds,
@@ -127,10 +127,16 @@ def test_costs() -> None:
     queries = len(GRAPH.index('train').head)
     more = recipes.small().student.unlabeled
     assert more is not None
-    asked = (queries + more.queries) / queries
+    every = 2 * GRAPH.num_relations * GRAPH.num_entities
+    assert every < more.queries  # so many are not there
+    asked = every / queries
     assert plan['decisions'].cost == pytest.approx(4 * 2.5 * asked)
     plan = stages_of(recipe_of(MeanOfTeachers(), committee=3), GRAPH)
     assert plan['student'].cost == 3 + 12
+    few = replace(recipes.small().student, unlabeled=Unlabeled(10))
+    plan = stages_of(replace(recipes.small(), student=few), GRAPH)
+    asked = (queries + 10) / queries
+    assert plan['decisions'].cost == pytest.approx(4 * 2.5 * asked)
 
 
 def test_memory_by_hand() -> None:
