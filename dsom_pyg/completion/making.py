@@ -262,9 +262,14 @@ def _can_be_kept(teacher: Model) -> bool:
 def _frozen(trained: DSoM, graph: KG) -> tuple[TeacherEnsemble, Lookup]:
     # Tables need no features, and the policy's weights no state.
     names, recipe = trained.ensemble.modalities, trained.recipe
-    run = Run(graph=graph, device=recipe.device, precision=recipe.precision)
     weights = trained.decisions
     if weights is None:  # it learned along
+        run = Run(
+            graph=graph,
+            device=recipe.device,
+            precision=recipe.precision,
+            progress=False,  # who was told is told no more
+        )
         weights = decided(run, trained.ensemble, trained.policy)
     weights = weights.cpu()
     trained.ensemble.cpu()

@@ -115,9 +115,10 @@ def test_kept_weights_are_those_of_the_policy(
     trained = train_dsom(graph, words)
     again: list[int] = []
 
-    def decided(*words: Any) -> Lookup:
+    def decided(run: Run, *words: Any) -> Lookup:
+        assert run.progress is False
         again.append(1)
-        return stages.decided(*words)
+        return stages.decided(run, *words)
 
     monkeypatch.setattr(making, 'decided', decided)
     kept = Completer.of(dataset, graph, trained).parts.weights
